@@ -154,6 +154,7 @@ def _placed(store: Store, mode: Mode = "Auto") -> Placement:
         table=plan.table,
         slices=slices,
         store_url="http://store.test",
+        server=POOL.spec.triton_servers[0],
         rtt=0.001,
     )
 

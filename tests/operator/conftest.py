@@ -33,6 +33,7 @@ from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.residency import lacking, pool_addresses
 from edge_operator.runs import Clients, Clock, Memory
+from edge_operator.server_availability import Availability
 from edge_operator.settings import Settings
 from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tail_models import Tail, model_config
@@ -269,7 +270,7 @@ class World:
         self.cluster = FakeCluster(self.log)
         self.store = FakeStore(self.log)
         self.triton = FakeTriton(self.log)
-        self.memory, self.namespace = Memory(), NamespaceMemory()
+        self.memory, self.namespace, self.availability = Memory(), NamespaceMemory(), Availability()
         self.settings = Settings("http://store.test:8080", "edge-runtime:test", installation=INSTALLATION)
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
         self.cluster.put(namespace)
@@ -291,7 +292,7 @@ class World:
     def reconcile(self) -> float | None:
         """One reconcile of the service, then of its namespace, and a look at the Triton servers beside."""
         self.collect()
-        clients = Clients(self.cluster, self.store, self.triton)
+        clients = Clients(self.cluster, self.store, self.triton, availability=self.availability)
         report = self.namespace.report
         again = reconcile_service(KEY, clients, self.settings, self.memory, self.clock(), runtimes=report)
         self.reconcile_namespace()
@@ -311,12 +312,13 @@ class World:
         listed = {url for pool in pools for url in pool_addresses(pool)}
         former = {url for pool in pools for url in former_addresses(pool)}
         now = self.collector.collect(listed, self.now, former=former)
+        self.availability.note(now, self.now)
         if None in now.values() or lacking({KEY: self.memory.loaded}, now):
             self.memory.loaded = frozenset()
 
     def restart(self) -> None:
         """Forgets the state that a restart of the operator loses."""
-        self.memory, self.namespace = Memory(), NamespaceMemory()
+        self.memory, self.namespace, self.availability = Memory(), NamespaceMemory(), Availability()
         self.collector = self._collector()
 
     def _collector(self) -> Collector:

@@ -218,8 +218,8 @@ class DevicePoolSpec(Part):
         KeyedBy("name"),
     ] = Field(
         default=(),
-        description="Triton servers, at most 16. Only the first is used. Default: none, all routes are "
-        "local.",
+        description="Triton servers, at most 16. The plan chooses one for each entry node of a service. "
+        "Default: none, all routes are local.",
     )
     links: Links = Field(
         default=Links(),
@@ -305,7 +305,7 @@ class DevicePool(KubernetesObject):
         columns=(
             condition_column("Ready", "Ready", "status", "Whether every selector selects a node."),
             Column("Nodes", ".status.nodeCount", "Number of nodes that the groups select.", "integer"),
-            Column("Triton", ".spec.tritonServers[0].httpAddress", "Address of the Triton server in use."),
+            Column("Triton", ".spec.tritonServers[0].httpAddress", "Address of the first Triton server."),
             condition_column("Reason", "Ready", "reason", "Reason of the Ready condition."),
             AGE,
         ),

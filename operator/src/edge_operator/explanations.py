@@ -24,6 +24,7 @@ from edge_operator.pools import PoolMember
 from edge_operator.reading import read
 from edge_operator.remedies import explained
 from edge_operator.runtimes import is_current
+from edge_operator.server_links import published_link
 from edge_operator.surroundings import Surroundings, surroundings, unfit
 from edge_planning import EntryProblem, Infeasible, Plan, PlanningError, explain, plan_entry, plans, rejected
 from edge_planning.choosing.sentences import sufficient_seconds
@@ -153,6 +154,8 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
                 costs=costs,
                 member=member,
                 placements=published,
+                server=planning.published_server(found.pool.spec, costs, placement),
+                link=published_link(placement),
                 codecs=codecs,
                 confidences=confidences,
             )

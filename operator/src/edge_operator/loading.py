@@ -5,7 +5,7 @@ does not fit into the memory that the pool declares for a server is not loaded.
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_api import DevicePool
@@ -27,15 +27,20 @@ class Loaded:
     message: str = ""
 
 
-def load_missing(run: Run, pool: DevicePool, tails: Mapping[TailKey, Tail]) -> Loaded:
-    """Loads the tails that their Triton server lacks and that fit. Raises TritonError, StoreError."""
+def load_missing(
+    run: Run, pool: DevicePool, tails: Mapping[TailKey, Tail], replaceable: Collection[str] = ()
+) -> Loaded:
+    """Loads the tails that their Triton server lacks and that fit. Raises TritonError, StoreError.
+
+    replaceable: servers that get no tail unless all fit.
+    """
     count, refused, messages = 0, set[TailKey](), []
     for address in sorted({key.address for key in tails}):
         here = {key.name: tail for key, tail in sorted(tails.items()) if key.address == address}
         missing, unfit, message = _admit(run, pool, address, here)
         refused |= {TailKey(address, name) for name in unfit}
         messages += [message] if message else []
-        for tail in missing:
+        for tail in () if unfit and address in replaceable else missing:
             run.clients.triton.load(tail, functools.partial(run.clients.store.blob, tail.digest))
             count += 1
     return Loaded(count, frozenset(refused), "; ".join(messages))

@@ -41,6 +41,8 @@ VALIDATION_ANNOTATION = f"{GROUP}/validation"
 """On a ModelProfile: a fingerprint of the validation data of all its accuracies."""
 RTT_ANNOTATION = f"{GROUP}/planned-round-trip"
 """On a Placement of an earlier version: what spec.link.roundTrip says now."""
+SERVERS_ANNOTATION = f"{GROUP}/other-servers"
+"""On a Placement: the Triton servers, in JSON, that its entry node used before."""
 FORMER_TAILS_ANNOTATION = f"{GROUP}/former-tails"
 """On a Placement: the tails, in JSON, of the table that its runtime reported last."""
 APPLIED_ANNOTATION = f"{GROUP}/applied"
@@ -63,9 +65,12 @@ def dns_label(text: str) -> str:
     return label
 
 
-def intermediate_slice_name(service: str, slices: Sequence[str]) -> str:
-    """Returns the name of a slice at an intermediate node, by digest: entry nodes share equal slices."""
-    return f"{service}-intermediate-{_fingerprint('+'.join(slices))}"
+def intermediate_slice_name(service: str, beyond: Sequence[str]) -> str:
+    """Returns the name of a slice at an intermediate node: entry nodes share equal ones.
+
+    beyond: the digests of the slice and of those after it, and where these run if that differs.
+    """
+    return f"{service}-intermediate-{_fingerprint('+'.join(beyond))}"
 
 
 def selection_name(pool: str, selectors: Sequence[str]) -> str:

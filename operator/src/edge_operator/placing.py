@@ -27,16 +27,27 @@ _BUSY = 1.0
 """Seconds after which a server that loads other models is tried again."""
 _FULL = 10.0
 """Seconds after which tails that did not fit are tried again."""
+_FULL_FOR = 600.0
+"""Seconds for which a service avoids a server without room for its tails, if there is another one."""
 
 
-def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | float:
-    """Publishes the tables; returns the seconds until the next check."""
+def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | float | None:
+    """Publishes the tables; returns the seconds until the next check.
+
+    Returns None if tails do not fit on a Triton server in whose place another one can be used: nothing is
+    published, and the server is noted as full.
+    """
     try:
         tails = residency.tails_of(tables, pool.spec, run.settings.installation)
         run.memory.published = frozenset(tails)
         unknown = {key: tail for key, tail in tails.items() if key not in run.memory.loaded}
-        loaded = loading.load_missing(run, pool, unknown)
+        loaded = loading.load_missing(run, pool, unknown, run.replaceable)
         metrics.TAILS_LOADED.inc(loaded.count)
+        if full := {key.address for key in loaded.refused} & run.replaceable:
+            until = run.clock.monotonic() + _FULL_FOR
+            run.memory.full |= dict.fromkeys(full, until)
+            loading.release(run, tails)
+            return None
         run.memory.loaded = run.memory.published = frozenset(tails) - loaded.refused
         fitting = [residency.without(table, loaded.refused) for table in tables]
         waiting = _publish(run, [table for table in fitting if table.spec.routes])
@@ -71,7 +82,7 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
     if waiting:
         message += f"; routes through {', '.join(waiting)} follow once the runtime there has loaded its slice"
         again = min(again, AWAITING)
-    message = "; ".join([message, *notes])
+    message = "; ".join([message, *([run.servers] if run.servers else []), *notes])
     run.findings.append(Finding(reasons.PLACED, "True", reasons.PUBLISHED, message))
     return again
 

@@ -1,25 +1,28 @@
 """The planning step of a reconcile: a route table for every entry node, as Placements yet to be published."""
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from edge_api import DevicePool, Placement, reasons
-from edge_api.devicepools import DevicePoolSpec
+from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.placements import UNENCODED
-from edge_api.quantities import parse_duration
 from edge_operator import manifests, margins, metrics, recorded, rendering
 from edge_operator.cluster import PLACEMENTS
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
+from edge_operator.entry_servers import EntryServers
 from edge_operator.errors import StoreError
-from edge_operator.names import POOL_LABEL, RTT_ANNOTATION, label_value
+from edge_operator.names import POOL_LABEL, label_value
 from edge_operator.pools import PoolMember, entries, helpers
 from edge_operator.remedies import explained
 from edge_operator.report_intervals import report_interval
 from edge_operator.runs import Run
+from edge_operator.server_choice import value_of
+from edge_operator.server_links import Link, peer_of, published_link
 from edge_operator.store import CodecAccuracies, DeviceProfile, ExitConfidence, ModelCard
 from edge_planning import Codec, EntryProblem, Infeasible, Model, Plan, PlanningError, plan_entry
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
@@ -28,11 +31,14 @@ from edge_planning.objectives import ACCURACY
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan for one entry node, and the problem that it solves."""
+    """A plan for one entry node, the problem that it solves, and the Triton server that it uses."""
 
     member: PoolMember
     problem: EntryProblem
     plan: Plan | Infeasible
+    server: TritonServer | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Annotations of the Placement."""
 
 
 def plan_service(
@@ -47,8 +53,10 @@ def plan_service(
     Intermediate nodes that are not entry nodes get a route table too.
     """
     started = run.clock.monotonic()
+    servers = EntryServers(run, pool.spec) if len(pool.spec.triton_servers) > 1 else None
+    plan = functools.partial(_plan, run, card, pool, costs, accuracies=accuracies, servers=servers)
     try:
-        planned = [_plan(run, card, pool, costs, member, accuracies=accuracies) for member in run.members]
+        planned = [plan(member) for member in run.members]
     except PlanningError as error:
         return Blocked(reasons.PLANNED, *explained(error, run.key.name, pool.metadata.name))
     metrics.PLANNING_SECONDS.observe(run.clock.monotonic() - started)
@@ -78,10 +86,13 @@ def plan_service(
     run.helpers = tuple(member for member in run.pool if member.node.name in used)
     for member in run.helpers:
         # They receive requests from entry nodes alone, so their own routes can be less accurate.
-        helping = _plan(run, card, pool, costs, member, accuracies=accuracies, any_exit=True)
+        helping = plan(member, any_exit=True)
         if isinstance(helping.plan, Plan):
             planned.append(helping)
             tables[member.node.name] = helping.plan.table
+    if servers is not None:
+        sending = {name for name, table in tables.items() if any(r.tail is not None for r in table.routes)}
+        run.replaceable, run.servers = servers.replaceable, servers.lost(sending)
     if run.memory.recorded:
         run.memory.slices |= recorded.published_slices(card, tables.values(), run.known.values())
     try:
@@ -106,12 +117,14 @@ def plan_service(
             table=tables[each.member.node.name],
             slices=run.memory.slices,
             store_url=run.settings.store_url,
+            server=each.server,
             rtt=each.problem.rtt,
             isolation=run.isolation,
             domain=run.settings.cluster_domain,
             scheme=run.settings.runtime_scheme,
             installation=run.settings.installation,
             margins=each.problem.entry.margins,
+            notes=each.notes,
             report_interval=interval,
         )
         for each in planned
@@ -127,22 +140,60 @@ def _plan(
     member: PoolMember,
     *,
     accuracies: CodecAccuracies | None,
+    servers: EntryServers | None,
     any_exit: bool = False,
 ) -> Planned:
-    problem = problem_at(
-        run.service.spec,
-        manifests.planned_model(run.key.name, card),
-        pool.spec,
-        run.pool,
-        costs=costs,
-        member=member,
-        placements=run.known,
-        codecs=usable_codecs(accuracies),
-        confidences=accuracies.confidences if accuracies is not None else (),
-    )
-    if any_exit:
-        problem = replace(problem, min_accuracy=None, objective=ACCURACY)
-    return Planned(member, problem, plan_entry(problem))
+    """Plans with the server to use. servers: to choose from; None: there is one at most."""
+
+    def plan(server: TritonServer | None, link: Link) -> Planned:
+        problem = problem_at(
+            run.service.spec,
+            manifests.planned_model(run.key.name, card),
+            pool.spec,
+            run.pool,
+            costs=costs,
+            member=member,
+            placements=run.known,
+            server=server,
+            link=link,
+            codecs=usable_codecs(accuracies),
+            confidences=accuracies.confidences if accuracies is not None else (),
+        )
+        if any_exit:
+            problem = replace(problem, min_accuracy=None, objective=ACCURACY)
+        return Planned(member, problem, plan_entry(problem), server)
+
+    usable = usable_servers(pool.spec, costs)
+    if servers is None:
+        published = run.known.get(member.node.name)
+        return plan(usable[0] if usable else None, published_link(published))
+    solved: dict[tuple[str, Link], Planned] = {}
+
+    def value(server: TritonServer, link: Link, bandwidth: float | None) -> float:
+        key = (server.device_class, link)  # equal servers behind equal links: one plan
+        if key not in solved:
+            solved[key] = plan(server, link)
+        return value_of(solved[key].plan, bandwidth, run.service.spec.slo.latency)
+
+    chosen = servers.choose(member.node.name, usable, value)
+    found = solved[chosen.server.device_class, chosen.link]
+    if found.server != chosen.server:
+        found = plan(chosen.server, chosen.link)
+    return replace(found, notes=chosen.notes)
+
+
+def usable_servers(pool: DevicePoolSpec, costs: Mapping[str, DeviceProfile]) -> Sequence[TritonServer]:
+    """Returns the servers of profiled classes; all, if none is profiled yet."""
+    profiled = [server for server in pool.triton_servers if server.device_class in costs]
+    return profiled or pool.triton_servers
+
+
+def published_server(
+    pool: DevicePoolSpec, costs: Mapping[str, DeviceProfile], published: Placement | None
+) -> TritonServer | None:
+    """Returns the server that a Placement names, or the first usable one."""
+    named = [server for server in pool.triton_servers if server.name == peer_of(published)]
+    return next(iter([*named, *usable_servers(pool, costs)]), None)
 
 
 def problem_at(
@@ -154,17 +205,18 @@ def problem_at(
     costs: Mapping[str, DeviceProfile],
     member: PoolMember,
     placements: Mapping[str, Placement],
+    server: TritonServer | None,
+    link: Link,
     codecs: tuple[Codec, ...],
     confidences: Sequence[ExitConfidence] = (),
 ) -> EntryProblem:
     """Returns the planning problem of a service at one entry node. Pure.
 
-    members: all nodes of the pool. placements: those of the service, by node.
-    Raises PlanningError.
+    members: all nodes of the pool. placements: those of the service, by node. server: the one to use; without
+    a profile of its class, no route leads to it. link: to the server. Raises PlanningError.
     """
-    server = next((each for each in pool.triton_servers[:1] if each.device_class in costs), None)
     published = placements.get(member.node.name)
-    rtt, bandwidth = _link(published)
+    server = server if server is not None and server.device_class in costs else None
     served = entries(service, members)
     near = [m for m in helpers(member, members) if server is None or m.node.name != server.name]
     problem = manifests.entry_problem(
@@ -174,8 +226,8 @@ def problem_at(
         member,
         remote=server.device_class if server else None,
         peer=server.name if server else "the cloud",
-        rtt=rtt,
-        bandwidth=bandwidth,
+        rtt=link.rtt,
+        bandwidth=link.bandwidth,
         codecs=codecs,
         helpers=manifests.planned_helpers(
             pool.links.local, costs, near, _rates(service.planned_rate, served, members)
@@ -197,33 +249,12 @@ def _rates(rate: float, entry_nodes: Sequence[PoolMember], members: Sequence[Poo
     return {name: rate * count for name, count in Counter(arriving).items()}
 
 
-def _link(current: Placement | None) -> tuple[float, float | None]:
-    """Returns the round trip (s) to plan with, and the bandwidth (bit/s) measured now, for messages."""
-    if current is None:
-        return manifests.planned_rtt(None, None), None
-    planned: float | None = current.spec.link.round_trip if current.spec.link is not None else None
-    if planned is None:
-        planned = _seconds(current.metadata.annotations.get(RTT_ANNOTATION, ""))
-    link = current.status.link if current.status is not None else None
-    measured = link.round_trip if link is not None and link.state == "Up" else None
-    rtt = manifests.planned_rtt(planned, measured)
-    return rtt, link.bandwidth if link is not None else None
-
-
 def _report_interval(run: Run, tables: int) -> float:
     """Returns the seconds between two reports of a Placement of the pool."""
     pool = label_value(run.service.spec.device_pool)
     others = len(run.clients.cluster.find(PLACEMENTS, None, f"{POOL_LABEL}={pool}"))
     before = max((float(p.spec.report_interval) for p in run.placements.values()), default=None)
     return report_interval(max(others, tables), before)
-
-
-def _seconds(annotation: str) -> float | None:
-    """Returns the seconds of an annotation; None if it is not a number."""
-    try:
-        return parse_duration(annotation)
-    except ValueError:
-        return None
 
 
 def _limits(run: Run, missed: Sequence[Planned]) -> str:

@@ -39,6 +39,7 @@ class PoolServers:
     ) -> None:
         """clients: with the API server, since the mirror is not complete after a start. scope: None: all."""
         self._collector = Collector(clients, settings.installation, scope)
+        self._availability = clients.availability
         self._controls = ControlChecks(clients.triton)
         self._keys = keys or ControlKeys(clients.cluster, settings.namespace)
         self._listed: dict[str, frozenset[str]] = {}
@@ -69,6 +70,7 @@ class PoolServers:
         addresses = frozenset[str]().union(*listed.values())
         left = frozenset[str]().union(*former.values())
         models = self._collector.collect(addresses, now, used, left)
+        self._availability.note(models, now)
         changed = self._controls.check(addresses, now)
         pools = {name for name, servers in listed.items() if servers & changed}
         pools |= {name for name, servers in former.items() if servers & self._collector.emptied}

@@ -185,15 +185,31 @@ def _steps(run: Run) -> Blocked | float:
     if isinstance(profiled, Blocked):
         return profiled
     card, costs = profiled
-    plans = planning.plan_service(run, card, pool, costs, found)
-    if isinstance(plans, Blocked):
-        return plans
-    again = placing.place(run, pool, plans)
+    again = _placed(run, card, pool, costs, found)
     if run.unmeasured is not None and not isinstance(again, Blocked):
         again = min(again, run.unmeasured.again)
     if found is not None and not found.complete and not isinstance(again, Blocked):
         return min(again, MEASURING)
     return again
+
+
+def _placed(
+    run: Run,
+    card: ModelCard,
+    pool: DevicePool,
+    costs: Mapping[str, DeviceProfile],
+    found: CodecAccuracies | None,
+) -> Blocked | float:
+    """Plans and places, with other Triton servers as long as chosen ones turn out to be full."""
+    before = tuple(run.findings)
+    while True:
+        run.findings = list(before)
+        plans = planning.plan_service(run, card, pool, costs, found)
+        if isinstance(plans, Blocked):
+            return plans
+        again = placing.place(run, pool, plans)
+        if again is not None:
+            return again
 
 
 def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
@@ -307,7 +323,7 @@ def _profiles(
     accuracies: CodecAccuracies | None,
 ) -> tuple[ModelCard, Mapping[str, DeviceProfile]] | Blocked:
     """Returns metadata and measurements, both with the cuts that are found in the model's branches."""
-    remote = [server.device_class for server in pool.spec.triton_servers[:1]]
+    remote = [server.device_class for server in pool.spec.triton_servers]
     wanted = {member.device_class for member in run.members}
     far = set(remote) - wanted
     helping = {h.device_class for member in run.members for h in pools.helpers(member, run.pool)} - wanted
@@ -329,7 +345,7 @@ def _profiles(
         blocked = profiling.measure(measurement, wanted - set(costs))
         # Local routes do not wait for the classes of Triton servers and of intermediate nodes.
         run.unmeasured = profiling.measure(measurement, far - set(costs))
-        if run.service.spec.mode == "CloudOnly":
+        if run.service.spec.mode == "CloudOnly" and not set(remote) & set(costs):
             blocked = blocked or run.unmeasured
         profiling.measure(measurement, helping - set(costs))
         # Rounded as the ModelProfile has them: a restart finds the same cuts.
@@ -343,7 +359,8 @@ def _profiles(
         if costs:
             _write_profile(run, card, split, accuracies, ends)
         return blocked
-    return _profiled(run, card, split, accuracies, ends, wanted | ((far | helping) & set(costs)))
+    found, used = (far | helping) & set(costs), bool(set(remote) & set(costs))
+    return _profiled(run, card, split, accuracies, ends, wanted | found, through_triton=used)
 
 
 def _of_pool(measured: Mapping[str, DeviceProfile], pool: DevicePool) -> dict[str, DeviceProfile]:
@@ -362,14 +379,20 @@ def _profiled(
     accuracies: CodecAccuracies | None,
     ends: Collection[tuple[str, str]],
     classes: Iterable[str],
+    *,
+    through_triton: bool = False,
 ) -> tuple[ModelCard, Mapping[str, DeviceProfile]]:
-    """Records the metadata and the measurements, and returns them as recorded."""
+    """Records the metadata and the measurements, and returns them as recorded.
+
+    through_triton: whether the class of a Triton server is among them while another one is not measured.
+    """
     spec = _write_profile(run, card, costs, accuracies, ends)
     measured = ", ".join(f"{name} on {costs[name].node}" for name in sorted(classes))
     if run.unmeasured is None:
         finding = Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}")
     else:
-        message = f"measured {measured}; routes through Triton follow: {run.unmeasured.message}"
+        awaited = "further Triton servers" if through_triton else "routes through Triton"
+        message = f"measured {measured}; {awaited} follow: {run.unmeasured.message}"
         finding = Finding(reasons.PROFILED, run.unmeasured.finding().status, run.unmeasured.reason, message)
     run.findings.append(finding)
     return card, manifests.device_profiles(spec)

@@ -13,8 +13,8 @@ from edge_api.placements import PlacedLink, PlacedModel, PlacedSlo, PlacementSpe
 from edge_api.policies import Isolation
 from edge_api.quantities import Duration, Quantity
 from edge_api.tensors import Slice
+from edge_operator import margins as residual_margins
 from edge_operator.cluster import Object
-from edge_operator.margins import annotations
 from edge_operator.names import (
     ISOLATION_LABEL,
     POOL_LABEL,
@@ -51,23 +51,26 @@ def placement(
     table: plans.RouteTable,
     slices: Mapping[SliceKey, Slice],
     store_url: str,
+    server: TritonServer | None,
     rtt: float,
     isolation: Isolation = "Shared",
     domain: str = "cluster.local",
     scheme: str = "http",
     installation: str = "",
     margins: Mapping[str, float] = MappingProxyType({}),
+    notes: Mapping[str, str] = MappingProxyType({}),
     report_interval: float = SHORTEST,
 ) -> Placement:
-    """Returns the Placement of one entry node. rtt: the link's round trip (s) that the plan assumed.
+    """Returns the Placement of one entry node.
 
+    server: that the routes lead to. rtt: the link's round trip (s) that the plan assumed.
     isolation: of the runtimes that serve it now. installation: whose tails the routes use.
     domain, scheme: of the URLs of intermediate nodes, which are reached through the cluster's Services.
-    margins: by exit, those that the plan took from residuals. report_interval: in seconds.
+    margins: by exit, those that the plan took from residuals. notes: further annotations. report_interval: in
+    seconds.
     """
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     meta = metadata(service, placement_name(name, member.node.name), member.node.name)
-    server = pool.triton_servers[0] if pool.triton_servers else None
     final = card.exits[-1]
     meta["labels"] |= {ISOLATION_LABEL: isolation}
     return Placement(
@@ -75,7 +78,7 @@ def placement(
             meta
             | {
                 "labels": meta["labels"] | {POOL_LABEL: label_value(spec.device_pool)},
-                "annotations": annotations(margins),
+                "annotations": residual_margins.annotations(margins) | dict(notes),
             }
         ),
         spec=PlacementSpec(
@@ -104,6 +107,7 @@ def placement(
                     card,
                     member,
                     server,
+                    several=len(pool.triton_servers) > 1,
                     slices=slices,
                     service=name,
                     runtimes=Runtime(namespace, "", name if isolation == "Dedicated" else ""),
@@ -134,6 +138,7 @@ def _route(
     member: PoolMember,
     server: TritonServer | None,
     *,
+    several: bool,
     slices: Mapping[SliceKey, Slice],
     service: str,
     runtimes: Runtime,
@@ -154,6 +159,8 @@ def _route(
     if made.middle is not None:
         assert route.intermediate is not None, "only an intermediate node runs a middle slice"
         beyond = [slices[key].digest for key in (made.middle, made.tail) if key is not None]
+        if several and server is not None and made.tail is not None:
+            beyond.append(server.url)  # entry nodes with other servers do not share the slice
         scheme, domain = reached
         runtime = dataclasses.replace(runtimes, node=route.intermediate)
         host = f"{runtime.name}.{runtime.namespace}.svc.{domain}"

@@ -15,6 +15,7 @@ from edge_operator.admitted import Admitted
 from edge_operator.cluster import Cluster, Object
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pools import PoolMember
+from edge_operator.server_availability import Availability
 from edge_operator.server_profiles import ServerProfiles
 from edge_operator.settings import Settings
 from edge_operator.slo import Tally
@@ -32,6 +33,7 @@ class Clients:
     admitted: Admitted = field(default_factory=Admitted)
     server_profiles: ServerProfiles | None = None
     """Measurements on Triton servers that name no node; None: they cannot be measured."""
+    availability: Availability = field(default_factory=Availability)
 
 
 class ServiceKey(NamedTuple):
@@ -82,6 +84,8 @@ class Memory:
     """Tails that their Triton server had at the last look: it is not called for them."""
     published: frozenset[TailKey] = frozenset()
     """Tails that the service's Placements use or wait for, which a restarted Triton must load again."""
+    full: dict[str, float] = field(default_factory=dict)
+    """Triton servers without room for its tails, by address, until a time of the monotonic clock."""
     leaving: frozenset[TailKey] = frozenset()
     """Tails of a service that is being deleted, until they are unloaded."""
     leaving_since: float | None = None
@@ -161,6 +165,10 @@ class Run:
     """Why routes through Triton are not planned yet; the local ones do not wait."""
     infeasible: dict[str, str] = field(default_factory=dict)
     """Why there is no route, by entry node."""
+    replaceable: frozenset[str] = frozenset()
+    """Addresses of chosen Triton servers in whose place another one can be used."""
+    servers: str = ""
+    """Which Triton servers are lost, and what is used instead."""
     findings: list[Finding] = field(default_factory=list)
 
     @property

@@ -46,7 +46,7 @@ def surroundings(cluster: Cluster, service: InferenceServiceSpec) -> Surrounding
 def unfit(found: Surroundings, service: InferenceServiceSpec) -> Blocked | None:
     """Returns why nothing can be planned there, if so. Pure."""
     name = service.device_pool
-    taken = pools.taken_names(found.pool.spec.triton_servers[:1], found.entries)
+    taken = pools.taken_names(found.pool.spec.triton_servers, found.entries)
     if taken:
         return Blocked(reasons.PLANNED, reasons.NAME_TAKEN, f"DevicePool {name}: {taken}")
     if found.entries:

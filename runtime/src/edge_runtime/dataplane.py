@@ -124,7 +124,7 @@ class Dataplane:
         except QueueFull:
             route = table.routes[-1].route
             self.metrics.request(route.exit, route.name, "refused", 0.0, met=False)
-            self.window.add(start, 0.0, met=False)
+            self.window.add(start, None, met=False)
             raise
 
     def repeated(

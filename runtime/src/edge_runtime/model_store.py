@@ -11,6 +11,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Collection, Sequence
+from http import HTTPStatus
 from mmap import mmap
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 _FETCH: Final = 120.0
 _INCOMING: Final = ".incoming-"
 _ABANDONED: Final = 600.0
+_LATER: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class ModelStore:
@@ -90,8 +92,7 @@ class ModelStore:
             message = response.json()["error"]["message"]
         except (ValueError, KeyError, TypeError):
             message = response.body[:200].decode("latin-1")
-        kind = NotFound if response.status == 404 else StorageError
-        raise kind(f"model store {self.url}: {message}")
+        raise _error_of(response.status)(f"model store {self.url}: {message}")
 
     def _headers(self) -> str:
         if self._token is None:
@@ -99,10 +100,18 @@ class ModelStore:
         try:
             return f"Authorization: Bearer {self._token.read_text().strip()}\r\n"
         except OSError as error:
-            raise StorageError(
+            raise Unreachable(
                 f"--store-token-file {self._token}: cannot be read ({error.strerror}): mount a "
                 "ServiceAccount token"
             ) from error
+
+
+def _error_of(status: int) -> type[StorageError]:
+    """The kind of error. What says nothing about the requested model can be requested again."""
+    if status == HTTPStatus.NOT_FOUND:
+        return NotFound
+    later = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER
+    return Unreachable if later else StorageError
 
 
 class SliceCache:

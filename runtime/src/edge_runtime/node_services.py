@@ -40,7 +40,7 @@ class NodeServices:
     ) -> None:
         """folder: has one folder for each service. make: creates a service by its name and folder."""
         self._node, self._folder, self._make, self._statuses = node, folder, make, statuses
-        self.models = ServedModels(lambda: self.settled, stuck)
+        self.models = ServedModels(lambda: self.settled, stuck, lambda: self._first is not None)
         self._objects: dict[str, dict[str, Json]] = {}  # by service, then by name
         self._placed: dict[str, PlacedService] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}

@@ -86,10 +86,11 @@ class PlacedService:
             name, memoization, lambda: self.generations.intermediates, lambda: self._runner.stuck
         )
         self._last = LastPlacements(folder, self._folder.write)
-        resources.hold_slices(self, self._digests)
+        resources.hold_slices(self, self._digests, lambda: self.generations.digests)
         self._wanted: Json = None
         self._kept: Json = None
         self._seen = (-1, "")
+        self._tried: Json = None  # the last one that was loaded or refused
         self._arrived = asyncio.Event()
         self._loading = False
         self.settled, self.from_disk = False, asyncio.Event()
@@ -128,7 +129,7 @@ class PlacedService:
             except BadPlacement as error:
                 _log.warning("a placement on disk is damaged: %s", error)
                 continue
-            first, self._kept = self._kept is None, self._kept or document
+            first, self._kept, self._tried = self._kept is None, self._kept or document, document
             # Also if a newer one has arrived: whether that can be loaded is not known yet.
             if await self.generations.use(placement, at_hand=True):
                 _log.info("%s: serving the last placement, generation %d", self.name, placement.generation)
@@ -153,11 +154,14 @@ class PlacedService:
         try:
             placement = parse_placement(document)
         except BadPlacement as error:
+            self._tried = document
             generation = metadata_of(document).get("generation")
             generation = generation if isinstance(generation, int) else 0
             self.generations.refuse(generation, str(error), error.reason)
             return
-        if await self.generations.use(placement):
+        loaded = await self.generations.use(placement)
+        self._tried = document
+        if loaded:
             await self._keep(document)
 
     async def _keep(self, document: Json) -> None:
@@ -184,11 +188,14 @@ class PlacedService:
     def report(self) -> Report:
         """The current state for the status."""
         generations, active = self.generations, self.dataplane.active
+        # Generations of another object with the same name, which was replaced, say nothing about this one.
+        uid = metadata_of(self._wanted).get("uid")
+        same = None in (self._tried, self._wanted) or metadata_of(self._tried).get("uid") == uid
         return Report(
-            generation=generations.generation,
-            loaded=generations.loaded,
-            message=generations.message or self._runner.stuck,
-            reason=generations.reason,
+            generation=generations.generation if same else 0,
+            loaded=generations.loaded and same,
+            message=(generations.message if same else "") or self._runner.stuck,
+            reason=generations.reason if same else "",
             route=active.route.name if active else "",
             exit=active.route.exit if active else "",
             cut=active.route.cut if active else "",
@@ -253,7 +260,7 @@ class PlacedService:
     async def forget(self) -> None:
         """Removes its files, and the slices that no other service needs: it is no longer placed here."""
         await asyncio.to_thread(self._folder.remove)
-        self._resources.hold_slices(self, None)
+        self._resources.release_slices(self)
         await self._resources.clean_disk()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from edge_runtime.errors import UnknownModel
+from edge_runtime.errors import NotReady, UnknownModel
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import Service
@@ -19,10 +19,13 @@ class ServedModels:
 
     settled: whether the process has loaded, or refused, what it was to serve at its start.
     stuck: why requests wait too long; empty if they do not.
+    known: whether it is known which services the process is to serve.
     """
 
-    def __init__(self, settled: Callable[[], bool], stuck: Callable[[], str]) -> None:
-        self._settled, self._stuck = settled, stuck
+    def __init__(
+        self, settled: Callable[[], bool], stuck: Callable[[], str], known: Callable[[], bool]
+    ) -> None:
+        self._settled, self._stuck, self._known = settled, stuck, known
         self._services: dict[str, Service] = {}
         self._draining = False
 
@@ -55,7 +58,7 @@ class ServedModels:
         return model in self._services or any(each.serves(model) for each in self._services.values())
 
     def check(self, model: str, version: str = "") -> None:
-        """Raises UnknownModel for a name or version that is not served."""
+        """Raises UnknownModel for a name or version that is not served, and NotReady before that is known."""
         self._of(model).check(model, version)
 
     def model_ready(self, model: str, version: str = "") -> bool:
@@ -82,6 +85,8 @@ class ServedModels:
         found = self._services.get(model)
         if found is None:
             found = next((each for each in self._services.values() if each.serves(model)), None)
+        if found is None and not self._known():
+            raise NotReady(f'model "{model[:80]}": the Placements of this node have not arrived yet: retry')
         if found is None:
             names = sorted(self._services)
             more = f" or {len(names) - _MOST_NAMED} others" if len(names) > _MOST_NAMED else ""

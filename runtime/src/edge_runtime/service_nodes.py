@@ -10,8 +10,8 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 from zlib import crc32
 
@@ -57,6 +57,15 @@ class Addresses:
         return f"{runtime}.{self.namespace}.svc.{self.domain}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The nodes of a service, as they were at `looked_up`; they are used until `until`, then looked up."""
+
+    nodes: Sequence[str]
+    looked_up: float
+    until: float
+
+
 class ServiceNodes:
     """The nodes of each requested service, in the order in which this node tries them.
 
@@ -65,29 +74,58 @@ class ServiceNodes:
 
     def __init__(self, node: str, nodes_of: NodesOf, clock: Callable[[], float] = time.monotonic) -> None:
         self._node, self._nodes_of, self._clock = node, nodes_of, clock
-        self._known: dict[str, tuple[float, list[str]]] = {}
-        self._running: dict[str, asyncio.Task[list[str]]] = {}
+        self._known: dict[str, _Known] = {}
+        self._running: dict[str, asyncio.Task[Sequence[str]]] = {}
         self._lookups: deque[float] = deque(maxlen=_PER_MINUTE)
         self._avoided: dict[str, float] = {}
 
     async def of(self, service: str) -> Sequence[str]:
         """Returns the other nodes that serve a service; none if it is unknown.
 
-        Raises NotReady if they cannot be looked up, and QueueFull after too many look-ups.
+        Raises NotReady if they cannot be looked up, or if only this node is to serve it, whose Placement has
+        not arrived yet, and QueueFull after too many look-ups.
         """
         if not _NAME.fullmatch(service):
             return ()
         now = self._clock()
-        until, nodes = self._known.get(service, (now, []))
-        if now >= until:
+        known = self._known.get(service)
+        nodes = known.nodes if known is not None else ()
+        if known is None or now >= known.until:
             nodes = await self._refreshed(service, nodes)
-        return sorted(nodes, key=lambda node: (self._avoided.get(node, 0.0) > now, self._order(node)))
+        others = [node for node in nodes if node != self._node]
+        if nodes and not others:
+            raise NotReady(f'model "{service}" is placed here, but its Placement has not arrived yet: retry')
+        return sorted(others, key=lambda node: (self._avoided.get(node, 0.0) > now, self._order(node)))
+
+    async def tries(self, service: str) -> AsyncIterator[str]:
+        """Yields the nodes that one request tries one after the other. Raises like `of` before the first."""
+        tried: list[str] = []
+        while len(tried) < TRIES:
+            try:
+                left = [node for node in await self.of(service) if node not in tried]
+            except (NotReady, QueueFull):
+                if tried:
+                    return
+                raise
+            if not left:
+                return
+            tried.append(left[0])
+            yield left[0]
+
+    def doubt(self, service: str) -> None:
+        """Records that a node does not serve a service that it should: it may have moved. Its nodes are
+        looked up for the next try, unless that was done just before.
+        """
+        known = self._known.get(service)
+        if known is not None:
+            until = max(self._clock(), known.looked_up + _FRESH_UNKNOWN)
+            self._known[service] = replace(known, until=min(known.until, until))
 
     def unreachable(self, node: str) -> None:
         """Records that a node could not be reached: others are tried first for a while."""
         self._avoided[node] = self._clock() + _AVOIDED
 
-    async def _refreshed(self, service: str, stale: list[str]) -> list[str]:
+    async def _refreshed(self, service: str, stale: Sequence[str]) -> Sequence[str]:
         task = self._running.get(service)
         if task is None:
             now = self._clock()
@@ -110,17 +148,18 @@ class ServiceNodes:
                 f'model "{service}" is not served here, and its nodes are not known: {error}'
             ) from error
 
-    async def _look_up(self, service: str) -> list[str]:
+    async def _look_up(self, service: str) -> Sequence[str]:
         try:
-            found = await self._nodes_of(service)
+            nodes = await self._nodes_of(service)
         except NotFound as error:
             raise Unreachable(str(error)) from error
         finally:
             self._running.pop(service, None)
-        nodes = [node for node in found if node != self._node]
+        self._known.pop(service, None)
         while len(self._known) >= _MOST:
             del self._known[next(iter(self._known))]
-        self._known[service] = (self._clock() + (_FRESH if nodes else _FRESH_UNKNOWN), nodes)
+        now, elsewhere = self._clock(), any(node != self._node for node in nodes)
+        self._known[service] = _Known(nodes, now, now + (_FRESH if elsewhere else _FRESH_UNKNOWN))
         return nodes
 
     def _order(self, node: str) -> int:

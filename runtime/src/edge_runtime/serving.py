@@ -49,7 +49,7 @@ class Models(Protocol):
         """Whether a model has this name."""
 
     def check(self, model: str, version: str = "") -> None:
-        """Raises UnknownModel for a name or version that is not served."""
+        """Raises UnknownModel for a name or version that is not served, and NotReady before that is known."""
 
     def model_ready(self, model: str, version: str = "") -> bool:
         """Whether a request to the model would get a response soon. Raises UnknownModel."""

@@ -16,18 +16,19 @@ _MOST: Final = 20_000
 
 
 class Window:
-    """Requests of the last minute: arrival, latency in seconds, and whether the SLO was met.
+    """Requests of the last minute: arrival, latency in seconds if it was not refused, and whether the SLO was
+    met.
 
     requests, met: of all requests since the start.
     """
 
     def __init__(self, span: float = SPAN) -> None:
         self._span = span
-        self._requests: deque[tuple[float, float, bool]] = deque(maxlen=_MOST)
+        self._requests: deque[tuple[float, float | None, bool]] = deque(maxlen=_MOST)
         self.requests, self.met = 0, 0
 
-    def add(self, at: float, seconds: float, *, met: bool) -> None:
-        """Adds a request that arrived at second `at`."""
+    def add(self, at: float, seconds: float | None, *, met: bool) -> None:
+        """Adds a request that arrived at second `at`. seconds: its latency; None if it was refused."""
         self._requests.append((at, seconds, met))
         self.requests += 1
         self.met += met
@@ -36,14 +37,14 @@ class Window:
         """Summary of the window at `now`."""
         while self._requests and self._requests[0][0] < now - self._span:
             self._requests.popleft()
-        times = sorted(r[1] for r in self._requests)
+        times = sorted(seconds for _, seconds, _ in self._requests if seconds is not None)
         met = sum(r[2] for r in self._requests)
-        return Summary(len(times), met, quantile(times, 0.5), quantile(times, 0.95))
+        return Summary(len(self._requests), met, quantile(times, 0.5), quantile(times, 0.95))
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Number of requests, number within the SLO, and latency quantiles in seconds (None without requests)."""
+    """Number of requests, number within the SLO, and latency quantiles in seconds; None without responses."""
 
     requests: int
     met: int

@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 import tritonclient.http as over_http
+from grpc_health.v1 import health_pb2
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from edge_runtime.connections import HttpClient, Resolver
-from edge_runtime.errors import NotReady, QueueFull, Unreachable
-from edge_runtime.grpc.forwarding import GrpcForwarder
+from edge_runtime.errors import NotReady, QueueFull, UnknownModel, Unreachable
+from edge_runtime.grpc.forwarding import ForwardedError, GrpcForwarder
+from edge_runtime.grpc.health import Health
 from edge_runtime.node_services import NodeServices
-from edge_runtime.rest.forwarding import HttpForwarder
+from edge_runtime.rest.forwarding import ForwardedRequest, HttpForwarder
 from edge_runtime.service_nodes import MARKER, Addresses, ServiceNodes
 from edge_runtime.transports import Transports
 from messages import mentions
@@ -299,6 +303,74 @@ async def test_a_node_that_could_not_be_reached_is_tried_last_for_a_while() -> N
     assert list(await nodes.of("ones")) == [*before[1:], before[0]]
     clock.now += 6
     assert list(await nodes.of("ones")) == before
+
+
+async def test_a_request_follows_a_service_that_has_moved(tmp_path: Path) -> None:
+    namespace, clock = Namespace(ones=["edge-c"]), Clock()
+    nodes = ServiceNodes("edge-d", namespace.nodes_of, clock)
+    await nodes.of("ones")
+    async with two_nodes(tmp_path, namespace):
+        namespace.services["ones"] = ["edge-b"]
+        namespace.http["edge-c"], namespace.grpc["edge-c"] = (
+            namespace.http["edge-a"],
+            namespace.grpc["edge-a"],
+        )
+        by_http = HttpForwarder(nodes, namespace.url, Resolver())
+        by_grpc = GrpcForwarder(nodes, namespace.target)
+        ready = ForwardedRequest("GET", "/v2/models/ones/ready", {}, b"")
+        clock.now += 1
+        assert (await by_http.send("ones", ready))[0] == 404  # it was looked up a second ago
+        message = pb.ModelReadyRequest(name="ones").SerializeToString()
+        with pytest.raises(ForwardedError, match=mentions("ones")):
+            await by_grpc.call("ones", "inference.GRPCInferenceService/ModelReady", message)
+        clock.now += 4
+        assert (await by_http.send("ones", ready))[0] == 200
+        nodes.unreachable("edge-b")
+        await by_grpc.call("ones", "inference.GRPCInferenceService/ModelReady", message)
+        by_http.close()
+        await by_grpc.close()
+    assert namespace.lookups == ["ones", "ones"]
+
+
+async def test_a_service_of_this_node_whose_placement_has_not_arrived_is_not_unknown(tmp_path: Path) -> None:
+    namespace, clock = Namespace(ones=["edge-a"]), Clock()
+    nodes = ServiceNodes("edge-a", namespace.nodes_of, clock)
+    for _ in range(2):
+        with pytest.raises(NotReady, match=mentions("ones", "placed here", "retry")):
+            await nodes.of("ones")
+    clock.now += 6
+    namespace.services["ones"] = ["edge-a", "edge-b"]
+    assert await nodes.of("ones") == ["edge-b"]
+    async with node(tmp_path, SmallStore()) as services:
+        with pytest.raises(NotReady, match=mentions("ones", "Placements", "retry")):
+            services.models.check("ones")
+        assert Health(services.models, "server").status("ones") == health_pb2.HealthCheckResponse.NOT_SERVING
+        services.replace([])
+        with pytest.raises(UnknownModel):
+            services.models.check("ones")
+
+
+async def test_forwarded_requests_of_a_stream_keep_their_id_and_their_final_response(tmp_path: Path) -> None:
+    namespace = Namespace(ones=["edge-b"])
+
+    async def found(port: int) -> list[Any]:
+        given = pb.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
+        requests = [
+            pb.ModelInferRequest(model_name=model, id=model, inputs=[given], raw_input_contents=[bytes(16)])
+            for model in ("ones", "nobody")
+        ]
+        for request in requests:
+            request.parameters["triton_enable_empty_final_response"].bool_param = True
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            return [response async for response in stub.ModelStreamInfer(iter(requests))]
+
+    async with two_nodes(tmp_path, namespace):
+        fine, failed = await found(namespace.grpc["edge-a"])
+    assert (fine.infer_response.id, fine.error_message) == ("ones", "")
+    assert fine.infer_response.parameters["triton_final_response"].bool_param
+    assert failed.infer_response.id == "nobody"
+    assert mentions("nobody", "kubectl get placements").search(failed.error_message)
 
 
 @pytest.mark.parametrize(("tls", "scheme"), [(False, "http"), (True, "https")])

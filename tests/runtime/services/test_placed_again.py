@@ -19,6 +19,8 @@ from edge_runtime.node_services import NodeServices
 from edge_runtime.placed_services import PlacedService
 from placed import NOWHERE, SmallStore, adding, eventually, node, placement, sum_of, through
 
+MISSING = f"sha256:{'0' * 64}"
+
 
 def _ready(services: NodeServices, name: str) -> bool:
     return [entry["name"] for entry in services.models.index(only_ready=True)] == [name]
@@ -58,6 +60,39 @@ async def test_a_service_that_is_placed_again_has_nothing_of_its_former_placemen
         assert await sum_of(services, "a") == 2.0
         await eventually(kept.exists)
         assert orjson.loads(kept.read_bytes())["metadata"]["generation"] == 1
+
+
+async def test_a_placement_that_replaces_another_is_not_reported_by_the_generation_of_that(
+    tmp_path: Path,
+) -> None:
+    store = GatedStore(adding(1), adding(2))
+    former, newer = (placement("a", digest) for digest in store.digests)
+    former["metadata"] |= {"uid": "former", "generation": 5}
+    newer["metadata"]["uid"] = "newer"
+    kept = tmp_path / "services" / "a" / "placement.json"
+    async with node(tmp_path, store) as services:
+        services.replace([former])
+        await eventually(kept.exists)
+        store.gate.clear()
+        services.replace([newer])  # of which no watch reported the deletion and the creation
+        (placed,) = services.placed
+        assert (placed.report().generation, placed.report().loaded) == (0, False)
+        assert await sum_of(services, "a") == 1.0
+        store.gate.set()
+        await eventually(lambda: placed.report().loaded)
+        assert placed.report().generation == 1
+    store.gate.clear()
+    newest = placement("a", MISSING)
+    newest["metadata"]["uid"] = "newest"
+    async with node(tmp_path, store) as services:
+        services.replace([newest])
+        (placed,) = services.placed
+        await placed.from_disk.wait()
+        assert await sum_of(services, "a") == 2.0
+        assert (placed.report().generation, placed.report().loaded) == (0, False)
+        store.gate.set()
+        await eventually(lambda: placed.report().reason == "CannotLoad")
+        assert placed.report().generation == 1
 
 
 async def test_a_late_write_does_not_bring_the_files_of_a_removed_service_back(
@@ -147,6 +182,32 @@ async def test_a_link_whose_probe_changes_while_no_route_uses_it_is_measured_onc
         await eventually(lambda: not former.measuring)
         services.remove(local)
         await eventually(lambda: not newer.measuring)
+
+
+async def test_a_slice_that_is_fetched_while_the_disk_is_cleaned_stays_there(tmp_path: Path) -> None:
+    store = SmallStore(adding(1), adding(2))
+    ones, twos = store.digests
+    gate, waiting = asyncio.Event(), asyncio.Event()
+    slices, kept = tmp_path / "slices", tmp_path / "services" / "second" / "placement.json"
+
+    async def slow() -> set[str]:
+        waiting.set()
+        await gate.wait()
+        return set()
+
+    async with node(tmp_path, store) as services:
+        services.replace([placement("first", ones), placement("second", MISSING)])
+        await eventually(lambda: services.models.ready and _ready(services, "first"))
+        resources = services.placed[0].generations.resources
+        resources.hold_slices("slow", slow)
+        services.change(placement("first", ones, generation=2))
+        await waiting.wait()
+        services.change(placement("second", twos, generation=2))
+        await eventually(kept.exists)
+        gate.set()
+        await resources.clean_disk()
+        names = {f"sha256:{path.name}" for path in slices.iterdir()}
+        assert names == {ones, twos}
 
 
 async def test_services_that_are_gone_leave_no_objects_behind(tmp_path: Path) -> None:

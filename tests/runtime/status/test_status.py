@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edge_api.placements import PlacementStatus
-from edge_runtime.status import Counted, LinkReport, Report, Window, quantile, status_document
+from edge_runtime.status import Counted, LinkReport, Report, Summary, Window, quantile, status_document
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,6 +21,16 @@ def _report(window: Window, link: LinkReport | None) -> Report:
     return Report(
         3, True, "", "exit5@pool1", "exit5", "pool1", link, summary, NOW, counted=counted, slo_met=True
     )
+
+
+def test_refused_requests_count_but_have_no_latency() -> None:
+    window = Window()
+    window.add(50.0, 0.2, met=True)
+    for _ in range(9):
+        window.add(50.0, None, met=False)
+    assert window.summary(100.0) == Summary(requests=10, met=1, p50=0.2, p95=0.2)
+    document = status_document(_report(window, None))
+    assert (document["latency"], document["attainment"]) == ({"p50": "200ms", "p95": "200ms"}, "0.100")
 
 
 def test_the_status_holds_what_the_last_minute_measured() -> None:

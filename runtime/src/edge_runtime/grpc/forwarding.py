@@ -9,7 +9,7 @@ from typing import Any, Final
 import grpc
 
 from edge_runtime.errors import DeadlinePassed, EdgeError, NotReady, UnknownModel
-from edge_runtime.service_nodes import MARKER, TRIES, WITHIN, ServiceNodes
+from edge_runtime.service_nodes import MARKER, WITHIN, ServiceNodes
 from edge_runtime.tls.certificates import Certificates, Material
 from edge_runtime.tracing.contexts import current
 
@@ -38,62 +38,74 @@ class GrpcForwarder:
         """on_end: called with the outcome of each call: `ok`, `late` or `failed`."""
         self._nodes, self._target, self._certificates, self._on_end = nodes, target, certificates, on_end
         self._channels: dict[str, tuple[grpc.aio.Channel, Material | None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def call(self, model: str, method: str, message: bytes, within: float | None = None) -> bytes:
         """Returns the response of another node to a message, within the call's deadline.
 
+        A node that does not know the model has not run anything, so another one is tried.
         Raises UnknownModel if no node serves the model, ForwardedError with the other node's error,
         DeadlinePassed, and NotReady if none can be reached.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + (WITHIN if within is None else within)
-        nodes = await self._nodes.of(model)
-        if not nodes:
-            raise UnknownModel(
-                f'model "{model[:80]}" is not served here or at another node of the namespace: '
-                "request a model of the repository index, or check kubectl get placements"
-            )
-        said = ""
-        for node in nodes[:TRIES]:
+        said, unknown = "", None
+        async for node in self._nodes.tries(model):
             try:
                 found = await self._ask(node, model, method, message, until - loop.time())
             except grpc.aio.AioRpcError as error:
-                code, said = error.code(), f"node {node}: {error.details()}"
+                code = error.code()
                 if code is grpc.StatusCode.UNAVAILABLE:
                     self._nodes.unreachable(node)
+                    said = f"node {node}: {error.details()}"
+                    continue
+                if code is grpc.StatusCode.NOT_FOUND:
+                    self._nodes.doubt(model)
+                    unknown = ForwardedError(code, error.details() or "")
                     continue
                 if code is grpc.StatusCode.DEADLINE_EXCEEDED:
                     self._on_end("late")
-                    raise DeadlinePassed(f"model {model}: {said}") from None
+                    raise DeadlinePassed(f"model {model}: node {node}: {error.details()}") from None
                 self._on_end("ok")
                 raise ForwardedError(code, error.details() or "") from None
             self._on_end("ok")
             return found
-        self._on_end("failed")
-        raise NotReady(f"model {model} is not served here, and another node cannot answer: {said}")
+        if said:
+            self._on_end("failed")
+            raise NotReady(f"model {model} is not served here, and another node cannot answer: {said}")
+        if unknown is not None:
+            self._on_end("ok")
+            raise unknown
+        raise UnknownModel(
+            f'model "{model[:80]}" is not served here or at another node of the namespace: '
+            "request a model of the repository index, or check kubectl get placements"
+        )
 
     async def close(self) -> None:
         """Closes the channels."""
         for channel, _ in self._channels.values():
             await channel.close()
+        await asyncio.gather(*self._closing)
 
     async def _ask(self, node: str, model: str, method: str, message: bytes, left: float) -> bytes:
         target = self._target(node)
         with current.get().hop(f"grpc://{target}", node, model) as trace:
             lines = [line.split(": ", 1) for line in trace.lines.splitlines()]
             metadata = ((MARKER, "1"), *((name, value) for name, value in lines))
-            call: Any = (await self._channel(node, target)).unary_unary(f"/{method}")
+            call: Any = self._channel(node, target).unary_unary(f"/{method}")
             found: bytes = await call(message, timeout=max(left, 0.001), metadata=metadata)
             return found
 
-    async def _channel(self, node: str, target: str) -> grpc.aio.Channel:
+    def _channel(self, node: str, target: str) -> grpc.aio.Channel:
         """The channel to a node; a new one after a change of the certificates."""
         material = self._certificates.current if self._certificates is not None else None
         known = self._channels.get(node)
         if known is not None and known[1] is material:
             return known[0]
         if known is not None:
-            await known[0].close(_CLOSING)
+            closing = asyncio.create_task(known[0].close(_CLOSING))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
         if material is None:
             channel = grpc.aio.insecure_channel(target, _OPTIONS)
         else:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2
 
-from edge_runtime.errors import BadRequest, UnknownModel
+from edge_runtime.errors import BadRequest, NotReady, UnknownModel
 from edge_runtime.grpc.messages import Message
 from edge_runtime.grpc.servicer import guarded, serialize
 from edge_runtime.grpc.wire import parse
@@ -34,6 +34,8 @@ class Health:
             ready = self._models.ready if name in self._names else self._models.model_ready(name)
         except UnknownModel:
             return int(_STATUS.SERVICE_UNKNOWN)
+        except NotReady:
+            return int(_STATUS.NOT_SERVING)
         return int(_STATUS.SERVING if ready else _STATUS.NOT_SERVING)
 
     async def check(self, request: Message) -> Message:

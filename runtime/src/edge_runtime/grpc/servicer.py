@@ -42,6 +42,7 @@ _CODES: Final = (
 )
 _FORWARDED: Final = ("ModelReady", "ModelMetadata")
 _MOST_MODELS: Final = 1024
+_FINAL: Final = "triton_enable_empty_final_response"
 _FAILED: Final = "internal error: see the server's log"
 
 
@@ -109,14 +110,15 @@ class Servicer:
         async for message in messages:
             identity = ""
             try:
-                if self._elsewhere is not None and self._elsewhere.concerns(message, metadata):
-                    yield write_stream_response(await self._elsewhere.call(message, None))
-                    continue
                 request = parse(message, pb.ModelInferRequest)
                 identity = request.id
+                if self._elsewhere is not None and self._elsewhere.concerns(message, metadata):
+                    found = await self._elsewhere.call(message, None)
+                    yield write_stream_response(_final(found) if _FINAL in request.parameters else found)
+                    continue
                 model, contract, decoded = self._read(request)
                 response = await self._infer(model, decoded)
-                if "triton_enable_empty_final_response" in request.parameters:
+                if _FINAL in request.parameters:
                     response = InferenceResponse(
                         response.outputs, {**response.parameters, "triton_final_response": True}
                     )
@@ -180,6 +182,13 @@ class Servicer:
                     self._header_caches.clear()
                 header_cache = self._header_caches.setdefault(request.model_name, HeaderCache())
                 header_cache.keep(contract, parts.header, layout)
+
+
+def _final(response: bytes) -> bytes:
+    """The response of another node, marked as the last one to its request."""
+    marked = parse(response, pb.ModelInferResponse)
+    marked.parameters["triton_final_response"].bool_param = True
+    return serialize(marked)
 
 
 def _stream_error(identity: str, sentence: str) -> bytes:

@@ -7,6 +7,7 @@ import contextlib
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import orjson
@@ -14,7 +15,7 @@ import orjson
 from edge_runtime.connections import HttpClient, Resolver, Response
 from edge_runtime.errors import BadRequest, ConnectionFailed, DeadlinePassed, NotReady, UnknownModel
 from edge_runtime.protocol.requests import HEADER_LENGTH, timeout_of
-from edge_runtime.service_nodes import MARKER, TRIES, WITHIN, ServiceNodes
+from edge_runtime.service_nodes import MARKER, WITHIN, ServiceNodes
 from edge_runtime.tracing.contexts import current
 
 _LENGTH: Final = HEADER_LENGTH.lower()
@@ -65,18 +66,13 @@ class HttpForwarder:
     ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         """Returns status, body and headers of another node's response, within the request's timeout.
 
-        Raises UnknownModel if no node serves the model, DeadlinePassed, and NotReady if none can be reached.
+        A node that does not know the model has not run anything, so another one is tried. Raises
+        UnknownModel if no node serves the model, DeadlinePassed, and NotReady if none can be reached.
         """
         within, loop = request.timeout or WITHIN, asyncio.get_running_loop()
         until = loop.time() + within
-        nodes = await self._nodes.of(model)
-        if not nodes:
-            raise UnknownModel(
-                f'model "{model[:80]}" is not served here or at another node of the namespace: '
-                "request a model of /v2/models, or check kubectl get placements"
-            )
-        said = ""
-        for node in nodes[:TRIES]:
+        said, unknown = "", None
+        async for node in self._nodes.tries(model):
             try:
                 response = await self._send_to(node, model, request, until - loop.time())
             except TimeoutError:
@@ -89,16 +85,30 @@ class HttpForwarder:
                 self._nodes.unreachable(node)
                 said = f"node {node}: {error}"
                 continue
-            self._on_end("ok")
-            named = [(name, response.headers[name]) for name in _RESPONSE_HEADERS if name in response.headers]
-            return response.status, response.body, [(n.encode(), v.encode("latin-1")) for n, v in named]
-        self._on_end("failed")
-        raise NotReady(f"model {model} is not served here, and another node cannot be reached: {said}")
+            if response.status == HTTPStatus.NOT_FOUND:
+                self._nodes.doubt(model)
+                unknown = response
+                continue
+            return self._ended(response)
+        if said:
+            self._on_end("failed")
+            raise NotReady(f"model {model} is not served here, and another node cannot be reached: {said}")
+        if unknown is not None:
+            return self._ended(unknown)
+        raise UnknownModel(
+            f'model "{model[:80]}" is not served here or at another node of the namespace: '
+            "request a model of /v2/models, or check kubectl get placements"
+        )
 
     def close(self) -> None:
         """Closes idle connections."""
         for client in self._clients.values():
             client.close()
+
+    def _ended(self, response: Response) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        self._on_end("ok")
+        named = [(name, response.headers[name]) for name in _RESPONSE_HEADERS if name in response.headers]
+        return response.status, response.body, [(n.encode(), v.encode("latin-1")) for n, v in named]
 
     async def _send_to(self, node: str, model: str, request: ForwardedRequest, left: float) -> Response:
         url, given = self._url(node), request.headers

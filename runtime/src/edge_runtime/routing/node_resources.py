@@ -5,6 +5,7 @@ Each resource lives as long as any service needs it.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -19,6 +20,7 @@ from edge_runtime.routing.breaker_registry import BreakerRegistry
 from edge_runtime.routing.slice_loading import SliceLoader
 
 Needs = Callable[[], Awaitable[set[str]]]
+InUse = Callable[[], set[str]]
 
 
 class NodeResources:
@@ -42,21 +44,35 @@ class NodeResources:
         self.breakers = BreakerRegistry(clock)
         self.links = LinkRegistry(resolver, clock, self._measured, self.metrics.probe, tls)
         self.clients = HopClients(resolver, tls)
-        self._needs: dict[object, Needs] = {}
+        self._needs: dict[object, tuple[Needs, InUse]] = {}
+        self._cleaning, self._unclean = asyncio.Lock(), False
 
-    def hold_slices(self, user: object, needs: Needs | None) -> None:
-        """Registers the digests that a user needs on the disk; None if it needs none any more."""
-        if needs is not None:
-            self._needs[user] = needs
-        else:
-            self._needs.pop(user, None)
+    def hold_slices(self, user: object, needs: Needs, in_use: InUse = set) -> None:
+        """Registers the digests that a user needs on the disk. in_use: those that it loads or serves now."""
+        self._needs[user] = needs, in_use
+
+    def release_slices(self, user: object) -> None:
+        """Registers that a user needs none any more."""
+        self._needs.pop(user, None)
 
     async def clean_disk(self) -> None:
-        """Removes slices from the disk that no user needs."""
-        needed: set[str] = set()
-        for needs in list(self._needs.values()):
-            needed |= await needs()
-        await self.loader.keep_only(needed)
+        """Removes slices from the disk that no user needs. Calls that wait for another one share the next."""
+        self._unclean = True
+        async with self._cleaning:
+            if not self._unclean:
+                return
+            self._unclean = False
+            try:
+                needed: set[str] = set()
+                for needs, _ in list(self._needs.values()):
+                    needed |= await needs()
+                # Also what was fetched while others were still reading their files.
+                for _, in_use in self._needs.values():
+                    needed |= in_use()
+                await self.loader.keep_only(needed)
+            except BaseException:
+                self._unclean = True
+                raise
 
     async def close(self) -> None:
         """Stops measuring and closes connections. Requests in flight must have ended before."""

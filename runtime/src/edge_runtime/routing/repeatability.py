@@ -25,14 +25,13 @@ class Repeatability:
         """Why the same inputs might give other outputs next time; empty if not. Raises Unreachable."""
 
         async def ask() -> Json:
-            try:
-                metadata = await self._store.metadata(model)
-            except Unreachable:
-                raise
-            except StorageError as error:
-                return {"unrepeatable": f"{_UNKNOWN}: {error}"}
-            return {"unrepeatable": metadata.get("unrepeatable")}
+            return {"unrepeatable": (await self._store.metadata(model)).get("unrepeatable")}
 
-        found = await self._disk_cache.get(["unrepeatable", model], ask)
+        try:
+            found = await self._disk_cache.get(["unrepeatable", model], ask)
+        except Unreachable:
+            raise
+        except StorageError as error:  # says nothing about the model: it is not kept on the disk
+            return f"{_UNKNOWN}: {error}"
         said = found.get("unrepeatable") if isinstance(found, dict) else None
         return said if isinstance(said, str) else _UNKNOWN
