@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from onnx import helper, numpy_helper
 
 from edge_api import DevicePool, InferenceService, Placement
+from edge_api.devicepools import TritonServer
 from edge_operator import relaying, rendering
 from edge_operator.pools import Node, PoolMember
 from edge_operator.residency import tails_of
@@ -113,6 +114,7 @@ class Runtimes:
     ports: dict[str, int] = field(default_factory=dict)
     running: dict[str, ExitStack] = field(default_factory=dict)
     placements: dict[str, Document] = field(default_factory=dict)
+    server: TritonServer = POOL.spec.triton_servers[0]
 
     def render(self, *routes: Route) -> tuple[Placement, Placement]:
         """The final tables of the entry node and of its intermediate node, as the operator publishes them."""
@@ -135,7 +137,7 @@ class Runtimes:
                 table=table,
                 slices=slices,
                 store_url=self.store.url,
-                server=POOL.spec.triton_servers[0],
+                server=self.server,
                 rtt=0.001,
             )
             for member, table in zip(members, (entry, intermediate), strict=True)
@@ -187,13 +189,7 @@ class Runtimes:
         store: str | None = None,
     ) -> None:
         """Starts a runtime, or restarts it with its placement."""
-        if placement is not None:
-            text = json.dumps({**placement, "metadata": {**placement["metadata"], "generation": 1}})
-            for before, behind in self.rewritten.items():
-                text = text.replace(before, behind)
-            self.placements[name] = json.loads(text)
-        file = self.folder / f"{name}.json"
-        file.write_text(json.dumps(self.placements[name]))
+        file = self.publish(name, placement or self.placements[name])
         argv = ["run", "--service", service, "--namespace", "shop", "--node", name]
         argv += ["--store", store or self.store.url, "--cache-dir", str(self.folder / name)]
         argv += ["--threads", "1"]
@@ -204,6 +200,16 @@ class Runtimes:
         self.running[name].enter_context(in_thread(lambda stop: serve(arguments, stop, drain=0.0)))
         if wait:
             self.wait(name)
+
+    def publish(self, name: str, placement: Document, generation: int = 1) -> Path:
+        """Writes the file from which a runtime reads its placement."""
+        text = json.dumps({**placement, "metadata": {**placement["metadata"], "generation": generation}})
+        for before, behind in self.rewritten.items():
+            text = text.replace(before, behind)
+        self.placements[name] = json.loads(text)
+        file = self.folder / f"{name}.json"
+        file.write_text(text)
+        return file
 
     def stop(self, name: str) -> None:
         """Makes its port refuse connections."""

@@ -363,7 +363,8 @@ PUBLISHED: Final = _reason("Published", (PLACED,), "Every entry node has its rou
 TRITON_UNREACHABLE: Final = _reason(
     "TritonUnreachable",
     (PLACED,),
-    "No Triton server answers at the address in the DevicePool; entry nodes use their local routes.",
+    "A Triton server of the service does not answer; entry nodes use their local routes, and "
+    "after 30 s another server of the pool.",
     f"{_WAIT} If it stays, check Triton and httpAddress in the DevicePool.",
 )
 TRITON_BUSY: Final = _reason(

@@ -1,7 +1,7 @@
 """Chooses the Triton servers of a service's entry nodes in one reconcile."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -75,10 +75,10 @@ class EntryServers:
         names = {choice.name for _, choice in self._choices if choice.replaceable}
         return frozenset(server.url for server in self._pool.triton_servers if server.name in names)
 
-    @property
-    def lost(self) -> str:
-        """Which servers are lost and what is used instead; empty if none is."""
-        return lost_servers(self._choices, self._away)
+    def lost(self, sending: Collection[str]) -> str:
+        """Returns which servers are lost and what is used instead. sending: nodes with routes to a server."""
+        choices = [(node, choice) for node, choice in self._choices if node in sending]
+        return lost_servers(choices, self._away)
 
     def _rated(self, server: TritonServer, value: float) -> Rated:
         return Rated(

@@ -91,7 +91,8 @@ def plan_service(
             planned.append(helping)
             tables[member.node.name] = helping.plan.table
     if servers is not None:
-        run.replaceable, run.servers = servers.replaceable, servers.lost
+        sending = {name for name, table in tables.items() if any(r.tail is not None for r in table.routes)}
+        run.replaceable, run.servers = servers.replaceable, servers.lost(sending)
     if run.memory.recorded:
         run.memory.slices |= recorded.published_slices(card, tables.values(), run.known.values())
     try:

@@ -359,7 +359,8 @@ def _profiles(
         if costs:
             _write_profile(run, card, split, accuracies, ends)
         return blocked
-    return _profiled(run, card, split, accuracies, ends, wanted | ((far | helping) & set(costs)))
+    found, used = (far | helping) & set(costs), bool(set(remote) & set(costs))
+    return _profiled(run, card, split, accuracies, ends, wanted | found, through_triton=used)
 
 
 def _of_pool(measured: Mapping[str, DeviceProfile], pool: DevicePool) -> dict[str, DeviceProfile]:
@@ -378,14 +379,20 @@ def _profiled(
     accuracies: CodecAccuracies | None,
     ends: Collection[tuple[str, str]],
     classes: Iterable[str],
+    *,
+    through_triton: bool = False,
 ) -> tuple[ModelCard, Mapping[str, DeviceProfile]]:
-    """Records the metadata and the measurements, and returns them as recorded."""
+    """Records the metadata and the measurements, and returns them as recorded.
+
+    through_triton: whether the class of a Triton server is among them while another one is not measured.
+    """
     spec = _write_profile(run, card, costs, accuracies, ends)
     measured = ", ".join(f"{name} on {costs[name].node}" for name in sorted(classes))
     if run.unmeasured is None:
         finding = Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}")
     else:
-        message = f"measured {measured}; routes through Triton follow: {run.unmeasured.message}"
+        awaited = "further Triton servers" if through_triton else "routes through Triton"
+        message = f"measured {measured}; {awaited} follow: {run.unmeasured.message}"
         finding = Finding(reasons.PROFILED, run.unmeasured.finding().status, run.unmeasured.reason, message)
     run.findings.append(finding)
     return card, manifests.device_profiles(spec)

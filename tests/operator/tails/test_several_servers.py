@@ -1,12 +1,14 @@
 """A pool of several Triton servers: the plan chooses one for each entry node, another one if it is lost."""
 
 import itertools
+import random
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from edge_operator.cluster import PLACEMENTS
+from edge_operator.explanations import explain_service
 from edge_operator.names import SERVERS_ANNOTATION
 from edge_operator.pool_servers import PoolServers
 from edge_operator.runs import Clients
@@ -76,7 +78,7 @@ def test_a_server_without_a_profile_is_not_used(world: World) -> None:
     world.node("large", "new")
     world.settle()
     assert set(used(world).values()) == {"cloud-b"}
-    assert mentions("new").search(world.condition("Profiled")["message"])
+    assert mentions("new", "further Triton servers").search(world.condition("Profiled")["message"])
 
 
 @pytest.fixture
@@ -145,6 +147,31 @@ def test_a_restart_of_the_operator_neither_ends_an_outage_nor_forgets_where_to_r
     assert set(used(world).values()) == {other(outage)}
     pass_time(world, 30)
     assert used(world) == before
+
+
+def test_a_service_that_sends_nothing_does_not_mention_the_lost_server(world: World) -> None:
+    servers = give_servers(world, NAMES)
+    world.change(mode="LocalOnly", slo={"latency": "1s", "percentile": 95, "objective": 0.95})
+    world.settle()
+    servers.by_name["cloud-a"].away = True
+    pass_time(world, AWAY_AFTER + 20)
+    assert placed(world)["reason"] == "Published"
+    assert "cloud" not in placed(world)["message"]
+
+
+def test_a_server_that_comes_and_goes_is_left_once(world: World, outage: str) -> None:
+    first, moves = used(world), 0
+    before = first
+    for _ in range(12):
+        for away, seconds in ((True, AWAY_AFTER + 20), (False, 60)):
+            world.triton.by_name[outage].away = away
+            pass_time(world, seconds)
+            moves += used(world) != before
+            before = used(world)
+    assert moves == 1
+    assert set(before.values()) == {other(outage)}
+    pass_time(world, STEADY_AFTER)
+    assert used(world) == first
 
 
 def test_nothing_moves_if_all_servers_are_lost(world: World, outage: str) -> None:
@@ -222,6 +249,29 @@ def test_a_new_link_starts_from_the_measurement_of_another_service(world: World)
     moved = world.cluster.get(PLACEMENTS, KEY.namespace, name)
     assert moved["spec"]["link"]["peer"] == other(first)
     assert moved["spec"]["link"]["roundTrip"] == "30ms"
+
+
+def test_noise_of_the_links_moves_nothing(world: World) -> None:
+    give_servers(world, NAMES)
+    world.settle()
+    first, noise = used(world), random.Random(5)
+    for _ in range(60):
+        measured = {
+            "bandwidth": f"{4000 * noise.uniform(0.6, 1.4):.0f}k",
+            "roundTrip": f"{noise.uniform(1, 20):.0f}ms",
+        }
+        pass_time(world, 10, link={"state": "Up"} | measured)
+        assert used(world) == first
+
+
+def test_the_explanation_is_of_the_server_in_use(world: World) -> None:
+    world.store.profiles["slow"] = device_profile("slow", 0.5)
+    give_servers(world, NAMES, cloud_a={"deviceClass": "slow"})
+    pass_time(world, 60)
+    for entry in explain_service(world.cluster, *KEY).entries:
+        published = world.placements()[entry.node]["spec"]["routes"]
+        assert [r.name for r in entry.routes] == [r["name"] for r in published]
+        assert [str(r.predicted_latency) for r in entry.routes] == [r["predictedLatency"] for r in published]
 
 
 def test_the_loop_over_the_servers_notes_which_respond(world: World) -> None:
