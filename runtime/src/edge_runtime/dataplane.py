@@ -92,7 +92,7 @@ class Dataplane:
             raise NotReady("no placement is loaded yet: check /v2/health/ready")
         slo = table.placement.spec.slo.latency
         deadline = slo if request.within is None else min(slo, request.within)
-        self._admit(table, start, deadline)
+        self._admit(table, request.inputs, start, deadline)
         try:
             output, loaded, outcome = await self._respond(table, request.inputs, start, deadline)
         finally:
@@ -112,10 +112,11 @@ class Dataplane:
             parameters["confidence"] = sure
         return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
 
-    def _admit(self, table: LoadedTable, start: float, deadline: float) -> None:
+    def _admit(self, table: LoadedTable, inputs: Mapping[str, Array], start: float, deadline: float) -> None:
         """Counts the request in the queue. Raises QueueFull if no route can respond in time."""
         try:
-            least = self._active_route.least_local(table, self._generations.link)
+            seconds = partial(self._queue.least, inputs=inputs)
+            least = self._active_route.least_local(table, self._generations.link, seconds)
             if least is None:
                 self._queue.admit(table.routes[-1].stats.seconds)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -135,6 +136,21 @@ async def test_http_requests_reach_the_node_that_serves_the_model(tmp_path: Path
         assert code == 400  # the other node's refusal
     assert outcomes == ["ok"] * 4
     assert namespace.lookups == ["ones"]
+
+
+async def test_a_method_that_no_path_of_a_model_has_is_not_forwarded(tmp_path: Path) -> None:
+    namespace = Namespace(ones=["edge-b"])
+
+    def head(port: int) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("HEAD", "/v2/models/ones/ready")
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    async with two_nodes(tmp_path, namespace) as outcomes:
+        assert await asyncio.to_thread(head, namespace.http["edge-a"]) == 404
+    assert outcomes == []
 
 
 async def test_binary_tensors_and_compression_pass_unchanged(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from edge_planning.routing.deadlines import queue_too_long
 from edge_runtime.errors import CannotAnswer, QueueFull
+from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.node_services import NodeServices
 from edge_runtime.requests import InferenceRequest
@@ -50,8 +51,8 @@ async def _loaded(services: NodeServices, store: SmallStore, latency: str) -> No
             session.seconds = 0.05
 
 
-def _ask(services: NodeServices, name: str) -> asyncio.Task[InferenceResponse]:
-    request = InferenceRequest({"x": np.zeros((1, 4), np.float32)}, ["y"])
+def _ask(services: NodeServices, name: str, rows: int = 1) -> asyncio.Task[InferenceResponse]:
+    request = InferenceRequest({"x": np.zeros((rows, 4), np.float32)}, ["y"])
 
     async def ask() -> InferenceResponse:
         return await services.models.ask(name, request)
@@ -101,6 +102,28 @@ async def test_a_service_with_more_time_is_admitted_behind_one_with_less(
         await eventually(lambda: second.generations.queue.waiting == 1)
         held.gate.set()
         assert len(await asyncio.gather(*tasks)) == 22
+
+
+async def test_a_small_request_is_admitted_by_its_own_time_and_not_by_that_of_large_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SmallStore(*(adding(number) for number in (1, 2, 3)))
+    async with node(tmp_path, store, clock=lambda: 1000.0) as services:
+        await _loaded(services, store, "100ms")
+        held = Held(monkeypatch)
+        second = next(placed for placed in services.placed if placed.name == "second")
+        assert second.generations.table is not None
+        (session,) = second.generations.table.sessions.values()
+        known = second.generations.resources.runner.known[session] = Experience(0.01, proven=False)
+        known.add(32, 0.05)  # most of its requests have 32 rows, so its mean time is 50 ms
+        first = _ask(services, "first")
+        await eventually(held.begun.is_set)
+        small = _ask(services, "second")  # 50 ms behind the first, then 10 ms
+        await eventually(lambda: second.generations.queue.waiting == 1)
+        with pytest.raises(QueueFull, match=mentions("50 ms")):
+            await _ask(services, "second", rows=32)
+        held.gate.set()
+        assert len(await asyncio.gather(first, small)) == 2
 
 
 async def test_a_service_that_is_slower_than_its_slo_is_still_answered_one_at_a_time(

@@ -87,6 +87,27 @@ async def test_requests_at_the_same_time_share_a_review(server: Server) -> None:
     assert (set(found), server.asked) == ({SHOP}, ["good"])
 
 
+async def test_many_unknown_tokens_do_not_delay_the_review_of_a_known_one(server: Server) -> None:
+    gate, busy = asyncio.Event(), asyncio.Event()
+
+    async def review(token: str) -> Review:
+        if token.startswith("unknown"):
+            busy.set()
+            await gate.wait()
+        return await server.review(token)
+
+    tokens = Tokens(review, lambda: server.now)
+    await tokens.account("good")
+    server.now += FRESH
+    flood = [asyncio.create_task(tokens.account(f"unknown-{number}")) for number in range(100)]
+    await busy.wait()
+    async with asyncio.timeout(20):
+        assert await tokens.account("good") == SHOP
+    gate.set()
+    outcomes = await asyncio.gather(*flood, return_exceptions=True)
+    assert all(isinstance(outcome, Unauthenticated) for outcome in outcomes)
+
+
 async def test_a_caller_that_leaves_does_not_end_the_review_of_others(server: Server) -> None:
     tokens = server.tokens()
     first, second = (asyncio.create_task(tokens.account("good")) for _ in range(2))

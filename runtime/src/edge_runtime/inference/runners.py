@@ -116,6 +116,16 @@ class Runner:
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         return begun + duration([j.asked for j in jobs if j.asked.deadline <= deadline], self._largest)
 
+    def least(self, session: Session, inputs: Mapping[str, Array]) -> float:
+        """Estimated seconds of a run on these inputs; at most the session's recent mean.
+
+        The mean is of inputs of all sizes: by it, a small request among large ones would seem late.
+        """
+        known = self._known.get(session)
+        if known is None or not known.largest:
+            return session.seconds
+        return min(session.seconds, known.mean(shapes(session, inputs)[0]))
+
     @property
     def busy(self) -> bool:
         """Whether requests are being computed."""

@@ -49,6 +49,10 @@ class ServiceQueue:
         """Uncounts a request."""
         self.waiting -= 1
 
+    def least(self, session: Session, inputs: Mapping[str, Array]) -> float:
+        """Estimated seconds of a run on these inputs; see `Runner.least`."""
+        return self._runner.least(session, inputs)
+
     @property
     def wait(self) -> float:
         """Estimated seconds until the thread has finished the requests of all services that wait now."""

@@ -121,8 +121,12 @@ class RestApp:
                 await respond(send, status, orjson.dumps(document))
 
     def _elsewhere(self, model: str, scope: Scope) -> bool:
-        """Whether to forward a request: its model is not served here, and no other node has forwarded it."""
-        return not self._models.serves(model) and all(name != _MARKER for name, _ in scope["headers"])
+        """Whether to forward a request: its model is not served here, and no other node has forwarded it.
+
+        Only methods that a path of a model has: the client does not know that a HEAD has no body in return.
+        """
+        known = scope["method"] in ("GET", "POST") and not self._models.serves(model)
+        return known and all(name != _MARKER for name, _ in scope["headers"])
 
     async def _forward(
         self, forwarder: HttpForwarder, scope: Scope, receive: Receive, send: Send, model: str

@@ -16,6 +16,7 @@ from edge_planning.routing.routes import (
     decide,
     route_to_test,
 )
+from edge_runtime.inference.sessions import Session
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.breaker_registry import BreakerRegistry
@@ -69,8 +70,13 @@ class ActiveRoute:
         likely = chance(table.requirements[index], index, view, request)
         return Chosen(table.routes[index], trial is not None, likely)
 
-    def least_local(self, table: LoadedTable, link: LinkMonitor | None) -> float | None:
-        """Seconds that the fastest route needs from when this node computes; None if one needs only hops."""
+    def least_local(
+        self, table: LoadedTable, link: LinkMonitor | None, seconds: Callable[[Session], float]
+    ) -> float | None:
+        """Seconds that the fastest route needs from when this node computes; None if one needs only hops.
+
+        seconds: those of a session for the request.
+        """
         blocked = self._breakers.blocked(table.hops)
         view = LinkView(up=True, bandwidth=None) if link is None else link.view()
         least = inf
@@ -84,7 +90,7 @@ class ActiveRoute:
             else:
                 beyond = max(loaded.route.predicted_latency - needs.here, 0.0)
             assert loaded.session is not None
-            least = min(least, loaded.session.seconds + beyond)
+            least = min(least, seconds(loaded.session) + beyond)
         return None if least == inf else least
 
     def hand_over(self, before: LoadedTable | None, table: LoadedTable) -> None:

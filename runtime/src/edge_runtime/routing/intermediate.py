@@ -50,7 +50,7 @@ class IntermediateBackend:
         loaded, start = self._loaded, self._clock()
         left = self._latency if request.within is None else request.within
         until = start + left
-        self._queue.admit(loaded.session.seconds, left, until)
+        self._queue.admit(self._queue.least(loaded.session, request.inputs), left, until)
         try:
             results = await self._queue.run(loaded.session, dict(request.inputs), None, until)
         finally:

@@ -50,7 +50,8 @@ class Tokens:
         # Apart: callers with invalid tokens do not displace valid ones.
         self._valid, self._invalid = _Verdicts(kept), _Verdicts(kept)
         self._running: dict[bytes, asyncio.Task[Review]] = {}
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        # Apart: tokens that were never valid, which anybody can send, do not delay the reviews of others.
+        self._slots, self._slots_of_unknown = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_AT_ONCE)
 
     async def account(self, token: str) -> Account:
         """Returns the ServiceAccount of a token. Raises Unauthenticated, Forbidden, and Unreachable without a
@@ -84,7 +85,7 @@ class Tokens:
             return known.review
 
     async def _asked(self, key: bytes, token: str) -> Review:
-        async with self._slots:
+        async with self._slots if self._valid.get(key) is not None else self._slots_of_unknown:
             review = await self._review(token)
         now = self._clock()
         self._valid.pop(key)
