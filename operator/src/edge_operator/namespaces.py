@@ -3,6 +3,7 @@
 All services of a namespace share its runtimes, so that one reconcile owns them, whatever service changed.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from edge_operator.settings import Settings
 from edge_operator.succession import Moves
 
 REFUSED = 30.0
-"""Seconds after which an object is applied again that the API server refused."""
+"""Seconds after which what the API server refused is tried again."""
 
 
 @dataclass
@@ -52,6 +53,7 @@ def reconcile_namespace(
 
     Returns the services of which the report changed, and the seconds until the next reconcile, if any. Raises
     ClusterError if the API server does not respond; a refused object is reported, and the others are applied.
+    A refused deletion, which no service suffers from, is logged.
     """
     seen = observe(namespace, cluster)
     actions = decide(seen, settings, memory.moves, clock.monotonic())
@@ -64,12 +66,17 @@ def reconcile_namespace(
         except ObjectRefusedError as error:
             for service in wanted.services:
                 refused[service].append(str(error))
+    undeleted = False
     for kind, name in actions.delete:
-        cluster.delete(kind, namespace, name)
+        try:
+            cluster.delete(kind, namespace, name)
+        except ObjectRefusedError as error:
+            undeleted = True
+            logging.getLogger(__name__).warning("%s", error)
     before, memory.report = memory.report, Report(dict(refused), dict(actions.notes))
     names = isolations(seen.services)
     changed = frozenset(n for n in names if before.concerning(n) != memory.report.concerning(n))
-    return changed, REFUSED if refused and actions.again is None else actions.again
+    return changed, REFUSED if (refused or undeleted) and actions.again is None else actions.again
 
 
 def observe(namespace: str, cluster: Cluster) -> Seen:

@@ -15,7 +15,7 @@ from edge_operator.names import MODEL_LABEL, ROLE_LABEL, label_value, profile_jo
 from edge_operator.pod_troubles import cannot_start, pod_trouble
 from edge_operator.pools import Node, PoolMember, selection, server_to_measure, sites
 from edge_operator.runs import Clients
-from edge_operator.server_profiles import Failed, Subject
+from edge_operator.server_profiles import RETRY, Failed, Subject
 from edge_operator.settings import Settings
 from edge_operator.store import DeviceProfile, ModelCard
 from edge_operator.workloads import profile_job
@@ -128,7 +128,8 @@ def _measure(wanted: Measurement, device_class: str) -> Measuring:
         found = _through(wanted, server)
         if not isinstance(found, Failed):
             return Measuring(doing)
-        message = f"{doing} failed: {found.message}: it is retried in {found.again:.0f} s"
+        # Without the seconds that are left: each reconcile would write another status.
+        message = f"{doing} failed: {found.message}: it is tried again every {RETRY / 60:g} min"
         return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED, again=max(1.0, found.again))
     name = profile_job_name(device_class, wanted.selection(device_class), wanted.card.digest)
     job = wanted.clients.cluster.get(JOBS, wanted.settings.namespace, name)

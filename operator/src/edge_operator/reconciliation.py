@@ -78,7 +78,7 @@ def reconcile_service(
     if body["metadata"].get("deletionTimestamp"):
         with reporting.refusals_recorded(clients, body, memory):
             return removal.remove_service(
-                key, body, clients, memory, clock.wall(), scope=scope, owner=settings.installation
+                key, body, clients, memory, clock.monotonic(), scope=scope, owner=settings.installation
             )
     try:
         service = read(InferenceService, body)

@@ -1,7 +1,5 @@
 """Deletes a service: its pods, the tails that it alone used, then the finalizer, even if Triton is away."""
 
-import datetime
-
 from edge_api import reasons
 from edge_operator.addresses import same_server, server_of
 from edge_operator.cluster import DEPLOYMENTS, DEVICE_POOLS, INFERENCE_SERVICES, PLACEMENTS, Object
@@ -21,13 +19,14 @@ def remove_service(
     body: Object,
     clients: Clients,
     memory: Memory,
-    now: datetime.datetime,
+    now: float,
     *,
     scope: str | None,
     owner: str,
 ) -> float | None:
     """Tries once to delete a service. Returns the seconds until the next attempt, or None when it is gone.
 
+    now: seconds of a monotonic clock; the API server, which dates the deletion, can have another time.
     owner: the installation, whose models alone are unloaded.
     """
     if FINALIZER not in (body["metadata"].get("finalizers") or []):
@@ -42,8 +41,9 @@ def remove_service(
     memory.published = frozenset()
     troubles = _unload(body, clients, memory, scope, owner)
     if troubles:
-        deleted_at = datetime.datetime.fromisoformat(body["metadata"]["deletionTimestamp"])
-        if (now - deleted_at).total_seconds() < PATIENCE:
+        if memory.leaving_since is None:
+            memory.leaving_since = now
+        if now - memory.leaving_since < PATIENCE:
             return _RETRY
         names = ", ".join(sorted({tail.name for tail in memory.leaving}))
         message = (

@@ -88,6 +88,8 @@ class Memory:
     """Triton servers without room for its tails, by address, until a time of the monotonic clock."""
     leaving: frozenset[TailKey] = frozenset()
     """Tails of a service that is being deleted, until they are unloaded."""
+    leaving_since: float | None = None
+    """When the first attempt to unload them failed, in seconds of the monotonic clock."""
     status_written: float = float("-inf")
     tally: Tally | None = None
     """Requests that were counted since the status was written."""

@@ -31,6 +31,7 @@ RETRY = 300.0
 """Seconds after which a failed measurement is tried again."""
 _LOADING = 180.0
 _PAUSE = 0.5
+_POLL = 2.0
 
 Result = TypeVar("Result")
 Slicing = tuple[tuple[str, ...], tuple[str, ...]]
@@ -75,21 +76,27 @@ class ServerProfiles:
         self._lock = threading.Lock()
         self._threads: dict[str, ThreadPoolExecutor] = {}
         self._found: dict[tuple[str, str, frozenset[str]], tuple[Future[DeviceProfile], float]] = {}
+        self._failures: dict[tuple[str, str, frozenset[str]], str] = {}
+        """Why the last attempt failed, while the next one is under way."""
 
     def profile(self, subject: Subject) -> DeviceProfile | Failed | None:
-        """Returns the measurements, or why there are none; None: they are under way."""
+        """Returns the measurements, or why there are none; None: the first attempt is under way."""
         with self._lock:
             known = self._found.get(subject.key)
             if known is None or self._is_due(known):
+                if known is not None:
+                    self._failures[subject.key] = _said(known[0].exception())
                 known = (self._start(subject), self._clock() + RETRY)
                 self._found[subject.key] = known
+            before = self._failures.get(subject.key)
         future, due = known
         if not future.done():
-            return None
+            # The failure stays until this attempt ends: conditions do not change to and fro.
+            return None if before is None else Failed(before, _POLL)
         error = future.exception()
         if error is None:
             return _of(subject, future.result())
-        return Failed(str(error) or type(error).__name__, max(0.0, due - self._clock()))
+        return Failed(_said(error), max(0.0, due - self._clock()))
 
     def wait(self) -> None:
         """Waits for the measurements under way."""
@@ -160,6 +167,10 @@ class ServerProfiles:
                 if self._clock() >= until:
                     raise TailRefusedError(str(error)) from error
                 self._pause(_PAUSE)
+
+
+def _said(error: BaseException | None) -> str:
+    return str(error) or type(error).__name__
 
 
 def _of(subject: Subject, measured: DeviceProfile) -> DeviceProfile:

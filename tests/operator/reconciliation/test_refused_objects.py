@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from edge_api import reasons
+from edge_api.names import runtime_service_name
 from edge_operator.cluster import DEPLOYMENTS, DEVICE_POOLS, INFERENCE_SERVICES, Kind, Object
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.pooling import reconcile_pool
@@ -153,3 +154,31 @@ def test_a_model_profile_that_cannot_be_planned_with_is_rebuilt(world: World) ->
     assert world.condition("Planned")["status"] == "True"
     mended = next(b for (kind, *_), b in world.cluster.objects.items() if kind == "ModelProfile")
     assert mended["spec"]["deviceClasses"][0]["segments"][0]["from"] == "image"
+
+
+def test_a_refused_deletion_holds_up_no_other_and_hides_no_refusal(
+    world: World, refuse: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    delete = world.cluster.delete
+    left = runtime_service_name("cam-1")
+
+    def guarded(kind: Kind, namespace: str | None, name: str) -> None:
+        if kind == DEPLOYMENTS and name == left:
+            raise ObjectRefusedError(f"deleting Deployment {name} failed: denied the request")
+        delete(kind, namespace, name)
+
+    monkeypatch.setattr(world.cluster, "delete", guarded)
+    world.remove_node("cam-1")
+    world.remove_node("cam-2")
+    world.node("cam-3", "camera")
+    refuse("Deployment")
+    world.reconcile()
+    world.now += 10
+    world.reconcile()
+    assert sorted(world.deployments()) == sorted([left, runtime_service_name("gate")])
+    assert world.condition("Placed")["reason"] == reasons.OBJECT_REFUSED
+    refuse("")
+    monkeypatch.setattr(world.cluster, "delete", delete)
+    world.settle()
+    assert left not in world.deployments()

@@ -3,12 +3,15 @@
 import datetime
 from typing import Any
 
+import pytest
+
 World = Any  # tests/operator/conftest.py
 
 
-def _delete(world: World) -> None:
+def _delete(world: World, *, skew: float = 0.0) -> None:
+    """skew: how far the clock of the API server is ahead, in seconds."""
     body = world.service()
-    at = world.clock().wall().strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = (world.clock().wall() + datetime.timedelta(seconds=skew)).strftime("%Y-%m-%dT%H:%M:%SZ")
     world.cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": at}})
 
 
@@ -36,13 +39,14 @@ def test_tables_go_before_tails_then_the_finalizer_and_runtimes_without_services
     assert left == {"Service", "ModelProfile"}, "what has an owner is deleted by Kubernetes"
 
 
-def test_an_absent_triton_is_waited_for_and_then_what_is_left_is_said(world: World) -> None:
+@pytest.mark.parametrize("skew", [0.0, 3600.0, -3600.0])
+def test_an_absent_triton_is_waited_for_and_then_what_is_left_is_said(world: World, skew: float) -> None:
     world.settle()
     world.triton.away = True
-    _delete(world)
+    _delete(world, skew=skew)
     assert world.reconcile() == 5.0
     assert world.service()["metadata"]["finalizers"] == ["edge-intelligence.io/operator"]
-    world.now += datetime.timedelta(seconds=31).total_seconds()
+    world.now += 31
     assert world.reconcile() is None
     assert ("InferenceService", "default", "digits") not in world.cluster.objects
     kind, reason, message = world.cluster.events[-1]

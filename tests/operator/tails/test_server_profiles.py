@@ -1,5 +1,7 @@
 """A Triton server that names no node is measured by requests to it; local routes do not wait for it."""
 
+import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from edge_api.inferenceservices import InferenceServiceSpec
 from edge_operator.admitted import Admitted
 from edge_operator.errors import TritonUnreachableError
 from edge_operator.pools import selection, server_to_measure
+from edge_operator.profiling import Measurement, measure
+from edge_operator.runs import Clients
 from edge_operator.server_profiles import RETRY, Failed, ServerProfiles, Subject, slicings
 from edge_operator.store import DeviceProfile
 from edge_operator.surroundings import Surroundings, surroundings
@@ -88,6 +92,43 @@ def test_a_failed_measurement_says_why_and_is_retried(world: World) -> None:
     profiles.profile(subject)
     profiles.wait()
     assert isinstance(profiles.profile(subject), DeviceProfile)
+
+
+def test_a_failure_is_reported_without_a_change_until_an_attempt_succeeds(world: World) -> None:
+    subject, triton = _outside(world), Measuring(world)
+    begun, held = threading.Event(), threading.Event()
+    profiles = _profiles(world, triton)
+    clients = Clients(world.cluster, world.store, world.triton, server_profiles=profiles)
+    pool = surroundings(world.cluster, InferenceServiceSpec.model_validate(world.service()["spec"]))
+    assert isinstance(pool, Surroundings)
+    wall = world.clock().wall()
+    wanted = Measurement(clients, world.settings, subject.card, pool.pool, pool.nodes, wall)
+    world.triton.failure = TritonUnreachableError("no response")
+    measure(wanted, ["cloud"])
+    profiles.wait()
+    first = measure(wanted, ["cloud"])
+    assert first is not None
+    assert (first.reason, first.transient) == ("ProfilingFailed", False)
+    assert first.again == RETRY
+    world.now += 100
+    later = measure(wanted, ["cloud"])
+    assert later == replace(first, again=RETRY - 100)
+
+    def ready(_: str) -> frozenset[str]:
+        begun.set()
+        held.wait()
+        raise TritonUnreachableError("no response")
+
+    world.triton.ready = ready
+    world.now += RETRY
+    measure(wanted, ["cloud"])
+    begun.wait()
+    under_way = measure(wanted, ["cloud"])
+    held.set()
+    profiles.wait()
+    assert under_way is not None
+    assert replace(under_way, again=0.0) == replace(first, again=0.0)
+    assert under_way.again < RETRY
 
 
 def test_a_server_in_two_pools_is_measured_once_under_the_names_of_each(world: World) -> None:
