@@ -280,6 +280,19 @@ async def test_what_was_stored_without_tokens_is_registered_by_the_operator_with
         assert (await store.register("bank", SAVED, digest=model["digest"])).json() == model
 
 
+async def test_a_wrong_digest_does_not_show_that_of_what_was_stored_without_tokens(
+    tmp_path: Path, chain_model: bytes
+) -> None:
+    async with serving(tmp_path, tokens=False) as before:
+        await before("PUT", "/v1/files/digits/digits.onnx", content=chain_model)
+        model = (await before("POST", "/v1/models", json={"storageUri": SAVED})).json()
+    async with serving(tmp_path) as store:
+        guessed = await store.register("bank", SAVED, digest=f"sha256:{'0' * 64}")
+        refused(guessed, 404, "NotFound", SAVED.removeprefix("store://"), "bank")
+        assert model["digest"] not in guessed.text
+        assert (await store.register("bank", SAVED, digest=model["digest"])).json() == model
+
+
 async def test_what_namespaces_stored_is_found_again_after_a_restart(
     store: Client, model: Any, tmp_path: Path
 ) -> None:

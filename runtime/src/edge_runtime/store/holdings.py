@@ -44,9 +44,13 @@ class Holdings:
         if not path.is_file() and self.inherits:
             path = named_file(self.blobs.root / "files", name)
         if not path.is_file():
-            where = "this store" if self.namespace is None else f"namespace {self.namespace} of this store"
-            raise NotFound(f'path: no file "{name}" in {where}: PUT /v1/files/{name} first')
+            raise self._no_file(name)
         return path.read_bytes()
+
+    def check_own_file(self, name: str) -> None:
+        """Raises NotFound unless it has a named file itself."""
+        if not self.file_path(name).is_file():
+            raise self._no_file(name)
 
     def holds(self, digest: str) -> bool:
         """Whether it may read a blob by digest, if there is one."""
@@ -103,6 +107,10 @@ class Holdings:
         """Raises NotFound for a model that the namespace did not register."""
         if self.namespace is not None and not self.metadata_path(digest).is_file():
             raise not_registered(digest, self.namespace)
+
+    def _no_file(self, name: str) -> NotFound:
+        where = "this store" if self.namespace is None else f"namespace {self.namespace} of this store"
+        return NotFound(f'path: no file "{name}" in {where}: PUT /v1/files/{name} first')
 
     def _mark(self, namespace: str, digest: str) -> Path:
         name = check_digest(digest).removeprefix("sha256:")

@@ -13,7 +13,7 @@ from edge_runtime.store.addresses import Address
 from edge_runtime.store.blobs import Stored
 from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.reachable import NOTHING, Reachable
-from edge_runtime.store.schemes import Origin, address_of, source_of
+from edge_runtime.store.schemes import Origin, StoreFiles, address_of, source_of
 
 
 def fetch(
@@ -55,8 +55,14 @@ def fetch_data(uri: str, model: str, holdings: Holdings, allowed: Reachable = NO
 
 
 def _receive(address: Address, digest: str | None, origin: Origin, field: str, where: str) -> Stored:
-    with origin.holdings.blobs.receive(None, digest, field) as incoming:
-        source = source_of(address)
-        source.read(address.target, origin, incoming.write, f"{where}: {shown(address.uri)}")
+    source = source_of(address)
+    try:
+        with origin.holdings.blobs.receive(None, digest, field) as incoming:
+            source.read(address.target, origin, incoming.write, f"{where}: {shown(address.uri)}")
+    except DigestMismatch:
+        # The message has the digest that was found, with which a namespace gets what it only inherits.
+        if address.scheme == StoreFiles.scheme:
+            origin.holdings.check_own_file(address.target)
+        raise
     origin.holdings.keep(incoming.digest)
     return Stored(incoming.digest, incoming.size)
