@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edge_operator import planning
-from edge_operator.pools import PoolMember
+from edge_operator.pools import PoolMember, helpers
 
 
 @pytest.fixture
@@ -189,7 +189,6 @@ def test_planning_n_devices_searches_for_their_intermediate_nodes_in_proportion_
         tiers.node(f"cam-{index}", "camera")
     tiers.change(load={"rate": 10})
     searches = []
-    helpers = planning.helpers
 
     def counted(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, ...]:
         searches.append(entry.node.name)
