@@ -143,6 +143,7 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
         accuracies = manifests.codec_accuracies(profile)
         codecs = usable_codecs(accuracies)
         confidences = accuracies.confidences if accuracies is not None else ()
+        rates = planning.arrival_rates(spec, found.members)
         entries = []
         for member in found.entries:
             placement = published.get(member.node.name)
@@ -156,6 +157,7 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
                 placements=published,
                 server=planning.published_server(found.pool.spec, costs, placement),
                 link=published_link(placement),
+                rates=rates,
                 codecs=codecs,
                 confidences=confidences,
             )

@@ -54,7 +54,10 @@ def plan_service(
     """
     started = run.clock.monotonic()
     servers = EntryServers(run, pool.spec) if len(pool.spec.triton_servers) > 1 else None
-    plan = functools.partial(_plan, run, card, pool, costs, accuracies=accuracies, servers=servers)
+    rates = arrival_rates(run.service.spec, run.pool)
+    plan = functools.partial(
+        _plan, run, card, pool, costs, accuracies=accuracies, servers=servers, rates=rates
+    )
     try:
         planned = [plan(member) for member in run.members]
     except PlanningError as error:
@@ -141,6 +144,7 @@ def _plan(
     *,
     accuracies: CodecAccuracies | None,
     servers: EntryServers | None,
+    rates: Mapping[str, float],
     any_exit: bool = False,
 ) -> Planned:
     """Plans with the server to use. servers: to choose from; None: there is one at most."""
@@ -156,6 +160,7 @@ def _plan(
             placements=run.known,
             server=server,
             link=link,
+            rates=rates,
             codecs=usable_codecs(accuracies),
             confidences=accuracies.confidences if accuracies is not None else (),
         )
@@ -207,13 +212,15 @@ def problem_at(
     placements: Mapping[str, Placement],
     server: TritonServer | None,
     link: Link,
+    rates: Mapping[str, float],
     codecs: tuple[Codec, ...],
     confidences: Sequence[ExitConfidence] = (),
 ) -> EntryProblem:
     """Returns the planning problem of a service at one entry node. Pure.
 
     members: all nodes of the pool. placements: those of the service, by node. server: the one to use; without
-    a profile of its class, no route leads to it. link: to the server. Raises PlanningError.
+    a profile of its class, no route leads to it. link: to the server. rates: see `arrival_rates`.
+    Raises PlanningError.
     """
     published = placements.get(member.node.name)
     server = server if server is not None and server.device_class in costs else None
@@ -229,9 +236,7 @@ def problem_at(
         rtt=link.rtt,
         bandwidth=link.bandwidth,
         codecs=codecs,
-        helpers=manifests.planned_helpers(
-            pool.links.local, costs, near, _rates(service.planned_rate, served, members)
-        ),
+        helpers=manifests.planned_helpers(pool.links.local, costs, near, rates),
         entries=len(served),
         confidences=confidences,
         prices=pool.prices,
@@ -240,12 +245,16 @@ def problem_at(
     return replace(problem, entry=replace(problem.entry, margins=found))
 
 
-def _rates(rate: float, entry_nodes: Sequence[PoolMember], members: Sequence[PoolMember]) -> dict[str, float]:
-    """Returns the requests per second that can arrive at each node, from clients and from other nodes."""
+def arrival_rates(service: InferenceServiceSpec, members: tuple[PoolMember, ...]) -> dict[str, float]:
+    """Returns the requests per second that can arrive at each node, from clients and from other nodes.
+
+    The same for all entry nodes, at a cost of entry nodes times members.
+    """
+    rate, served = service.planned_rate, entries(service, members)
     if not rate:
         return {}
-    arriving = [entry.node.name for entry in entry_nodes]
-    arriving += [near.node.name for entry in entry_nodes for near in helpers(entry, members)]
+    arriving = [entry.node.name for entry in served]
+    arriving += [near.node.name for entry in served for near in helpers(entry, members)]
     return {name: rate * count for name, count in Counter(arriving).items()}
 
 

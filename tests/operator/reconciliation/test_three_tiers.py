@@ -1,8 +1,12 @@
 """A device sends to an edge node, which sends to Triton: intermediate slices come first and go last."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
+
+from edge_operator import planning
+from edge_operator.pools import PoolMember
 
 
 @pytest.fixture
@@ -176,3 +180,23 @@ def test_a_node_may_take_requests_and_help_others_at_once(tiers: Any) -> None:
     assert used(found["cam-1"]) | used(found["cam-2"]) == set(intermediate_slices(found["gate"]))
     assert [entry["node"] for entry in tiers.service()["status"]["entries"]] == ["cam-1", "cam-2", "gate"]
     assert used(found["gate"]) == set(), "an edge node sends to Triton only"
+
+
+def test_planning_n_devices_searches_for_their_intermediate_nodes_in_proportion_to_n(
+    tiers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(3, 13):
+        tiers.node(f"cam-{index}", "camera")
+    tiers.change(load={"rate": 10})
+    searches = []
+    helpers = planning.helpers
+
+    def counted(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, ...]:
+        searches.append(entry.node.name)
+        return helpers(entry, pool)
+
+    monkeypatch.setattr(planning, "helpers", counted)
+    tiers.reconcile()
+    cameras = sorted(set(searches) - {"gate"})
+    assert len(cameras) == 12
+    assert all(searches.count(name) == 2 for name in cameras)
