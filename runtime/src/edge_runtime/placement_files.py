@@ -19,14 +19,14 @@ _EVERY: Final = 0.5
 async def follow(path: Path, receive: Callable[[list[Json], int], None]) -> None:
     """Calls `receive` with the documents of the file and its version, and again after each change.
 
-    A document without metadata.generation gets the file's version in which its spec last changed. Runs until
-    cancelled.
+    A document without metadata.generation gets the file's version in which its spec last changed, and one
+    whose spec changed without it the next number. Runs until cancelled.
     """
     import yaml
 
     seen: tuple[int, int] | None = None
     version = 0
-    generations: dict[str, tuple[Any, int]] = {}
+    generations: dict[str, tuple[Any, Any, Any]] = {}
     said = ""
     while True:
         try:
@@ -47,12 +47,17 @@ async def follow(path: Path, receive: Callable[[list[Json], int], None]) -> None
         await asyncio.sleep(_EVERY)
 
 
-def _number(document: Json, version: int, generations: dict[str, tuple[Any, int]]) -> None:
+def _number(document: Json, version: int, generations: dict[str, tuple[Any, Any, Any]]) -> None:
     metadata = metadata_of(document)
     if not metadata:
         return
-    name, spec = str(metadata.get("name")), document.get("spec")
+    name, spec, given = str(metadata.get("name")), document.get("spec"), metadata.get("generation")
     before = generations.get(name)
-    generation = before[1] if before is not None and before[0] == spec else version
-    generations[name] = (spec, generation)
-    metadata.setdefault("generation", generation)
+    if before is not None and before[:2] == (spec, given):
+        generation = before[2]
+    else:
+        generation = version if given is None else given
+        if before is not None and given == before[1] and isinstance(generation, int):
+            generation = max(generation, before[2] + 1)
+    generations[name] = (spec, given, generation)
+    metadata["generation"] = generation

@@ -81,6 +81,7 @@ async def test_a_placement_that_replaces_another_is_not_reported_by_the_generati
         store.gate.set()
         await eventually(lambda: placed.report().loaded)
         assert placed.report().generation == 1
+        await eventually(lambda: orjson.loads(kept.read_bytes())["metadata"]["uid"] == "newer")
     store.gate.clear()
     newest = placement("a", MISSING)
     newest["metadata"]["uid"] = "newest"
