@@ -6,12 +6,13 @@ import pytest
 from demo.reports import DemoResult, ModeResult, complaints, document, score
 from messages import mentions
 
-MODE_KEYS = {"requests", "failed", "slo_attainment", "accuracy", "p50_s", "p95_s", "phases"}
+MODE_KEYS = {"requests", "failed", "refused", "slo_attainment", "accuracy", "p50_s", "p95_s", "phases"}
 PHASE_KEYS = {
     "link_bps",
     "measured_bps",
     "requests",
     "failed",
+    "refused",
     "exit",
     "cut",
     "slo_attainment",
@@ -76,6 +77,24 @@ def test_a_request_lost_in_auto_is_named_with_its_phase(result: DemoResult) -> N
     (complaint,) = complaints(document(lost), ["Auto"])
     assert complaint.startswith("Auto")
     assert mentions("1 of 1", "cut").search(complaint)
+
+
+def test_a_request_that_a_busy_node_refused_is_counted_and_not_lost(result: DemoResult) -> None:
+    cloud = result.modes[1]
+    phases = [
+        replace(
+            phase,
+            results=[
+                replace(each, error="[429] requests ahead take 90 ms") if each.error else each
+                for each in phase.results
+            ],
+        )
+        for phase in cloud.phases
+    ]
+    busy = replace(result, modes=[replace(cloud, mode="Auto", phases=phases)])
+    found = document(busy)["modes"]["Auto"]
+    assert (found["failed"], found["refused"]) == (1, 1)
+    assert complaints(document(busy), ["Auto"]) == []
 
 
 def test_a_mode_that_could_not_run_is_a_failure_with_its_reason(result: DemoResult) -> None:

@@ -29,9 +29,9 @@ def status(trial: Trial, path: str, shown: str = "") -> int:
 
 
 def test_a_slice_is_read_with_a_token_of_a_namespace_that_registered_its_model(trial: Trial) -> None:
-    placement = trial.get("placement", "digits-edge-a")
+    placement = trial.get("placement", "digits.edge-a")
     digest = placement["spec"]["routes"][0]["stages"][0]["slice"]["digest"]
-    account = trial.get("deployment", "digits-edge-a")["spec"]["template"]["spec"]["serviceAccountName"]
+    account = trial.get("deployment", "edge-runtime-edge-a")["spec"]["template"]["spec"]["serviceAccountName"]
     audience = ("--audience", STORE_AUDIENCE)
     blob = f"/v1/blobs/{digest}"
     assert status(trial, blob, token(trial, "default", account, *audience)) == 200

@@ -53,10 +53,14 @@ class Load:
     _came: threading.Condition = field(default_factory=threading.Condition)
 
     def check_none_lost(self) -> None:
-        """Fails with the requests before and after those without a response, and with the state."""
+        """Fails with the requests before and after those without a response, and with the state.
+
+        A node that is too busy to respond in time refuses a request (429), by which it is not lost.
+        """
         with self._came:
             sent = sorted(self.answers, key=lambda answer: float(answer["sent"]))
-            lost = [i for i, answer in enumerate(sent) if "error" in answer]
+            errors = {i: answer["error"] for i, answer in enumerate(sent) if "error" in answer}
+            lost = [i for i, error in errors.items() if not error.startswith("[429]")]
             if lost:
                 near = [sent[i] for i in range(len(sent)) if min(abs(i - k) for k in lost) <= NEAR]
                 answers, links = map("\n".join, (map(json.dumps, near), map(json.dumps, self.links)))

@@ -67,6 +67,7 @@ def mode_document(mode: ModeResult, slo_seconds: float) -> dict[str, Any]:
     found: dict[str, Any] = {
         "requests": whole.requests,
         "failed": whole.failed,
+        "refused": whole.refused,
         "slo_attainment": rounded(whole.attainment),
         "accuracy": rounded(whole.accuracy),
         "p50_s": rounded(whole.p50),
@@ -84,6 +85,7 @@ def phase_document(result: PhaseResult, slo_seconds: float) -> dict[str, Any]:
         "measured_bps": rounded(median_bps(result.link), 0),
         "requests": whole.requests,
         "failed": whole.failed,
+        "refused": whole.refused,
         "exit": whole.exit,
         "cut": whole.cut,
         "slo_attainment": rounded(whole.attainment),
@@ -127,7 +129,8 @@ def complaints(report: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
             found.append(f"{name} received no requests")
     auto = report["modes"].get("Auto")
     for phase in auto["phases"] if auto else []:
-        if phase["failed"]:
+        lost = phase["failed"] - phase["refused"]
+        if lost:
             link = "cut" if phase["link_bps"] == CUT else f"at {phase['link_bps']} bit/s"
-            found.append(f"Auto lost {phase['failed']} of {phase['requests']} requests with the link {link}")
+            found.append(f"Auto lost {lost} of {phase['requests']} requests with the link {link}")
     return found

@@ -29,6 +29,11 @@ class RequestResult:
     def failed(self) -> bool:
         return self.error is not None
 
+    @property
+    def refused(self) -> bool:
+        """Whether the node said that it could not respond in time (429)."""
+        return self.error is not None and self.error.startswith("[429]")
+
 
 @dataclass(frozen=True)
 class LinkSample:
@@ -41,10 +46,14 @@ class LinkSample:
 
 @dataclass(frozen=True)
 class RequestSummary:
-    """Summary of requests: `attainment` of all, `accuracy` of those with a response; None if undefined."""
+    """Summary of requests: `attainment` of all, `accuracy` of those with a response; None if undefined.
+
+    `failed` counts the refused ones, too.
+    """
 
     requests: int
     failed: int
+    refused: int
     attainment: float | None
     accuracy: float | None
     p50: float | None
@@ -76,6 +85,7 @@ def summarise(results: Sequence[RequestResult], slo_seconds: float) -> RequestSu
     return RequestSummary(
         requests=len(results),
         failed=len(results) - len(answered),
+        refused=sum(result.refused for result in results),
         attainment=in_time / len(results) if results else None,
         accuracy=sum(result.right for result in answered) / len(answered) if answered else None,
         p50=quantile(latencies, 0.5),
