@@ -150,6 +150,8 @@ async def test_a_service_that_is_slower_than_its_slo_is_still_answered_one_at_a_
         (0.0, 0.5, 0.15, False),
         (0.15, 0.5, 0.15, False),
         (0.16, 0.5, 0.15, True),
+        (0.0, 1.0, -0.001, False),
+        (0.01, 1.0, -0.001, True),
     ],
 )
 def test_a_request_is_refused_if_the_wait_makes_its_fastest_route_late(

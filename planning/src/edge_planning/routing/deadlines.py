@@ -130,9 +130,9 @@ def queue_too_long(wait: float, fastest: float, deadline: float) -> bool:
     """Returns whether the requests ahead make every response late; all in seconds.
 
     A request whose fastest route is late even at an idle node is not refused for that, but once the wait
-    alone takes its deadline.
+    alone takes its deadline. Where no request waits, none is refused.
     """
-    return wait > (deadline - fastest if fastest < deadline else deadline)
+    return wait > max(0.0, deadline - fastest if fastest < deadline else deadline)
 
 
 def too_busy(within: float, wait: float | None, beyond: float, *, only: bool, idle: bool) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from edge_runtime.store.callers import Account, Callers
+
+OPEN: Final = "--tokens is not set: any client that reaches this store reads and replaces all models"
+"""What a store without tokens warns of when it starts."""
 
 
 def add_flags(store: argparse.ArgumentParser) -> None:
@@ -38,9 +40,6 @@ def callers_of(arguments: argparse.Namespace) -> Callers | None:
     Raises Unreachable outside a pod.
     """
     if not arguments.tokens:
-        logging.getLogger("store").warning(
-            "--tokens is not set: any client that reaches this store reads and replaces all models"
-        )
         return None
     from edge_api.store_access import AUDIENCE
     from edge_runtime.connections import Resolver
