@@ -1,8 +1,4 @@
-"""The only client of the API server: watches the Placements at this node and writes their statuses.
-
-The Kubernetes clients cost a throttled node seconds of start-up, so this module implements the few requests
-that it needs.
-"""
+"""The Placements at the API server: watches those at this node and writes their statuses."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ import asyncio
 import logging
 import os
 import socket
-import ssl
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -28,19 +22,16 @@ from edge_api.names import (
     placement_name,
     runtime_service_name,
 )
-from edge_runtime.connections import Connection, HttpClient, Resolver
+from edge_runtime.api_server import ACCOUNT, JSON, ApiServer, api_server_url
+from edge_runtime.connections import Connection, Resolver
 from edge_runtime.errors import ConnectionFailed, NotFound, Unreachable
 from edge_runtime.json_values import Json
 
 _log = logging.getLogger(__name__)
 
-ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_WITHIN: Final = 5.0
 _WATCH: Final = 240
-_TOKEN_AGE: Final = 60.0
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 10.0
-_JSON: Final = "application/json"
 _METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _GROUP: Final = "/apis/edge-intelligence.io/v1alpha1"
 
@@ -65,15 +56,9 @@ class Placements:
         self, namespace: str, selector: str, url: str, resolver: Resolver, account: Path = ACCOUNT
     ) -> None:
         """selector: the labels of the Placements to watch, such as those of `placed_at`."""
-        tls = None
-        if url.startswith("https"):
-            authority = account / "ca.crt"
-            tls = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
-        self._client = HttpClient(url, resolver, tls=tls, size=2)
+        self._server = ApiServer(url, resolver, account)
         self._collection = f"{_GROUP}/namespaces/{namespace}/placements"
         self._selector = f"labelSelector={quote(selector, safe='')}"
-        self._account = account
-        self._token, self._token_read = "", -1e9
         self._watching: Connection | None = None
 
     @classmethod
@@ -81,14 +66,12 @@ class Placements:
         cls, namespace: str, selector: str, resolver: Resolver, environment: Mapping[str, str] = os.environ
     ) -> Placements:
         """Creates the client from the variables of every pod. Raises Unreachable outside a pod."""
-        host = environment.get("KUBERNETES_SERVICE_HOST")
-        port = environment.get("KUBERNETES_SERVICE_PORT", "443")
-        if not host:
+        url = api_server_url(environment)
+        if url is None:
             raise Unreachable(
                 "KUBERNETES_SERVICE_HOST is not set: run in a pod, or give the placement by --placement-file"
             )
-        address = f"[{host}]" if ":" in host else host
-        return cls(namespace, selector, f"https://{address}:{port}", resolver)
+        return cls(namespace, selector, url, resolver)
 
     @property
     def in_contact(self) -> bool:
@@ -143,7 +126,7 @@ class Placements:
 
     def close(self) -> None:
         """Closes idle connections."""
-        self._client.close()
+        self._server.close()
 
     async def _follow(self, version: str, receiver: Receiver) -> str:
         """Follows changes after a version. Returns the version to continue from; empty to list again."""
@@ -171,10 +154,10 @@ class Placements:
 
         query = f"?watch=1&{self._selector}&timeoutSeconds={_WATCH}&allowWatchBookmarks=true"
         try:
-            response = await self._client.request(
+            response = await self._server.client.request(
                 "GET",
                 f"{self._collection}{query}&resourceVersion={version}",
-                headers=self._headers(),
+                headers=self._server.headers(),
                 within=_WATCH + 15,
                 on_start=begin,
                 sink=feed,
@@ -187,30 +170,9 @@ class Placements:
         return version if response.status == 200 else ""
 
     async def _call(
-        self, method: str, path: str, body: bytes = b"", kind: str = _JSON, accept: str = _JSON
+        self, method: str, path: str, body: bytes = b"", kind: str = JSON, accept: str = JSON
     ) -> Json:
-        headers = f"{self._headers(accept)}Content-Type: {kind}\r\n"
-        try:
-            response = await self._client.request(method, path, [body], headers, within=_WITHIN)
-        except (ConnectionFailed, TimeoutError) as error:
-            raise Unreachable(f"API server {self._client.url}: {str(error) or 'timed out'}") from error
-        if response.status == 404:
-            raise NotFound(f"{path.removeprefix(_GROUP)} does not exist")
-        if response.status >= 300:
-            said = response.body[:300].decode("utf-8", "replace")
-            raise Unreachable(
-                f"API server {self._client.url}: {method} {path} returned {response.status} {said}"
-            )
-        return response.json()
-
-    def _headers(self, accept: str = _JSON) -> str:
-        now = time.monotonic()
-        if now - self._token_read > _TOKEN_AGE:  # the kubelet renews the file
-            path = self._account / "token"
-            self._token = path.read_text().strip() if path.exists() else ""
-            self._token_read = now
-        bearer = f"Authorization: Bearer {self._token}\r\n" if self._token else ""
-        return f"{bearer}Accept: {accept}\r\n"
+        return (await self._server.call(method, path, body, kind, accept)).json()
 
 
 def placed_at(node: str, service: str = "") -> str:

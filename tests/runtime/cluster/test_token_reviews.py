@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_runtime.api_server import api_server_url
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import Unreachable
-from edge_runtime.token_reviews import TokenReviews, api_server_url
+from edge_runtime.token_reviews import TokenReviews
 from messages import mentions
 from reviewing import AUDIENCE, Reviewer, reviewing
 

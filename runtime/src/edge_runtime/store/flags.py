@@ -42,11 +42,12 @@ def callers_of(arguments: argparse.Namespace) -> Callers | None:
     if not arguments.tokens:
         return None
     from edge_api.store_access import AUDIENCE
+    from edge_runtime.api_server import api_server_url
     from edge_runtime.connections import Resolver
     from edge_runtime.errors import Unreachable
     from edge_runtime.store.callers import TokenHolders
     from edge_runtime.store.tokens import Tokens
-    from edge_runtime.token_reviews import TokenReviews, api_server_url
+    from edge_runtime.token_reviews import TokenReviews
 
     url = api_server_url()
     if url is None:
