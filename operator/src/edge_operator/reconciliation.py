@@ -326,28 +326,28 @@ def _profiles(
     remote = [server.device_class for server in pool.spec.triton_servers]
     wanted = {member.device_class for member in run.members}
     far = set(remote) - wanted
-    helping = {h.device_class for member in run.members for h in pools.helpers(member, run.pool)} - wanted
-    helping -= far
+    nodes_between = (pools.intermediate_nodes(member, run.pool) for member in run.members)
+    between = {node.device_class for found in nodes_between for node in found} - wanted - far
     ends = _ends(run, remote)
     known: dict[str, DeviceProfile] = {}
     if run.profile is not None and run.profile.spec.model.digest == card.digest:
         known = profiling.usable(_of_pool(manifests.device_profiles(run.profile.spec), pool), card)
     if run.memory.recorded and run.profile is not None:
-        if wanted | far | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
-            return _profiled(run, card, known, accuracies, ends, wanted | far | helping)
+        if wanted | far | between <= known.keys() and recorded.has_cuts_between(run.profile, ends):
+            return _profiled(run, card, known, accuracies, ends, wanted | far | between)
         if blocked := _register(run, recorded.resolved(run.service)):
             return blocked
         assert run.memory.card is not None
         card = run.memory.card[1]
     measurement = profiling.Measurement(run.clients, run.settings, card, pool, nodes, run.clock.wall())
     try:
-        costs = profiling.fetch_profiles(measurement, wanted | far | helping, known)
+        costs = profiling.fetch_profiles(measurement, wanted | far | between, known)
         blocked = profiling.measure(measurement, wanted - set(costs))
         # Local routes do not wait for the classes of Triton servers and of intermediate nodes.
         run.unmeasured = profiling.measure(measurement, far - set(costs))
         if run.service.spec.mode == "CloudOnly" and not set(remote) & set(costs):
             blocked = blocked or run.unmeasured
-        profiling.measure(measurement, helping - set(costs))
+        profiling.measure(measurement, between - set(costs))
         # Rounded as the ModelProfile has them: a restart finds the same cuts.
         rounded = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
         card, split = _with_branch_cuts(run, card, manifests.device_profiles(rounded), ends)
@@ -359,7 +359,7 @@ def _profiles(
         if costs:
             _write_profile(run, card, split, accuracies, ends)
         return blocked
-    found, used = (far | helping) & set(costs), bool(set(remote) & set(costs))
+    found, used = (far | between) & set(costs), bool(set(remote) & set(costs))
     return _profiled(run, card, split, accuracies, ends, wanted | found, through_triton=used)
 
 
@@ -422,11 +422,11 @@ def _write_profile(
 
 def _ends(run: Run, remote: Sequence[str]) -> frozenset[tuple[str, str]]:
     """Returns the device classes of entry nodes, each with one that it can send to."""
-    near = {member.device_class: pools.helpers(member, run.pool) for member in run.members}
+    near = {member.device_class: pools.intermediate_nodes(member, run.pool) for member in run.members}
     return frozenset(
         (entry, far)
-        for entry, helping in near.items()
-        for far in (*remote, *(h.device_class for h in helping))
+        for entry, nodes in near.items()
+        for far in (*remote, *(node.device_class for node in nodes))
     )
 
 

@@ -155,8 +155,6 @@ class Run:
     scope: str | None = None
     members: tuple[PoolMember, ...] = ()
     pool: tuple[PoolMember, ...] = ()
-    helpers: tuple[PoolMember, ...] = ()
-    """Intermediate nodes that are not entry nodes."""
     profile: ModelProfile | None = None
     """As the cluster has it."""
     resolved: ModelStatus | None = None
