@@ -40,7 +40,7 @@ from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
 from edge_operator.pools import Node
 from edge_operator.reading import read
 from edge_operator.remedies import explained
-from edge_operator.runs import NOTHING, Clients, Clock, Memory, Report, Run, ServiceKey
+from edge_operator.runs import NOTHING, Clients, Clock, Memory, Run, RuntimeFindings, ServiceKey
 from edge_operator.runtimes import is_current, published_isolation
 from edge_operator.settings import Settings
 from edge_operator.status import Observation
@@ -62,7 +62,7 @@ def reconcile_service(
     clock: Clock,
     scope: str | None = None,
     *,
-    runtimes: Report = NOTHING,
+    runtimes: RuntimeFindings = NOTHING,
 ) -> float | None:
     """Reconciles one service.
 

@@ -116,8 +116,11 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a namespace's reconcile found, by service: what the API server refused, and what to know."""
+class RuntimeFindings:
+    """What a namespace's reconcile found out about its runtimes.
+
+    refused: what the API server refused, by service. notes: what people should know, by service.
+    """
 
     refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -127,7 +130,7 @@ class Report:
         return tuple(self.refused.get(service, ())), tuple(self.notes.get(service, ()))
 
 
-NOTHING = Report()
+NOTHING = RuntimeFindings()
 
 
 @dataclass(slots=True)
@@ -150,8 +153,8 @@ class Run:
     """Of the runtimes that the tables are published for; while it changes, not the one of the spec."""
     former: dict[str, Placement] = field(default_factory=dict)
     """Placements that an earlier version made, by node; they serve until the new ones do."""
-    runtimes: Report = NOTHING
-    """What the namespace's reconcile has to say."""
+    runtimes: RuntimeFindings = NOTHING
+    """Of the last reconcile of the namespace."""
     scope: str | None = None
     members: tuple[PoolMember, ...] = ()
     pool: tuple[PoolMember, ...] = ()
