@@ -181,7 +181,7 @@ def _deployments(
                 actions.notes[name].append(text)
         if live is None or (_same_version(live, wanted.body) and not covers(live, wanted.body)):
             actions.apply.append(wanted)
-        elif not covers(live, wanted.body) or not _same_version(live, wanted.body):
+        elif not _same_version(live, wanted.body):
             outdated[runtime.name] = wanted
     now = rollouts.next_updates(list(outdated), pods.deployments, frozenset(ready))
     actions.apply += [wanted for name, wanted in outdated.items() if name in now]

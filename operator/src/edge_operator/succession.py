@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object
-from edge_operator.runtimes import Host, Runtime
+from edge_operator.runtimes import Host, Runtime, runtime_of
 
 SETTLING = 10.0
 """Seconds for which new pods must serve before clients are sent to them, and former pods stay after that.
@@ -113,9 +113,7 @@ def superseded(
         successor = placements.get((service, node))
         if successor is None:
             continue
-        runtime = Runtime(body["metadata"]["namespace"], node)
-        if successor["spec"].get("isolation") == "Dedicated":
-            runtime = Runtime(runtime.namespace, node, service)
+        runtime = runtime_of(successor)
         if pods.in_the_way(runtime) or (pods.serves(runtime) and loaded(successor)):
             found.append(body)
     return found
