@@ -139,7 +139,7 @@ def _publish(run: Run, tables: Sequence[Placement]) -> list[str]:
 
 
 def _switched_nodes(run: Run) -> set[str]:
-    return {node for node, placement in run.placements.items() if _switched(placement)}
+    return {node for node, placement in run.placements.items() if placement.switched}
 
 
 def _clear(run: Run, nodes: set[str]) -> None:
@@ -149,12 +149,3 @@ def _clear(run: Run, nodes: set[str]) -> None:
             name = placements[node].metadata.name
             run.clients.cluster.delete(PLACEMENTS, run.key.namespace, name)
             del placements[node]
-
-
-def _switched(placement: Placement) -> bool:
-    report = placement.status
-    return (
-        report is not None
-        and report.loaded
-        and report.observed_generation >= (placement.metadata.generation or 0)
-    )

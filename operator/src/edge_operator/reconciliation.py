@@ -126,7 +126,7 @@ def _serving(run: Run) -> dict[str, Placement]:
     """
     serving = dict(run.placements)
     for node, former in run.former.items():
-        if node not in serving or not _loaded(serving[node]):
+        if node not in serving or not serving[node].loaded:
             serving[node] = former
     return serving
 
@@ -135,10 +135,6 @@ def _of_entries(run: Run, serving: Mapping[str, Placement]) -> dict[str, Placeme
     """Returns the Placements of entry nodes."""
     names = {member.node.name for member in run.members}
     return {node: placement for node, placement in serving.items() if not names or node in names}
-
-
-def _loaded(placement: Placement) -> bool:
-    return placement.status is not None and placement.status.loaded
 
 
 def published(clients: Clients, key: ServiceKey) -> tuple[dict[str, Placement], dict[str, Placement]]:

@@ -114,6 +114,13 @@ def is_current(placement: Object) -> bool:
     return bool(placement["metadata"]["name"] == placement_name(spec["service"], spec["node"]))
 
 
+def has_switched(placement: Object) -> bool:
+    """Whether the runtime has loaded the table of the newest spec, of an object that may be invalid."""
+    report = placement.get("status") or {}
+    reported = report.get("observedGeneration") or 0
+    return bool(report.get("loaded")) and reported >= (placement["metadata"].get("generation") or 0)
+
+
 def needed(
     placements: Iterable[Object],
     specified: Mapping[str, Isolation],
@@ -121,8 +128,8 @@ def needed(
 ) -> frozenset[Runtime]:
     """Returns the runtimes that a namespace needs.
 
-    specified: the isolation in the services' specs. selected: the isolation that their clients still reach. While
-    these differ from a Placement's, the service has both runtimes there.
+    specified: the isolation in the services' specs. selected: the isolation that their clients still reach.
+    While these differ from a Placement's, the service has both runtimes there.
     """
     found = set()
     for placement in placements:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object
-from edge_operator.runtimes import Host, Runtime, runtime_of
+from edge_operator.runtimes import Host, Runtime, has_switched, runtime_of
 
 SETTLING = 10.0
 """Seconds for which new pods must serve before clients are sent to them, and former pods stay after that.
@@ -54,13 +54,6 @@ class Pods:
         return runtime.name in self.crowded and not self.serves(runtime)
 
 
-def loaded(placement: Object) -> bool:
-    """Whether the runtime reported the newest table as loaded."""
-    status = placement.get("status") or {}
-    generation = placement["metadata"].get("generation") or 0
-    return bool(status.get("loaded")) and status.get("observedGeneration", 0) >= generation
-
-
 def takes_over(placement: Object, wanted: Isolation, pods: Pods) -> bool:
     """Whether clients of a service lose nothing at a node if they are sent to its wanted runtimes.
 
@@ -72,7 +65,9 @@ def takes_over(placement: Object, wanted: Isolation, pods: Pods) -> bool:
     if host is None or not host.ready or pods.in_the_way(runtime):
         return True
     published = placement["spec"].get("isolation") or "Shared"
-    return pods.serves(runtime) and (wanted == "Dedicated" or (published == wanted and loaded(placement)))
+    return pods.serves(runtime) and (
+        wanted == "Dedicated" or (published == wanted and has_switched(placement))
+    )
 
 
 def may_move(
@@ -114,6 +109,6 @@ def superseded(
         if successor is None:
             continue
         runtime = runtime_of(successor)
-        if pods.in_the_way(runtime) or (pods.serves(runtime) and loaded(successor)):
+        if pods.in_the_way(runtime) or (pods.serves(runtime) and has_switched(successor)):
             found.append(body)
     return found
