@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object
+from edge_operator.rollouts import has_ready_pod
 from edge_operator.runtimes import Host, Runtime, has_switched, runtime_of
 
 SETTLING = 10.0
@@ -46,8 +47,7 @@ class Pods:
 
     def serves(self, runtime: Runtime) -> bool:
         """Whether a pod of the runtime is ready."""
-        found = self.deployments.get(runtime.name)
-        return found is not None and (found.get("status") or {}).get("readyReplicas", 0) > 0
+        return has_ready_pod(self.deployments.get(runtime.name))
 
     def in_the_way(self, runtime: Runtime) -> bool:
         """Whether former pods must go before the runtime's first pod can start."""
