@@ -146,7 +146,7 @@ def _plan(
     rates: Mapping[str, float],
     any_exit: bool = False,
 ) -> Planned:
-    """Plans with the server to use. servers: to choose from; None: there is one at most."""
+    """Plans with the server to use. servers: to choose from; None if the pool has one at most."""
 
     def plan(server: TritonServer | None, link: Link) -> Planned:
         problem = problem_at(

@@ -32,7 +32,7 @@ class Clients:
     triton: Triton
     admitted: Admitted = field(default_factory=Admitted)
     server_profiles: ServerProfiles | None = None
-    """Measurements on Triton servers that name no node; None: they cannot be measured."""
+    """Measures on Triton servers that name no node; None if this process cannot."""
     availability: Availability = field(default_factory=Availability)
 
 

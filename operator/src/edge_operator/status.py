@@ -37,7 +37,7 @@ class Observation:
     """The results of a reconcile of a service.
 
     placements: published, by node. steps: what the steps found. blocked: the step that failed. model: what
-    the model's address was resolved to; None: not known in this reconcile.
+    the model's address was resolved to; None if this reconcile did not get that far.
     """
 
     members: tuple[PoolMember, ...]
@@ -117,10 +117,9 @@ def pool_status(
 ) -> DevicePoolStatus:
     """Returns the nodes of a pool, and whether each of its groups and Triton servers selects one.
 
-    control: whether its Triton servers accept model control without a key; None: it has none.
-
     untrusted: why TLS to a Triton server is not possible; empty if it is. earlier: the values in the spelling
-    of an earlier version.
+    of an earlier version. control: whether its Triton servers accept model control without a key; None for a
+    pool without Triton servers.
     """
     members = group_members(pool.spec, nodes)
     found = [PoolNode(name=m.node.name, device_class=m.device_class) for m in members]

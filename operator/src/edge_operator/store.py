@@ -260,7 +260,7 @@ class ModelStore:
         return self._found(LayerGraph, f"/v1/models/{model}/layers")
 
     def profile(self, model: str, selection: str, device_class: str) -> DeviceProfile | None:
-        """Returns the measurements of the model on a class of selected nodes, or None if there are none."""
+        """Returns the measurements of the model on a class of selected nodes; None before they are made."""
         return self._found(DeviceProfile, f"/v1/profiles/{model}/{selection}/{device_class}")
 
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies:

@@ -1,4 +1,6 @@
-"""When clients move from one set of pods to another, and when the former pods can go. Pure.
+"""When clients move from one set of pods to another, and when the former pods can go.
+
+Pure but for `Moves`, in which it notes when moves began.
 
 A service moves when its isolation changes, and when the pods of an earlier version, one Deployment for each
 service and node, give way to the namespace's runtimes. Clients are sent to the new pods once these serve
