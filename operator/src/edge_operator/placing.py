@@ -57,13 +57,7 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
         loading.release(run, tails)
         again = RESYNC
     except StoreError as error:
-        return Blocked(
-            reasons.PLACED,
-            error.reason,
-            str(error),
-            transient=error.reason == reasons.UNREACHABLE,
-            again=10.0,
-        )
+        return Blocked(reasons.PLACED, error.reason, str(error), transient=error.transient, again=10.0)
     except TailRefusedError as error:
         return Blocked(reasons.PLACED, reasons.TAIL_REFUSED, str(error))
     except TritonError as error:

@@ -101,13 +101,7 @@ def plan_service(
         for key in sorted(rendering.needed_slices(card, tables.values()) - set(run.memory.slices)):
             run.memory.slices[key] = run.clients.store.slice(*key)
     except StoreError as error:
-        return Blocked(
-            reasons.PLACED,
-            error.reason,
-            str(error),
-            transient=error.reason == reasons.UNREACHABLE,
-            again=10.0,
-        )
+        return Blocked(reasons.PLACED, error.reason, str(error), transient=error.transient, again=10.0)
     interval = _report_interval(run, len(tables))
     return [
         rendering.placement(

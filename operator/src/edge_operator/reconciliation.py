@@ -221,12 +221,11 @@ def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
         try:
             found = found or run.clients.store.codecs(card, validation)
         except StoreError as error:
-            transient = error.reason == reasons.UNREACHABLE
             return Blocked(
                 reasons.MODEL_READY,
                 error.reason,
                 _in_the_manifest(error, validation.storage_uri, "spec.model.validation"),
-                transient,
+                error.transient,
             )
         run.memory.accuracies = known = (card.digest, validation, found)
     return known[2]
@@ -278,14 +277,13 @@ def _register(run: Run, source: ModelSource) -> Blocked | None:
         card = run.clients.store.register(source)
         run.memory.card = (source.model_copy(update={"digest": card.digest}), card)
     except StoreError as error:
-        transient = error.reason == reasons.UNREACHABLE
         message = _in_the_manifest(error, source.storage_uri)
         if source.digest != run.service.spec.model.digest and error.reason == reasons.DIGEST_MISMATCH:
             message += (
                 f"; the service was resolved to {source.digest} before: set spec.model.digest to the digest "
                 "of the new bytes to serve them"
             )
-        return Blocked(reasons.MODEL_READY, error.reason, message, transient)
+        return Blocked(reasons.MODEL_READY, error.reason, message, error.transient)
     return None
 
 
@@ -348,9 +346,7 @@ def _profiles(
         rounded = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
         card, split = _with_branch_cuts(run, card, manifests.device_profiles(rounded), ends)
     except StoreError as error:
-        return Blocked(
-            reasons.PROFILED, error.reason, str(error), transient=error.reason == reasons.UNREACHABLE
-        )
+        return Blocked(reasons.PROFILED, error.reason, str(error), transient=error.transient)
     if blocked is not None:
         if costs:
             _write_profile(run, card, split, accuracies, ends)
