@@ -30,18 +30,18 @@ from edge_operator.branches import with_branch_cuts
 from edge_operator.cluster import (
     INFERENCE_SERVICES,
     MODEL_PROFILES,
-    PLACEMENTS,
     SERVICES,
     covers,
 )
 from edge_operator.conditions import STEPS, Blocked, Finding
 from edge_operator.errors import ObjectRefusedError, StoreError
-from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
+from edge_operator.names import FINALIZER
 from edge_operator.pools import Node
+from edge_operator.published import published
 from edge_operator.reading import read
 from edge_operator.remedies import explained
 from edge_operator.runs import NOTHING, Clients, Clock, Memory, Run, RuntimeFindings, ServiceKey
-from edge_operator.runtimes import is_current, published_isolation
+from edge_operator.runtimes import published_isolation
 from edge_operator.settings import Settings
 from edge_operator.status import Observation
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
@@ -49,7 +49,6 @@ from edge_operator.surroundings import surroundings, unfit
 from edge_operator.workloads import metadata
 from edge_planning.errors import PlanningError
 
-RESYNC = 60.0
 MEASURING = 5.0
 """Seconds between two requests for accuracies that the store is measuring."""
 
@@ -84,8 +83,8 @@ def reconcile_service(
         service = read(InferenceService, body)
     except ValidationError as error:
         reporting.report_unreadable(key, clients, clock, body, sentences(InferenceService, error))
-        return RESYNC
-    current, former = published(clients, key)
+        return placing.RESYNC
+    current, former = published(clients.cluster, *key)
     client_service = clients.cluster.get(SERVICES, key.namespace, key.name)
     isolation = published_isolation(service.spec.isolation, client_service, placed=bool(current))
     run = Run(
@@ -135,20 +134,6 @@ def _of_entries(run: Run, serving: Mapping[str, Placement]) -> dict[str, Placeme
     """Returns the Placements of entry nodes."""
     names = {member.node.name for member in run.members}
     return {node: placement for node, placement in serving.items() if not names or node in names}
-
-
-def published(clients: Clients, key: ServiceKey) -> tuple[dict[str, Placement], dict[str, Placement]]:
-    """Returns the service's Placements by node: those of this version, and those of an earlier one."""
-    labels = f"{SERVICE_LABEL}={label_value(key.name)}"
-    current: dict[str, Placement] = {}
-    former: dict[str, Placement] = {}
-    for body in clients.cluster.find(PLACEMENTS, key.namespace, labels):
-        try:
-            placement = Placement.model_validate(body)
-        except ValidationError:
-            continue  # written by another version: the next plan replaces it
-        (current if is_current(body) else former)[placement.spec.node] = placement
-    return current, former
 
 
 def _outcome(run: Run) -> Blocked | float:
