@@ -72,12 +72,12 @@ def placement(
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     meta = metadata(service, placement_name(name, member.node.name), member.node.name)
     final = card.exits[-1]
-    meta["labels"] |= {ISOLATION_LABEL: isolation}
+    labels = {ISOLATION_LABEL: isolation, POOL_LABEL: label_value(spec.device_pool)}
     return Placement(
         metadata=ObjectMeta.model_validate(
             meta
             | {
-                "labels": meta["labels"] | {POOL_LABEL: label_value(spec.device_pool)},
+                "labels": meta["labels"] | labels,
                 "annotations": residual_margins.annotations(margins) | dict(notes),
             }
         ),

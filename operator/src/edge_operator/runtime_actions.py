@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_api.names import label_value
 from edge_api.policies import Isolation
 from edge_operator import rollouts, succession
 from edge_operator.cluster import (
@@ -18,7 +17,7 @@ from edge_operator.cluster import (
     Object,
     covers,
 )
-from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL
+from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL, label_value
 from edge_operator.runtimes import (
     Host,
     Runtime,

@@ -141,8 +141,8 @@ def profile_job(
 ) -> Object:
     """Returns the Job that measures a model on a device class; in the operator's namespace, for all services.
 
-    selection: of the nodes of the class in their pool.
-    annotations: of the attempt. tolerations: those of the node's group.
+    selection: of the nodes of the class in their pool. annotations: of the attempt. tolerations: those of the
+    node's group.
     """
     name = profile_job_name(device_class, selection, digest)
     job_labels = {
@@ -262,7 +262,7 @@ def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strateg
 
 
 def _guard(container: Object, annotations: dict[str, str]) -> None:
-    """Returns the TLS flags; the kubelet and Prometheus, which have no certificates, use a plaintext port."""
+    """Adds the TLS flags; the kubelet and Prometheus, which have no certificates, use a plaintext port."""
     container["args"] += ["--tls-dir", _TLS, "--health-port", str(_HEALTH_PORT)]
     container["ports"].append({"name": "health", "containerPort": _HEALTH_PORT})
     for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
@@ -271,7 +271,7 @@ def _guard(container: Object, annotations: dict[str, str]) -> None:
 
 
 def _mount(container: Object, pod: Object, secret: str) -> None:
-    """Returns a volume that the pod's group alone can read; the kubelet updates it with the Secret."""
+    """Adds a volume that the pod's group alone can read; the kubelet updates it with the Secret."""
     container["volumeMounts"].append({"name": "tls", "mountPath": _TLS, "readOnly": True})
     pod["volumes"].append({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}})
 
