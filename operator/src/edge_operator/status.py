@@ -10,7 +10,7 @@ from edge_api.inferenceservices import InferenceService, InferenceServiceStatus,
 from edge_api.objects import Condition
 from edge_api.reasons import ConditionType
 from edge_operator import entries
-from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status, conditions
+from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status, condition, conditions
 from edge_operator.entries import Entry
 from edge_operator.pools import (
     Node,
@@ -259,7 +259,7 @@ def _was_ready(service: InferenceService) -> bool:
 def _condition(service: InferenceService) -> Condition | None:
     """Returns the condition Ready as it was."""
     conditions = service.status.conditions if service.status is not None else ()
-    return next((condition for condition in conditions if condition.type == reasons.READY), None)
+    return condition(conditions, reasons.READY)
 
 
 def _joined(values: Sequence[str | None]) -> str | None:
