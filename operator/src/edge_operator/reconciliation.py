@@ -46,7 +46,7 @@ from edge_operator.settings import Settings
 from edge_operator.status import Observation
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_operator.surroundings import surroundings, unfit
-from edge_operator.workloads import metadata
+from edge_operator.workloads import metadata, service_url
 from edge_planning.errors import PlanningError
 
 MEASURING = 5.0
@@ -108,7 +108,7 @@ def reconcile_service(
         placements=_of_entries(run, serving),
         steps=tuple(run.findings),
         blocked=blocked,
-        url=f"{settings.runtime_scheme}://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
+        url=service_url(key.name, key.namespace, settings.runtime_scheme, settings.cluster_domain),
         pods=reporting.pod_troubles(clients, run.members, run.placements, alive),
         alive=alive,
         infeasible=run.infeasible,

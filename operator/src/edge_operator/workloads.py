@@ -123,6 +123,11 @@ def client_service(service: Object, isolation: Isolation, settings: Settings) ->
     return _network_service(metadata(service, name), selector, settings, extra)
 
 
+def service_url(name: str, namespace: str, scheme: str, domain: str) -> str:
+    """Returns the URL of a Service's HTTP endpoint. domain: of the cluster."""
+    return f"{scheme}://{name}.{namespace}.svc.{domain}:{HTTP_PORT}"
+
+
 def runtime_service(runtime: Runtime, settings: Settings) -> Object:
     """Returns the Service of exactly one runtime, for other runtimes and for clients that choose a node."""
     return _network_service(_metadata(runtime), {RUNTIME_LABEL: runtime.name}, settings)
