@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+import measuring
 from edge_api import DevicePool, InferenceService, Placement
 from edge_api.inferenceservices import Mode
 from edge_api.placements import PlacementStatus
@@ -19,7 +20,7 @@ from edge_operator import manifests, rendering, slo
 from edge_operator.pools import Node, PoolMember
 from edge_operator.store import DeviceProfile, ModelCard, ModelStore
 from edge_planning import Plan, plan_entry
-from edge_runtime import assignment, model_store, profiling
+from edge_runtime import assignment, model_store
 from edge_runtime.assignment import parse_placement
 from edge_runtime.errors import BadPlacement
 from edge_runtime.routing.hops import Hop
@@ -68,8 +69,8 @@ def _profiled(client: ModelStore) -> Store:
     # The runtime measures and stores; then the numbers are replaced by those of a slow node and a fast
     # server, so that the plan below has a choice.
     for name in ("camera", "cloud"):
-        asyncio.run(_profile(client.url, card.digest, name))
-    measured = {name: client.profile(card.digest, "factory-1", name) for name in ("camera", "cloud")}
+        asyncio.run(measuring.profiled(model_store.ModelStore(client.url), card.digest, name))
+    measured = {name: client.profile(card.digest, measuring.SELECTION, name) for name in ("camera", "cloud")}
     return Store(
         client,
         card,
@@ -78,21 +79,6 @@ def _profiled(client: ModelStore) -> Store:
             "cloud": _made(measured["cloud"], 0.001),
         },
     )
-
-
-async def _profile(url: str, digest: str, device_class: str) -> None:
-    remote = model_store.ModelStore(url)
-    profile = await profiling.profile_device(
-        remote,
-        digest,
-        device_class,
-        "here",
-        selection="factory-1",
-        seconds=0.001,
-        progress=lambda _: None,
-    )
-    await remote.put_profile(profile)
-    remote.close()
 
 
 def _made(profile: DeviceProfile | None, seconds: float) -> DeviceProfile:

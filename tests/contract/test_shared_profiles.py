@@ -8,27 +8,13 @@ import onnx
 from edge_api.inferenceservices import ModelSource
 from edge_operator import manifests
 from edge_operator.store import DeviceProfile, ModelStore
-from edge_runtime import model_store, profiling
+from edge_runtime import model_store
+from measuring import profiled
 
 
 def source(*exits: tuple[str, str]) -> ModelSource:
     named = [{"name": name, "output": output, "accuracy": 0.9} for name, output in exits]
     return ModelSource.model_validate({"storageUri": "store://shared.onnx", "exits": named})
-
-
-async def measured(url: str, digest: str, device_class: str) -> DeviceProfile:
-    remote = model_store.ModelStore(url)
-    found = await profiling.profile_device(
-        remote,
-        digest,
-        device_class,
-        "here",
-        selection="factory-1",
-        seconds=0.001,
-        progress=lambda _: None,
-    )
-    remote.close()
-    return DeviceProfile.model_validate(found)
 
 
 def test_exits_of_one_name_at_two_outputs_are_measured_and_read_each_as_what_it_is(
@@ -42,7 +28,8 @@ def test_exits_of_one_name_at_two_outputs_are_measured_and_read_each_as_what_it_
         store = ModelStore(store_url, connections)
         shallow = store.register(source(("whole", "early_logits")))
         deep = store.register(source(("quick", "early_logits"), ("whole", "logits")))
-    profile = asyncio.run(measured(store_url, deep.digest, "shared"))
+    measured = asyncio.run(profiled(model_store.ModelStore(store_url), deep.digest, "shared"))
+    profile = DeviceProfile.model_validate(measured)
     outputs = [exit_.output for exit_ in profile.exits]
     assert sorted(outputs) == ["early_logits", "logits"]
     times = {exit_.output: exit_.mean_seconds for exit_ in profile.exits}

@@ -18,12 +18,12 @@ from edge_operator.store import ModelStore
 from edge_runtime import model_store
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import NotFound, StorageError
-from edge_runtime.profiling import profile_device
 from edge_runtime.store.app import StoreApp
 from edge_runtime.store.callers import Account, TokenHolders
 from edge_runtime.store.serving import store_server
 from edge_runtime.store.tokens import Tokens
 from edge_runtime.token_reviews import TokenReviews
+from measuring import SELECTION, profiled
 from messages import mentions
 from reviewing import AUDIENCE, Reviewer, reviewing
 from waiting import until
@@ -89,12 +89,8 @@ async def test_a_service_of_one_namespace_is_registered_profiled_and_fetched(upl
     with store.blob(slice_.digest) as blob:
         assert sum(map(len, blob.chunks)) == slice_.size
     profiler = model_store.ModelStore(uploaded.url, token=uploaded.token(SYSTEM, "edge-profiler"))
-    profile = await profile_device(
-        profiler, card.digest, "camera", "cam-1", selection="factory", seconds=0.01, progress=lambda _: None
-    )
-    await profiler.put_profile(profile)
-    profiler.close()
-    found = store.profile(card.digest, "factory", "camera")
+    await profiled(profiler, card.digest, "camera")
+    found = store.profile(card.digest, SELECTION, "camera")
     assert found is not None
     assert {each.exit for each in found.exits} == {"early", "final"}
     assert all(spec["audiences"] == [AUDIENCE] for spec in uploaded.reviewer.asked)

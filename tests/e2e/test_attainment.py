@@ -42,7 +42,7 @@ def test_windows_outlive_a_restart_of_the_operator_and_count_the_requests_of_cli
     assert requests(trial) <= counted + 40, "nothing is counted twice"
 
 
-def test_a_switch_of_tables_turns_progressing_and_not_ready(trial: Trial) -> None:
+def test_a_switch_of_tables_leaves_ready_and_its_events_as_they_were(trial: Trial) -> None:
     before = trial.condition("digits", "Ready")
     said = events(trial, "Ready")
     with trial.with_fields(mode="LocalOnly"):

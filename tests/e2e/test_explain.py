@@ -9,7 +9,7 @@ import yaml
 from edge_api import reasons
 from edge_api.quantities import parse_duration
 from testbed.errors import KubectlFailed
-from trials import Trial
+from trials import Trial, another_service
 
 NAME = "strict"
 
@@ -24,12 +24,9 @@ def explain(trial: Trial, name: str) -> dict[str, Any]:
 
 
 def service(**slo: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "edge-intelligence.io/v1alpha1",
-        "kind": "InferenceService",
-        "metadata": {"name": NAME, "namespace": "default"},
-        "spec": {"model": {"storageUri": "store://digits/digits.onnx"}, "slo": slo, "devicePool": "factory"},
-    }
+    manifest = another_service(NAME)
+    manifest["spec"]["slo"] = slo
+    return manifest
 
 
 def test_it_shows_the_routes_that_are_published(trial: Trial) -> None:

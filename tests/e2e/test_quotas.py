@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from trials import Trial
+from trials import Trial, another_service
 
 COUNT = "count/placements.edge-intelligence.io"
 QUOTA = {
@@ -15,16 +15,7 @@ QUOTA = {
     "metadata": {"name": "tight", "namespace": "default"},
     "spec": {"hard": {COUNT: "0"}},
 }
-SERVICE = {
-    "apiVersion": "edge-intelligence.io/v1alpha1",
-    "kind": "InferenceService",
-    "metadata": {"name": "limited", "namespace": "default"},
-    "spec": {
-        "model": {"storageUri": "store://digits/digits.onnx"},
-        "slo": {"latency": "150ms"},
-        "devicePool": "factory",
-    },
-}
+SERVICE = another_service("limited")
 
 
 @contextmanager
@@ -44,9 +35,7 @@ def counted(trial: Trial) -> bool:
 def test_placements_that_a_quota_refuses_are_reported_and_published_once_it_is_lifted(trial: Trial) -> None:
     with applied(trial, QUOTA, "resourcequota", "tight"):
         # The API server refuses every object until the quota is counted, with another message.
-        trial.wait(
-            "the quota", lambda: COUNT in trial.get("resourcequota", "tight")["status"].get("used", {})
-        )
+        trial.wait("the quota", lambda: counted(trial))
         with trial.load("edge-b", rate=2) as load, applied(trial, SERVICE, "inferenceservice", "limited"):
             trial.wait("the refusal", lambda: trial.condition("limited", "Placed").get("status") == "False")
             placed = trial.condition("limited", "Placed")

@@ -10,19 +10,9 @@ import yaml
 
 from demo import installation
 from testbed.errors import KubectlFailed
-from trials import Trial
+from trials import Trial, another_service
 
 CASES = yaml.safe_load((Path(__file__).parents[1] / "api" / "bad_manifests.yaml").read_text())
-SERVICE = {
-    "apiVersion": "edge-intelligence.io/v1alpha1",
-    "kind": "InferenceService",
-    "metadata": {"name": "other", "namespace": "default"},
-    "spec": {
-        "model": {"storageUri": "store://digits/digits.onnx"},
-        "slo": {"latency": "150ms"},
-        "devicePool": "factory",
-    },
-}
 
 
 def merged(document: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +76,7 @@ def test_what_only_the_cluster_knows_becomes_a_condition_and_the_rest_keeps_serv
     text = tmp_path / "text.onnx"
     text.write_text("this is not a model\n")
     installation.upload(trial.cluster, text, "text.onnx")
-    manifest = merged(SERVICE, {"spec": change})
+    manifest = merged(another_service("other"), {"spec": change})
     with trial.load("edge-b", rate=2) as load:
         trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(manifest))
         try:

@@ -293,8 +293,8 @@ class World:
         """One reconcile of the service, then of its namespace, and a look at the Triton servers beside."""
         self.collect()
         clients = Clients(self.cluster, self.store, self.triton, availability=self.availability)
-        report = self.namespace.report
-        again = reconcile_service(KEY, clients, self.settings, self.memory, self.clock(), runtimes=report)
+        found = self.namespace.findings
+        again = reconcile_service(KEY, clients, self.settings, self.memory, self.clock(), runtimes=found)
         self.reconcile_namespace()
         self.collect()
         return again

@@ -50,6 +50,12 @@ def pool_body() -> Object:
     }
 
 
+def rolled_out(deployment: Object) -> Object:
+    """The Deployment with one ready pod, of its newest version."""
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), 1)
+    return deployment | {"status": {"observedGeneration": deployment["metadata"]["generation"], **counts}}
+
+
 def node_body(name: str, device_class: str, *, ready: bool = True) -> Object:
     condition = {
         "type": "Ready",

@@ -128,6 +128,11 @@ async def node(
         await resources.close()
 
 
+def placed_service(services: NodeServices, name: str) -> PlacedService:
+    """The service of that name at the node."""
+    return next(placed for placed in services.placed if placed.name == name)
+
+
 async def sum_of(services: NodeServices, service: str) -> float:
     """What a service's model adds to zeros."""
     request = InferenceRequest({"x": np.zeros((1, 4), np.float32)}, ["y"])

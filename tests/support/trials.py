@@ -30,6 +30,20 @@ READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10
 ASK = Path(__file__).with_name("ask.py")
 
 
+def another_service(name: str) -> Document:
+    """The manifest of a service with the example's model, on the example's pool."""
+    return {
+        "apiVersion": "edge-intelligence.io/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "model": {"storageUri": "store://digits/digits.onnx"},
+            "slo": {"latency": "150ms"},
+            "devicePool": "factory",
+        },
+    }
+
+
 @dataclass(frozen=True)
 class Answer:
     """One inference in the client library's form."""

@@ -16,7 +16,7 @@ _FIX = "is not a count: write a whole number from 0 up such as 2, or a percentag
 def _read(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if isinstance(value, str) and re.fullmatch(_PATTERN.strip("^$"), value):
+    if isinstance(value, str) and re.fullmatch(_PATTERN, value):
         return value
     raise ValueError(f"{shown(value)} {_FIX}")
 

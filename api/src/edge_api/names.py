@@ -24,7 +24,7 @@ def label_value(text: str) -> str:
     """Returns `text` as a label value: unchanged if it fits, else truncated with a hash."""
     if len(text) <= _LABEL:
         return text
-    return f"{text[:52].rstrip('-_.')}-{_hash(text)}"
+    return f"{text[: _LABEL - _HASH - 1].rstrip('-_.')}-{_hash(text)}"
 
 
 def placement_name(service: str, node: str) -> str:

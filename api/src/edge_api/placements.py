@@ -345,3 +345,16 @@ class Placement(KubernetesObject):
         description="Which generation of the routes is loaded, which route is active, and what the runtime "
         "measured of link and latency. Written by the runtime.",
     )
+
+    @property
+    def loaded(self) -> bool:
+        """Whether its runtime has loaded the routes that the status describes, perhaps of an earlier spec."""
+        return self.status is not None and self.status.loaded
+
+    @property
+    def switched(self) -> bool:
+        """Whether its runtime has loaded the routes of the newest spec."""
+        generation = self.metadata.generation or 0
+        return (
+            self.status is not None and self.status.loaded and self.status.observed_generation >= generation
+        )

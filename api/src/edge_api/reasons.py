@@ -343,7 +343,7 @@ NO_NODES: Final = _reason(
 NO_ENTRY_NODES: Final = _reason(
     "NoEntryNodes",
     (PLANNED,),
-    "spec.entryNodes.nodeSelector selects no node of the pool.",
+    "spec.entryNodes selects no node of the pool.",
     "Label a node so, or change the selector.",
 )
 BAD_PROFILE: Final = _reason(

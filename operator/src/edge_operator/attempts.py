@@ -22,7 +22,9 @@ from edge_operator.pools import PoolMember
 from edge_operator.settings import Settings
 
 FIRST_RETRY = 15.0
+"""Seconds from the end of the first attempt to the second; each further delay is twice as long."""
 LAST_RETRY = 1800.0
+"""The longest of these delays."""
 _DOUBLINGS = 10
 """More than it takes to reach the last retry."""
 _WATCHED_SITES = 8

@@ -65,6 +65,11 @@ def conditions(
     return tuple(_condition(kind, before.get(kind), findings.get(kind), generation, now) for kind in order)
 
 
+def condition(found: Iterable[Condition], kind: ConditionType) -> Condition | None:
+    """Returns the condition of a type; None if it is not among `found`."""
+    return next((each for each in found if each.type == kind), None)
+
+
 def _condition(
     kind: ConditionType,
     before: Condition | None,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from edge_api import DevicePool, reasons
-from edge_operator.conditions import Finding
+from edge_operator.conditions import Finding, condition
 from edge_operator.errors import TritonError
 
 INTERVAL = 600.0
@@ -71,7 +71,7 @@ def control_finding(pool: DevicePool, found: Mapping[str, bool]) -> Finding | No
         message = f"model control over HTTP requires a key at {', '.join(checked)}"
         return Finding(reasons.CONTROL_OPEN, "False", reasons.CONTROL_NEEDS_KEY, message)
     before = pool.status.conditions if pool.status is not None else ()
-    last = next((each for each in before if each.type == reasons.CONTROL_OPEN), None)
+    last = condition(before, reasons.CONTROL_OPEN)
     if last is not None:
         return Finding(reasons.CONTROL_OPEN, last.status, last.reason, last.message)
     message = "model control has not been checked yet"

@@ -18,6 +18,8 @@ OperatorError
     └── TailRefusedError        it could not load or unload a model
 """
 
+from edge_api import reasons
+
 
 class OperatorError(Exception):
     """Base class; its text is the message of a condition or a log line."""
@@ -61,6 +63,11 @@ class StoreError(OperatorError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+    @property
+    def transient(self) -> bool:
+        """Whether it will pass without a change to the service."""
+        return self.reason == reasons.UNREACHABLE
 
 
 class TritonError(OperatorError):

@@ -15,15 +15,14 @@ from edge_api.placements import UNENCODED
 from edge_api.quantities import Duration, Quantity
 from edge_api.validation_messages import sentences
 from edge_operator import manifests, planning
-from edge_operator.cluster import INFERENCE_SERVICES, MODEL_PROFILES, PLACEMENTS, Cluster
+from edge_operator.cluster import INFERENCE_SERVICES, MODEL_PROFILES, Cluster
 from edge_operator.codecs import usable_codecs
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ExplanationError
-from edge_operator.names import SERVICE_LABEL, label_value
 from edge_operator.pools import PoolMember
+from edge_operator.published import published
 from edge_operator.reading import read
 from edge_operator.remedies import explained
-from edge_operator.runtimes import is_current
 from edge_operator.server_links import published_link
 from edge_operator.surroundings import Surroundings, surroundings, unfit
 from edge_planning import EntryProblem, Infeasible, Plan, PlanningError, explain, plan_entry, plans, rejected
@@ -137,7 +136,8 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
         raise ExplanationError(
             f"{where}: device class {', '.join(missing)} is not profiled yet: {_pending(service)}"
         )
-    published = _placements(cluster, namespace, name)
+    current, former = published(cluster, namespace, name)
+    placements = {**former, **current}
     try:
         model = manifests.profiled_model(name, profile.model)
         accuracies = manifests.codec_accuracies(profile)
@@ -146,7 +146,7 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
         rates = planning.arrival_rates(spec, found.members)
         entries = []
         for member in found.entries:
-            placement = published.get(member.node.name)
+            placement = placements.get(member.node.name)
             problem = planning.problem_at(
                 spec,
                 model,
@@ -154,7 +154,7 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
                 found.members,
                 costs=costs,
                 member=member,
-                placements=published,
+                placements=placements,
                 server=planning.published_server(found.pool.spec, costs, placement),
                 link=published_link(placement),
                 rates=rates,
@@ -246,19 +246,6 @@ def _profile(cluster: Cluster, service: InferenceService) -> ModelProfileSpec:
         raise ExplanationError(
             f"ModelProfile {namespace}/{name}: {wrong}: run the version that the operator runs"
         ) from error
-
-
-def _placements(cluster: Cluster, namespace: str, name: str) -> dict[str, Placement]:
-    """Returns the Placements by node; one that this version cannot read is left out."""
-    found = {}
-    for body in cluster.find(PLACEMENTS, namespace, f"{SERVICE_LABEL}={label_value(name)}"):
-        try:
-            placement = Placement.model_validate(body)
-        except ValidationError:
-            continue
-        if is_current(body) or placement.spec.node not in found:
-            found[placement.spec.node] = placement
-    return found
 
 
 def _classes(found: Surroundings) -> set[str]:

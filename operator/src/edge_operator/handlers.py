@@ -293,9 +293,9 @@ class Operator:
         if isinstance(key, NamespaceKey):
             return self._reconcile_namespace(key)
         memory = self.services.setdefault(key, Memory())
-        report = self.namespaces.get(NamespaceKey(key.namespace), NamespaceMemory()).report
+        findings = self.namespaces.get(NamespaceKey(key.namespace), NamespaceMemory()).findings
         again = reconcile_service(
-            key, self.clients, self.settings, memory, Clock(), self.scope, runtimes=report
+            key, self.clients, self.settings, memory, Clock(), self.scope, runtimes=findings
         )
         if again is None:
             self.services.pop(key, None)

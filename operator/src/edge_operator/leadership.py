@@ -61,12 +61,12 @@ def seen(body: Object, before: Seen | None, now: float) -> Seen:
 
 
 def may_take(lease: Seen, identity: str, now: float) -> bool:
-    """Whether a replica may become the holder: it is, there is none, or the holder has been silent. Pure."""
+    """Whether a replica may take the Lease: its own, a released or an expired one. Pure."""
     return lease.holder in ("", identity) or now - lease.since >= lease.duration
 
 
 def claimed(current: Object | None, namespace: str, identity: str, wall: datetime.datetime) -> Object:
-    """Returns the Lease with this replica as its holder. current: None if there is none. Pure."""
+    """Returns the Lease with this replica as its holder. current: None before the first election. Pure."""
     now = wall.strftime(_FORMAT)
     spec = dict((current or {}).get("spec") or {})
     if spec.get("holderIdentity") != identity:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from edge_api import Placement
 from edge_operator.cluster import DEPLOYMENTS, Cluster
+from edge_operator.rollouts import has_ready_pod
 from edge_operator.runtimes import is_current, runtime_of
 
 
@@ -16,11 +17,7 @@ def alive(cluster: Cluster, namespace: str, placements: Mapping[str, Placement])
         node: cluster.get(DEPLOYMENTS, namespace, _deployment(placement))
         for node, placement in placements.items()
     }
-    return frozenset(
-        node
-        for node, body in found.items()
-        if body is not None and (body.get("status") or {}).get("readyReplicas", 0) > 0
-    )
+    return frozenset(node for node, body in found.items() if has_ready_pod(body))
 
 
 def _deployment(placement: Placement) -> str:

@@ -47,7 +47,7 @@ def entry_problem(
     rtt: float,
     bandwidth: float | None,
     codecs: tuple[problems.Codec, ...] = (problems.FP32,),
-    helpers: tuple[problems.IntermediateNode, ...] = (),
+    intermediates: tuple[problems.IntermediateNode, ...] = (),
     entries: int = 1,
     confidences: Iterable[store.ExitConfidence] = (),
     prices: Prices = Prices(),
@@ -76,7 +76,7 @@ def entry_problem(
         load=problems.Load(rate=rate),
         remote_load=problems.Load(rate=rate * entries),
         codecs=codecs,
-        intermediates=helpers,
+        intermediates=intermediates,
         confidences=planned_confidences(service, model, confidences),
         objective=objective_of(service.optimize),
         prices=problems.Prices(prices.triton_second, prices.uplink_gigabyte, prices.joule),
@@ -113,7 +113,7 @@ def planned_confidences(
     return (problems.Confidence(threshold, shares, tuple(each.accuracy for each in exits)),)
 
 
-def planned_helpers(
+def planned_intermediates(
     links: LocalLinks,
     costs: Mapping[str, DeviceProfile],
     members: Iterable[PoolMember],

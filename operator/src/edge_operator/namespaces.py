@@ -28,7 +28,7 @@ from edge_operator.foreign import refuse_foreign
 from edge_operator.names import OURS, RUNTIME_LABEL
 from edge_operator.pools import node_of
 from edge_operator.reading import read
-from edge_operator.runs import Clock, Report
+from edge_operator.runs import Clock, RuntimeFindings
 from edge_operator.runtime_actions import ACCESS, Seen, decide
 from edge_operator.runtimes import hosts, isolations
 from edge_operator.settings import Settings
@@ -43,7 +43,7 @@ class NamespaceMemory:
     """What is kept between two reconciles of a namespace; empty after a restart, which only delays."""
 
     moves: Moves = field(default_factory=Moves)
-    report: Report = field(default_factory=Report)
+    findings: RuntimeFindings = field(default_factory=RuntimeFindings)
 
 
 def reconcile_namespace(
@@ -51,7 +51,7 @@ def reconcile_namespace(
 ) -> tuple[frozenset[str], float | None]:
     """Applies and deletes what differs.
 
-    Returns the services of which the report changed, and the seconds until the next reconcile, if any. Raises
+    Returns the services whose findings changed, and the seconds until the next reconcile, if any. Raises
     ClusterError if the API server does not respond; a refused object is reported, and the others are applied.
     A refused deletion, which no service suffers from, is logged.
     """
@@ -73,9 +73,10 @@ def reconcile_namespace(
         except ObjectRefusedError as error:
             undeleted = True
             logging.getLogger(__name__).warning("%s", error)
-    before, memory.report = memory.report, Report(dict(refused), dict(actions.notes))
+    before = memory.findings
+    memory.findings = RuntimeFindings(dict(refused), dict(actions.notes))
     names = isolations(seen.services)
-    changed = frozenset(n for n in names if before.concerning(n) != memory.report.concerning(n))
+    changed = frozenset(n for n in names if before.concerning(n) != memory.findings.concerning(n))
     return changed, REFUSED if (refused or undeleted) and actions.again is None else actions.again
 
 

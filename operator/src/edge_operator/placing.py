@@ -57,13 +57,7 @@ def place(run: Run, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | 
         loading.release(run, tails)
         again = RESYNC
     except StoreError as error:
-        return Blocked(
-            reasons.PLACED,
-            error.reason,
-            str(error),
-            transient=error.reason == reasons.UNREACHABLE,
-            again=10.0,
-        )
+        return Blocked(reasons.PLACED, error.reason, str(error), transient=error.transient, again=10.0)
     except TailRefusedError as error:
         return Blocked(reasons.PLACED, reasons.TAIL_REFUSED, str(error))
     except TritonError as error:
@@ -139,7 +133,7 @@ def _publish(run: Run, tables: Sequence[Placement]) -> list[str]:
 
 
 def _switched_nodes(run: Run) -> set[str]:
-    return {node for node, placement in run.placements.items() if _switched(placement)}
+    return {node for node, placement in run.placements.items() if placement.switched}
 
 
 def _clear(run: Run, nodes: set[str]) -> None:
@@ -149,12 +143,3 @@ def _clear(run: Run, nodes: set[str]) -> None:
             name = placements[node].metadata.name
             run.clients.cluster.delete(PLACEMENTS, run.key.namespace, name)
             del placements[node]
-
-
-def _switched(placement: Placement) -> bool:
-    report = placement.status
-    return (
-        report is not None
-        and report.loaded
-        and report.observed_generation >= (placement.metadata.generation or 0)
-    )

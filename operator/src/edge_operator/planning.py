@@ -17,7 +17,7 @@ from edge_operator.conditions import Blocked, Finding
 from edge_operator.entry_servers import EntryServers
 from edge_operator.errors import StoreError
 from edge_operator.names import POOL_LABEL, label_value
-from edge_operator.pools import PoolMember, entries, helpers
+from edge_operator.pools import PoolMember, entries, intermediate_nodes
 from edge_operator.remedies import explained
 from edge_operator.report_intervals import report_interval
 from edge_operator.runs import Run
@@ -86,13 +86,12 @@ def plan_service(
         run.findings.append(Finding(reasons.PLANNED, "True", reason, message))
     tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
     used = {route.intermediate for table in tables.values() for route in table.routes} - set(tables)
-    run.helpers = tuple(member for member in run.pool if member.node.name in used)
-    for member in run.helpers:
+    for member in (each for each in run.pool if each.node.name in used):
         # They receive requests from entry nodes alone, so their own routes can be less accurate.
-        helping = plan(member, any_exit=True)
-        if isinstance(helping.plan, Plan):
-            planned.append(helping)
-            tables[member.node.name] = helping.plan.table
+        intermediate = plan(member, any_exit=True)
+        if isinstance(intermediate.plan, Plan):
+            planned.append(intermediate)
+            tables[member.node.name] = intermediate.plan.table
     if servers is not None:
         sending = {name for name, table in tables.items() if any(r.tail is not None for r in table.routes)}
         run.replaceable, run.servers = servers.replaceable, servers.lost(sending)
@@ -102,13 +101,7 @@ def plan_service(
         for key in sorted(rendering.needed_slices(card, tables.values()) - set(run.memory.slices)):
             run.memory.slices[key] = run.clients.store.slice(*key)
     except StoreError as error:
-        return Blocked(
-            reasons.PLACED,
-            error.reason,
-            str(error),
-            transient=error.reason == reasons.UNREACHABLE,
-            again=10.0,
-        )
+        return Blocked(reasons.PLACED, error.reason, str(error), transient=error.transient, again=10.0)
     interval = _report_interval(run, len(tables))
     return [
         rendering.placement(
@@ -147,7 +140,7 @@ def _plan(
     rates: Mapping[str, float],
     any_exit: bool = False,
 ) -> Planned:
-    """Plans with the server to use. servers: to choose from; None: there is one at most."""
+    """Plans with the server to use. servers: to choose from; None if the pool has one at most."""
 
     def plan(server: TritonServer | None, link: Link) -> Planned:
         problem = problem_at(
@@ -225,7 +218,7 @@ def problem_at(
     published = placements.get(member.node.name)
     server = server if server is not None and server.device_class in costs else None
     served = entries(service, members)
-    near = [m for m in helpers(member, members) if server is None or m.node.name != server.name]
+    near = [m for m in intermediate_nodes(member, members) if server is None or m.node.name != server.name]
     problem = manifests.entry_problem(
         service,
         model,
@@ -236,7 +229,7 @@ def problem_at(
         rtt=link.rtt,
         bandwidth=link.bandwidth,
         codecs=codecs,
-        helpers=manifests.planned_helpers(pool.links.local, costs, near, rates),
+        intermediates=manifests.planned_intermediates(pool.links.local, costs, near, rates),
         entries=len(served),
         confidences=confidences,
         prices=pool.prices,
@@ -254,7 +247,7 @@ def arrival_rates(service: InferenceServiceSpec, members: tuple[PoolMember, ...]
     if not rate:
         return {}
     arriving = [entry.node.name for entry in served]
-    arriving += [near.node.name for entry in served for near in helpers(entry, members)]
+    arriving += [near.node.name for entry in served for near in intermediate_nodes(entry, members)]
     return {name: rate * count for name, count in Counter(arriving).items()}
 
 

@@ -76,7 +76,7 @@ def entries(service: InferenceServiceSpec, pool: tuple[PoolMember, ...]) -> tupl
     return tuple(member for member in pool if selects(wanted, member.node))
 
 
-def helpers(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, ...]:
+def intermediate_nodes(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, ...]:
     """Returns the edge nodes that can run a slice for an entry node: for a device, one Ready node per class.
 
     Nodes of a class have equal speed and links, so one is enough. A hash of both names selects it, so that

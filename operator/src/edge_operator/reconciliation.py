@@ -30,26 +30,25 @@ from edge_operator.branches import with_branch_cuts
 from edge_operator.cluster import (
     INFERENCE_SERVICES,
     MODEL_PROFILES,
-    PLACEMENTS,
     SERVICES,
     covers,
 )
 from edge_operator.conditions import STEPS, Blocked, Finding
 from edge_operator.errors import ObjectRefusedError, StoreError
-from edge_operator.names import FINALIZER, SERVICE_LABEL, label_value
+from edge_operator.names import FINALIZER
 from edge_operator.pools import Node
+from edge_operator.published import published
 from edge_operator.reading import read
 from edge_operator.remedies import explained
-from edge_operator.runs import NOTHING, Clients, Clock, Memory, Report, Run, ServiceKey
-from edge_operator.runtimes import is_current, published_isolation
+from edge_operator.runs import NOTHING, Clients, Clock, Memory, Run, RuntimeFindings, ServiceKey
+from edge_operator.runtimes import published_isolation
 from edge_operator.settings import Settings
 from edge_operator.status import Observation
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_operator.surroundings import surroundings, unfit
-from edge_operator.workloads import metadata
+from edge_operator.workloads import metadata, service_url
 from edge_planning.errors import PlanningError
 
-RESYNC = 60.0
 MEASURING = 5.0
 """Seconds between two requests for accuracies that the store is measuring."""
 
@@ -62,7 +61,7 @@ def reconcile_service(
     clock: Clock,
     scope: str | None = None,
     *,
-    runtimes: Report = NOTHING,
+    runtimes: RuntimeFindings = NOTHING,
 ) -> float | None:
     """Reconciles one service.
 
@@ -84,8 +83,8 @@ def reconcile_service(
         service = read(InferenceService, body)
     except ValidationError as error:
         reporting.report_unreadable(key, clients, clock, body, sentences(InferenceService, error))
-        return RESYNC
-    current, former = published(clients, key)
+        return placing.RESYNC
+    current, former = published(clients.cluster, *key)
     client_service = clients.cluster.get(SERVICES, key.namespace, key.name)
     isolation = published_isolation(service.spec.isolation, client_service, placed=bool(current))
     run = Run(
@@ -109,7 +108,7 @@ def reconcile_service(
         placements=_of_entries(run, serving),
         steps=tuple(run.findings),
         blocked=blocked,
-        url=f"{settings.runtime_scheme}://{key.name}.{key.namespace}.svc.{settings.cluster_domain}:8080",
+        url=service_url(key.name, key.namespace, settings.runtime_scheme, settings.cluster_domain),
         pods=reporting.pod_troubles(clients, run.members, run.placements, alive),
         alive=alive,
         infeasible=run.infeasible,
@@ -126,7 +125,7 @@ def _serving(run: Run) -> dict[str, Placement]:
     """
     serving = dict(run.placements)
     for node, former in run.former.items():
-        if node not in serving or not _loaded(serving[node]):
+        if node not in serving or not serving[node].loaded:
             serving[node] = former
     return serving
 
@@ -135,24 +134,6 @@ def _of_entries(run: Run, serving: Mapping[str, Placement]) -> dict[str, Placeme
     """Returns the Placements of entry nodes."""
     names = {member.node.name for member in run.members}
     return {node: placement for node, placement in serving.items() if not names or node in names}
-
-
-def _loaded(placement: Placement) -> bool:
-    return placement.status is not None and placement.status.loaded
-
-
-def published(clients: Clients, key: ServiceKey) -> tuple[dict[str, Placement], dict[str, Placement]]:
-    """Returns the service's Placements by node: those of this version, and those of an earlier one."""
-    labels = f"{SERVICE_LABEL}={label_value(key.name)}"
-    current: dict[str, Placement] = {}
-    former: dict[str, Placement] = {}
-    for body in clients.cluster.find(PLACEMENTS, key.namespace, labels):
-        try:
-            placement = Placement.model_validate(body)
-        except ValidationError:
-            continue  # written by another version: the next plan replaces it
-        (current if is_current(body) else former)[placement.spec.node] = placement
-    return current, former
 
 
 def _outcome(run: Run) -> Blocked | float:
@@ -225,12 +206,11 @@ def _accuracies(run: Run, card: ModelCard) -> CodecAccuracies | Blocked | None:
         try:
             found = found or run.clients.store.codecs(card, validation)
         except StoreError as error:
-            transient = error.reason == reasons.UNREACHABLE
             return Blocked(
                 reasons.MODEL_READY,
                 error.reason,
                 _in_the_manifest(error, validation.storage_uri, "spec.model.validation"),
-                transient,
+                error.transient,
             )
         run.memory.accuracies = known = (card.digest, validation, found)
     return known[2]
@@ -282,14 +262,13 @@ def _register(run: Run, source: ModelSource) -> Blocked | None:
         card = run.clients.store.register(source)
         run.memory.card = (source.model_copy(update={"digest": card.digest}), card)
     except StoreError as error:
-        transient = error.reason == reasons.UNREACHABLE
         message = _in_the_manifest(error, source.storage_uri)
         if source.digest != run.service.spec.model.digest and error.reason == reasons.DIGEST_MISMATCH:
             message += (
                 f"; the service was resolved to {source.digest} before: set spec.model.digest to the digest "
                 "of the new bytes to serve them"
             )
-        return Blocked(reasons.MODEL_READY, error.reason, message, transient)
+        return Blocked(reasons.MODEL_READY, error.reason, message, error.transient)
     return None
 
 
@@ -326,40 +305,38 @@ def _profiles(
     remote = [server.device_class for server in pool.spec.triton_servers]
     wanted = {member.device_class for member in run.members}
     far = set(remote) - wanted
-    helping = {h.device_class for member in run.members for h in pools.helpers(member, run.pool)} - wanted
-    helping -= far
+    nodes_between = (pools.intermediate_nodes(member, run.pool) for member in run.members)
+    between = {node.device_class for found in nodes_between for node in found} - wanted - far
     ends = _ends(run, remote)
     known: dict[str, DeviceProfile] = {}
     if run.profile is not None and run.profile.spec.model.digest == card.digest:
         known = profiling.usable(_of_pool(manifests.device_profiles(run.profile.spec), pool), card)
     if run.memory.recorded and run.profile is not None:
-        if wanted | far | helping <= known.keys() and recorded.has_cuts_between(run.profile, ends):
-            return _profiled(run, card, known, accuracies, ends, wanted | far | helping)
+        if wanted | far | between <= known.keys() and recorded.has_cuts_between(run.profile, ends):
+            return _profiled(run, card, known, accuracies, ends, wanted | far | between)
         if blocked := _register(run, recorded.resolved(run.service)):
             return blocked
         assert run.memory.card is not None
         card = run.memory.card[1]
     measurement = profiling.Measurement(run.clients, run.settings, card, pool, nodes, run.clock.wall())
     try:
-        costs = profiling.fetch_profiles(measurement, wanted | far | helping, known)
+        costs = profiling.fetch_profiles(measurement, wanted | far | between, known)
         blocked = profiling.measure(measurement, wanted - set(costs))
         # Local routes do not wait for the classes of Triton servers and of intermediate nodes.
         run.unmeasured = profiling.measure(measurement, far - set(costs))
         if run.service.spec.mode == "CloudOnly" and not set(remote) & set(costs):
             blocked = blocked or run.unmeasured
-        profiling.measure(measurement, helping - set(costs))
+        profiling.measure(measurement, between - set(costs))
         # Rounded as the ModelProfile has them: a restart finds the same cuts.
         rounded = manifests.as_written(manifests.model_profile(run.key.name, card, costs.values()))
         card, split = _with_branch_cuts(run, card, manifests.device_profiles(rounded), ends)
     except StoreError as error:
-        return Blocked(
-            reasons.PROFILED, error.reason, str(error), transient=error.reason == reasons.UNREACHABLE
-        )
+        return Blocked(reasons.PROFILED, error.reason, str(error), transient=error.transient)
     if blocked is not None:
         if costs:
             _write_profile(run, card, split, accuracies, ends)
         return blocked
-    found, used = (far | helping) & set(costs), bool(set(remote) & set(costs))
+    found, used = (far | between) & set(costs), bool(set(remote) & set(costs))
     return _profiled(run, card, split, accuracies, ends, wanted | found, through_triton=used)
 
 
@@ -422,11 +399,11 @@ def _write_profile(
 
 def _ends(run: Run, remote: Sequence[str]) -> frozenset[tuple[str, str]]:
     """Returns the device classes of entry nodes, each with one that it can send to."""
-    near = {member.device_class: pools.helpers(member, run.pool) for member in run.members}
+    near = {member.device_class: pools.intermediate_nodes(member, run.pool) for member in run.members}
     return frozenset(
         (entry, far)
-        for entry, helping in near.items()
-        for far in (*remote, *(h.device_class for h in helping))
+        for entry, nodes in near.items()
+        for far in (*remote, *(node.device_class for node in nodes))
     )
 
 

@@ -28,7 +28,7 @@ from edge_operator.runs import SliceKey
 from edge_operator.runtimes import Runtime
 from edge_operator.store import ModelCard
 from edge_operator.tail_models import tail_name
-from edge_operator.workloads import HTTP_PORT, metadata
+from edge_operator.workloads import metadata, service_url
 from edge_planning import plans
 
 LOCAL = "local"
@@ -72,12 +72,12 @@ def placement(
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     meta = metadata(service, placement_name(name, member.node.name), member.node.name)
     final = card.exits[-1]
-    meta["labels"] |= {ISOLATION_LABEL: isolation}
+    labels = {ISOLATION_LABEL: isolation, POOL_LABEL: label_value(spec.device_pool)}
     return Placement(
         metadata=ObjectMeta.model_validate(
             meta
             | {
-                "labels": meta["labels"] | {POOL_LABEL: label_value(spec.device_pool)},
+                "labels": meta["labels"] | labels,
                 "annotations": residual_margins.annotations(margins) | dict(notes),
             }
         ),
@@ -163,13 +163,12 @@ def _route(
             beyond.append(server.url)  # entry nodes with other servers do not share the slice
         scheme, domain = reached
         runtime = dataclasses.replace(runtimes, node=route.intermediate)
-        host = f"{runtime.name}.{runtime.namespace}.svc.{domain}"
         stages.append(
             Stage(
                 place=route.intermediate,
                 runtime="Edge",
                 slice=slices[made.middle],
-                address=f"{scheme}://{host}:{HTTP_PORT}",
+                address=service_url(runtime.name, runtime.namespace, scheme, domain),
                 model=intermediate_slice_name(service, beyond),
                 predicted_compute=_duration(route.intermediate_compute),
             )

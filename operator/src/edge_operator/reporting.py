@@ -126,7 +126,7 @@ def pod_troubles(
     """Returns why pods of entry nodes do not run, by node; reads pods only if one is not Ready or loaded."""
     troubles = {}
     for node in (member.node.name for member in members):
-        if node not in placements or (node in alive and _loaded(placements[node])):
+        if node not in placements or (node in alive and placements[node].loaded):
             continue
         runtime = runtime_of(placements[node].body())
         labels = f"{RUNTIME_LABEL}={label_value(runtime.name)}"
@@ -135,10 +135,6 @@ def pod_troubles(
         if trouble := next(filter(None, (*pods, *deployments)), ""):
             troubles[node] = trouble
     return troubles
-
-
-def _loaded(placement: Placement) -> bool:
-    return placement.status is not None and placement.status.loaded
 
 
 def _same_verdict(wanted: Object, before: Object) -> bool:

@@ -9,6 +9,7 @@ from edge_operator.addresses import server_of
 from edge_operator.cluster import Object
 from edge_operator.names import FORMER_TAILS_ANNOTATION
 from edge_operator.runs import ServiceKey, TailKey
+from edge_operator.runtimes import has_switched
 from edge_operator.tail_models import Backend, Tail
 
 
@@ -59,14 +60,14 @@ def in_use(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
     used: set[TailKey] = set()
     for body in placement_bodies:
         used |= tail_keys([body])
-        if not _switched(body):
+        if not has_switched(body):
             used |= _former(body)
     return frozenset(used)
 
 
 def former_tails(current: Object) -> str:
     """Returns the annotation of a Placement that replaces `current`: the tails that its runtime uses now."""
-    kept = tail_keys([current]) if _switched(current) else _former(current)
+    kept = tail_keys([current]) if has_switched(current) else _former(current)
     return json.dumps(sorted(kept))
 
 
@@ -145,12 +146,6 @@ def _tail_stages(body: Object) -> Iterator[Object]:
             for stage in chain.get("stages", []):
                 if stage.get("runtime") == "Triton" and stage.get("address") and stage.get("model"):
                     yield stage
-
-
-def _switched(body: Object) -> bool:
-    report = body.get("status") or {}
-    reported = report.get("observedGeneration") or 0
-    return bool(report.get("loaded")) and reported >= (body["metadata"].get("generation") or 0)
 
 
 def _former(body: Object) -> frozenset[TailKey]:

@@ -27,6 +27,11 @@ def lacks_room(pod: Object) -> bool:
     )
 
 
+def has_ready_pod(deployment: Object | None) -> bool:
+    """Whether a pod of the Deployment is ready; False if it does not exist."""
+    return deployment is not None and (deployment.get("status") or {}).get("readyReplicas", 0) > 0
+
+
 def replacing(deployment: Object) -> bool:
     """Whether the Deployment still has a pod of an older version, or has not seen its newest version yet."""
     status = deployment.get("status") or {}
@@ -34,16 +39,15 @@ def replacing(deployment: Object) -> bool:
         return True
     replicas, updated = status.get("replicas", 0), status.get("updatedReplicas", 0)
     in_place = deployment["spec"].get("strategy") == IN_PLACE
-    return bool(replicas > updated or (in_place and status.get("readyReplicas", 0) == 0))
+    return bool(replicas > updated or (in_place and not has_ready_pod(deployment)))
 
 
 def strategy(deployment: Object | None, *, crowded: bool) -> Object:
     """Returns how the pod is to be replaced. crowded: whether its successor finds no room on the node."""
     if deployment is None or not replacing(deployment):
         return SURGE
-    status = deployment.get("status") or {}
     in_place = deployment["spec"].get("strategy") == IN_PLACE
-    return IN_PLACE if in_place or (crowded and status.get("readyReplicas", 0) > 0) else SURGE
+    return IN_PLACE if in_place or (crowded and has_ready_pod(deployment)) else SURGE
 
 
 def next_updates(
@@ -54,13 +58,9 @@ def next_updates(
     deployments: all of the namespace's runtimes. ready: the names of those on nodes that are Ready.
     """
     waiting = set(outdated)
-    free = {name for name in waiting if name not in ready or not _serves(deployments[name])}
+    free = {name for name in waiting if name not in ready or not has_ready_pod(deployments[name])}
     slots = max(1, len(deployments) // _SHARE)
     taken = sum(
         name in ready and name not in waiting and replacing(body) for name, body in deployments.items()
     )
     return frozenset(free) | frozenset(sorted(waiting - free)[: max(0, slots - taken)])
-
-
-def _serves(deployment: Object) -> bool:
-    return bool((deployment.get("status") or {}).get("readyReplicas", 0) > 0)

@@ -32,7 +32,7 @@ class Clients:
     triton: Triton
     admitted: Admitted = field(default_factory=Admitted)
     server_profiles: ServerProfiles | None = None
-    """Measurements on Triton servers that name no node; None: they cannot be measured."""
+    """Measures on Triton servers that name no node; None if this process cannot."""
     availability: Availability = field(default_factory=Availability)
 
 
@@ -116,8 +116,11 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a namespace's reconcile found, by service: what the API server refused, and what to know."""
+class RuntimeFindings:
+    """What a namespace's reconcile found out about its runtimes.
+
+    refused: what the API server refused, by service. notes: what people should know, by service.
+    """
 
     refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -127,7 +130,7 @@ class Report:
         return tuple(self.refused.get(service, ())), tuple(self.notes.get(service, ()))
 
 
-NOTHING = Report()
+NOTHING = RuntimeFindings()
 
 
 @dataclass(slots=True)
@@ -150,13 +153,11 @@ class Run:
     """Of the runtimes that the tables are published for; while it changes, not the one of the spec."""
     former: dict[str, Placement] = field(default_factory=dict)
     """Placements that an earlier version made, by node; they serve until the new ones do."""
-    runtimes: Report = NOTHING
-    """What the namespace's reconcile has to say."""
+    runtimes: RuntimeFindings = NOTHING
+    """Of the last reconcile of the namespace."""
     scope: str | None = None
     members: tuple[PoolMember, ...] = ()
     pool: tuple[PoolMember, ...] = ()
-    helpers: tuple[PoolMember, ...] = ()
-    """Intermediate nodes that are not entry nodes."""
     profile: ModelProfile | None = None
     """As the cluster has it."""
     resolved: ModelStatus | None = None

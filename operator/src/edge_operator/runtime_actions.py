@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_api.names import label_value
 from edge_api.policies import Isolation
 from edge_operator import rollouts, succession
 from edge_operator.cluster import (
@@ -18,7 +17,7 @@ from edge_operator.cluster import (
     Object,
     covers,
 )
-from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL
+from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL, label_value
 from edge_operator.runtimes import (
     Host,
     Runtime,
@@ -79,26 +78,28 @@ class Actions:
 def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) -> Actions:
     """Returns what to apply and to delete. Pure but for `moves`, in which it notes when moves began."""
     actions = Actions()
-    asked = isolations(seen.services)
+    specified = isolations(seen.services)
     current = [body for body in seen.placements if is_current(body)]
     former = [body for body in seen.placements if not is_current(body)]
-    moves.forget(asked.keys())
+    moves.forget(specified.keys())
     selected = {
-        name: found for name in asked if (found := live_isolation(seen.objects.get((SERVICES, name))))
+        name: found for name in specified if (found := live_isolation(seen.objects.get((SERVICES, name))))
     }
-    runtimes = needed(current, asked, selected)
+    runtimes = needed(current, specified, selected)
     users = _users(runtimes, current)
     pods = _pods(seen, runtimes)
-    _access(seen, actions, settings, runtimes, frozenset(asked))
+    _access(seen, actions, settings, runtimes, frozenset(specified))
     _deployments(seen, settings, actions, users, pods)
 
     def may_move(service: str, own: Sequence[Object]) -> bool:
-        return succession.may_move(service, own, asked[service], pods, moves, now)
+        return succession.may_move(service, own, specified[service], pods, moves, now)
 
     def settled(service: str) -> bool:
         return succession.settled(service, moves, now)
 
-    moving = _clients(seen, settings, actions, current, may_move=may_move, settled=settled)
+    moving = _clients(
+        seen, settings, actions, current, specified=specified, may_move=may_move, settled=settled
+    )
     by_place = {(p["spec"]["service"], p["spec"]["node"]): p for p in current}
     here = [body for body in former if body["spec"]["service"] not in moving]
     _retire(seen, actions, succession.superseded(here, by_place, pods), former)
@@ -179,7 +180,7 @@ def _deployments(
                 actions.notes[name].append(text)
         if live is None or (_same_version(live, wanted.body) and not covers(live, wanted.body)):
             actions.apply.append(wanted)
-        elif not covers(live, wanted.body) or not _same_version(live, wanted.body):
+        elif not _same_version(live, wanted.body):
             outdated[runtime.name] = wanted
     now = rollouts.next_updates(list(outdated), pods.deployments, frozenset(ready))
     actions.apply += [wanted for name, wanted in outdated.items() if name in now]
@@ -204,6 +205,7 @@ def _clients(
     actions: Actions,
     placements: Sequence[Object],
     *,
+    specified: Mapping[str, Isolation],
     may_move: Callable[[str, Sequence[Object]], bool],
     settled: Callable[[str], bool],
 ) -> frozenset[str]:
@@ -212,14 +214,13 @@ def _clients(
     by_service: dict[str, list[Object]] = defaultdict(list)
     for placement in placements:
         by_service[placement["spec"]["service"]].append(placement)
-    asked = isolations(seen.services)
     for body in seen.services:
         name = body["metadata"]["name"]
         own = by_service.get(name)
-        if name not in asked or not own:
+        if name not in specified or not own:
             continue
         live = seen.objects.get((SERVICES, name))
-        to: Isolation | None = asked[name]
+        to: Isolation | None = specified[name]
         if live is not None and live_isolation(live) != to:
             moving.add(name)
             if not may_move(name, own):

@@ -54,7 +54,7 @@ def runtime_of(placement: Object) -> Runtime:
 
 
 def isolations(services: Iterable[Object]) -> dict[str, Isolation]:
-    """Returns the isolation that each service asks for, by name; without services that are being deleted."""
+    """Returns the isolation in the spec of each service, by name; without services that are being deleted."""
     return {
         body["metadata"]["name"]: "Dedicated" if body["spec"].get("isolation") == "Dedicated" else "Shared"
         for body in services
@@ -83,7 +83,7 @@ def hosts(nodes: Iterable[Node], pools: Iterable[DevicePoolSpec]) -> dict[str, H
 def live_isolation(client_service: Object | None) -> Isolation | None:
     """Returns which runtimes the Service of an InferenceService selects.
 
-    None: there is none, or it selects the pods of an earlier version.
+    Returns None without such a Service, and if it selects the pods of an earlier version.
     """
     if client_service is None:
         return None
@@ -91,15 +91,15 @@ def live_isolation(client_service: Object | None) -> Isolation | None:
     return found if found in ("Shared", "Dedicated") else None
 
 
-def published_isolation(asked: Isolation, client_service: Object | None, *, placed: bool) -> Isolation:
+def published_isolation(specified: Isolation, client_service: Object | None, *, placed: bool) -> Isolation:
     """Returns the isolation of the runtimes that a service's tables are for.
 
     Shared runtimes keep the service until its clients reach its Dedicated ones, which load the same table.
-    placed: whether the service has tables.
+    specified: in the service's spec. placed: whether the service has tables.
     """
-    if placed and asked == "Dedicated" and live_isolation(client_service) == "Shared":
+    if placed and specified == "Dedicated" and live_isolation(client_service) == "Shared":
         return "Shared"
-    return asked
+    return specified
 
 
 def is_earlier(body: Object) -> bool:
@@ -114,20 +114,27 @@ def is_current(placement: Object) -> bool:
     return bool(placement["metadata"]["name"] == placement_name(spec["service"], spec["node"]))
 
 
+def has_switched(placement: Object) -> bool:
+    """Whether the runtime has loaded the table of the newest spec, of an object that may be invalid."""
+    report = placement.get("status") or {}
+    reported = report.get("observedGeneration") or 0
+    return bool(report.get("loaded")) and reported >= (placement["metadata"].get("generation") or 0)
+
+
 def needed(
     placements: Iterable[Object],
-    asked: Mapping[str, Isolation],
+    specified: Mapping[str, Isolation],
     selected: Mapping[str, Isolation],
 ) -> frozenset[Runtime]:
     """Returns the runtimes that a namespace needs.
 
-    asked: the isolation of the services' specs. selected: the isolation that their clients still reach. While
-    these differ from a Placement's, the service has both runtimes there.
+    specified: the isolation in the services' specs. selected: the isolation that their clients still reach.
+    While these differ from a Placement's, the service has both runtimes there.
     """
     found = set()
     for placement in placements:
         found.add(runtime_of(placement))
         name, node = placement["spec"]["service"], placement["spec"]["node"]
-        if "Dedicated" in (asked.get(name), selected.get(name)) and name in asked:
+        if "Dedicated" in (specified.get(name), selected.get(name)) and name in specified:
             found.add(Runtime(placement["metadata"]["namespace"], node, name))
     return frozenset(found)

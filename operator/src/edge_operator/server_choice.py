@@ -104,7 +104,7 @@ def lost_servers(choices: Sequence[tuple[str, Choice]], away: Collection[str]) -
 
 
 def _usable(servers: Sequence[Rated]) -> Sequence[Rated]:
-    """Returns the servers that respond and have room; if there are none, those that respond; else all."""
+    """Returns the servers that respond and have room; failing that, those that respond; failing that, all."""
     responding = [each for each in servers if not each.away]
     return [each for each in responding if not each.full] or responding or servers
 

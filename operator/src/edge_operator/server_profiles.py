@@ -80,7 +80,7 @@ class ServerProfiles:
         """Why the last attempt failed, while the next one is under way."""
 
     def profile(self, subject: Subject) -> DeviceProfile | Failed | None:
-        """Returns the measurements, or why there are none; None: the first attempt is under way."""
+        """Returns the measurements, or why the last attempt failed; None during the first attempt."""
         with self._lock:
             known = self._found.get(subject.key)
             if known is None or self._is_due(known):

@@ -9,7 +9,7 @@ from edge_api.inferenceservices import CountedRequests, InferenceService, Slo, S
 from edge_api.objects import Condition
 from edge_api.quantities import Attainment, Duration
 from edge_operator import slo
-from edge_operator.conditions import Finding
+from edge_operator.conditions import Finding, condition
 from edge_operator.slo import SPANS, Counters, Window
 from edge_planning.attainment import attained, burn_rate, judged
 
@@ -92,7 +92,7 @@ def _no_requests() -> Finding:
 
 def _condition(service: InferenceService) -> Condition | None:
     conditions = service.status.conditions if service.status is not None else ()
-    return next((condition for condition in conditions if condition.type == reasons.SLO_MET), None)
+    return condition(conditions, reasons.SLO_MET)
 
 
 def _worst(placements: Mapping[str, Placement]) -> str:

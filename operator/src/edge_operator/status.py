@@ -10,7 +10,7 @@ from edge_api.inferenceservices import InferenceService, InferenceServiceStatus,
 from edge_api.objects import Condition
 from edge_api.reasons import ConditionType
 from edge_operator import entries
-from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status, conditions
+from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status, condition, conditions
 from edge_operator.entries import Entry
 from edge_operator.pools import (
     Node,
@@ -37,7 +37,7 @@ class Observation:
     """The results of a reconcile of a service.
 
     placements: published, by node. steps: what the steps found. blocked: the step that failed. model: what
-    the model's address was resolved to; None: not known in this reconcile.
+    the model's address was resolved to; None if this reconcile did not get that far.
     """
 
     members: tuple[PoolMember, ...]
@@ -117,10 +117,9 @@ def pool_status(
 ) -> DevicePoolStatus:
     """Returns the nodes of a pool, and whether each of its groups and Triton servers selects one.
 
-    control: whether its Triton servers accept model control without a key; None: it has none.
-
     untrusted: why TLS to a Triton server is not possible; empty if it is. earlier: the values in the spelling
-    of an earlier version.
+    of an earlier version. control: whether its Triton servers accept model control without a key; None for a
+    pool without Triton servers.
     """
     members = group_members(pool.spec, nodes)
     found = [PoolNode(name=m.node.name, device_class=m.device_class) for m in members]
@@ -260,7 +259,7 @@ def _was_ready(service: InferenceService) -> bool:
 def _condition(service: InferenceService) -> Condition | None:
     """Returns the condition Ready as it was."""
     conditions = service.status.conditions if service.status is not None else ()
-    return next((condition for condition in conditions if condition.type == reasons.READY), None)
+    return condition(conditions, reasons.READY)
 
 
 def _joined(values: Sequence[str | None]) -> str | None:

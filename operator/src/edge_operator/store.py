@@ -246,21 +246,21 @@ class ModelStore:
         encode: str = UNENCODED,
     ) -> Slice:
         """Returns the subgraph between two sets of tensors as a file, with its codecs."""
-        asked = {
+        request = {
             "model": model,
             "inputs": list(inputs),
             "outputs": list(outputs),
             "decode": decode,
             "encode": encode,
         }
-        return _parsed(Slice, self._json("POST", "/v1/slices", asked), "POST /v1/slices")
+        return _parsed(Slice, self._json("POST", "/v1/slices", request), "POST /v1/slices")
 
     def layers(self, model: str) -> LayerGraph | None:
         """Returns the layers of the model, or None from a store that does not have them."""
         return self._found(LayerGraph, f"/v1/models/{model}/layers")
 
     def profile(self, model: str, selection: str, device_class: str) -> DeviceProfile | None:
-        """Returns the measurements of the model on a class of selected nodes, or None if there are none."""
+        """Returns the measurements of the model on a class of selected nodes; None before they are made."""
         return self._found(DeviceProfile, f"/v1/profiles/{model}/{selection}/{device_class}")
 
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies:
@@ -269,8 +269,8 @@ class ModelStore:
         The store starts measuring at the first request; the result is not complete until it is done.
         """
         exits = [{"name": e.name, "output": e.output, "accuracy": e.accuracy} for e in card.exits]
-        asked = {"model": card.digest, "exits": exits, "validation": written(validation)}
-        return _parsed(CodecAccuracies, self._json("POST", "/v1/codecs", asked), "POST /v1/codecs")
+        request = {"model": card.digest, "exits": exits, "validation": written(validation)}
+        return _parsed(CodecAccuracies, self._json("POST", "/v1/codecs", request), "POST /v1/codecs")
 
     @contextlib.contextmanager
     def blob(self, digest: str) -> Iterator[Blob]:
@@ -362,7 +362,7 @@ def _client(*, verify: ssl.SSLContext | bool = True) -> httpx.Client:
     return httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0, read=600.0), verify=verify)
 
 
-def _parsed(answer: type[AnyAnswer], document: object, asked: str) -> AnyAnswer:
+def _parsed(answer: type[AnyAnswer], document: object, request: str) -> AnyAnswer:
     try:
         return answer.model_validate(document)
     except ValidationError as error:
@@ -370,16 +370,16 @@ def _parsed(answer: type[AnyAnswer], document: object, asked: str) -> AnyAnswer:
         field = ".".join(str(part) for part in first["loc"])
         raise StoreError(
             reasons.BAD_ANSWER,
-            f"model store: response to {asked}: {field}: {first['msg']}: run the operator and the "
+            f"model store: response to {request}: {field}: {first['msg']}: run the operator and the "
             "model store at the same version",
         ) from error
 
 
-def _refusal(response: httpx.Response, asked: str) -> StoreError:
+def _refusal(response: httpx.Response, request: str) -> StoreError:
     try:
         document: Any = response.json()
         error = document["error"]
         return StoreError(reasons.known(str(error["reason"]), reasons.STORE_FAILED), str(error["message"]))
     except (ValueError, KeyError, TypeError):
         reason = reasons.NOT_FOUND if response.status_code == 404 else reasons.UNREACHABLE
-        return StoreError(reason, f"model store: {asked} failed with HTTP {response.status_code}")
+        return StoreError(reason, f"model store: {request} failed with HTTP {response.status_code}")

@@ -1,4 +1,6 @@
-"""When clients move from one set of pods to another, and when the former pods can go. Pure.
+"""When clients move from one set of pods to another, and when the former pods can go.
+
+Pure but for `Moves`, in which it notes when moves began.
 
 A service moves when its isolation changes, and when the pods of an earlier version, one Deployment for each
 service and node, give way to the namespace's runtimes. Clients are sent to the new pods once these serve
@@ -10,7 +12,8 @@ from dataclasses import dataclass, field
 
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object
-from edge_operator.runtimes import Host, Runtime
+from edge_operator.rollouts import has_ready_pod
+from edge_operator.runtimes import Host, Runtime, has_switched, runtime_of
 
 SETTLING = 10.0
 """Seconds for which new pods must serve before clients are sent to them, and former pods stay after that.
@@ -46,19 +49,11 @@ class Pods:
 
     def serves(self, runtime: Runtime) -> bool:
         """Whether a pod of the runtime is ready."""
-        found = self.deployments.get(runtime.name)
-        return found is not None and (found.get("status") or {}).get("readyReplicas", 0) > 0
+        return has_ready_pod(self.deployments.get(runtime.name))
 
     def in_the_way(self, runtime: Runtime) -> bool:
         """Whether former pods must go before the runtime's first pod can start."""
         return runtime.name in self.crowded and not self.serves(runtime)
-
-
-def loaded(placement: Object) -> bool:
-    """Whether the runtime reported the newest table as loaded."""
-    status = placement.get("status") or {}
-    generation = placement["metadata"].get("generation") or 0
-    return bool(status.get("loaded")) and status.get("observedGeneration", 0) >= generation
 
 
 def takes_over(placement: Object, wanted: Isolation, pods: Pods) -> bool:
@@ -72,7 +67,9 @@ def takes_over(placement: Object, wanted: Isolation, pods: Pods) -> bool:
     if host is None or not host.ready or pods.in_the_way(runtime):
         return True
     published = placement["spec"].get("isolation") or "Shared"
-    return pods.serves(runtime) and (wanted == "Dedicated" or (published == wanted and loaded(placement)))
+    return pods.serves(runtime) and (
+        wanted == "Dedicated" or (published == wanted and has_switched(placement))
+    )
 
 
 def may_move(
@@ -113,9 +110,7 @@ def superseded(
         successor = placements.get((service, node))
         if successor is None:
             continue
-        runtime = Runtime(body["metadata"]["namespace"], node)
-        if successor["spec"].get("isolation") == "Dedicated":
-            runtime = Runtime(runtime.namespace, node, service)
-        if pods.in_the_way(runtime) or (pods.serves(runtime) and loaded(successor)):
+        runtime = runtime_of(successor)
+        if pods.in_the_way(runtime) or (pods.serves(runtime) and has_switched(successor)):
             found.append(body)
     return found

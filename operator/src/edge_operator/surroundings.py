@@ -1,4 +1,4 @@
-"""Where a service can run: its pool, the nodes of the pool, its entry nodes; or why there are none."""
+"""Where a service can run: its pool, the nodes of the pool, its entry nodes; or why it cannot run."""
 
 from dataclasses import dataclass
 

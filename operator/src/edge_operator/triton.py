@@ -91,13 +91,13 @@ class TritonServers:
         request has none.
         """
         with self._errors(address, f"listing the models of Triton at {address}") as context:
-            return asyncio.run(_asked(address, context, _models))
+            return asyncio.run(_request(address, context, _models))
 
     def parameters(self, address: str, name: str) -> Mapping[str, str]:
         """Returns the parameters in the configuration of a model; empty if it is not loaded."""
         with self._errors(address, f"reading the configuration of {name} at {address}") as context:
             try:
-                config = asyncio.run(_asked(address, context, lambda client: client.get_model_config(name)))
+                config = asyncio.run(_request(address, context, lambda client: client.get_model_config(name)))
             except InferenceServerException as error:
                 if error.status() in _UNKNOWN_MODEL and error.debug_details() is None:
                     return {}
@@ -112,7 +112,7 @@ class TritonServers:
             headers = self._headers(tail.address)
             with onnx() as blob:
                 _send(tail, blob, context, headers)
-            ready = asyncio.run(_asked(tail.address, context, _models))
+            ready = asyncio.run(_request(tail.address, context, _models))
         if tail.name not in ready:
             raise TailRefusedError(
                 f"{doing} failed: Triton accepted the model but it is not ready: read the log of Triton"
@@ -122,13 +122,13 @@ class TritonServers:
         """Unloads a model; does nothing if it is not loaded."""
         with self._errors(address, f"unloading {name} from Triton at {address}") as context:
             headers = self._headers(address)
-            asyncio.run(_asked(address, context, lambda client: client.unload_model(name, headers=headers)))
+            asyncio.run(_request(address, context, lambda client: client.unload_model(name, headers=headers)))
 
     def control_open(self, address: str) -> bool:
         """Whether the server accepts model control without a key."""
         with self._errors(address, f"checking model control of Triton at {address}") as context:
             try:
-                asyncio.run(_asked(address, context, lambda client: client.get_model_repository_index()))
+                asyncio.run(_request(address, context, lambda client: client.get_model_repository_index()))
             except InferenceServerException as error:
                 if error.status() in _DENIED:
                     return False
@@ -141,7 +141,7 @@ class TritonServers:
         The time of a request is the growth of the model's statistics, which do not contain the network.
         """
         with self._errors(address, f"measuring {name} at {address}") as context:
-            return asyncio.run(_asked(address, context, lambda client: _timed(client, name, feeds, runs)))
+            return asyncio.run(_request(address, context, lambda client: _timed(client, name, feeds, runs)))
 
     def _headers(self, address: str) -> dict[str, str]:
         key = self._keys.key(address) if self._keys is not None else None
@@ -207,7 +207,7 @@ async def _served(client: "tritonclient.http.aio.InferenceServerClient", name: s
     return int(served.get("count", 0)), int(served.get("ns", 0))
 
 
-async def _asked(
+async def _request(
     address: str,
     context: ssl.SSLContext | None,
     request: Callable[["tritonclient.http.aio.InferenceServerClient"], Awaitable[T]],

@@ -123,6 +123,11 @@ def client_service(service: Object, isolation: Isolation, settings: Settings) ->
     return _network_service(metadata(service, name), selector, settings, extra)
 
 
+def service_url(name: str, namespace: str, scheme: str, domain: str) -> str:
+    """Returns the URL of a Service's HTTP endpoint. domain: of the cluster."""
+    return f"{scheme}://{name}.{namespace}.svc.{domain}:{HTTP_PORT}"
+
+
 def runtime_service(runtime: Runtime, settings: Settings) -> Object:
     """Returns the Service of exactly one runtime, for other runtimes and for clients that choose a node."""
     return _network_service(_metadata(runtime), {RUNTIME_LABEL: runtime.name}, settings)
@@ -141,8 +146,8 @@ def profile_job(
 ) -> Object:
     """Returns the Job that measures a model on a device class; in the operator's namespace, for all services.
 
-    selection: of the nodes of the class in their pool.
-    annotations: of the attempt. tolerations: those of the node's group.
+    selection: of the nodes of the class in their pool. annotations: of the attempt. tolerations: those of the
+    node's group.
     """
     name = profile_job_name(device_class, selection, digest)
     job_labels = {
@@ -262,7 +267,7 @@ def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strateg
 
 
 def _guard(container: Object, annotations: dict[str, str]) -> None:
-    """Returns the TLS flags; the kubelet and Prometheus, which have no certificates, use a plaintext port."""
+    """Adds the TLS flags; the kubelet and Prometheus, which have no certificates, use a plaintext port."""
     container["args"] += ["--tls-dir", _TLS, "--health-port", str(_HEALTH_PORT)]
     container["ports"].append({"name": "health", "containerPort": _HEALTH_PORT})
     for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
@@ -271,7 +276,7 @@ def _guard(container: Object, annotations: dict[str, str]) -> None:
 
 
 def _mount(container: Object, pod: Object, secret: str) -> None:
-    """Returns a volume that the pod's group alone can read; the kubelet updates it with the Secret."""
+    """Adds a volume that the pod's group alone can read; the kubelet updates it with the Secret."""
     container["volumeMounts"].append({"name": "tls", "mountPath": _TLS, "readOnly": True})
     pod["volumes"].append({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}})
 

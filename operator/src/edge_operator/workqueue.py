@@ -56,7 +56,7 @@ class Schedule(Generic[Key]):
         return taken
 
     def wait(self, now: float) -> float | None:
-        """Returns the seconds until a key that is not running is due; None if there is none."""
+        """Returns the seconds until the next key that is not running is due; None if no key waits."""
         times = [at for _, at in self._idle()]
         return max(0.0, min(times) - now) if times else None
 

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _store(arguments: argparse.Namespace) -> int:
     from edge_runtime.store.app import StoreApp
-    from edge_runtime.store.flags import OPEN, callers_of
+    from edge_runtime.store.flags import callers_of, warn_if_open
     from edge_runtime.store.reachable import reachable
     from edge_runtime.store.serving import store_server
 
@@ -74,8 +74,7 @@ def _store(arguments: argparse.Namespace) -> int:
             f"--root {arguments.root}: cannot be written to ({error.strerror}): name a writable folder"
         ) from error
     certificates = _certificates(arguments)
-    if callers is None:
-        logging.getLogger("store").warning(OPEN)
+    warn_if_open(callers)
     try:
         store_server(app, arguments.host, arguments.port, certificates, arguments.health_port).run()
     finally:

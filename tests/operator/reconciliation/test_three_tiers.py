@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edge_operator import planning
-from edge_operator.pools import PoolMember, helpers
+from edge_operator.pools import PoolMember, intermediate_nodes
 
 
 @pytest.fixture
@@ -192,9 +192,9 @@ def test_planning_n_devices_searches_for_their_intermediate_nodes_in_proportion_
 
     def counted(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[PoolMember, ...]:
         searches.append(entry.node.name)
-        return helpers(entry, pool)
+        return intermediate_nodes(entry, pool)
 
-    monkeypatch.setattr(planning, "helpers", counted)
+    monkeypatch.setattr(planning, "intermediate_nodes", counted)
     tiers.reconcile()
     cameras = sorted(set(searches) - {"gate"})
     assert len(cameras) == 12

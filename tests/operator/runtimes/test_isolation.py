@@ -3,6 +3,7 @@
 from typing import Any
 
 from edge_operator.cluster import DEPLOYMENTS, PLACEMENTS, SERVICES
+from operator_objects import rolled_out
 
 World = Any  # tests/operator/conftest.py
 SHARED = {"edge-intelligence.io/isolation": "Shared"}
@@ -22,11 +23,7 @@ def pods(world: World) -> list[tuple[str, bool]]:
 
 def ready(world: World) -> None:
     for body in world.cluster.find(DEPLOYMENTS):
-        status = {
-            "observedGeneration": body["metadata"]["generation"],
-            **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), 1),
-        }
-        world.cluster.put(body | {"status": status})
+        world.cluster.put(rolled_out(body))
 
 
 def selector(world: World) -> Any:

@@ -14,6 +14,7 @@ from edge_operator.cluster import (
     SERVICES,
 )
 from edge_operator.names import MANAGED_BY
+from operator_objects import rolled_out
 
 World = Any  # tests/operator/conftest.py
 NODES = ("cam-1", "cam-2", "gate")
@@ -68,11 +69,7 @@ def serve(world: World, *nodes: str) -> None:
     for node in nodes:
         report(world, world.cluster.get(PLACEMENTS, "default", f"digits.{node}"))
         body = world.cluster.get(DEPLOYMENTS, "default", f"edge-runtime-{node}")
-        status = {
-            "observedGeneration": body["metadata"]["generation"],
-            **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), 1),
-        }
-        world.cluster.put(body | {"status": status})
+        world.cluster.put(rolled_out(body))
 
 
 def pass_time(world: World) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from edge_operator.cluster import DEPLOYMENTS
 from edge_operator.rollouts import IN_PLACE, SURGE, next_updates
+from operator_objects import rolled_out
 
 World = Any  # tests/operator/conftest.py
 
@@ -13,11 +14,7 @@ def ready(world: World, *names: str) -> None:
     """The Deployments have one ready pod, of their newest version."""
     for body in world.cluster.find(DEPLOYMENTS):
         if not names or body["metadata"]["name"] in names:
-            status = {
-                "observedGeneration": body["metadata"]["generation"],
-                **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), 1),
-            }
-            world.cluster.put(body | {"status": status})
+            world.cluster.put(rolled_out(body))
 
 
 def surging(world: World, name: str, message: str) -> None:

@@ -35,8 +35,8 @@ class Second:
     def reconcile(self) -> None:
         """As an event would."""
         world = self.world
-        clients, report = Clients(world.cluster, world.store, world.triton), world.namespace.report
-        reconcile_service(self.key, clients, world.settings, self.memory, world.clock(), runtimes=report)
+        clients, found = Clients(world.cluster, world.store, world.triton), world.namespace.findings
+        reconcile_service(self.key, clients, world.settings, self.memory, world.clock(), runtimes=found)
         world.reconcile_namespace()
 
     def delete(self) -> None:

@@ -19,6 +19,7 @@ from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.slice_loading import SliceLoader
 from messages import mentions
 from networks import info, model_of
+from placed import eventually
 
 HOUR = 3600.0
 
@@ -93,9 +94,7 @@ async def test_a_silent_api_server_ends_the_service_and_one_word_brings_it_back(
     runtime = await _started(tmp_path, clock)
     runtime.receive(placed)
     loading = asyncio.create_task(runtime.load_arriving())
-    async with asyncio.timeout(10):
-        while not _ready(runtime):  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.01)
+    await eventually(lambda: _ready(runtime))
     clock.now += 23 * HOUR
     runtime.keep_to_autonomy()
     assert _ready(runtime)
@@ -118,9 +117,7 @@ async def test_a_reboot_does_not_begin_the_autonomy_again(tmp_path: Path) -> Non
     first = await _started(tmp_path, clock)
     first.receive(placed)
     loading = asyncio.create_task(first.load_arriving())
-    async with asyncio.timeout(10):
-        while not (tmp_path / "placement.json").exists():  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.01)
+    await eventually((tmp_path / "placement.json").exists)
     first.word.keep()
     loading.cancel()
     first.close()

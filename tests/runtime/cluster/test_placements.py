@@ -18,6 +18,7 @@ from edge_runtime.cluster import Placements, placed_at
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import NotFound, Unreachable
 from messages import mentions
+from placed import eventually
 
 PATH = "/apis/edge-intelligence.io/v1alpha1/namespaces/default/placements"
 
@@ -87,19 +88,13 @@ async def _serving(app: ApiServer) -> AsyncIterator[str]:
         sock.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
         task = asyncio.create_task(server.serve([sock]))
-        await _until(lambda: server.started)
+        await eventually(lambda: server.started)
         try:
             yield f"http://127.0.0.1:{sock.getsockname()[1]}"
         finally:
             app.events.put_nowait(None)
             server.should_exit = True
             await task
-
-
-async def _until(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - any condition of a test
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -125,13 +120,13 @@ async def test_the_watch_delivers_all_objects_at_this_node_and_every_change(acco
     api = ApiServer()
     api.place("digits.edge-a", 1)
     async with _watching(api, account) as (_, seen):
-        await _until(lambda: seen.now == {"digits.edge-a": 1})
+        await eventually(lambda: seen.now == {"digits.edge-a": 1})
         api.events.put_nowait({"type": "ADDED", "object": api.place("faces.edge-a", 2)})
-        await _until(lambda: seen.now == {"digits.edge-a": 1, "faces.edge-a": 2})
+        await eventually(lambda: seen.now == {"digits.edge-a": 1, "faces.edge-a": 2})
         api.events.put_nowait({"type": "MODIFIED", "object": api.place("faces.edge-a", 3)})
-        await _until(lambda: seen.now["faces.edge-a"] == 3)
+        await eventually(lambda: seen.now["faces.edge-a"] == 3)
         api.events.put_nowait({"type": "DELETED", "object": api.place("digits.edge-a", 4)})
-        await _until(lambda: seen.now == {"faces.edge-a": 3})
+        await eventually(lambda: seen.now == {"faces.edge-a": 3})
     assert api.lists == [("labelSelector=edge-intelligence.io%2Fnode%3Dedge-a", "application/json")]
     assert "labelSelector=edge-intelligence.io%2Fnode%3Dedge-a" in api.watches[0]
     assert "resourceVersion=7" in api.watches[0]
@@ -141,11 +136,11 @@ async def test_the_watch_delivers_all_objects_at_this_node_and_every_change(acco
 async def test_a_watch_that_ends_continues_where_it_ended_without_another_list(account: Path) -> None:
     api = ApiServer()
     async with _watching(api, account) as (_, seen):
-        await _until(lambda: len(api.watches) == 1)
+        await eventually(lambda: len(api.watches) == 1)
         bookmark = {"metadata": {"resourceVersion": "9"}}
         api.events.put_nowait({"type": "BOOKMARK", "object": bookmark})
         api.events.put_nowait(None)
-        await _until(lambda: len(api.watches) == 2)
+        await eventually(lambda: len(api.watches) == 2)
     assert "resourceVersion=9" in api.watches[1]
     assert "allowWatchBookmarks=true" in api.watches[0]
     assert seen.replaced == len(api.lists) == 1
@@ -155,11 +150,11 @@ async def test_a_version_that_is_too_old_lists_again(account: Path) -> None:
     api = ApiServer()
     api.place("digits.edge-a", 1)
     async with _watching(api, account) as (_, seen):
-        await _until(lambda: len(api.watches) == 1)
+        await eventually(lambda: len(api.watches) == 1)
         api.place("digits.edge-a", 2)
         api.events.put_nowait({"type": "ERROR", "object": {"code": 410, "reason": "Expired"}})
         api.events.put_nowait(None)
-        await _until(lambda: seen.now == {"digits.edge-a": 2})
+        await eventually(lambda: seen.now == {"digits.edge-a": 2})
     assert len(api.lists) == 2
 
 
@@ -167,9 +162,9 @@ async def test_an_open_watch_is_contact_to_the_api_server(account: Path) -> None
     api = ApiServer()
     async with _watching(api, account) as (placements, _):
         assert not placements.in_contact
-        await _until(lambda: len(api.watches) == 1)
+        await eventually(lambda: len(api.watches) == 1)
         api.events.put_nowait({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}})
-        await _until(lambda: placements.in_contact)
+        await eventually(lambda: placements.in_contact)
     assert not placements.in_contact
 
 

@@ -84,15 +84,16 @@ async def test_being_late_where_there_was_no_time_is_not_the_hops_fault() -> Non
 
 
 async def test_a_hop_that_no_table_has_any_more_is_not_probed() -> None:
-    hop = _Hop()
+    hop, others = _Hop(), asyncio.all_tasks()
     breakers, changed = _breakers(hop)
     breakers.ended(hop, "failed", trial=False, fair=True)
+    (probing,) = asyncio.all_tasks() - others
     breakers.watch(changed.set, ())
     assert not breakers.blocked([hop])
-    await asyncio.sleep(0)
-    asked = hop.asked
-    await asyncio.sleep(0.01)
-    assert hop.asked == asked
+    async with asyncio.timeout(5):
+        await asyncio.wait([probing])
+    assert probing.cancelled()
+    assert hop.asked == 0
     breakers.close()
 
 

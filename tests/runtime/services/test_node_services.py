@@ -14,9 +14,8 @@ from edge_runtime.json_values import Json
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import joint_exposition
 from edge_runtime.node_services import NodeServices
-from edge_runtime.placed_services import PlacedService
 from messages import mentions
-from placed import NOWHERE, SmallStore, adding, eventually, node, placement, sum_of, through
+from placed import NOWHERE, SmallStore, adding, eventually, node, placed_service, placement, sum_of, through
 
 MISSING = f"sha256:{'0' * 64}"
 
@@ -32,10 +31,6 @@ def _settled(services: NodeServices) -> bool:
 
 def _measuring(link: LinkMonitor) -> bool:
     return link.measuring
-
-
-def _placed(services: NodeServices, name: str) -> PlacedService:
-    return next(placed for placed in services.placed if placed.name == name)
 
 
 async def test_every_service_of_the_node_is_served_by_its_own_table(tmp_path: Path) -> None:
@@ -94,10 +89,10 @@ async def test_a_placement_that_cannot_be_loaded_makes_only_its_own_service_unre
         assert not services.models.model_ready("lost")
         with pytest.raises(NotReady, match=mentions("lost", "route final@local", "model store")):
             services.models.contract("lost")
-        told = _placed(services, "lost").report()
+        told = placed_service(services, "lost").report()
         assert not told.loaded
         assert "route final@local" in told.message
-        assert _placed(services, "ones").report().message == ""
+        assert placed_service(services, "ones").report().message == ""
 
 
 async def test_an_unreadable_placement_is_reported_and_affects_no_other(tmp_path: Path) -> None:
@@ -106,7 +101,7 @@ async def test_an_unreadable_placement_is_reported_and_affects_no_other(tmp_path
     async with node(tmp_path, store) as services:
         services.replace([bad, placement("ones", store.digests[0])])
         await eventually(lambda: services.models.ready and _ready(services, "ones"))
-        told = _placed(services, "bad").report()
+        told = placed_service(services, "bad").report()
         assert (told.reason, told.generation) == ("BadPlacement", 1)
         assert "spec.routes" in told.message
 
@@ -117,14 +112,14 @@ async def test_adding_and_removing_a_service_leaves_the_tables_of_others_alone(t
     async with node(tmp_path, store) as services:
         services.replace([placement("ones", ones)])
         await eventually(lambda: _ready(services, "ones"))
-        table = _placed(services, "ones").generations.table
+        table = placed_service(services, "ones").generations.table
         services.change(placement("twos", twos))
         await eventually(lambda: _ready(services, "ones", "twos"))
         services.remove(placement("twos", twos))
         assert _ready(services, "ones")
         services.replace([placement("ones", ones)])
         assert await sum_of(services, "ones") == 1.0
-        assert _placed(services, "ones").generations.table is table
+        assert placed_service(services, "ones").generations.table is table
 
 
 async def test_a_node_without_placements_is_ready_and_later_ones_do_not_change_that(tmp_path: Path) -> None:
@@ -165,7 +160,7 @@ async def test_of_a_renamed_placement_the_newer_form_of_its_name_counts(tmp_path
         await eventually(lambda: _ready(services, "a"))
         services.change(after)
         services.change(before)
-        await eventually(lambda: _placed(services, "a").generations.generation == 2)
+        await eventually(lambda: placed_service(services, "a").generations.generation == 2)
         services.remove(before)
         assert await sum_of(services, "a") == 2.0
 
@@ -236,7 +231,7 @@ async def test_beyond_its_autonomy_a_service_refuses_also_grpc_requests_whose_he
             request = pb.ModelInferRequest(model_name=name, inputs=[given], raw_input_contents=[bytes(16)])
             messages[name] = request.SerializeToString()
             await servicer.model_infer(messages[name])
-        _placed(services, "ones").service.refusal = "the last contact to the API server was 2h ago"
+        placed_service(services, "ones").service.refusal = "the last contact to the API server was 2h ago"
         with pytest.raises(NotReady, match=mentions("ones", "2h")):
             await servicer.model_infer(messages["ones"])
         assert await servicer.model_infer(messages["twos"])

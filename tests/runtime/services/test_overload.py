@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from edge_runtime.node_services import NodeServices
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from messages import mentions
-from placed import SmallStore, adding, eventually, node, placement
+from placed import SmallStore, adding, eventually, node, placed_service, placement
 
 NAMES = ("first", "second", "third")
+NOW = 1000.0
 
 
 class Held:
@@ -41,14 +44,32 @@ class Held:
         monkeypatch.setattr(Session, "took", took)
 
 
-async def _loaded(services: NodeServices, store: SmallStore, latency: str) -> None:
-    slo = {"latency": latency}
-    services.replace([placement(n, d, slo=slo) for n, d in zip(NAMES, store.digests, strict=True)])
-    await eventually(lambda: len(services.models.index(only_ready=True)) == len(NAMES))
-    for placed in services.placed:
-        assert placed.generations.table is not None
-        for session in placed.generations.table.sessions.values():
-            session.seconds = 0.05
+Loaded = Callable[[str], AbstractAsyncContextManager[tuple[NodeServices, Held]]]
+
+
+@pytest.fixture
+def store() -> SmallStore:
+    """It has the model of each service."""
+    return SmallStore(*(adding(number) for number in range(len(NAMES))))
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, store: SmallStore, monkeypatch: pytest.MonkeyPatch) -> Loaded:
+    """A node where three services have loaded tables for an SLO, and then all runs are held."""
+
+    @asynccontextmanager
+    async def services_at_a_node(latency: str) -> AsyncIterator[tuple[NodeServices, Held]]:
+        slo = {"latency": latency}
+        async with node(tmp_path, store, clock=lambda: NOW) as services:
+            services.replace([placement(n, d, slo=slo) for n, d in zip(NAMES, store.digests, strict=True)])
+            await eventually(lambda: len(services.models.index(only_ready=True)) == len(NAMES))
+            for placed in services.placed:
+                assert placed.generations.table is not None
+                for session in placed.generations.table.sessions.values():
+                    session.seconds = 0.05
+            yield services, Held(monkeypatch)
+
+    return services_at_a_node
 
 
 def _ask(services: NodeServices, name: str, rows: int = 1) -> asyncio.Task[InferenceResponse]:
@@ -61,12 +82,9 @@ def _ask(services: NodeServices, name: str, rows: int = 1) -> asyncio.Task[Infer
 
 
 async def test_three_services_at_a_loaded_node_refuse_at_once_what_they_cannot_answer_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: Loaded,
 ) -> None:
-    store = SmallStore(*(adding(number) for number in (1, 2, 3)))
-    async with node(tmp_path, store, clock=lambda: 1000.0) as services:
-        await _loaded(services, store, "170ms")
-        held = Held(monkeypatch)
+    async with loaded("170ms") as (services, held):
         tasks = [_ask(services, NAMES[0])]
         await eventually(held.begun.is_set)
         tasks += [_ask(services, name) for _ in range(20) for name in NAMES]
@@ -78,40 +96,34 @@ async def test_three_services_at_a_loaded_node_refuse_at_once_what_they_cannot_a
         held.gate.set()
         done = await asyncio.gather(*(task for task in tasks if not task.done()))
         assert all(response.parameters["deadline_met"] for response in done)
-        summaries = [placed.dataplane.window.summary(1000.0) for placed in services.placed]
+        summaries = [placed.dataplane.window.summary(NOW) for placed in services.placed]
     assert sum(summary.requests for summary in summaries) == len(tasks)  # a refusal is a request, too
     assert sum(summary.met for summary in summaries) == 3
 
 
 async def test_a_service_with_more_time_is_admitted_behind_one_with_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: Loaded, store: SmallStore
 ) -> None:
-    store = SmallStore(*(adding(number) for number in (1, 2, 3)))
-    async with node(tmp_path, store, clock=lambda: 1000.0) as services:
-        await _loaded(services, store, "170ms")
-        held = Held(monkeypatch)
+    async with loaded("170ms") as (services, held):
         services.change(placement("third", store.digests[2], slo={"latency": "10s"}, generation=2))
-        third = next(placed for placed in services.placed if placed.name == "third")
+        third = placed_service(services, "third")
         await eventually(lambda: third.generations.generation == 2)
         tasks = [_ask(services, "first")]
         await eventually(held.begun.is_set)
         tasks += [_ask(services, "third") for _ in range(20)]
         await eventually(lambda: third.generations.queue.waiting == 20)
         tasks.append(_ask(services, "second"))  # 20 others wait, all with a later deadline
-        second = next(placed for placed in services.placed if placed.name == "second")
+        second = placed_service(services, "second")
         await eventually(lambda: second.generations.queue.waiting == 1)
         held.gate.set()
         assert len(await asyncio.gather(*tasks)) == 22
 
 
 async def test_a_small_request_is_admitted_by_its_own_time_and_not_by_that_of_large_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: Loaded,
 ) -> None:
-    store = SmallStore(*(adding(number) for number in (1, 2, 3)))
-    async with node(tmp_path, store, clock=lambda: 1000.0) as services:
-        await _loaded(services, store, "100ms")
-        held = Held(monkeypatch)
-        second = next(placed for placed in services.placed if placed.name == "second")
+    async with loaded("100ms") as (services, held):
+        second = placed_service(services, "second")
         assert second.generations.table is not None
         (session,) = second.generations.table.sessions.values()
         known = second.generations.resources.runner.known[session] = Experience(0.01, proven=False)
@@ -127,12 +139,9 @@ async def test_a_small_request_is_admitted_by_its_own_time_and_not_by_that_of_la
 
 
 async def test_a_service_that_is_slower_than_its_slo_is_still_answered_one_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: Loaded,
 ) -> None:
-    store = SmallStore(*(adding(number) for number in (1, 2, 3)))
-    async with node(tmp_path, store, clock=lambda: 1000.0) as services:
-        await _loaded(services, store, "40ms")
-        held = Held(monkeypatch)
+    async with loaded("40ms") as (services, held):
         first = _ask(services, "first")
         await eventually(held.begun.is_set)
         with pytest.raises(CannotAnswer):

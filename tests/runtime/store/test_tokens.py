@@ -12,7 +12,7 @@ import pytest
 from edge_runtime.cli import main
 from edge_runtime.errors import Forbidden, Unauthenticated, Unreachable
 from edge_runtime.store.callers import Account
-from edge_runtime.store.flags import callers_of
+from edge_runtime.store.flags import callers_of, warn_if_open
 from edge_runtime.store.tokens import FRESH, REFUSED, STALE, Tokens
 from edge_runtime.token_reviews import Review
 from messages import mentions
@@ -168,5 +168,7 @@ def test_a_store_with_tokens_needs_the_variables_of_a_pod(
 
 
 def test_a_store_without_tokens_warns_at_its_start(caplog: pytest.LogCaptureFixture) -> None:
-    assert callers_of(argparse.Namespace(tokens=False)) is None
+    callers = callers_of(argparse.Namespace(tokens=False))
+    assert callers is None
+    warn_if_open(callers)
     assert mentions("--tokens", "any client").search(caplog.text)

@@ -69,7 +69,11 @@ def is_due(
     authorities: Collection[Authority],
     now: datetime.datetime,
 ) -> bool:
-    """Whether a certificate for these names is to be issued: none, another signer, names or trust, or age."""
+    """Whether to issue a certificate for these names.
+
+    It is due if there is no usable one, if its signer, names or trusted authorities are not the wanted ones,
+    and from two thirds of its life on. certificate: None without a usable one.
+    """
     if certificate is None:
         return True
     signing = signer(authorities, now)

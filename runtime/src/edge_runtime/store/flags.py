@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Final
+import logging
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_runtime.store.callers import Account, Callers
-
-OPEN: Final = "--tokens is not set: any client that reaches this store reads and replaces all models"
-"""What a store without tokens warns of when it starts."""
 
 
 def add_flags(store: argparse.ArgumentParser) -> None:
@@ -54,6 +52,14 @@ def callers_of(arguments: argparse.Namespace) -> Callers | None:
         raise Unreachable("--tokens: KUBERNETES_SERVICE_HOST is not set: run in a pod, or without --tokens")
     reviews = TokenReviews(AUDIENCE, url, Resolver())
     return TokenHolders(Tokens(reviews.review), arguments.operator_account, arguments.profiler_account)
+
+
+def warn_if_open(callers: Callers | None) -> None:
+    """Warns of a store that all callers can use."""
+    if callers is None:
+        logging.getLogger("store").warning(
+            "--tokens is not set: any client that reaches this store reads and replaces all models"
+        )
 
 
 def _account(text: str) -> Account:
