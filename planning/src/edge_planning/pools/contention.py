@@ -31,13 +31,7 @@ class Contention:
         self.costs = costs
         self.servers = {one.name: one.concurrency for one in problem.servers}
         self.places = [*(one.name for one in problem.nodes), *self.servers]
-        queued = {
-            place
-            for demand in problem.demands
-            if not demand.assumed
-            for one in demand.problems
-            for place in (one.node, one.peer, *(each.name for each in one.intermediates))
-        }
+        queued = {place for demand in problem.demands if not demand.assumed for place in demand.places}
         self.limits = {
             resource: amount * BUSY
             if resource.kind in (Kind.CPU, Kind.BUSY) and resource.place in queued

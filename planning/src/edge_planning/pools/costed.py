@@ -181,12 +181,11 @@ class Costs:
         )
 
     def _companion(self, node: str, one: Candidates) -> int | None:
-        """Returns the local candidate that takes the least memory, or None if none fits the node."""
-        local = np.flatnonzero(one.local)
-        if not len(local):
+        """Returns the smallest local candidate; None without one that fits the node."""
+        least = smallest_local(one)
+        if least is None or one.memory[least] + self.runtime > self.memory.get(node, inf):
             return None
-        least = int(local[np.lexsort((-one.accuracy[local], one.memory[local]))[0]])
-        return least if one.memory[least] + self.runtime <= self.memory.get(node, inf) else None
+        return least
 
 
 def planned_bandwidth(problem: EntryProblem, uplinks: Mapping[str, float]) -> float:
@@ -217,6 +216,12 @@ def _stops(one: Candidates, index: int) -> Stops:
     name = one.intermediate_name(index)
     last = first if name is None else (end if second == NONE else second)
     return Stops(exit_, first, last, name)
+
+
+def smallest_local(one: Candidates) -> int | None:
+    """Returns the local candidate that takes the least memory, the most accurate of equal ones."""
+    local = np.flatnonzero(one.local)
+    return int(local[np.lexsort((-one.accuracy[local], one.memory[local]))[0]]) if len(local) else None
 
 
 def no_more_than(one: Candidates, wanted: Costed) -> Mask:

@@ -122,9 +122,7 @@ class _Planner:
         wanted = self._wanted(free)
         if wanted and self._satisfied(free):
             return
-        apart = score(
-            free, {u.name: self.chosen[u.name].worth for u in free if u.name in self.chosen}, self.ledger
-        )
+        apart = self._score(free)
         first = {unit.name: self.chosen[unit.name] for unit in free if unit.name in self.chosen}
         fits = wanted and not self.ledger.overfull()
         for unit in free:
@@ -142,10 +140,7 @@ class _Planner:
                 self.ledger.remove(unit.name)
                 self._take_admitted(unit, choice[unit.name])
         self._fill([unit for unit in able if unit.name not in self.chosen])
-        jointly = score(
-            free, {u.name: self.chosen[u.name].worth for u in free if u.name in self.chosen}, self.ledger
-        )
-        if fits and apart <= jointly:
+        if fits and apart <= self._score(free):
             for unit in free:
                 self._drop(unit)
             for unit in free:
@@ -174,13 +169,11 @@ class _Planner:
                 if held is None or not self._crowded(unit, held):
                     continue
                 best = self._best(unit, self.tables.beside(unit.demand, self.ledger))
-                if best is not None and (best.plan.table, best.server) != (held.plan.table, held.server):
-                    self._drop(unit)
-                    self._take(unit, best)
-                    changed = True
-                elif best is not None:
-                    self._drop(unit)
-                    self._take(unit, best)
+                if best is None:
+                    continue
+                self._drop(unit)
+                self._take(unit, best)
+                changed |= (best.plan.table, best.server) != (held.plan.table, held.server)
             if not changed:
                 break
         return not self.ledger.overfull()
@@ -193,7 +186,7 @@ class _Planner:
         percentile = held.reserved.percentile
         return any(
             ledger.others(place, demand.name) is not None and ledger.wait(place, percentile) > 0
-            for place in sorted(_places(unit))
+            for place in sorted(unit.demand.places)
         )
 
     def _best(self, unit: Unit, tables: Sequence[Ranked]) -> Ranked | None:
@@ -395,15 +388,6 @@ def _close(old: Ranked, best: Ranked) -> bool:
 def _binds_at(refusal: Refusal, places: set[str]) -> bool:
     """Returns whether what binds is at one of the places."""
     return refusal.resource is not None and refusal.resource.place in places
-
-
-def _places(unit: Unit) -> set[str]:
-    """Returns the places that a demand can use."""
-    return {
-        place
-        for one in unit.demand.problems
-        for place in (one.node, one.peer, *(each.name for each in one.intermediates))
-    }
 
 
 def _resources(held: Placed | Ranked) -> set[Resource]:

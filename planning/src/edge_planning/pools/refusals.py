@@ -1,7 +1,7 @@
 """Why a demand does not fit into a pool, and what would make room."""
 
 from collections.abc import Sequence
-from math import floor, isfinite, log10
+from math import isfinite
 
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
 from edge_planning.plans import Infeasible
@@ -10,6 +10,7 @@ from edge_planning.pools.ledgers import Held, Ledger
 from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.pools.results import Refusal, Room
 from edge_planning.pools.values import PoolDemand
+from edge_planning.pools.waiting import rounded_down
 
 _UNITS = {Kind.CPU: "s/s", Kind.MEMORY: "bytes", Kind.UPLINK: "bit/s", Kind.BUSY: "s/s"}
 _SHOWN = 3
@@ -82,11 +83,7 @@ def _rate(demand: PoolDemand, count: int, one: Costed, ledger: Ledger) -> float:
         if more > left and resource.kind is Kind.MEMORY:
             return 0.0
         share = min(share, left / more)
-    rate = demand.rate * share
-    if rate <= 0:
-        return 0.0
-    step = 10.0 ** (floor(log10(rate)) - 2)
-    return float(f"{floor(rate / step) * step:.6g}")
+    return rounded_down(demand.rate * share, 3)
 
 
 def _removals(demand: PoolDemand, count: int, allowed: Sequence[Costed], ledger: Ledger) -> tuple[str, ...]:

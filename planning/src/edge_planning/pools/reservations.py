@@ -85,7 +85,7 @@ class Stops:
 
     Attributes:
         first: End of the entry node's slice.
-        second: End of the intermediate node's slice; equal to `first` if there is none.
+        second: End of the intermediate node's slice; that of the entry node's slice if the route has none.
     """
 
     exit: Exit

@@ -7,7 +7,7 @@ import numpy as np
 
 from edge_planning.choosing.candidates import Mask
 from edge_planning.plans import Infeasible, Plan
-from edge_planning.pools.costed import Costed, no_more_than, planned_bandwidth
+from edge_planning.pools.costed import Costed, no_more_than, planned_bandwidth, smallest_local
 from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.questions import Questions
 from edge_planning.pools.reservations import Reservation, reservation
@@ -83,9 +83,9 @@ class Tables:
         small = no_more_than(every, chosen)
         itself = np.array([every.name(index) == chosen.name for index in range(len(every))])
         home = np.zeros(len(every), dtype=np.bool_)
-        if every.local.any():
-            local = np.flatnonzero(every.local)
-            home[local[np.lexsort((-every.accuracy[local], every.memory[local]))[0]]] = True
+        least = smallest_local(every)
+        if least is not None:
+            home[least] = True
         masks = (small | every.local, small | home, small, itself | home, itself)
         found: list[Ranked | None] = []
         for number, mask in enumerate(masks):

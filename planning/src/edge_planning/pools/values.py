@@ -114,6 +114,15 @@ class PoolDemand:
         return f"{self.tenant}/{self.service}@{self.node}"
 
     @property
+    def places(self) -> frozenset[str]:
+        """The nodes and Triton servers that it can use."""
+        return frozenset(
+            place
+            for one in self.problems
+            for place in (one.node, one.peer, *(each.name for each in one.intermediates))
+        )
+
+    @property
     def runtime(self) -> str:
         """The runtime that serves it at a node."""
         return self.tenant if self.isolation is Isolation.SHARED else f"{self.tenant}/{self.service}"
