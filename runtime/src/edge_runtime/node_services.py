@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from edge_api.names import placement_name
 from edge_runtime.errors import CannotLoad
-from edge_runtime.json_values import Json
-from edge_runtime.placed_services import PlacedService, Statuses, metadata_of
+from edge_runtime.json_values import Json, metadata_of, spec_of
+from edge_runtime.placed_services import PlacedService, Statuses
 from edge_runtime.served_models import ServedModels
 
 _log = logging.getLogger(__name__)
@@ -125,8 +125,8 @@ class NodeServices:
 
     def _service_here(self, document: Json) -> str | None:
         """Name of a Placement's service if this runtime serves it."""
-        spec = document.get("spec") if isinstance(document, dict) else None
-        if not isinstance(spec, dict) or spec.get("node") != self._node:
+        spec = spec_of(document)
+        if spec.get("node") != self._node:
             return None
         service = spec.get("service")
         return service if isinstance(service, str) and spec.get("isolation") != "Dedicated" else None
@@ -206,8 +206,7 @@ class LoneService:
 
 def _name(document: Json) -> str:
     """The name that a Placement has by its service and node."""
-    spec = document.get("spec") if isinstance(document, dict) else None
-    spec = spec if isinstance(spec, dict) else {}
+    spec = spec_of(document)
     return placement_name(str(spec.get("service")), str(spec.get("node")))
 
 

@@ -15,7 +15,7 @@ from edge_runtime.assignment import Spec, parse_placement
 from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.errors import BadPlacement, NotFound, Unreachable
-from edge_runtime.json_values import Json
+from edge_runtime.json_values import Json, metadata_of
 from edge_runtime.last_placements import LastPlacements
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.metrics import Metrics
@@ -262,9 +262,3 @@ class PlacedService:
         await asyncio.to_thread(self._folder.remove)
         self._resources.release_slices(self)
         await self._resources.clean_disk()
-
-
-def metadata_of(document: Json) -> dict[str, Any]:
-    """Metadata of an object; empty if it is not a mapping or has none."""
-    found = document.get("metadata") if isinstance(document, dict) else None
-    return found if isinstance(found, dict) else {}

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from edge_runtime.json_values import Json
-from edge_runtime.placed_services import metadata_of
+from edge_runtime.json_values import Json, metadata_of
 
 _log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from edge_api.placements import LinkStatus, PlacementStatus
 from edge_planning.attainment import judged
 from edge_runtime.assignment import Spec
-from edge_runtime.json_values import Json
+from edge_runtime.json_values import Json, metadata_of
 from edge_runtime.status import Counted, LinkReport, Report, Summary, Window
 from edge_runtime.status_changes import BURST, Planned, Written, after, due_in
 
@@ -46,8 +46,7 @@ class StatusReports:
 
         The status is another's after a restart, and while the pods of two versions overlap.
         """
-        metadata = document.get("metadata") if isinstance(document, Mapping) else None
-        uid = str(metadata.get("uid", "")) if isinstance(metadata, Mapping) else ""
+        uid = str(metadata_of(document).get("uid", ""))
         if uid != self._uid:
             if self._uid is not None:  # a Placement with the same name that is gone
                 now = self._wall().replace(microsecond=0)
