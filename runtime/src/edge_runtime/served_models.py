@@ -50,7 +50,7 @@ class ServedModels:
 
     @property
     def ready(self) -> bool:
-        """Whether the process answers for each model, with a response or with why there is none."""
+        """Whether each model is settled: a request to it gets a response, or an error that says why not."""
         return self._settled() and not self._draining and not self._stuck()
 
     def serves(self, model: str) -> bool:
