@@ -172,11 +172,11 @@ def test_a_decision_about_a_server_waits_for_another_one_for_a_limited_time() ->
     def decide() -> None:
         with admitted.turn("triton:8000"):
             inside.set()
-            leave.wait()
+            assert leave.wait(20)
 
     thread = threading.Thread(target=decide)
     thread.start()
-    inside.wait()
+    assert inside.wait(20)
     with admitted.turn("other:8000"):
         pass
     with pytest.raises(TritonBusyError), admitted.turn("triton:8000"):
