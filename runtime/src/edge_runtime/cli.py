@@ -211,9 +211,7 @@ def _parser() -> argparse.ArgumentParser:
         required=cache is None,
         help="folder for slices and the last placements [$EDGE_CACHE_DIR]",
     )
-    run.add_argument("--host", default="::", help=_HOST)
-    run.add_argument("--http-port", type=_port, default=8080, help="0 for a free port (default %(default)s)")
-    run.add_argument("--grpc-port", type=_port, default=8081, help="0 for a free port (default %(default)s)")
+    _add_listening(run, "::")
     run.add_argument(
         "--placement-file", type=Path, help="read the Placements from this file instead of the API server"
     )
@@ -311,13 +309,7 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     serve = commands.add_parser("serve", help="serve one ONNX model by the Open Inference Protocol")
     serve.add_argument("model", type=Path, help="an .onnx file")
     serve.add_argument("--name", help="model name in requests (default: the file's name)")
-    serve.add_argument("--host", default="127.0.0.1", help=_HOST)
-    serve.add_argument(
-        "--http-port", type=_port, default=8080, help="0 for a free port (default %(default)s)"
-    )
-    serve.add_argument(
-        "--grpc-port", type=_port, default=8081, help="0 for a free port (default %(default)s)"
-    )
+    _add_listening(serve, "127.0.0.1")
     serve.add_argument("--uds", type=Path, help=_UDS)
     _add_security(serve)
     _add_queue(serve, "the CPU quota of the cgroup")
@@ -342,6 +334,13 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
         default="both",
         help="output format (default %(default)s)",
     )
+
+
+def _add_listening(command: argparse.ArgumentParser, host: str) -> None:
+    """Adds the flags of the address and the ports for requests."""
+    command.add_argument("--host", default=host, help=_HOST)
+    for flag, port in (("--http-port", 8080), ("--grpc-port", 8081)):
+        command.add_argument(flag, type=_port, default=port, help="0 for a free port (default %(default)s)")
 
 
 def _add_security(command: argparse.ArgumentParser) -> None:
