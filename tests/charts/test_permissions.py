@@ -7,13 +7,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from edge_operator.pooling import reconcile_pool
+from edge_operator.runs import Clients, PoolKey
 
 from edge_operator.cluster import KINDS, Kind, Object
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
 from edge_operator.observed.watched import WATCHED
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 from edge_operator.settings import Settings
 
 Render = Callable[..., list[dict[str, Any]]]

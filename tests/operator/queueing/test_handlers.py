@@ -5,6 +5,7 @@ from typing import Any
 
 import kopf
 import pytest
+from edge_operator.runs import Clients, Memory, NamespaceKey, PoolKey, ServiceKey, TailKey
 from prometheus_client import REGISTRY
 
 from edge_operator import handlers
@@ -30,7 +31,6 @@ from edge_operator.handlers import (
 )
 from edge_operator.leadership import Leadership
 from edge_operator.observed.mirror import Mirror
-from edge_operator.runs import Clients, Memory, NamespaceKey, PoolKey, ServiceKey, TailKey
 from edge_operator.settings import Settings
 
 World = Any  # tests/operator/conftest.py

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-
 from edge_operator.runs import Memory
+
 from edge_operator.store import DeviceProfile, ModelCard
 
 World = Any  # tests/operator/conftest.py

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-
-from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, MODEL_PROFILES
 from edge_operator.reconciliation import reconcile_service
 from edge_operator.runs import Clients, Memory, ServiceKey
+
+from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, MODEL_PROFILES
 from edge_operator.store import DeviceProfile
 
 World = Any  # tests/operator/conftest.py

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
+from edge_operator.pooling import reconcile_pool
+from edge_operator.runs import Clients, PoolKey
 
 from edge_api import reasons
 from edge_operator import manifests
-from edge_operator.pooling import reconcile_pool
 from edge_operator.remedies import explained
-from edge_operator.runs import Clients, PoolKey
 from edge_planning.errors import (
     BadModelError,
     BadPlacesError,

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from edge_operator.pooling import reconcile_pool
+from edge_operator.runs import Clients, PoolKey
 
 from edge_api import reasons
 from edge_api.names import runtime_service_name
 from edge_operator.cluster import DEPLOYMENTS, DEVICE_POOLS, INFERENCE_SERVICES, Kind, Object
 from edge_operator.errors import ObjectRefusedError
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py

@@ -4,6 +4,8 @@ import dataclasses
 from typing import Any
 
 import pytest
+from edge_operator.reconciliation import reconcile_service
+from edge_operator.runs import Clients, Memory, ServiceKey
 
 from edge_operator.cluster import (
     DEPLOYMENTS,
@@ -14,8 +16,6 @@ from edge_operator.cluster import (
     SERVICE_ACCOUNTS,
     SERVICES,
 )
-from edge_operator.reconciliation import reconcile_service
-from edge_operator.runs import Clients, Memory, ServiceKey
 
 World = Any  # tests/operator/conftest.py
 NODES = ["edge-runtime-cam-1", "edge-runtime-cam-2", "edge-runtime-gate"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from edge_operator.pooling import reconcile_pool
 from edge_operator.runs import Clients, PoolKey
+
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py

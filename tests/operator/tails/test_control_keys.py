@@ -4,14 +4,14 @@ import base64
 from typing import Any
 
 import pytest
+from edge_operator.pooling import reconcile_pool
+from edge_operator.runs import Clients, PoolKey
 
 from edge_operator.cluster import SECRETS
 from edge_operator.control_checks import INTERVAL, ControlChecks
 from edge_operator.control_keys import HEADER, ControlKey, ControlKeys
 from edge_operator.errors import ControlDeniedError, ObjectRefusedError
 from edge_operator.former_servers import control_secrets
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py

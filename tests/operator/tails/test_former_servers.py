@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from edge_operator.collecting import GRACE
-from edge_operator.former_servers import KEPT, former_addresses
 from edge_operator.pooling import reconcile_pool
 from edge_operator.runs import Clients, PoolKey
+
+from edge_operator.collecting import GRACE
+from edge_operator.former_servers import KEPT, former_addresses
 
 World = Any  # tests/operator/conftest.py
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edge_operator.profiling import Measurement, measure
 
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_operator.admitted import Admitted
+from edge_operator.clients import Clients
 from edge_operator.errors import TritonUnreachableError
 from edge_operator.pools import selection, server_to_measure
-from edge_operator.profiling import Measurement, measure
-from edge_operator.runs import Clients
 from edge_operator.server_profiles import RETRY, Failed, ServerProfiles, Subject, slicings
 from edge_operator.store import DeviceProfile
 from edge_operator.surroundings import Surroundings, surroundings

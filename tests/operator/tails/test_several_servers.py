@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from edge_operator.clients import Clients
 from edge_operator.cluster import PLACEMENTS
 from edge_operator.explanations import explain_service
 from edge_operator.names import SERVERS_ANNOTATION
 from edge_operator.pool_servers import PoolServers
-from edge_operator.runs import Clients
 from edge_operator.server_availability import AWAY_AFTER, STEADY_AFTER
 from messages import mentions
 from operator_objects import KEY, device_profile
