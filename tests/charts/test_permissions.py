@@ -7,9 +7,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 
+from edge_operator.clients import Clients
 from edge_operator.cluster import KINDS, Kind, Object
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
@@ -122,7 +121,7 @@ def used(operator_tests: ModuleType) -> set[Use]:
     leadership = Leadership(cluster, world.settings.namespace, "replica")
     leadership.campaign()
     leadership.release()
-    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
+    world.report_pool()
     reports = {("patch", "placements/status")}  # by the runtimes
     return cluster.uses - reports | watched()
 

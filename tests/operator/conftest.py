@@ -279,7 +279,7 @@ class AtOnce:
     """Runs the actions of loops where they are submitted, and those that fail or repeat once a reconcile."""
 
     def __init__(self) -> None:
-        self.resting: set[object] = set()
+        self.resting: dict[object, float] = {}
 
     def submit(self, action: Action[Any]) -> None:
         if action.key in self.resting:
@@ -289,11 +289,12 @@ class AtOnce:
         except ClusterError:
             again = FAILED
         if again is not None:
-            self.resting.add(action.key)
+            self.resting[action.key] = again
         action.wake()
 
     def mended(self, *keys: object) -> None:
-        self.resting -= set(keys)
+        for key in keys:
+            self.resting.pop(key, None)
 
 
 @dataclass

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from edge_operator.runs import Memory
 
 from edge_operator.store import DeviceProfile, ModelCard
 

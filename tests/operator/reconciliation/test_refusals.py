@@ -3,8 +3,6 @@
 from typing import Any
 
 import pytest
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 
 from edge_api import reasons
 from edge_operator import manifests
@@ -21,8 +19,7 @@ World = Any  # tests/operator/conftest.py
 
 
 def reconcile_the_pool(world: World) -> dict[str, Any]:
-    clients = Clients(world.cluster, world.store, world.triton)
-    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
+    world.report_pool()
     ready: dict[str, Any] = world.pool()["status"]["conditions"][0]
     return ready
 

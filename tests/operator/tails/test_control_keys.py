@@ -4,8 +4,6 @@ import base64
 from typing import Any
 
 import pytest
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 
 from edge_operator.cluster import SECRETS
 from edge_operator.control_checks import INTERVAL, ControlChecks
@@ -32,8 +30,7 @@ def _keys(world: World) -> ControlKeys:
 
 
 def _status(world: World, **found: bool) -> dict[str, Any]:
-    clients = Clients(world.cluster, world.store, world.triton)
-    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock(), control_open=found)
+    world.report_pool(control_open=found)
     conditions: list[dict[str, Any]] = world.pool()["status"]["conditions"]
     return {condition["type"]: condition for condition in conditions}
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edge_operator.profiling import Measurement, measure
 
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_operator.admitted import Admitted
 from edge_operator.clients import Clients
 from edge_operator.errors import TritonUnreachableError
+from edge_operator.pool.measurements import Measurement, measure
 from edge_operator.pools import selection, server_to_measure
 from edge_operator.server_profiles import RETRY, Failed, ServerProfiles, Subject, slicings
 from edge_operator.store import DeviceProfile
@@ -164,7 +164,7 @@ def test_local_routes_do_not_wait_for_the_profile_of_a_triton_server(world: Worl
     assert (profiled["status"], profiled["reason"]) == ("Unknown", "Profiling")
     assert "cloud" in profiled["message"]
     assert world.condition("Ready")["status"] == "True"
-    assert world.memory.waiting, "the end of the measurement wakes the service"
+    assert world.planned().awaits_measurement, "the end of the measurement wakes the service"
     assert world.triton.models == set()
 
 

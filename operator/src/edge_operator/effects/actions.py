@@ -45,8 +45,12 @@ class SetFinalizers:
     """Replaces the finalizers of an object, unless it changed since it was seen as `current`."""
 
     current: Object
-    kind: Kind
     finalizers: tuple[str, ...]
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object."""
+        return ref_of(self.current)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,18 @@ class UnloadTails:
     service: ServiceKey
     address: str
     tails: tuple[TailKey, ...]
+
+
+def wanted_by(action: Write) -> Object:
+    """Returns what an action writes, by which a refusal of the same is recognised."""
+    match action:
+        case Apply(body=body):
+            return body
+        case SetStatus(status=status):
+            return status
+        case SetFinalizers(finalizers=finalizers):
+            return {"finalizers": list(finalizers)}
+    return {}
 
 
 def ref_of(body: Object) -> ObjectRef:

@@ -13,6 +13,7 @@ from edge_operator.effects.actions import (
     SetFinalizers,
     SetStatus,
     Write,
+    wanted_by,
 )
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.foreign import refuse_foreign
@@ -33,9 +34,8 @@ def write(cluster: Cluster, writes: Iterable[Write]) -> Written:
         try:
             _write(cluster, action)
         except ObjectRefusedError as error:
-            ref, wanted = _target(action)
-            if ref is not None:
-                found.refused[ref] = Refusal(wanted, str(error))
+            if not isinstance(action, Event):
+                found.refused[action.ref] = Refusal(wanted_by(action), str(error))
             logging.getLogger(__name__).warning("%s", error)
             return found
     return found
@@ -49,8 +49,8 @@ def _write(cluster: Cluster, action: Write) -> None:
             cluster.apply(body)
         case Delete(ref=ref):
             cluster.delete(*ref)
-        case SetFinalizers(current=current, kind=kind, finalizers=finalizers):
-            cluster.set_finalizers(kind, current, list(finalizers))
+        case SetFinalizers(current=current, finalizers=finalizers):
+            cluster.set_finalizers(action.ref.kind, current, list(finalizers))
         case SetStatus(ref=ref, status=status, events=events):
             cluster.apply_status(*ref, status)
             for event in events:
@@ -65,14 +65,3 @@ def _record(cluster: Cluster, event: Event) -> None:
         metadata = event.regarding["metadata"]
         where = f"{metadata.get('namespace', '')}/{metadata['name']}"
         logging.getLogger(__name__).info("%s: %s: %s", where, event.reason, event.message)
-
-
-def _target(action: Write) -> tuple[ObjectRef | None, dict[str, object]]:
-    match action:
-        case Apply(body=body):
-            return action.ref, body
-        case SetStatus(ref=ref, status=status):
-            return ref, status
-        case Delete(ref=ref):
-            return ref, {}
-    return None, {}

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from edge_api import reasons
 from edge_operator import metrics
 from edge_operator.addresses import server_of
 from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, Object
 from edge_operator.effects import needs
-from edge_operator.effects.actions import LoadTails, ObjectRef, SetStatus, UnloadTails, Write
+from edge_operator.effects.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.effects.executor import API_SERVER, FAILED, Action
 from edge_operator.effects.tails import Loaded, TailLoader
 from edge_operator.effects.writes import Written, write
@@ -111,6 +112,8 @@ class PoolLoop:
         """Needs whose fact is not final."""
         self._users: dict[Need[object], set[ServiceKey]] = defaultdict(set)
         self._outcomes: dict[ServiceKey, Outcomes] = defaultdict(Outcomes)
+        self._recorded: dict[ObjectRef, str] = {}
+        """The last refusal of each object that was recorded as an event."""
         self._changed: set[ServiceKey] = set()
         self._topology = self._measurements = True
         self._woken = asyncio.Event()
@@ -293,7 +296,8 @@ class PoolLoop:
             self._count(planned)
             self._act(key, planned)
         if found.status is not None:
-            self._submit_writes(("pool", self.name), (found.status,), self._pool_written, self._wake)
+            done = functools.partial(self._status_written, found.status.regarding)
+            self._submit_writes(("pool", self.name), (found.status,), done, self._wake)
 
     def _act(self, key: ServiceKey, planned: ServicePlan) -> None:
         wake = functools.partial(self._wake_service, key)
@@ -301,7 +305,7 @@ class PoolLoop:
             done = functools.partial(self._objects_written, key)
             self._submit_writes((key, "objects"), planned.objects, done, wake)
         if planned.status is not None:
-            done = functools.partial(self._status_written, key, planned.status)
+            done = functools.partial(self._status_written, planned.status.regarding)
             self._submit_writes((key, "status"), (planned.status,), done, wake)
         loader, submit = self._shared.loader, self._shared.executor.submit
         if not planned.loads and not planned.objects:
@@ -350,13 +354,25 @@ class PoolLoop:
 
     def _objects_written(self, key: ServiceKey, written: Written) -> float | None:
         self._outcomes[key].refusals = MappingProxyType(written.refused)
+        own = self._services.get(key)
+        if own is not None and own.body["metadata"].get("deletionTimestamp"):
+            self._record_refusals(own.body, written)
         return FAILED if written.refused else None
 
-    def _status_written(self, key: ServiceKey, status: SetStatus, written: Written) -> float | None:
+    def _status_written(self, body: Object, written: Written) -> float | None:
+        self._record_refusals(body, written)
         return FAILED if written.refused else None
 
-    def _pool_written(self, written: Written) -> float | None:
-        return FAILED if written.refused else None
+    def _record_refusals(self, body: Object, written: Written) -> None:
+        """Records refusals that no condition can report as events, equal ones once."""
+        ref = ref_of(body)
+        for refusal in written.refused.values():
+            if self._recorded.get(ref) != refusal.message:
+                self._recorded[ref] = refusal.message
+                event = Event(body, "Warning", reasons.OBJECT_REFUSED, refusal.message)
+                self._submit_writes((ref, refusal.message), (event,), lambda _: None, self._wake)
+        if not written.refused:
+            self._recorded.pop(ref, None)
 
     def _loaded(self, load: LoadTails, found: Loaded) -> float | None:
         outcome = found.outcome

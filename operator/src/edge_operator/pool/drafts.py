@@ -10,7 +10,7 @@ from edge_api.inferenceservices import InferenceService, ModelStatus
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object, covers
 from edge_operator.conditions import STEPS, Blocked, Finding, Step
-from edge_operator.effects.actions import Apply, Delete, LoadTails, Write
+from edge_operator.effects.actions import Apply, Delete, Event, LoadTails, SetFinalizers, Write, wanted_by
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.keys import ServiceKey
 from edge_operator.observed.facts import Lookups
@@ -126,21 +126,19 @@ class Draft:
         """
         if live is not None and covers(live, body):
             return False
-        action = Apply(body, live, own)
+        self.write(Apply(body, live, own))
+        return True
+
+    def write(self, action: Apply | Delete | SetFinalizers) -> None:
+        """Adds a write. Raises ObjectRefusedError if the API server has just refused the same."""
         self.writes.append(action)
         if not self.is_open(action):
             raise ObjectRefusedError(self.own.refusals[action.ref].message)
-        return True
 
     def is_open(self, action: Write) -> bool:
         """Whether the API server has not just refused the same."""
-        refusal = self.own.refusals.get(action.ref) if isinstance(action, Apply | Delete) else None
-        wanted = action.body if isinstance(action, Apply) else {}
-        return refusal is None or refusal.wanted != wanted
-
-    def delete(self, action: Delete) -> None:
-        """Has an object deleted."""
-        self.writes.append(action)
+        refusal = None if isinstance(action, Event) else self.own.refusals.get(action.ref)
+        return refusal is None or refusal.wanted != wanted_by(action)
 
     def waits(self, patience: float) -> bool:
         """Whether the plan still waits, rather than to say what it lacks. patience: in seconds."""

@@ -205,5 +205,5 @@ def _clear(draft: Draft, nodes: set[str]) -> None:
     for placements in (draft.placements, draft.former):
         for node in [node for node in placements if node not in nodes]:
             name = placements[node].metadata.name
-            draft.delete(Delete(ObjectRef(PLACEMENTS, draft.key.namespace, name)))
+            draft.write(Delete(ObjectRef(PLACEMENTS, draft.key.namespace, name)))
             del placements[node]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edge_api import reasons
 from edge_operator.addresses import same_server
-from edge_operator.cluster import INFERENCE_SERVICES, Object
+from edge_operator.cluster import Object
 from edge_operator.effects.actions import Delete, Event, SetFinalizers, UnloadTails, Write, ref_of
 from edge_operator.keys import TailKey
 from edge_operator.names import FINALIZER
@@ -57,7 +57,7 @@ def removal(state: PoolState, own: ServiceState, before: Removal, now: float) ->
         due = float("inf") if since is None else since + PATIENCE
         return Removal(leaving, since, (), unloads, due)
     kept = tuple(name for name in finalizers if name != FINALIZER)
-    written: list[Write] = [SetFinalizers(own.body, INFERENCE_SERVICES, kept)]
+    written: list[Write] = [SetFinalizers(own.body, kept)]
     if left:
         written.insert(0, _left_behind(own.body, left, troubles))
     return Removal(leaving, since, tuple(written))

@@ -14,7 +14,7 @@ from edge_api.inferenceservices import InferenceService, ModelStatus
 from edge_api.quantities import parse_duration, parse_quantity
 from edge_api.validation_messages import sentences
 from edge_operator import liveness, pools
-from edge_operator.cluster import INFERENCE_SERVICES, Object
+from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.effects.actions import LoadTails, SetFinalizers, SetStatus, UnloadTails, Write
 from edge_operator.errors import ObjectRefusedError
@@ -202,7 +202,7 @@ def _outcome(draft: Draft, before: ServicePlan) -> _Outcome:
 def _finalizer(draft: Draft) -> None:
     finalizers = draft.body["metadata"].get("finalizers") or []
     if FINALIZER not in finalizers:
-        draft.writes.append(SetFinalizers(draft.body, INFERENCE_SERVICES, (*finalizers, FINALIZER)))
+        draft.write(SetFinalizers(draft.body, (*finalizers, FINALIZER)))
 
 
 def _publish(draft: Draft, before: ServicePlan, outcome: _Outcome) -> None:

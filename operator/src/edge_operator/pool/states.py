@@ -33,7 +33,7 @@ NOTHING = RuntimeFindings()
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the API server refused to write, and why."""
+    """What the API server refused to write, as `wanted_by` returns it, and why."""
 
     wanted: Object
     message: str
