@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from edge_operator.clients import Clients
 from edge_operator.cluster import KINDS, Kind, Object
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
@@ -116,7 +115,6 @@ def used(operator_tests: ModuleType) -> set[Use]:
     body = world.service()
     cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": "2026-03-01T12:00:00Z"}})
     world.reconcile()
-    clients = Clients(cluster, world.store, world.triton)
     identified(world.settings, cluster, None)
     leadership = Leadership(cluster, world.settings.namespace, "replica")
     leadership.campaign()

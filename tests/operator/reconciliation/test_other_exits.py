@@ -109,7 +109,8 @@ def test_services_with_different_exits_do_not_repeat_each_others_failed_measurem
     world.store.profiles.clear()
     cards = (world.store.card, with_another_exit(world.store.card))
     for turn in range(6):
-        world.store.card, world.memory = cards[turn % 2], Memory(recorded=False)
+        world.store.card = cards[turn % 2]
+        world.change(model={"storageUri": f"store://digits/{turn}.onnx"})
         world.reconcile()
         fail(world)
     attempts = {job["metadata"]["annotations"][ATTEMPT] for job in world.jobs()}

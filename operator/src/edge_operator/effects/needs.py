@@ -17,6 +17,8 @@ from edge_operator.store import CodecAccuracies
 
 MEASURING = 5.0
 """Seconds between two looks at accuracies that the model store is measuring."""
+STORED = 10.0
+"""Seconds between two looks for measurements that another service's Job can have stored."""
 MEASURED_SOON = 2.0
 """Seconds between two looks at a measurement through a Triton server."""
 
@@ -34,6 +36,8 @@ def again_after(fact: Fact, need: Need[object]) -> float | None:
     match need, fact.value:
         case AccuraciesOf(), CodecAccuracies(complete=False):
             return MEASURING
+        case ProfileOf(), None:
+            return STORED
         case ProfileThrough(), None:
             return MEASURED_SOON
         case ProfileThrough(), Failed(again=seconds):

@@ -29,7 +29,7 @@ from edge_operator.errors import TritonBusyError
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.loops.servers import Servers
 from edge_operator.observed import snapshots
-from edge_operator.observed.facts import Fact, Need
+from edge_operator.observed.facts import Fact, Facts, Need
 from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.plans import PoolPlan
@@ -108,6 +108,8 @@ class PoolLoop:
         self._jobs: Mapping[str, Object] = {}
         self._job_pods: Mapping[str, tuple[Object, ...]] = {}
         self._facts: dict[Need[object], Fact] = {}
+        self._planned_from: Facts = {}
+        """Facts of the plan that is being made, or was made last."""
         self._open: set[Need[object]] = set()
         """Needs whose fact is not final."""
         self._users: dict[Need[object], set[ServiceKey]] = defaultdict(set)
@@ -242,6 +244,7 @@ class PoolLoop:
         self._changed.clear()
         self._topology = self._measurements = False
         servers = self._shared.servers
+        self._planned_from = MappingProxyType(dict(self._facts))
         return PoolState(
             name=self.name,
             settings=settings,
@@ -253,7 +256,7 @@ class PoolLoop:
             placements=snapshots.pool_placements(reads, self.name),
             jobs=self._jobs,
             job_pods=self._job_pods,
-            facts=MappingProxyType(dict(self._facts)),
+            facts=self._planned_from,
             loaded=servers.loaded,
             availability=servers.availability,
             emptied=servers.emptied,
@@ -331,6 +334,8 @@ class PoolLoop:
                 )
             )
         for need in planned.used:
+            if self._facts.get(need) is not self._planned_from.get(need):
+                self._wake_service(key)  # the fact came while the plan was made
             if need not in self._facts or need in self._open:
                 submit(
                     Action(
@@ -354,6 +359,7 @@ class PoolLoop:
 
     def _objects_written(self, key: ServiceKey, written: Written) -> float | None:
         self._outcomes[key].refusals = MappingProxyType(written.refused)
+        self._measurements = True  # Jobs can be among them
         own = self._services.get(key)
         if own is not None and own.body["metadata"].get("deletionTimestamp"):
             self._record_refusals(own.body, written)

@@ -1,7 +1,7 @@
 """Measurements of a model on the device classes of a pool: known, stored, or taken by a Job. Pure."""
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_api import DevicePool, reasons
@@ -11,7 +11,7 @@ from edge_operator import attempts, manifests
 from edge_operator.attempts import Attempt
 from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked
-from edge_operator.effects.actions import Apply, Delete, Write, ref_of
+from edge_operator.effects.actions import Apply, Delete, ref_of
 from edge_operator.names import label_value, profile_job_name
 from edge_operator.observed.facts import Lookups, NotKnownError, ProfileOf, ProfileThrough
 from edge_operator.pod_troubles import cannot_start, pod_trouble
@@ -52,7 +52,7 @@ class Measurement:
         nodes: Of the cluster.
         state: The profiling Jobs, their pods, and the settings.
         measuring: Nodes with a measurement; those that begin one are added.
-        writes: Jobs to start, and those that they replace, are added.
+        write: Has a Job started, or the one that it replaces deleted.
         now: The wall-clock time.
     """
 
@@ -63,7 +63,7 @@ class Measurement:
     state: PoolState
     lookups: Lookups
     measuring: set[str]
-    writes: list[Write]
+    write: Callable[[Apply | Delete], None]
     now: datetime.datetime
 
     @property
@@ -268,7 +268,7 @@ def _start(
         tolerations=[written(each) for each in chosen.tolerations],
     )
     if before is not None:
-        wanted.writes.append(Delete(ref_of(before)))
-    wanted.writes.append(Apply(job))
+        wanted.write(Delete(ref_of(before)))
+    wanted.write(Apply(job))
     wanted.measuring.add(label_value(chosen.node.name))
     return _under_way(f"profiling device class {device_class} on {chosen.node.name}", attempt)

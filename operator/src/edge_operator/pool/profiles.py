@@ -52,7 +52,7 @@ def profiles(
         draft.state,
         draft.lookups,
         draft.shared.measuring,
-        draft.writes,
+        draft.write,
         draft.now.wall,
     )
     try:

@@ -17,7 +17,7 @@ from edge_operator import liveness, pools
 from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.effects.actions import LoadTails, SetFinalizers, SetStatus, UnloadTails, Write
-from edge_operator.errors import ObjectRefusedError
+from edge_operator.errors import ObjectRefusedError, StoreError
 from edge_operator.keys import TailKey
 from edge_operator.names import FINALIZER
 from edge_operator.observed.facts import Fact, Lookups, Need, NotKnownError, SliceOf
@@ -151,7 +151,9 @@ def _draft(
     service: InferenceService,
 ) -> Draft:
     placements, former = by_node(own.placements)
-    lost = (state.facts.get(need) for need in before.used if isinstance(need, SliceOf))
+    slices = (state.facts.get(need) for need in before.used if isinstance(need, SliceOf))
+    errors = [fact.error for fact in slices if fact is not None]
+    errors += [load.error for load in own.loads.values() if isinstance(load.error, StoreError)]
     return Draft(
         key=own.key,
         state=state,
@@ -164,7 +166,7 @@ def _draft(
         isolation=published_isolation(service.spec.isolation, own.client_service, placed=bool(placements)),
         lookups=Lookups(state.facts),
         waiting=0.0 if before.waiting_since is None else now.monotonic - before.waiting_since,
-        lost=any(fact and fact.error and fact.error.reason == reasons.NOT_FOUND for fact in lost),
+        lost=any(error is not None and error.reason == reasons.NOT_FOUND for error in errors),
         full=frozenset(address for address, until in before.full.items() if until > now.monotonic),
     )
 
