@@ -117,6 +117,8 @@ class PoolLoop:
         self._recorded: dict[ObjectRef, str] = {}
         """The last refusal of each object that was recorded as an event."""
         self._changed: set[ServiceKey] = set()
+        self._written: set[ServiceKey] = set()
+        """Services of which something was written since the last turn began."""
         self._topology = self._measurements = True
         self._woken = asyncio.Event()
         self._woken.set()
@@ -242,6 +244,7 @@ class PoolLoop:
         for key in changed:
             self._look_at(key)
         self._changed.clear()
+        self._written.clear()
         self._topology = self._measurements = False
         servers = self._shared.servers
         self._planned_from = MappingProxyType(dict(self._facts))
@@ -304,11 +307,13 @@ class PoolLoop:
 
     def _act(self, key: ServiceKey, planned: ServicePlan) -> None:
         wake = functools.partial(self._wake_service, key)
+        if key in self._written:
+            return  # the plan was made without what has been written since; it is made again
         if planned.objects:
             done = functools.partial(self._objects_written, key)
             self._submit_writes((key, "objects"), planned.objects, done, wake)
         if planned.status is not None:
-            done = functools.partial(self._status_written, planned.status.regarding)
+            done = functools.partial(self._service_reported, key, planned.status.regarding)
             self._submit_writes((key, "status"), (planned.status,), done, wake)
         loader, submit = self._shared.loader, self._shared.executor.submit
         if not planned.loads and not planned.objects:
@@ -358,12 +363,17 @@ class PoolLoop:
         self._shared.executor.submit(Action(API_SERVER, key, call, done, wake))
 
     def _objects_written(self, key: ServiceKey, written: Written) -> float | None:
+        self._written.add(key)
         self._outcomes[key].refusals = MappingProxyType(written.refused)
         self._measurements = True  # Jobs can be among them
         own = self._services.get(key)
         if own is not None and own.body["metadata"].get("deletionTimestamp"):
             self._record_refusals(own.body, written)
         return FAILED if written.refused else None
+
+    def _service_reported(self, key: ServiceKey, body: Object, written: Written) -> float | None:
+        self._written.add(key)
+        return self._status_written(body, written)
 
     def _status_written(self, body: Object, written: Written) -> float | None:
         self._record_refusals(body, written)
