@@ -13,13 +13,11 @@ from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.questions import Questions
 from edge_planning.pools.reservations import Reservation, reservation
 from edge_planning.pools.values import PoolDemand
-from edge_planning.pools.waiting import rounded, rounded_up
-from edge_planning.problems import EntryProblem, Load, Traffic
+from edge_planning.pools.waiting import rounded, rounded_up, wait
+from edge_planning.problems import EntryProblem, Load, Slo, Traffic
 
-STEADY = 0.005
-"""Part of a place's time, or of an uplink, by which others' use can change without another table."""
-SIMILAR = 0.02
-"""Relative change of the length of others' requests that needs no other table."""
+SIMILAR = 0.005
+"""Part of the SLO by which waits can change, and of an uplink its use, without another table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +90,13 @@ class Tables:
         places += [(one.name, one.load) for one in problem.intermediates]
         for place, load in places:
             now = rounded(ledger.others(place, demand.name))
-            if now != load.others and _differs(load.others, now, self.servers.get(place, 1)):
-                return True
+            if now != load.others:
+                servers = self.servers.get(place, 1)
+                before, after = (_wait(one, servers, problem.slo) for one in (load.others, now))
+                if abs(after - before) > SIMILAR * problem.slo.latency:
+                    return True
         more = ledger.others_bits(demand) - problem.uplink_used
-        return abs(more) > STEADY * self.uplinks[problem.node]
+        return abs(more) > SIMILAR * self.uplinks[problem.node]
 
     def admitted(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> list[Ranked]:
         """Returns tables that use no more than a candidate at its places, the best first.
@@ -194,19 +195,8 @@ def _as_good(table: Ranked, other: Ranked) -> bool:
     )
 
 
-def _differs(before: Traffic | None, now: Traffic | None, servers: int) -> bool:
-    """Returns whether requests differ so much that waits do: in busy time or in the time left of each."""
-    (busy, left), (busy_now, left_now) = _busy(before), _busy(now)
-    if abs(busy - busy_now) > STEADY * servers:
-        return True
-    return busy_now > STEADY * servers and abs(left - left_now) > SIMILAR * left
-
-
-def _busy(stream: Traffic | None) -> tuple[float, float]:
-    """Returns the busy seconds per second, and the mean seconds that remain of a request in service."""
-    if stream is None:
-        return 0.0, 0.0
-    return stream.rate * stream.seconds, stream.seconds * (1 + stream.variance) / 2
+def _wait(others: Traffic | None, servers: int, slo: Slo) -> float:
+    return 0.0 if others is None else wait((others,), servers, slo.percentile)
 
 
 def _shorter(problem: EntryProblem, routes: int) -> EntryProblem:
