@@ -114,7 +114,6 @@ def route_tables(
             card=card,
             table=tables[each.member.node.name],
             slices=slices,
-            store_url=draft.settings.store_url,
             server=each.server,
             rtt=each.problem.rtt,
             isolation=draft.isolation,

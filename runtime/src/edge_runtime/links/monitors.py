@@ -46,6 +46,7 @@ _IN_A_ROW: Final = 3
 _DOWN_INTERVAL: Final = 0.5
 _DOWN_WITHIN: Final = 0.45
 _LEAST_PATIENCE: Final = 0.05
+_ACCEPTED: Final = (200, 405)  # Triton reads all of a POST to its health endpoint before it refuses it
 
 
 class OnChange(Protocol):
@@ -166,11 +167,7 @@ class LinkMonitor:
         if transfer.size < _LEAST_BYTES:
             self._heard(now, None)
             return
-        arrived = None if transfer.arrived is None else transfer.arrived - transfer.start
-        after = info or TcpInfo(transfer.size, 0.0)
-        said = FinishedTransfer(
-            transfer.size, now - transfer.start, compute, transfer.before, after, others, arrived
-        )
+        said = _finished(transfer, info or TcpInfo(transfer.size, 0.0), now, compute, others)
         self._heard(now, sample_of_transfer(said, now))
 
     def gave_up(self, transfer: Transfer | None) -> None:
@@ -380,27 +377,36 @@ class LinkMonitor:
         finally:
             self._account(size, size if answered else transfer.moved() if transfer is not None else 0)
         now = self._clock()
-        info = None
+        info, here = None, None
         if transfer is not None:
             info = tcp_info(transfer.sock)
             self._window = transfer.before.window
             self._round_trip = info.round_trip if info is not None else self._round_trip
             self._end(transfer, size)
-        if response.status != 200:
+            here = _finished(transfer, info or TcpInfo(size, 0.0), now)
+        if response.status not in _ACCEPTED:
             self._down(f"a probe got status {response.status}")
             return
         if size < _LEAST_BYTES:
             self._heard(now, None)
             return
-        seconds = now - transfer.start if transfer is not None else None
         round_trip = info.round_trip if info is not None else 0.0
-        self._heard(now, probes.measured(response.body, size, seconds, self._window, round_trip, now))
+        self._heard(now, probes.measured(response.body, size, here, self._window, round_trip, now))
 
     def _account(self, size: int, arrived: int) -> None:
         if arrived < size:
             self._budget = probe_budgets.returned(self._budget, size, arrived)
         if arrived:
             self._on_probe(arrived + probe_budgets.OVERHEAD)
+
+
+def _finished(
+    transfer: Transfer, after: TcpInfo, now: float, compute: float = 0.0, others: int = 0
+) -> FinishedTransfer:
+    arrived = None if transfer.arrived is None else transfer.arrived - transfer.start
+    return FinishedTransfer(
+        transfer.size, now - transfer.start, compute, transfer.before, after, others, arrived
+    )
 
 
 def contrast(a: float, b: float) -> float:
