@@ -350,8 +350,8 @@ class World:
         bodies = [body["metadata"]["name"] for body in self.cluster.find(DEVICE_POOLS)]
         named = [body["spec"]["devicePool"] for body in self.cluster.find(INFERENCE_SERVICES)]
         for name in dict.fromkeys([*bodies, *named, *self.loops]):
-            loop = self.loops.setdefault(name, PoolLoop(name, self._shared()))
-            loop.share(self._shared())
+            loop = self.loops.setdefault(name, PoolLoop(name, self.shared()))
+            loop.share(self.shared())
             loop.topology_changed()
             loop.measurements_changed()
             for _ in range(50):
@@ -399,7 +399,7 @@ class World:
         self.collector = Collector(self.clients, INSTALLATION, None)
         self.servers = Servers(_Observed(self), lambda: self.now)
 
-    def _shared(self) -> Shared:
+    def shared(self) -> Shared:
         return Shared(
             self.clients,
             self.settings,

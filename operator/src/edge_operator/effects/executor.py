@@ -117,6 +117,11 @@ class Executor:
         for key in keys:
             self._rests.forget(key)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._under_way
+
     async def stop(self) -> None:
         """Begins no further action; those in a thread run to their end."""
         tasks = list(self._under_way.values())
