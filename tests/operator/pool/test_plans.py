@@ -5,8 +5,8 @@ from typing import Any
 
 from edge_operator.keys import ServiceKey
 from edge_operator.loops.pools import PoolLoop
-from edge_operator.observed.facts import CardOf, SliceOf
 from edge_operator.pool import plans
+from edge_operator.pool.facts import CardOf, SliceOf
 from edge_operator.pool.services import PATIENCE
 from operator_objects import KEY
 

@@ -13,7 +13,7 @@ from edge_operator.admitted import Admitted
 from edge_operator.conditions import Blocked
 from edge_operator.effects.needs import met
 from edge_operator.errors import TritonUnreachableError
-from edge_operator.observed.facts import Fact, Lookups, Need
+from edge_operator.pool.facts import Fact, Lookups, Need
 from edge_operator.pool.measurements import Measurement, measure
 from edge_operator.pool.states import PoolState
 from edge_operator.pools import selection, server_to_measure

@@ -2,7 +2,7 @@
 
 from edge_operator.clients import Clients
 from edge_operator.errors import StoreError
-from edge_operator.observed.facts import (
+from edge_operator.pool.facts import (
     AccuraciesOf,
     CardOf,
     Fact,

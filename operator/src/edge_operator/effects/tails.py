@@ -13,9 +13,9 @@ from edge_operator.addresses import server_of
 from edge_operator.admission import Admission, admission, footprint, full
 from edge_operator.clients import Clients
 from edge_operator.cluster import PLACEMENTS
-from edge_operator.effects.actions import LoadTails, UnloadTails
 from edge_operator.errors import StoreError, TailRefusedError, TritonError
 from edge_operator.keys import TailKey
+from edge_operator.pool.actions import LoadTails, UnloadTails
 from edge_operator.pool.states import LoadOutcome, UnloadOutcome
 from edge_operator.residency import in_use, placed_sizes
 from edge_operator.tail_models import Backend, Tail, is_content, is_ours, marked_size, may_be_ours

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edge_operator.cluster import Cluster
-from edge_operator.effects.actions import (
+from edge_operator.errors import ObjectRefusedError
+from edge_operator.foreign import refuse_foreign
+from edge_operator.pool.actions import (
     Apply,
     Delete,
     Event,
@@ -15,8 +17,6 @@ from edge_operator.effects.actions import (
     Write,
     wanted_by,
 )
-from edge_operator.errors import ObjectRefusedError
-from edge_operator.foreign import refuse_foreign
 from edge_operator.pool.states import Refusal
 
 

@@ -21,7 +21,6 @@ from edge_operator.addresses import server_of
 from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, Object
 from edge_operator.effects import needs
-from edge_operator.effects.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.effects.executor import API_SERVER, FAILED, Action
 from edge_operator.effects.tails import Loaded, TailLoader
 from edge_operator.effects.writes import Written, write
@@ -29,9 +28,10 @@ from edge_operator.errors import TritonBusyError
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.loops.servers import Servers
 from edge_operator.observed import snapshots
-from edge_operator.observed.facts import Fact, Facts, Need
 from edge_operator.pool import plans
+from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.pool.drafts import Now
+from edge_operator.pool.facts import Fact, Facts, Need
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.services import ServicePlan
 from edge_operator.pool.states import (

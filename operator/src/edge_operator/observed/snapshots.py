@@ -20,7 +20,6 @@ from edge_operator.cluster import (
     Kind,
     Object,
 )
-from edge_operator.effects.actions import ObjectRef
 from edge_operator.keys import ServiceKey
 from edge_operator.liveness import deployment_of
 from edge_operator.names import (
@@ -31,6 +30,7 @@ from edge_operator.names import (
     SERVICE_LABEL,
     label_value,
 )
+from edge_operator.pool.actions import ObjectRef
 from edge_operator.pool.states import (
     NOTHING,
     LoadOutcome,

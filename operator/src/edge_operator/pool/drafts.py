@@ -10,10 +10,10 @@ from edge_api.inferenceservices import InferenceService, ModelStatus
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object, covers
 from edge_operator.conditions import STEPS, Blocked, Finding, Step
-from edge_operator.effects.actions import Apply, Delete, Event, LoadTails, SetFinalizers, Write, wanted_by
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.keys import ServiceKey
-from edge_operator.observed.facts import Lookups
+from edge_operator.pool.actions import Apply, Delete, Event, LoadTails, SetFinalizers, Write, wanted_by
+from edge_operator.pool.facts import Lookups
 from edge_operator.pool.states import PoolState, ServiceState
 from edge_operator.pools import PoolMember
 from edge_operator.server_links import peer_of_body

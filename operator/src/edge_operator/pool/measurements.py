@@ -11,10 +11,10 @@ from edge_operator import attempts, manifests
 from edge_operator.attempts import Attempt
 from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked
-from edge_operator.effects.actions import Apply, Delete, ref_of
 from edge_operator.names import label_value, profile_job_name
-from edge_operator.observed.facts import Lookups, NotKnownError, ProfileOf, ProfileThrough
 from edge_operator.pod_troubles import cannot_start, pod_trouble
+from edge_operator.pool.actions import Apply, Delete, ref_of
+from edge_operator.pool.facts import Lookups, NotKnownError, ProfileOf, ProfileThrough
 from edge_operator.pool.states import PoolState
 from edge_operator.pools import Node, PoolMember, selection, server_to_measure, sites
 from edge_operator.server_profiles import RETRY, Failed, Subject

@@ -17,9 +17,9 @@ from edge_api.objects import written
 from edge_api.validation_messages import sentences
 from edge_operator.conditions import Blocked
 from edge_operator.control_checks import control_finding
-from edge_operator.effects.actions import SetStatus, ref_of
 from edge_operator.former_servers import former_servers, listed_servers
 from edge_operator.keys import ServiceKey
+from edge_operator.pool.actions import SetStatus, ref_of
 from edge_operator.pool.drafts import Now, shared_by
 from edge_operator.pool.measurements import measuring_nodes
 from edge_operator.pool.services import NEW, ServicePlan, plan_service

@@ -9,9 +9,9 @@ from edge_operator import manifests, pools, recorded
 from edge_operator.branches import with_branch_cuts
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
-from edge_operator.observed.facts import LayersOf
 from edge_operator.pool import measurements, models
 from edge_operator.pool.drafts import Draft
+from edge_operator.pool.facts import LayersOf
 from edge_operator.pools import Node
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_operator.workloads import metadata

@@ -6,7 +6,6 @@ from edge_api import DevicePool, Placement, reasons
 from edge_operator import relaying, residency
 from edge_operator.cluster import PLACEMENTS, Object, covers
 from edge_operator.conditions import Blocked, Finding
-from edge_operator.effects.actions import Delete, LoadTails, ObjectRef
 from edge_operator.errors import (
     ControlDeniedError,
     ObjectRefusedError,
@@ -18,8 +17,9 @@ from edge_operator.errors import (
 )
 from edge_operator.keys import TailKey
 from edge_operator.names import FORMER_TAILS_ANNOTATION
-from edge_operator.observed.facts import NotKnownError, TailsAt
+from edge_operator.pool.actions import Delete, LoadTails, ObjectRef
 from edge_operator.pool.drafts import Draft
+from edge_operator.pool.facts import NotKnownError, TailsAt
 from edge_operator.tail_models import Tail
 
 AWAITING = 5.0

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from edge_api import reasons
 from edge_operator.addresses import same_server
 from edge_operator.cluster import Object
-from edge_operator.effects.actions import Delete, Event, SetFinalizers, UnloadTails, Write, ref_of
 from edge_operator.keys import TailKey
 from edge_operator.names import FINALIZER
+from edge_operator.pool.actions import Delete, Event, SetFinalizers, UnloadTails, Write, ref_of
 from edge_operator.pool.states import PoolState, ServiceState
 from edge_operator.residency import in_use, pool_addresses
 

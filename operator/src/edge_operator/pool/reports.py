@@ -9,8 +9,8 @@ from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.objects import written
 from edge_operator import slo
 from edge_operator.cluster import Object
-from edge_operator.effects.actions import Event, SetStatus, ref_of
 from edge_operator.pod_troubles import deployment_trouble, pod_trouble
+from edge_operator.pool.actions import Event, SetStatus, ref_of
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.states import ServiceState
 from edge_operator.pools import PoolMember

@@ -16,13 +16,13 @@ from edge_api.validation_messages import sentences
 from edge_operator import liveness, pools
 from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked, Finding
-from edge_operator.effects.actions import LoadTails, SetFinalizers, SetStatus, UnloadTails, Write
 from edge_operator.errors import ObjectRefusedError, StoreError
 from edge_operator.keys import TailKey
 from edge_operator.names import FINALIZER
-from edge_operator.observed.facts import Fact, Lookups, Need, NotKnownError, SliceOf
 from edge_operator.pool import models, profiles, publishing, reports, tables
+from edge_operator.pool.actions import LoadTails, SetFinalizers, SetStatus, UnloadTails, Write
 from edge_operator.pool.drafts import Draft, Now, Shared
+from edge_operator.pool.facts import Fact, Lookups, Need, NotKnownError, SliceOf
 from edge_operator.pool.removals import Removal, removal
 from edge_operator.pool.reports import Reporting
 from edge_operator.pool.states import PoolState, ServiceState

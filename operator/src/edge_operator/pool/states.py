@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_operator.cluster import Object
-from edge_operator.effects.actions import ObjectRef
 from edge_operator.errors import OperatorError
 from edge_operator.keys import ServiceKey, TailKey
-from edge_operator.observed.facts import Facts
+from edge_operator.pool.actions import ObjectRef
+from edge_operator.pool.facts import Facts
 from edge_operator.pools import Node
 from edge_operator.server_availability import Availability
 from edge_operator.settings import Settings

@@ -16,9 +16,9 @@ from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.keys import SliceKey
-from edge_operator.observed.facts import SliceOf
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.entry_servers import EntryServers
+from edge_operator.pool.facts import SliceOf
 from edge_operator.pools import PoolMember, entries, intermediate_nodes
 from edge_operator.remedies import explained
 from edge_operator.report_intervals import report_interval
