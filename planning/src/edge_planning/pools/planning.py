@@ -7,6 +7,7 @@ from edge_planning.choosing.exit_costs import UPLINK_SHARE
 from edge_planning.pools.changes import Changes, changes
 from edge_planning.pools.contention import Contention
 from edge_planning.pools.costed import Costed, Costs
+from edge_planning.pools.figures import Figures
 from edge_planning.pools.groups import Group, groups, steady
 from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Held, Ledger, capacities
@@ -60,8 +61,9 @@ class _Planner:
         uplinks = {one.name: one.uplink for one in problem.nodes}
         memory = {one.name: one.memory for one in problem.nodes}
         servers = {one.name: one.concurrency for one in problem.servers}
-        self.tables = Tables(self.questions, uplinks, servers, problem.runtime_memory)
-        self.costs = Costs(self.questions, uplinks, memory, problem.runtime_memory)
+        figures = Figures()
+        self.tables = Tables(self.questions, figures, uplinks, servers, problem.runtime_memory)
+        self.costs = Costs(self.questions, figures, uplinks, memory, problem.runtime_memory)
         self.contention = Contention(problem, self.costs, self.capacity)
         self.chosen: dict[str, Ranked] = {}
         self.refusals: dict[str, Refusal] = {}
