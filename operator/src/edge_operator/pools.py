@@ -1,18 +1,17 @@
 """Selects the nodes of a pool, the entry nodes of a service and nodes for profiling. Pure."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from math import inf
 from typing import Any
 
 from edge_api.devicepools import DevicePoolSpec, Tier, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
-from edge_api.quantities import SUFFIXES
 from edge_api.selectors import Expression, SelectsNodes
 from edge_api.tolerations import Toleration
+from edge_operator.amounts import amount
 from edge_operator.cluster import Object
 from edge_operator.names import HOSTNAME_LABEL, selection_name
 from edge_operator.settings import Settings
@@ -74,21 +73,16 @@ def capacity_of(body: Mapping[str, Any]) -> tuple[float, float]:
     """
     status = body.get("status") or {}
     allocatable, capacity = status.get("allocatable") or {}, status.get("capacity") or {}
-    processors, all_processors = _amount(allocatable.get("cpu")), _amount(capacity.get("cpu"))
-    memory = _amount(allocatable.get("memory"))
+    processors, all_processors = number_of(allocatable.get("cpu")), number_of(capacity.get("cpu"))
+    memory = number_of(allocatable.get("memory"))
     share = min(processors / all_processors, 1.0) if processors is not None and all_processors else 1.0
     return round(share, 4), inf if memory is None else memory
 
 
-def _amount(text: object) -> float | None:
-    """Returns a quantity of a Node, e.g. 3800m; None if it is not one. Unlike ours, it can be a fraction."""
-    match = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", text) if isinstance(text, str) else None
-    if match is None or match[2] not in SUFFIXES:
-        return None
-    try:
-        return float(Decimal(match[1]) * SUFFIXES[match[2]])
-    except InvalidOperation:
-        return None
+def number_of(quantity: object) -> float | None:
+    """Returns the number of a quantity in any of Kubernetes' spellings; None if it is not one."""
+    found = amount(quantity)
+    return float(found) if isinstance(found, Decimal) else None
 
 
 def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMember, ...]:

@@ -12,7 +12,7 @@ from edge_operator.pools import node_of
     ("status", "cpu", "memory"),
     [
         ({"capacity": {"cpu": "4"}, "allocatable": {"cpu": "3800m", "memory": "3901Mi"}}, 0.95, 3901 << 20),
-        ({"capacity": {"cpu": "500m"}, "allocatable": {"cpu": "0.5", "memory": "1e9"}}, 1.0, inf),
+        ({"capacity": {"cpu": "500m"}, "allocatable": {"cpu": "0.5", "memory": "1e9"}}, 1.0, 1e9),
         ({"allocatable": {"cpu": "2", "memory": "16096428Ki"}}, 1.0, 16096428 << 10),
         ({"capacity": {"cpu": "0"}, "allocatable": {"cpu": "0", "memory": "1.5G"}}, 1.0, 1.5e9),
         ({"capacity": {"cpu": "2"}, "allocatable": {"cpu": "0"}}, 0.0, inf),
