@@ -1,11 +1,13 @@
 """Pools of the operator's tests as values: services of one model on cameras, gateways and Triton servers."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from edge_api import DevicePool, InferenceService, Placement
-from edge_operator.pool_services import LinkKey, Pool, PooledService
+from edge_operator.names import SERVERS_ANNOTATION
+from edge_operator.pool_services import LinkKey, PlannedEntry, Pool, PooledService
 from edge_operator.pools import PoolMember, entries, group_members, node_of
 from edge_operator.runs import ServiceKey
 from edge_operator.server_links import Link
@@ -76,3 +78,50 @@ def pool(
     nodes: Sequence[PoolMember], *services: PooledService, spec: Any = None, runtime_memory: float = 0.0
 ) -> Pool:
     return Pool(spec or pool_spec(), tuple(nodes), services, runtime_memory=runtime_memory)
+
+
+def placement(
+    node: str = "edge-a",
+    requests: int = 0,
+    met: int | None = None,
+    *,
+    peer: str | None = None,
+    link: Mapping[str, str] | None = None,
+    left: str | None = None,
+    annotations: Mapping[str, str] | None = None,
+    uid: str = "uid-1",
+) -> Placement:
+    """A Placement whose one route takes 50 ms, with what its runtime counted.
+
+    met: how many requests were in time; None for all. peer: the Triton server. link: as reported. left: the
+    server that was lost before.
+    """
+    tensor = {"datatype": "FP32", "shape": [-1, 10]}
+    ends = {"inputs": [{"name": "x", **tensor}], "outputs": [{"name": "y", **tensor}]}
+    slice_ = {"digest": CARD.digest, "size": 1, **ends}
+    stage = {"place": node, "runtime": "Edge", "slice": slice_, "predictedCompute": "50ms"}
+    route = {"name": "full@local", "exit": "full", "cut": "local", "accuracy": 0.9, "minBandwidth": "0"}
+    spec = {
+        "service": "digits",
+        "node": node,
+        "model": {"digest": CARD.digest, "inputs": ends["inputs"], "output": ends["outputs"][0]},
+        "slo": {"latency": "100ms"},
+        "routes": [route | {"predictedLatency": "50ms", "stages": [stage]}],
+    }
+    if peer is not None:
+        spec["link"] = {"peer": peer, "probe": "http://store/probe", "roundTrip": "4ms"}
+    notes = dict(annotations or {})
+    if left is not None:
+        notes[SERVERS_ANNOTATION] = json.dumps({"left": left})
+    counted: dict[str, Any] = {"requests": requests, "met": requests if met is None else met}
+    counted |= {"since": "2026-03-01T12:00:00Z"}
+    if link is not None:
+        counted |= {"link": {"state": "Up", **link}}
+    metadata = {"name": f"digits-{node}", "namespace": "default", "uid": uid, "annotations": notes}
+    return Placement.model_validate({"metadata": metadata, "spec": spec, "status": counted})
+
+
+def noted(entry: PlannedEntry, **fields: Any) -> Placement:
+    """The Placement of an entry, as it is published."""
+    peer = entry.server.name if entry.server is not None else None
+    return placement(entry.member.node.name, peer=peer, annotations=entry.notes, **fields)

@@ -36,8 +36,8 @@ class ServiceProblems:
         """Raises PlanningError if the metadata or the measurements cannot be planned with."""
         self._made_of = _parts(service, pool)
         self._service, self._pool = service, pool
-        self.digest = service.card.digest
-        self.model = sized(manifests.planned_model(service.key.name, service.card), service.card.size)
+        self.digest = service.metadata.digest
+        self.model = sized(manifests.planned_model(service.key.name, service.metadata), service.metadata.size)
         self._codecs = usable_codecs(service.accuracies)
         self._profiles: dict[tuple[str, tuple[tuple[str, float], ...]], ClassProfile] = {}
         self._bases: dict[_Base, EntryProblem] = {}
@@ -164,7 +164,7 @@ def sized(model: Model, size: int) -> Model:
 def _parts(service: PooledService, pool: DevicePoolSpec) -> tuple[object, ...]:
     return (
         service.spec,
-        service.card,
+        service.metadata,
         dict(service.profiles),
         service.accuracies,
         pool.links.local,

@@ -12,12 +12,14 @@ from edge_api.devicepools import TritonServer
 from edge_operator import rates, server_links
 from edge_operator.entry_problems import ServiceProblems, link_to_node, problems_of
 from edge_operator.margins import Ratios
+from edge_operator.names import UNFIT_ANNOTATION
 from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pools import PoolMember, intermediate_nodes, number_of
 from edge_operator.runs import ServiceKey
 from edge_operator.server_links import Link
 from edge_operator.shortages import Demands, lack, refusal
 from edge_planning import EntryProblem, PlanningError, plan_entry
+from edge_planning.errors import BadPlacesError
 from edge_planning.objectives import ACCURACY
 from edge_planning.pools import (
     Isolation,
@@ -128,6 +130,12 @@ class _Entry:
         """The Triton server of the link that is measured while no tail is used."""
         return self.preferred or next(iter(self.offered), None)
 
+    @property
+    def placed(self) -> bool:
+        """Whether it has a table, and the last plan had room for it."""
+        placement = self.service.placements.get(self.member.node.name)
+        return placement is not None and UNFIT_ANNOTATION not in placement.metadata.annotations
+
     def problem_to(self, server: str | None) -> EntryProblem:
         """Returns the problem with a server, or the one without any."""
         return self.problems.get(server or "", next(iter(self.problems.values())))
@@ -166,7 +174,8 @@ class _Planner:
             self.demands.append(demand)
 
     def result(self) -> PooledPlan:
-        plan = plan_pool(self._problem(), self.previous.plan if self.last else None)
+        problem = self._problem()
+        plan = plan_pool(problem, self.previous.plan if self.last else self._published(problem))
         demands = {one.name: one for one in self.demands}
         entries: dict[EntryKey, PlannedEntry] = {}
         for name, entry in self.entries.items():
@@ -180,9 +189,21 @@ class _Planner:
                     entries[key] = self._between(entry.service, self.members[node])
         return PooledPlan(entries, self.failed, plan, self.problems, self.links)
 
+    def _published(self, problem: PoolProblem) -> PoolPlan | None:
+        """Returns a plan of the entry nodes that have a table.
+
+        An operator that restarts then refuses the same ones as before, where all cannot fit.
+        """
+        placed = tuple(one for one in self.demands if self.entries[one.name].placed)
+        if not placed or len(placed) == len(self.demands):
+            return None
+        return plan_pool(replace(problem, demands=placed))
+
     def _entry(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> _Entry:
         node = member.node.name
         placement = service.placements.get(node)
+        if node in self.servers:
+            raise BadPlacesError(f"node {node}: a Triton server has the same name")
         current, left = server_links.peer_of(placement), server_links.history(placement).left
         usable = [one for one in self.servers.values() if one.device_class in service.profiles]
         offered = self._offered([one.name for one in usable] or list(self.servers), service.full, current)
@@ -220,7 +241,8 @@ class _Planner:
     def _intermediates(self, member: PoolMember) -> tuple[PoolMember, ...]:
         name = member.node.name
         if name not in self.near:
-            self.near[name] = intermediate_nodes(member, self.pool.members)
+            others = [each for each in self.pool.members if each.node.name not in self.servers]
+            self.near[name] = intermediate_nodes(member, others)
         return self.near[name]
 
     def _ratios(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> Ratios:
@@ -269,6 +291,7 @@ class _Planner:
                     uplink=uplinks.get(name, UNMEASURED_UPLINK),
                 )
                 for name, member in self.members.items()
+                if name not in self.servers
             ),
             servers=tuple(
                 PoolServer(name) if one.memory is None else PoolServer(name, float(one.memory))
@@ -289,7 +312,8 @@ class _Planner:
             refused = plan.refused[name]
             if refused.infeasible is not None:
                 return replace(made, plan=refused.infeasible)
-            return replace(made, shortage=refusal(refused, name, demands))
+            notes = {**notes, UNFIT_ANNOTATION: "true"}
+            return replace(made, notes=notes, shortage=refusal(refused, name, demands))
         short = "" if placed.short is None else lack(placed.short, name, demands)
         return replace(made, plan=placed.plan, in_time=placed.in_time, shortage=short)
 
@@ -312,7 +336,7 @@ class _Planner:
         return first if first != server else None
 
     def _between(self, service: PooledService, member: PoolMember) -> PlannedEntry:
-        """Returns what an intermediate node gets that is no entry node.
+        """Returns what an intermediate node gets that no requests of clients reach.
 
         Only other entry nodes send requests to it, so its own routes can be less accurate.
         """

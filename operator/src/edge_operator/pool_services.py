@@ -37,7 +37,7 @@ class PooledService:
     """A service that can be planned: its model is known, and the classes of its entry nodes are profiled.
 
     Attributes:
-        card: Metadata of the model, with the cuts that are found in its branches.
+        metadata: Of the model, with the cuts that are found in its branches.
         profiles: Measurements by device class.
         entries: Its entry nodes, at least one.
         placements: Those published, by node: also of nodes that are only intermediate ones.
@@ -51,7 +51,7 @@ class PooledService:
 
     key: ServiceKey
     spec: InferenceServiceSpec
-    card: ModelCard
+    metadata: ModelCard
     profiles: Mapping[str, DeviceProfile]
     entries: tuple[PoolMember, ...]
     placements: Mapping[str, Placement] = field(default_factory=lambda: MappingProxyType({}))
@@ -93,7 +93,8 @@ class PlannedEntry:
 
     Attributes:
         problem: What was planned, with the link to `server`.
-        plan: As plan_entry returns it; None if the pool has too little left.
+        plan: As plan_entry returns it; None if the pool has too little left. A published table stays, with
+            `notes`, from which a restarted operator sees that there is no room for it.
         server: The Triton server of the link to measure, and of the tails, if any.
         notes: Annotations of the Placement.
         in_time: Whether the route at the present bandwidth meets the SLO with the load of all services.

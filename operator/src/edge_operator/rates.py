@@ -5,8 +5,8 @@ rate at or below which 95 % of the requests of recent days arrived, a request of
 time has no weight. Rates fall into bands a factor of 1.41 wide. The planned rate rises if the measured one is
 in a higher band, and falls if that is two bands lower, so noise changes no plan.
 
-A measured rate is reserved. The plan predicts waits because of it only if requests were late meanwhile: a
-client that sends its next request after each response makes a node busy all the time, and waits for nothing.
+A measured rate is reserved. The plan predicts waits because of it only if requests were late: a client that
+sends its next request after each response makes a node busy all the time, and waits for nothing.
 
 What a plan was made with is an annotation of the Placement, from which an operator that restarts continues.
 Times are those at which the operator saw the counters; clocks of other machines play no part.
@@ -70,7 +70,7 @@ class Measured:
 class Rate:
     """Requests per second to plan for.
 
-    assumed: whether it is neither declared nor the cause of late requests; it is then reserved, but no waits
+    assumed: whether it is neither declared nor comes with late requests; it is then reserved, but no waits
     are predicted.
     """
 

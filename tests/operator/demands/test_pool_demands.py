@@ -8,18 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_operator import manifests, rates
-from edge_operator.pool_demands import NO_PLAN, PooledPlan, plan_services, runtime_memory
+from edge_operator.names import SERVERS_ANNOTATION, UNFIT_ANNOTATION
+from edge_operator.pool_demands import NO_PLAN, PooledPlan, plan_services, published_links, runtime_memory
 from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pools import PoolMember, intermediate_nodes
 from edge_operator.server_links import Link
 from edge_operator.slo import Counters
 from edge_planning import Infeasible, Plan, plan_entry
-from edge_planning.errors import BadObjectiveError
+from edge_planning.errors import BadObjectiveError, BadPlacesError
 from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.problems import EntryProblem, Load
 from messages import mentions
 from operator_objects import CARD
-from pooled import PROFILES, members, pool, pool_spec, service
+from pooled import PROFILES, members, noted, placement, pool, pool_spec, service
 
 NOW = 1_770_000_000.0
 MI = 1 << 20
@@ -345,3 +346,82 @@ def test_a_runtime_counts_with_the_memory_that_it_requests(resources: Any, expec
 def test_an_empty_pool_has_an_empty_plan() -> None:
     plan = plan_services(pool(members(1)), NOW)
     assert (plan.entries, plan.failed) == ({}, {})
+
+
+def test_a_restarted_operator_refuses_the_services_that_were_refused_before() -> None:
+    nodes = members(2, 0)
+    local: dict[str, Any] = {"mode": "LocalOnly", "slo": {"latency": "1s", "minAccuracy": 0.9}}
+
+    def make(name: str, placements: Any = None) -> PooledService:
+        return service(name, nodes, load={"rate": 5.0}, placements=placements, **local)
+
+    for first, second in (("a", "b"), ("b", "a")):
+        alone = plan_services(pool(nodes, make(first)), NOW)
+        both = plan_services(pool(nodes, make(first), make(second)), NOW, alone)
+        assert {key.service for key, entry in both.entries.items() if entry.plan is None} == {second}
+        published = {
+            name: {key.node: noted(entry) for key, entry in both.entries.items() if key.service == name}
+            for name in (first, second)
+        }
+        again = pool(nodes, *[make(name, published[name]) for name in (first, second)])
+        restarted = plan_services(again, NOW)
+        assert {key: entry.plan for key, entry in restarted.entries.items()} == {
+            key: entry.plan for key, entry in both.entries.items()
+        }
+        assert at(restarted, second, "cam-0").notes[UNFIT_ANNOTATION] == "true"
+        assert UNFIT_ANNOTATION not in at(restarted, first, "cam-0").notes
+
+
+def test_a_service_at_a_node_with_the_name_of_a_triton_server_is_not_planned() -> None:
+    nodes = members(2, 0)
+    servers = pool_spec(("cloud", "cam-1"))
+    one, other = service("digits", nodes), service("other", nodes[:1])
+    plan = plan_services(pool(nodes, one, other, spec=servers), NOW)
+    assert isinstance(plan.failed[one.key], BadPlacesError)
+    assert isinstance(at(plan, "other", "cam-0").plan, Plan)
+
+
+NAMES = ("cloud", "far")
+FAST = {"cloud": 2e8, "far": 2e8}
+
+
+def with_servers(published: Any, **states: ServerState) -> PlannedEntry:
+    """What a camera gets from a pool of two servers, of which `far` is faster."""
+    nodes = members(1, 0)
+    one = service("digits", nodes, bandwidth=FAST, servers=NAMES, placements={"cam-0": published})
+    return at(
+        plan_services(replace(pool(nodes, one, spec=pool_spec(NAMES)), servers=states), NOW),
+        "digits",
+        "cam-0",
+    )
+
+
+def test_an_entry_node_notes_the_server_that_it_lost_and_returns_to_it() -> None:
+    before = placement("cam-0", peer="far")
+    lost = with_servers(before, far=ServerState(away=True))
+    assert lost.server is not None
+    assert lost.server.name == "cloud"
+    assert '"left": "far"' in lost.notes[SERVERS_ANNOTATION]
+    waiting = with_servers(noted(lost), far=ServerState(steady=False))
+    assert waiting.server == lost.server
+    assert '"left": "far"' in waiting.notes[SERVERS_ANNOTATION]
+    back = with_servers(noted(waiting))
+    assert back.server is not None
+    assert back.server.name == "far"
+    assert "left" not in back.notes.get(SERVERS_ANNOTATION, "")
+
+
+def test_a_pool_of_one_server_leaves_no_notes() -> None:
+    nodes = members(1, 0)
+    plan = plan_services(pool(nodes, service("digits", nodes, bandwidth=2e8)), NOW)
+    assert at(plan, "digits", "cam-0").notes == {}
+
+
+def test_links_are_read_from_placements() -> None:
+    mine = placement("cam-0", peer="cloud", link={"bandwidth": "20M", "roundTrip": "4ms"})
+    theirs = placement("cam-0", peer="far", link={"bandwidth": "90M", "roundTrip": "40ms"})
+    one = published_links(pool_spec().triton_servers, {"cam-0": mine}, {})
+    assert one == {LinkKey("cam-0", "cloud"): Link(0.004, 20_000_000)}
+    two = published_links(pool_spec(NAMES).triton_servers, {"cam-0": mine}, {"cam-0": [mine, theirs]})
+    assert two[LinkKey("cam-0", "far")] == Link(0.04, 90_000_000)
+    assert two[LinkKey("cam-0", "cloud")] == Link(0.004, 20_000_000)

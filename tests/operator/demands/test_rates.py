@@ -7,40 +7,21 @@ import pytest
 from edge_api import Placement
 from edge_operator import rates
 from edge_operator.rates import ASSUMED, Measured, Rate
+from pooled import placement
 
 START = 1_770_000_000.0
 DAY = 86400.0
-
-
-def placement(requests: int = 0, met: int | None = None, *, uid: str = "uid-1", **other: Any) -> Placement:
-    """A Placement whose full model takes 50 ms, with its counters."""
-    digest = "sha256:" + "ab" * 32
-    tensor = {"datatype": "FP32", "shape": [-1, 10]}
-    ends = {"inputs": [{"name": "x", **tensor}], "outputs": [{"name": "y", **tensor}]}
-    slice_ = {"digest": digest, "size": 1, **ends}
-    stage = {"place": "edge-a", "runtime": "Edge", "slice": slice_, "predictedCompute": "50ms"}
-    route = {"name": "full@local", "exit": "full", "cut": "local", "accuracy": 0.9, "minBandwidth": "0"}
-    spec = {
-        "service": "digits",
-        "node": "edge-a",
-        "model": {"digest": digest, "inputs": ends["inputs"], "output": ends["outputs"][0]},
-        "slo": {"latency": "100ms"},
-        "routes": [route | {"predictedLatency": "50ms", "stages": [stage]}],
-    }
-    counted = {"requests": requests, "met": requests if met is None else met, "since": "2026-03-01T12:00:00Z"}
-    metadata = {"name": "digits-edge-a", "namespace": "default", "uid": uid} | other
-    return Placement.model_validate({"metadata": metadata, "spec": spec, "status": counted})
 
 
 def followed(*more: tuple[float, int, int], known: Measured | None = None) -> tuple[Measured, Placement]:
     """Looks at reports: seconds since the one before, requests, and how many of these were late."""
     at = START if known is None else known.at
     counted = (0, 0) if known is None else known.counted
-    now = placement(*counted)
+    now = placement("edge-a", *counted)
     known = known or rates.measured(None, now, at)
     for seconds, requests, late in more:
         at, counted = at + seconds, (counted[0] + requests, counted[1] + requests - late)
-        now = placement(*counted)
+        now = placement("edge-a", *counted)
         known = rates.measured(known, now, at)
     return known, now
 
@@ -136,7 +117,7 @@ def test_a_restarted_operator_plans_for_the_same_rate_and_writes_the_same_annota
     found, _ = followed(*[(10.0, 40, 8)] * 100)
     rate = planned(found)
     written = rates.annotations(rate, 0.0, found, None)
-    published = placement(*found.counted, annotations=written)
+    published = placement("edge-a", *found.counted, annotations=written)
     restarted = rates.measured(None, published, found.at + 100.0)
     assert rates.planned_rate(0.0, restarted, published, found.at + 100.0) == rate
     assert rates.annotations(rate, 0.0, restarted, published) == written
@@ -153,14 +134,14 @@ def test_the_annotation_stays_while_the_rate_does() -> None:
 
 def test_counters_of_a_new_placement_start_from_zero() -> None:
     found, _ = followed(*[(10.0, 40, 0)] * 100)
-    moved = rates.measured(found, placement(10, uid="uid-2"), found.at + 10.0)
+    moved = rates.measured(found, placement("edge-a", 10, uid="uid-2"), found.at + 10.0)
     assert (moved.uid, moved.counted.requests) == ("uid-2", 10)
     assert moved.bands == found.bands
 
 
 def test_counters_that_fall_for_a_moment_are_not_counted_twice() -> None:
     found, now = followed(*[(10.0, 40, 0)] * 10)
-    assert rates.measured(found, placement(350), found.at + 10.0) == found
+    assert rates.measured(found, placement("edge-a", 350), found.at + 10.0) == found
     assert rates.measured(found, now, found.at + 20.0) == found
 
 
