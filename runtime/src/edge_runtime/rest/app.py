@@ -27,6 +27,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.http.heads import STATUS
 from edge_runtime.json_values import Json
+from edge_runtime.probe_sink import receive_probe
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.header_layouts import HeaderCache
@@ -104,6 +105,9 @@ class RestApp:
             case ("metrics",):
                 _only("GET", method, path)
                 await respond(send, 200, self._exposition(), [_TEXT])
+            case ("v1", "probe"):
+                _only("POST", method, path)
+                await receive_probe(receive, send)
             case ("v2", "models", name, *_) if self._forwarder is not None and self._elsewhere(name, scope):
                 await self._forward(self._forwarder, scope, receive, send, name)
             case ("v2", "models", name, *version, "infer") if len(version) in (0, 2):
