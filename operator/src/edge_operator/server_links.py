@@ -63,6 +63,12 @@ def peer_of_body(placement: Object) -> str:
     return str((placement["spec"].get("link") or {}).get("peer", ""))
 
 
+def sends(placement: Placement | None) -> bool:
+    """Whether a route of a Placement leads to a Triton server."""
+    routes = placement.spec.routes if placement is not None else ()
+    return any(stage.runtime == "Triton" for route in routes for stage in route.stages)
+
+
 def link_to(server: str, current: Placement | None, others: Iterable[Placement]) -> Link:
     """Returns the link to a server. current: the Placement of the service. others: of the node."""
     now = _reported_link(current)

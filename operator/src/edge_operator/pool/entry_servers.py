@@ -59,7 +59,8 @@ class EntryServers:
         ]
         listed = [server.name for server in self._pool.triton_servers]
         key = f"{self._draft.key.namespace}/{self._draft.key.name} {node}"
-        choice = choose(key, rated, current, left if left in listed else None)
+        sending = server_links.sends(published)
+        choice = choose(key, rated, current, left if left in listed else None, sending=sending)
         self._choices.append((node, choice))
         self.placed[choice.name] += 1
         self.placed[current or ""] -= 1

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from edge_api import DevicePool, Placement, reasons
 from edge_api.inferenceservices import InferenceService, ModelStatus
 from edge_api.quantities import parse_duration, parse_quantity
+from edge_api.told_links import LINKS_ANNOTATION
 from edge_api.validation_messages import sentences
 from edge_operator import liveness, pools
 from edge_operator.cluster import Object
@@ -311,7 +312,7 @@ def _planned_from(placement: Object) -> tuple[str, ...]:
     link = status.get("link") or {}
     bandwidth = _rounded(link.get("bandwidth"), parse_quantity)
     measured = (bandwidth, _rounded(link.get("roundTrip"), parse_duration))
-    notes = sorted((metadata.get("annotations") or {}).items())
+    notes = [(k, v) for k, v in sorted((metadata.get("annotations") or {}).items()) if k != LINKS_ANNOTATION]
     return (
         str(metadata["name"]),
         repr((metadata.get("uid"), metadata.get("generation"), status.get("observedGeneration"), notes)),
