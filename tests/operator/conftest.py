@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_socket
 
+from at_once import AtOnce
 from edge_api.inferenceservices import ModelSource, Validation
 from edge_api.tensors import Slice, Tensor
 from edge_operator.admitted import Admitted
@@ -28,10 +29,8 @@ from edge_operator.cluster import (
     Object,
 )
 from edge_operator.collecting import Collector
-from edge_operator.effects.executor import FAILED, Action
 from edge_operator.effects.writes import write
 from edge_operator.errors import (
-    ClusterError,
     StoreError,
     TritonError,
     TritonUnreachableError,
@@ -282,28 +281,6 @@ class FakeTriton:
             raise self.failure
         if self.away or address != self.url:
             raise TritonUnreachableError(f"no response from {address}")
-
-
-class AtOnce:
-    """Runs the actions of loops where they are submitted, and those that fail or repeat once a reconcile."""
-
-    def __init__(self) -> None:
-        self.resting: dict[object, float] = {}
-
-    def submit(self, action: Action[Any]) -> None:
-        if action.key in self.resting:
-            return
-        try:
-            again = action.done(action.call())
-        except ClusterError:
-            again = FAILED
-        if again is not None:
-            self.resting[action.key] = again
-        action.wake()
-
-    def mended(self, *keys: object) -> None:
-        for key in keys:
-            self.resting.pop(key, None)
 
 
 @dataclass
