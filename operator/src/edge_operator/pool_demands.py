@@ -16,7 +16,7 @@ from edge_operator.margins import Ratios
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pools import PoolMember, intermediate_nodes, number_of
-from edge_operator.published_tables import Adopted, published_table
+from edge_operator.published_tables import Adopted, published_routes
 from edge_operator.runs import ServiceKey
 from edge_operator.server_links import Link
 from edge_operator.shortages import Demands, lack, refusal
@@ -153,6 +153,7 @@ class _Planner:
         self.pool, self.now, self.previous = pool, now, previous
         self.servers = {server.name: server for server in pool.spec.triton_servers}
         self.members = {member.node.name: member for member in pool.members}
+        self.runnable = [member for member in pool.members if member.node.name not in self.servers]
         self.near: dict[str, tuple[PoolMember, ...]] = {}
         self.problems: dict[ServiceKey, ServiceProblems] = {}
         self.failed: dict[ServiceKey, PlanningError] = {}
@@ -184,7 +185,7 @@ class _Planner:
     def result(self) -> PooledPlan:
         problem = self._problem()
         plan = plan_pool(problem, self.previous.plan if self.last else self._published(problem))
-        self.adopted = self._still_adopted(plan) if self.last else self._adopted(plan)
+        self.adopted = self._adopted(plan)
         demands = {one.name: one for one in self.demands}
         entries: dict[EntryKey, PlannedEntry] = {}
         for name, entry in self.entries.items():
@@ -250,8 +251,7 @@ class _Planner:
     def _intermediates(self, member: PoolMember) -> tuple[PoolMember, ...]:
         name = member.node.name
         if name not in self.near:
-            others = [each for each in self.pool.members if each.node.name not in self.servers]
-            self.near[name] = intermediate_nodes(member, others)
+            self.near[name] = intermediate_nodes(member, self.runnable)
         return self.near[name]
 
     def _ratios(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> Ratios:
@@ -329,41 +329,36 @@ class _Planner:
         made = replace(made, plan=placed.plan, in_time=placed.in_time, shortage=short)
         if adopted is None:
             return made
-        return replace(made, plan=replace(placed.plan, table=adopted.table), adopted=True)
+        table = replace(placed.plan.table, routes=adopted.routes)
+        return replace(made, plan=replace(placed.plan, table=table), adopted=True)
 
     def _adopted(self, plan: PoolPlan) -> Mapping[str, Adopted]:
-        """Returns the published tables, if nothing has changed since they were planned.
+        """Returns the published tables that stand, if nothing has changed since they were planned.
 
         Tables depend on the order in which changes came, and an operator that restarts knows only the last
-        state: others would be as good, but a restart must not write.
+        state: others would be as good, but a restart must not write. Services that can be planned only a
+        little later are adopted too, as long as all before them are.
         """
-        found = {}
-        for name, entry in self.entries.items():
-            placed, placement = plan.placed.get(name), entry.placement
-            if placement is None and placed is None:
-                continue
-            if placed is None and plan.refused[name].infeasible is not None:
-                continue
-            if placement is None or (placed is not None) != entry.placed or not self._as_planned(entry):
-                return {}
-            if placed is not None:
-                table = published_table(placement, entry.service.metadata)
-                if table is None:
-                    return {}
-                server = server_links.peer_of(placement)
-                found[name] = Adopted(table, server, placed.plan.table, placed.server)
-        return found
-
-    def _still_adopted(self, plan: PoolPlan) -> Mapping[str, Adopted]:
-        """Returns the adopted tables of entry nodes for which neither the plan nor anything else changed."""
-        return {
+        still = {
             name: each
             for name, each in self.previous.adopted.items()
-            if name in plan.placed
-            and (plan.placed[name].plan.table, plan.placed[name].server)
-            == (each.planned, each.planned_server)
-            and self._as_planned(self.entries[name])
+            if name in plan.placed and each.stands(plan.placed[name]) and self._as_planned(self.entries[name])
         }
+        if len(still) < len(self.previous.plan.placed):
+            return still
+        new: dict[str, Adopted] = {}
+        for name, entry in self.entries.items():
+            placed, placement = plan.placed.get(name), entry.placement
+            if name in still or (placed is None and (placement is None or plan.refused[name].infeasible)):
+                continue
+            if placement is None or (placed is not None) != entry.placed or not self._as_planned(entry):
+                return still
+            if placed is not None:
+                routes = published_routes(placement, entry.service.metadata)
+                if routes is None:
+                    return still
+                new[name] = Adopted(routes, server_links.peer_of(placement), placed.plan.table, placed.server)
+        return {**still, **new}
 
     def _as_planned(self, entry: _Entry) -> bool:
         """Whether the published table was planned for what is to be planned now."""
