@@ -425,3 +425,46 @@ def test_links_are_read_from_placements() -> None:
     two = published_links(pool_spec(NAMES).triton_servers, {"cam-0": mine}, {"cam-0": [mine, theirs]})
     assert two[LinkKey("cam-0", "far")] == Link(0.04, 90_000_000)
     assert two[LinkKey("cam-0", "cloud")] == Link(0.004, 20_000_000)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            specs,
+            st.sampled_from([1e6, 2e7]),
+            st.sampled_from([0.5, 4.0, 12.0]),
+            st.sampled_from(["blue", "red"]),
+            st.sampled_from([-5, 0, 5]),
+        ),
+        min_size=2,
+        max_size=6,
+    ),
+    st.sampled_from([300.0 * MI, 500.0 * MI]),
+)
+def test_full_pools_hold_no_more_than_they_have_and_name_no_service_of_another_namespace(
+    wanted: list[tuple[dict[str, Any], float, float, str, int]], memory: float
+) -> None:
+    nodes = members(2, 1, memory=memory)
+    services = [
+        service(
+            f"{tenant}{n}",
+            nodes,
+            namespace=tenant,
+            bandwidth=bandwidth,
+            load={"rate": rate},
+            priority=priority,
+            **spec,
+        )
+        for n, (spec, bandwidth, rate, tenant, priority) in enumerate(wanted)
+    ]
+    plan = plan_services(pool(nodes, *services, runtime_memory=192.0 * MI), NOW)
+    assert len(plan.entries) == len(services) * len(nodes)
+    limits = {Kind.CPU: 1.0, Kind.BUSY: 1.0, Kind.UPLINK: 0.8 * 2e7, Kind.MEMORY: memory}
+    for resource, used in plan.plan.used.items():
+        unlimited = resource.kind is Kind.MEMORY and resource.place == "cloud"
+        assert unlimited or used <= limits[resource.kind] * (1 + 1e-6)
+    for key, entry in plan.entries.items():
+        assert entry.plan is not None or entry.shortage
+        other = "red" if key.namespace == "blue" else "blue"
+        assert other not in entry.shortage
