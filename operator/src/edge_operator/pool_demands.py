@@ -216,7 +216,8 @@ class _Planner:
             raise BadPlacesError(f"node {node}: a Triton server has the same name")
         current, left = server_links.peer_of(placement), server_links.history(placement).left
         usable = [one for one in self.servers.values() if one.device_class in service.profiles]
-        offered = self._offered([one.name for one in usable] or list(self.servers), service.full, current)
+        names = [one.name for one in usable] or list(self.servers)
+        offered = self._offered(names, service.full, current if server_links.sends(placement) else None)
         back = left is not None and left in offered and self._state(left).steady
         preferred = left if back else current if current in offered else None
         ratios = self._ratios(service, found, member)
@@ -238,11 +239,16 @@ class _Planner:
         rate = rates.planned_rate(service.spec.planned_rate, service.measured.get(node), placement, self.now)
         return _Entry(service, member, problems, current, left, offered, preferred, rate)
 
-    def _offered(self, names: list[str], full: frozenset[str], current: str | None) -> tuple[str, ...]:
-        """Returns the servers that can be used: those that respond and have room, as far as there are any."""
+    def _offered(self, names: list[str], full: frozenset[str], used: str | None) -> tuple[str, ...]:
+        """Returns the servers that can be used: those that respond and have room, as far as there are any.
+
+        used: the one that published routes lead to, which are not moved to a server that may fail again.
+        """
         responding = [name for name in names if not self._state(name).away]
         usable = [name for name in responding if name not in full] or responding or names
-        steady = [name for name in usable if self._state(name).steady or name == current]
+        if used is None:
+            return tuple(usable)
+        steady = [name for name in usable if self._state(name).steady or name == used]
         return tuple(steady or usable)
 
     def _state(self, server: str) -> ServerState:
@@ -361,10 +367,12 @@ class _Planner:
         return {**still, **new}
 
     def _as_planned(self, entry: _Entry) -> bool:
-        """Whether the published table was planned for what is to be planned now."""
-        placement = entry.placement
-        noted = placement.metadata.annotations.get(DEMAND_ANNOTATION) if placement is not None else None
-        return noted == self._fingerprint(entry, server_links.peer_of(placement))
+        """Whether the published table was planned for the present demand, and its server is to be used."""
+        placement, server = entry.placement, server_links.peer_of(entry.placement)
+        if placement is None or server != entry.preferred:
+            return False
+        noted = placement.metadata.annotations.get(DEMAND_ANNOTATION)
+        return noted == self._fingerprint(entry, server)
 
     def _fingerprint(self, entry: _Entry, server: str | None) -> str:
         """Returns what differs for another demand, without what a restarted operator cannot know."""
