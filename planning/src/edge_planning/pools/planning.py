@@ -7,6 +7,7 @@ from edge_planning.choosing.exit_costs import UPLINK_SHARE
 from edge_planning.pools.changes import Changes, changes
 from edge_planning.pools.contention import Contention
 from edge_planning.pools.costed import Costed, Costs
+from edge_planning.pools.figures import Figures
 from edge_planning.pools.groups import Group, groups, steady
 from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Held, Ledger, capacities
@@ -60,8 +61,9 @@ class _Planner:
         uplinks = {one.name: one.uplink for one in problem.nodes}
         memory = {one.name: one.memory for one in problem.nodes}
         servers = {one.name: one.concurrency for one in problem.servers}
-        self.tables = Tables(self.questions, uplinks, servers, problem.runtime_memory)
-        self.costs = Costs(self.questions, uplinks, memory, problem.runtime_memory)
+        figures = Figures()
+        self.tables = Tables(self.questions, figures, uplinks, servers, problem.runtime_memory)
+        self.costs = Costs(self.questions, figures, uplinks, memory, problem.runtime_memory)
         self.contention = Contention(problem, self.costs, self.capacity)
         self.chosen: dict[str, Ranked] = {}
         self.refusals: dict[str, Refusal] = {}
@@ -231,7 +233,7 @@ class _Planner:
         if now is not None:
             self._drop(unit)
         held = Held(unit.demand, kept.reserved, unit.count)
-        fits = self.ledger.binding(held) is None
+        fits = self.ledger.fits(held)
         self.ledger.add(held)
         fits = fits and (self.ledger.in_time(unit.name) or not kept.met)
         self.ledger.remove(unit.name)
@@ -246,13 +248,13 @@ class _Planner:
         free = self._best(unit, tables.beside(demand, self.ledger, choice.problem.peer))
         if (
             free is not None
-            and self.ledger.binding(Held(demand, free.reserved, unit.count), self.contention.limits) is None
+            and self.ledger.fits(Held(demand, free.reserved, unit.count), self.contention.limits)
             and (free.met or not choice.worth)
         ):
             self._take(unit, free)
             return
         for one in tables.admitted(demand, choice, self.ledger):
-            if self.ledger.binding(Held(demand, one.reserved, unit.count)) is None:
+            if self.ledger.fits(Held(demand, one.reserved, unit.count)):
                 self._take(unit, one)
                 return
 
@@ -261,7 +263,7 @@ class _Planner:
         for unit in refused:
             waits = self.contention.waits(self.ledger, unit.demand.problems[0].slo.percentile)
             for one in self.costs.costed(unit.demand, waits):
-                if self.ledger.binding(Held(unit.demand, one.reserved, unit.count)) is None:
+                if self.ledger.fits(Held(unit.demand, one.reserved, unit.count)):
                     self._take_admitted(unit, one)
                     break
 
@@ -367,9 +369,8 @@ class _Planner:
         better = self._short(unit)
         short = None
         if better is not None:
-            held = self.ledger.remove(unit.name)
-            short = blocked(demand, count, Held(demand, better.reserved, count), self.ledger)
-            self.ledger.add(held)
+            with self.ledger.without([unit.name]):
+                short = blocked(demand, count, Held(demand, better.reserved, count), self.ledger)
         in_time = one.met and self.ledger.in_time(unit.name)
         return Placed(one.plan, one.server, one.reserved, in_time, short)
 

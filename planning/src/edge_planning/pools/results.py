@@ -35,8 +35,8 @@ class Refusal:
         message: One sentence for people, with the numbers below.
         resource: What binds; None if the demand could not be served in an empty pool either.
         asked, left, capacity: Amounts of it, in compute seconds per second, bytes or bit/s.
-        users: How much of it each demand uses, by name, the largest first. Memory that several use counts
-            for each of them.
+        users: How much of it the 20 largest users use, by name, the largest first. Memory that several use
+            counts for each of them.
         room: What would make room.
         infeasible: The plan without others, if that is infeasible.
     """

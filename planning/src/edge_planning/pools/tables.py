@@ -1,6 +1,6 @@
 """Route tables of single demands, given what others hold."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from edge_planning.choosing.candidates import Mask
 from edge_planning.plans import Infeasible, Plan
 from edge_planning.pools.costed import Costed, no_more_than, planned_bandwidth, smallest_local
+from edge_planning.pools.figures import Figures
 from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.questions import Questions
@@ -48,11 +49,13 @@ class Tables:
     def __init__(
         self,
         questions: Questions,
+        figures: Figures,
         uplinks: Mapping[str, float],
         servers: Mapping[str, int],
         runtime_memory: float,
     ) -> None:
         self.questions = questions
+        self.figures = figures
         self.uplinks = uplinks
         self.servers = servers
         self.runtime_memory = runtime_memory
@@ -98,8 +101,8 @@ class Tables:
         more = ledger.others_bits(demand) - problem.uplink_used
         return abs(more) > SIMILAR * self.uplinks[problem.node]
 
-    def admitted(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> list[Ranked]:
-        """Returns tables that use no more than a candidate at its places, the best first.
+    def admitted(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> Iterator[Ranked]:
+        """Yields tables that use no more than a candidate at its places, the best first.
 
         First with all local routes beside it, then without, then shorter, since each route takes memory, and
         last with the candidate alone.
@@ -113,14 +116,18 @@ class Tables:
         least = smallest_local(every)
         if least is not None:
             home[least] = True
-        masks = (small | every.local, small | home, small, itself | home, itself)
-        found: list[Ranked | None] = []
-        for number, mask in enumerate(masks):
-            if mask.any():
-                found.append(self._ranked(demand, crowded, mask))
-                if number == 1:
-                    found += [self._ranked(demand, _shorter(crowded, most), mask) for most in (3, 2)]
-        return [one for one in found if one is not None]
+        tries = [
+            (crowded, small | every.local),
+            (crowded, small | home),
+            *((_shorter(crowded, most), small | home) for most in (3, 2)),
+            (crowded, small),
+            (crowded, itself | home),
+            (crowded, itself),
+        ]
+        for one, mask in tries:
+            table = self._ranked(demand, one, mask) if mask.any() else None
+            if table is not None:
+                yield table
 
     def kept(
         self, demand: PoolDemand, plan: Plan, server: str | None, reserved: Reservation, ledger: Ledger
@@ -170,7 +177,7 @@ class Tables:
 
     def _reserving(self, demand: PoolDemand, problem: EntryProblem, plan: Plan) -> Ranked:
         bandwidth = planned_bandwidth(problem, self.uplinks)
-        reserved = reservation(demand, problem, plan.table, bandwidth, self.runtime_memory)
+        reserved = reservation(demand, problem, plan.table, bandwidth, self.runtime_memory, self.figures)
         return self._of(problem, plan, reserved)
 
     def _of(self, problem: EntryProblem, plan: Plan, reserved: Reservation) -> Ranked:
