@@ -8,9 +8,9 @@ import pytest
 
 from edge_api import Placement
 from edge_operator.names import UNFIT_ANNOTATION
-from edge_operator.pool_demands import NO_PLAN, PooledPlan, plan_services
-from edge_operator.pool_services import EntryKey, Pool, PooledService
-from edge_operator.published_tables import published_routes
+from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services
+from edge_operator.pool.pooled import EntryKey, Pool, PooledService
+from edge_operator.pool.published_tables import published_routes
 from edge_planning import Plan
 from operator_objects import CARD
 from pooled import members, pool, pool_spec, published, service
