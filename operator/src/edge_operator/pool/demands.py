@@ -55,7 +55,7 @@ class PooledPlan:
     entries: Mapping[EntryKey, PlannedEntry]
     failed: Mapping[ServiceKey, PlanningError]
     plan: PoolPlan
-    problems: Mapping[ServiceKey, ServiceProblems] = field(repr=False)
+    problems: Mapping[ServiceKey, ServiceProblems] = field(repr=False, compare=False)
     links: Mapping[tuple[ServiceKey, LinkKey], Link] = field(repr=False)
     adopted: Mapping[str, Adopted] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 

@@ -6,7 +6,7 @@ changed; the others cost nothing.
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from pydantic import ValidationError
@@ -32,6 +32,7 @@ from edge_operator.pools import Node, missing_certificates
 from edge_operator.reading import read, unreadable
 from edge_operator.status import pool_status
 from edge_operator.surroundings import Surroundings, of_pool
+from edge_planning.errors import PlanningError
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,12 @@ def _joint(
     if isinstance(surroundings, Blocked):
         return previous
     found = {key: drafts[key].pooled if key in drafts else services[key].pooled for key in state.services}
-    pooled = tuple(each for _, each in sorted(found.items()) if each is not None)
+    members = {member.node.name: member for member in surroundings.members}
+    pooled = tuple(
+        service
+        for _, service in sorted(found.items())
+        if service is not None and all(members.get(e.node.name) == e for e in service.entries)
+    )
     spec, availability = surroundings.pool.spec, state.availability
     pool = Pool(
         spec,
@@ -151,7 +157,11 @@ def _joint(
     )
     if pool == previous.pool:
         return previous
-    made = plan_services(pool, now.wall.timestamp(), previous.plan)
+    try:
+        made = plan_services(pool, now.wall.timestamp(), previous.plan)
+    except PlanningError as error:
+        failed = replace(previous.plan, failed=dict.fromkeys(found, error))
+        return Joint(pool, failed, previous.entries)
     entries: dict[ServiceKey, list[PlannedEntry]] = defaultdict(list)
     for key, entry in made.entries.items():
         entries[ServiceKey(key.namespace, key.service)].append(entry)

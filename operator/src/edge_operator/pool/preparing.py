@@ -162,6 +162,7 @@ def _pooled(draft: Draft, ready: Ready, before: PooledService | None) -> PooledS
         and before.full == full
         and {n: _planned_from(p) for n, p in before.placements.items()}
         == {n: _planned_from(p) for n, p in placements.items()}
+        and unsteady(draft) == NEVER
         and not any(
             rates.moved(declared, found, placements[node], at) for node, found in draft.measured.items()
         )

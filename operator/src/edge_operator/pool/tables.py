@@ -57,7 +57,8 @@ def _inputs(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> tupl
         published,
         ready,
         tuple(entries),
-        draft.state.availability if len(ready.pool.spec.triton_servers) > 1 else None,
+        _away(draft, ready),
+        draft.full,
     )
 
 
@@ -163,8 +164,7 @@ def _noted(published: Placement, notes: Mapping[str, str]) -> Placement:
 def _servers(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> tuple[frozenset[str], str]:
     """Returns the chosen servers that others can replace, and which are lost and what is used instead."""
     listed = {server.name: server for server in ready.pool.spec.triton_servers}
-    now, availability = draft.now.monotonic, draft.state.availability
-    away = {name for name, server in listed.items() if availability.away(server.url, now)}
+    away = _away(draft, ready)
     usable = {name for name, server in listed.items() if name not in away and server.url not in draft.full}
     chosen = {each.server.name for each in entries if each.server is not None}
     replaceable = frozenset(listed[name].url for name in chosen if usable - {name})
@@ -174,6 +174,12 @@ def _servers(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> tup
         if each.server is not None and isinstance(each.plan, Plan) and _sends(each.plan.table)
     ]
     return replaceable, lost_servers(choices, away)
+
+
+def _away(draft: Draft, ready: Ready) -> frozenset[str]:
+    """Returns the names of the servers that are taken as lost."""
+    now, availability = draft.now.monotonic, draft.state.availability
+    return frozenset(s.name for s in ready.pool.spec.triton_servers if availability.away(s.url, now))
 
 
 def _sends(table: RouteTable) -> bool:
