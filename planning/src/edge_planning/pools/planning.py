@@ -122,7 +122,7 @@ class _Planner:
         best = max(self.tables.alone(unit.demand), key=lambda one: one.rank, default=None)
         if best is None or not old.in_time:
             return None
-        table = self.tables.again(unit.demand, old.plan, old.server)
+        table = self.tables.again(unit.demand, old.plan, old.server, old.reservation)
         return table if table.met and _close(table, best) else None
 
     def _refused_at_home(self, unit: Unit, kept: Sequence[Unit]) -> bool:

@@ -136,9 +136,11 @@ class Tables:
         problem = self._crowded(demand, _at(demand, server), ledger)
         return self._of(problem, plan, reserved)
 
-    def again(self, demand: PoolDemand, plan: Plan, server: str | None) -> Ranked:
+    def again(self, demand: PoolDemand, plan: Plan, server: str | None, old: Reservation) -> Ranked:
         """Returns a table of an earlier plan, with what it reserves at the bandwidth that is measured now."""
-        return self._reserving(demand, self._loaded(demand, _at(demand, server)), plan)
+        table = self._reserving(demand, self._loaded(demand, _at(demand, server)), plan)
+        waits = {place: old.waits.get(place, seconds) for place, seconds in table.reserved.waits.items()}
+        return replace(table, reserved=replace(table.reserved, waits=waits))
 
     def _loaded(self, demand: PoolDemand, problem: EntryProblem) -> EntryProblem:
         """Returns the problem at the demand's rate and its places' concurrency, without other demands."""
