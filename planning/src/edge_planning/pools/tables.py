@@ -12,7 +12,7 @@ from edge_planning.pools.figures import Figures
 from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.questions import Questions
-from edge_planning.pools.reservations import Reservation, reservation
+from edge_planning.pools.reservations import Kind, Reservation, reservation
 from edge_planning.pools.values import PoolDemand
 from edge_planning.pools.waiting import rounded, rounded_up, wait
 from edge_planning.problems import EntryProblem, Load, Slo, Traffic
@@ -201,6 +201,21 @@ def _as_good(table: Ranked, other: Ranked) -> bool:
         table.met >= other.met
         and table.worth >= other.worth - 1e-9
         and table.plan.table.accuracy >= other.plan.table.accuracy - MOVE_COST
+    )
+
+
+def as_good_as(table: Ranked, chosen: Costed) -> bool:
+    """Returns whether a table's planned route is as accurate in time as a candidate."""
+    return not chosen.worth or (table.met and table.worth >= chosen.worth - 1e-9)
+
+
+def no_busier(table: Ranked, chosen: Costed) -> bool:
+    """Returns whether a table's planned route takes no more compute time anywhere, and the last is local."""
+    most = chosen.reserved.uses
+    return table.plan.table.routes[-1].cut is None and all(
+        amount <= most.get(resource, 0.0) * (1 + 1e-6)
+        for resource, amount in table.reserved.uses.items()
+        if resource.kind in (Kind.CPU, Kind.BUSY)
     )
 
 
