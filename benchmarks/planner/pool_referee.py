@@ -47,7 +47,7 @@ def measure(progress: Progress, *, quick: bool) -> dict[str, object]:
         if not more and best[1]:
             gaps.append(1 - reached[1] / best[1])
     found: dict[str, object] = {
-        "pools": len(seeds),
+        "small_pools": len(seeds),
         "more_refusals": sum(more > 0 for more in refusals),
         "accuracy_gap_mean": float(np.mean(gaps)),
         "accuracy_gap_p95": float(np.percentile(gaps, 95)),

@@ -20,6 +20,8 @@ from edge_planning.pools.tables import Ranked, Tables, as_good_as, no_busier
 from edge_planning.pools.units import Score, Unit, score
 from edge_planning.pools.values import PoolDemand, PoolProblem
 
+SETTLE = 0.002
+"""Relative gain of accuracy for which a pool is planned as a whole again, if it has no fewer refusals."""
 ROUNDS = 4
 """How often tables are planned again with the waits that the last ones cause."""
 
@@ -72,10 +74,23 @@ class _Planner:
         self.units.sort(key=lambda unit: (-unit.demand.priority, unit.name))
 
     def plan(self) -> PoolPlan:
-        if self.previous is None or not self._changed_only(self.previous):
-            self._clear()
+        if self.previous is None:
             self._all(self.units)
+        elif not self._changed_only(self.previous):
+            self._all_again()
         return self._result()
+
+    def _all_again(self) -> None:
+        """Plans everything again, and takes that only if it is better than what was kept."""
+        before, refusals = self._score(self.units), dict(self.refusals)
+        kept = self._dropped(self.units)
+        self.refusals.clear()
+        self._all(self.units)
+        after = self._score(self.units)
+        if after[0] > before[0] or (after[0] == before[0] and after[1] > before[1] * (1 + SETTLE)):
+            self._dropped(self.units)
+            self._take_all(self.units, kept)
+            self.refusals = refusals
 
     def _changed_only(self, previous: PoolPlan) -> bool:
         """Keeps what no change concerns and plans the rest beside it.
@@ -319,11 +334,6 @@ class _Planner:
 
     def _kept(self, unit: Unit, old: Placed) -> Ranked:
         return self.tables.kept(unit.demand, old.plan, old.server, old.reservation, self.ledger)
-
-    def _clear(self) -> None:
-        self.refusals.clear()
-        for unit in self.units:
-            self._drop(unit)
 
     def _touched(self, previous: PoolPlan) -> set[str]:
         """Returns the places that a change concerns: with other capacities, or of other demands."""
