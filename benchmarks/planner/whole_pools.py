@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A pool to plan: services at `each` entry nodes, and requests that a Triton server computes at a time."""
+    """A pool to plan: services, each at `each` entry nodes, and the concurrency of its Triton servers."""
 
     name: str
     services: int
