@@ -12,12 +12,12 @@ from edge_api import Placement
 from edge_api.devicepools import TritonServer
 from edge_operator import rates, server_links
 from edge_operator.entry_problems import ServiceProblems, link_to_node, problems_of
+from edge_operator.keys import ServiceKey
 from edge_operator.margins import Ratios
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pools import PoolMember, intermediate_nodes, number_of
 from edge_operator.published_tables import Adopted, published_routes
-from edge_operator.runs import ServiceKey
 from edge_operator.server_links import Link
 from edge_operator.shortages import Demands, lack, refusal
 from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
