@@ -9,9 +9,9 @@ import pytest
 
 from edge_operator.cluster import PLACEMENTS
 from edge_operator.explanations import explain_service
+from edge_operator.loops.servers import Servers
 from edge_operator.names import SERVERS_ANNOTATION
 from edge_operator.pool_servers import PoolServers
-from edge_operator.runs import Clients
 from edge_operator.server_availability import AWAY_AFTER, STEADY_AFTER
 from messages import mentions
 from operator_objects import KEY, device_profile
@@ -71,6 +71,25 @@ def test_entry_nodes_move_to_a_faster_server_once_it_has_been_up_for_long_enough
     assert used(world)["cam-1"] == "cloud-a"
     pass_time(world, 30)
     assert used(world)["cam-1"] == "cloud-b"
+
+
+def test_an_entry_node_with_local_routes_alone_does_not_wait_for_a_server_to_be_steady(world: World) -> None:
+    world.store.profiles["slow"] = device_profile("slow", 50.0)
+    measured = world.store.profiles.pop("cloud")
+    give_servers(world, NAMES, cloud_a={"deviceClass": "slow"})
+    world.settle()
+    assert used(world)["cam-1"] == "cloud-a"
+    assert not sends(world, "cam-1")
+    world.store.profiles["cloud"] = measured
+    pass_time(world, 30)
+    assert used(world)["cam-1"] == "cloud-b"
+    assert sends(world, "cam-1")
+
+
+def sends(world: World, node: str) -> bool:
+    """Whether a route of the node's table leads to a Triton server."""
+    routes = world.placements()[node]["spec"]["routes"]
+    return any(stage["runtime"] == "Triton" for route in routes for stage in route["stages"])
 
 
 def test_a_server_without_a_profile_is_not_used(world: World) -> None:
@@ -276,14 +295,14 @@ def test_the_explanation_is_of_the_server_in_use(world: World) -> None:
 
 def test_the_loop_over_the_servers_notes_which_respond(world: World) -> None:
     servers = give_servers(world, NAMES)
-    clients = Clients(world.cluster, world.store, world.triton)
-    loop = PoolServers(clients, world.settings, None)
-    loop.note(world.pool())
+    looks = PoolServers(world.clients, world.settings, None)
+    looks.note(world.pool())
+    loop = Servers(looks, lambda: world.now)
     servers.by_name["cloud-a"].away = True
-    for now in (0.0, AWAY_AFTER, STEADY_AFTER):
-        loop.look(now, ())
+    for world.now in (0.0, AWAY_AFTER, STEADY_AFTER):
+        loop.looked(looks.look(world.now, ()))
     urls = {name: server.url for name, server in servers.by_name.items()}
-    assert clients.availability.away(urls["cloud-a"], STEADY_AFTER)
-    assert not clients.availability.away(urls["cloud-b"], STEADY_AFTER)
-    assert clients.availability.steady(urls["cloud-b"], STEADY_AFTER)
-    assert not clients.availability.steady(urls["cloud-b"], STEADY_AFTER - 1)
+    assert loop.availability.away(urls["cloud-a"], STEADY_AFTER)
+    assert not loop.availability.away(urls["cloud-b"], STEADY_AFTER)
+    assert loop.availability.steady(urls["cloud-b"], STEADY_AFTER)
+    assert not loop.availability.steady(urls["cloud-b"], STEADY_AFTER - 1)
