@@ -4,6 +4,7 @@ Equal parts of the problems are one object: models and profiles are large, and a
 problems.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -37,6 +38,7 @@ class ServiceProblems:
         self._made_of = _parts(service, pool)
         self._service, self._pool = service, pool
         self.digest = service.metadata.digest
+        self.fingerprint = _fingerprint(service, pool)
         self.model = sized(manifests.planned_model(service.key.name, service.metadata), service.metadata.size)
         self._codecs = usable_codecs(service.accuracies)
         self._profiles: dict[tuple[str, tuple[tuple[str, float], ...]], ClassProfile] = {}
@@ -159,6 +161,14 @@ def sized(model: Model, size: int) -> Model:
     """
     each = size / len(model.exits[-1].segments())
     return replace(model, memory={pair: each for exit_ in model.exits for pair in exit_.segments()})
+
+
+def _fingerprint(service: PooledService, pool: DevicePoolSpec) -> str:
+    """Returns what differs for other parts, also after a restart."""
+    profiles = [profile for _, profile in sorted(service.profiles.items())]
+    parts = [service.spec, service.metadata, *profiles, service.accuracies, pool.links.local, pool.prices]
+    text = "\n".join("" if part is None else part.model_dump_json() for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _parts(service: PooledService, pool: DevicePoolSpec) -> tuple[object, ...]:

@@ -100,6 +100,8 @@ class PlannedEntry:
         in_time: Whether the route at the present bandwidth meets the SLO with the load of all services.
         shortage: What binds, who uses it and what would make room; empty if it has what it would have alone.
         intermediate: Whether no requests of clients arrive at the node.
+        adopted: Whether the table is the published one, read back after a start of the operator. What a
+            condition says of it stays, since the reasons in `plan` are those of another table.
     """
 
     member: PoolMember
@@ -110,3 +112,4 @@ class PlannedEntry:
     in_time: bool = True
     shortage: str = ""
     intermediate: bool = False
+    adopted: bool = False
