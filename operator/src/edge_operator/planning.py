@@ -10,7 +10,7 @@ from edge_api import DevicePool, Placement, reasons
 from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.placements import UNENCODED
-from edge_operator import manifests, margins, metrics, recorded, rendering
+from edge_operator import manifests, margins, metrics, node_links, recorded, rendering
 from edge_operator.cluster import PLACEMENTS
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
@@ -103,6 +103,7 @@ def plan_service(
     except StoreError as error:
         return Blocked(reasons.PLACED, error.reason, str(error), transient=error.transient, again=10.0)
     interval = _report_interval(run, len(tables))
+    reached = node_links.probed_addresses(run.placements, run.key, run.isolation, run.settings)
     return [
         rendering.placement(
             run.body,
@@ -114,6 +115,7 @@ def plan_service(
             slices=run.memory.slices,
             server=each.server,
             rtt=each.problem.rtt,
+            local_links=node_links.local_links(pool.spec.links, each.problem.intermediates, reached),
             isolation=run.isolation,
             domain=run.settings.cluster_domain,
             scheme=run.settings.runtime_scheme,
@@ -228,7 +230,9 @@ def problem_at(
         rtt=link.rtt,
         bandwidth=link.bandwidth,
         codecs=codecs,
-        intermediates=manifests.planned_intermediates(pool.links.local, costs, near, rates),
+        intermediates=manifests.planned_intermediates(
+            pool.links.local, costs, near, rates, node_links.planned_links(pool.links, published)
+        ),
         entries=len(served),
         confidences=confidences,
         prices=pool.prices,
