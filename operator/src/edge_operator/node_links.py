@@ -13,7 +13,7 @@ from edge_api.devicepools import Links
 from edge_api.placements import LocalLink, LocalLinkStatus
 from edge_api.policies import Isolation
 from edge_api.quantities import Duration, Quantity
-from edge_operator.runs import ServiceKey
+from edge_operator.keys import ServiceKey
 from edge_operator.runtimes import Runtime
 from edge_operator.settings import Settings
 from edge_operator.workloads import service_url
