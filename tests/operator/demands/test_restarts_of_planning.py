@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
-from edge_api import Placement
-from edge_operator.names import UNFIT_ANNOTATION
+from edge_api import ModelProfile, Placement
+from edge_api.inferenceservices import ModelSource
+from edge_operator import manifests, recorded
+from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool_demands import NO_PLAN, PooledPlan, plan_services
 from edge_operator.pool_services import EntryKey, Pool, PooledService
-from edge_operator.published_tables import published_table
+from edge_operator.published_tables import published_routes
+from edge_operator.store import CodecAccuracies, CodecAccuracy
 from edge_planning import Plan
 from operator_objects import CARD
-from pooled import members, pool, pool_spec, published, service
+from pooled import PROFILES, members, pool, pool_spec, published, service
 
 NOW = 1_770_000_000.0
 RUNTIME = 192.0 * (1 << 20)
@@ -99,6 +102,47 @@ def test_a_restart_with_nothing_changed_writes_nothing(seed: int, *, declared: b
     assert operator.step() == 0
 
 
+def test_what_the_model_profile_keeps_is_planned_as_what_the_store_said() -> None:
+    """Metadata without the tensors of cuts of one tensor, and accuracies with more digits and samples."""
+    exact = [each.model_copy(update={"accuracy": each.accuracy - 1e-9}) for each in CARD.exits]
+    told = CARD.model_copy(update={"size": 412_345, "exits": tuple(exact)})
+    measured = [
+        CodecAccuracy(exit="final", cut=("pool1",), codec=codec, bytes=size, accuracy=accuracy)
+        for codec, size, accuracy in (("fp32", 4096, 0.9812345678), ("int8", 1024, 0.9712345678))
+    ]
+    accuracies = CodecAccuracies(complete=True, samples=900, measured=tuple(measured))
+    spec = manifests.as_written(manifests.model_profile("digits", told, PROFILES.values(), accuracies))
+    source = ModelSource(storage_uri="store://digits.onnx")
+    notes = recorded.annotations(source, frozenset(), None, spec)
+    profile = ModelProfile.model_validate(
+        {"metadata": {"name": "digits", "annotations": notes}, "spec": spec}
+    )
+    kept = recorded.card_of(profile, source)
+    assert kept is not None
+    nodes = members(1, 0)
+    before = service("digits", nodes, card=told, accuracies=accuracies)
+    before = replace(before, profiles=manifests.device_profiles(spec))
+    after = service("digits", nodes, card=kept, accuracies=manifests.codec_accuracies(profile.spec))
+    after = replace(after, profiles=manifests.device_profiles(profile.spec))
+    first, second = (
+        plan_services(pool(nodes, one), NOW).of(one.key)[0].notes[DEMAND_ANNOTATION]
+        for one in (before, after)
+    )
+    assert first == second
+
+
+def test_services_that_can_be_planned_later_than_others_keep_their_tables_too() -> None:
+    operator = changed_by_chance(3, declared=True)
+    operator.restart()
+    every = dict(operator.services)
+    placements = dict(operator.placements)
+    for name in sorted(every):
+        operator.services = {each: every[each] for each in every if each <= name}
+        operator.step()
+        operator.placements = placements | operator.placements
+    assert operator.placements == placements
+
+
 def test_a_change_after_a_restart_leaves_what_it_does_not_concern() -> None:
     operator = changed_by_chance(3, declared=True)
     operator.restart()
@@ -149,8 +193,9 @@ def test_a_table_read_from_its_placement_is_rendered_as_the_same_placement(tier:
     for entry in plan.of(one.key):
         assert isinstance(entry.plan, Plan)
         first = published(one, entry, spec)
-        table = published_table(first, CARD)
-        assert table is not None
+        routes = published_routes(first, CARD)
+        assert routes is not None
+        table = replace(entry.plan.table, routes=routes)
         again = published(one, replace(entry, plan=replace(entry.plan, table=table)), spec)
         assert again == first
 
@@ -161,7 +206,7 @@ def test_a_placement_of_another_model_or_with_an_edited_route_has_no_table() -> 
     (entry,) = plan_services(pool(nodes, one), NOW).of(one.key)
     found = published(one, entry)
     other = CARD.model_copy(update={"exits": CARD.exits[:1]})
-    assert published_table(found, other) is None
+    assert published_routes(found, other) is None
     routes = tuple(route.model_copy(update={"name": "final@nowhere"}) for route in found.spec.routes)
     edited = found.model_copy(update={"spec": found.spec.model_copy(update={"routes": routes})})
-    assert published_table(edited, CARD) is None
+    assert published_routes(edited, CARD) is None
