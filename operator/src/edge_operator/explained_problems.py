@@ -7,7 +7,7 @@ from dataclasses import replace
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
-from edge_operator import manifests, margins
+from edge_operator import manifests, margins, node_links
 from edge_operator.pools import PoolMember, entries, intermediate_nodes
 from edge_operator.server_links import Link, peer_of
 from edge_operator.store import DeviceProfile, ExitConfidence
@@ -63,7 +63,9 @@ def problem_at(
         rtt=link.rtt,
         bandwidth=link.bandwidth,
         codecs=codecs,
-        intermediates=manifests.planned_intermediates(pool.links.local, costs, near, rates),
+        intermediates=manifests.planned_intermediates(
+            pool.links.local, costs, near, rates, node_links.planned_links(pool.links, published)
+        ),
         entries=len(served),
         confidences=confidences,
         prices=pool.prices,

@@ -85,11 +85,6 @@ def history(placement: Placement | None) -> History:
     return _history(placement.metadata.annotations if placement is not None else {})
 
 
-def left_of(annotations: Mapping[str, str]) -> str | None:
-    """Returns the server that was lost, to which an entry node returns, by annotations of its Placement."""
-    return _history(annotations).left
-
-
 def _history(annotations: Mapping[str, str]) -> History:
     try:
         found = json.loads(annotations.get(SERVERS_ANNOTATION, "{}"))

@@ -7,8 +7,9 @@ unless the rate of requests left the one that was planned for.
 from collections.abc import Mapping
 
 from edge_api import DevicePool, Placement, reasons
+from edge_api.placements import LinkStatus, LocalLinkStatus
 from edge_api.told_links import LINKS_ANNOTATION
-from edge_operator import pools
+from edge_operator import node_links, pools
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import FINALIZER
@@ -17,11 +18,12 @@ from edge_operator.pool.actions import SetFinalizers
 from edge_operator.pool.demands import published_links
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError
-from edge_operator.pool.pooled import PooledService
+from edge_operator.pool.pooled import LinkKey, PooledService
 from edge_operator.pool.rates import Measured
 from edge_operator.pool.results import Prepared, Ready
 from edge_operator.pools import Node
 from edge_operator.remedies import explained
+from edge_operator.server_links import Link
 from edge_operator.surroundings import Surroundings, of_service, unfit
 from edge_planning.errors import PlanningError
 
@@ -154,7 +156,8 @@ def _measure(draft: Draft) -> None:
 def _pooled(draft: Draft, ready: Ready, before: PooledService | None) -> PooledService:
     """Returns the service as it is planned; the one before, as long as that makes no difference."""
     placements, declared = draft.known, draft.service.spec.planned_rate
-    full = frozenset(s.name for s in ready.pool.spec.triton_servers if s.url in draft.full)
+    servers = ready.pool.spec.triton_servers
+    full = frozenset(each.name for each in servers if each.url in draft.full)
     at = draft.now.wall.timestamp()
     if (
         before is not None
@@ -168,6 +171,11 @@ def _pooled(draft: Draft, ready: Ready, before: PooledService | None) -> PooledS
         )
     ):
         return before
+    between = {
+        LinkKey(node, peer): Link(link.rtt, link.bandwidth)
+        for node, placement in placements.items()
+        for peer, link in node_links.planned_links(ready.pool.spec.links, placement).items()
+    }
     return PooledService(
         draft.key,
         draft.service.spec,
@@ -177,24 +185,30 @@ def _pooled(draft: Draft, ready: Ready, before: PooledService | None) -> PooledS
         placements=placements,
         isolation=draft.isolation,
         accuracies=ready.accuracies,
-        links=published_links(ready.pool.spec.triton_servers, placements, draft.shared.at(placements)),
+        links={
+            **published_links(ready.pool.spec.triton_servers, placements, draft.shared.at(placements)),
+            **between,
+        },
         measured=draft.measured,
         full=full,
     )
 
 
 def _planned_from(placement: Placement) -> tuple[object, ...]:
-    """Returns what a plan reads of a Placement: not the counters, and the link to two digits."""
+    """Returns what a plan reads of a Placement: not the counters, and links to two digits."""
     metadata, status = placement.metadata, placement.status
     notes = {key: text for key, text in metadata.annotations.items() if key != LINKS_ANNOTATION}
     if status is None:
         return metadata.uid, metadata.generation, notes
-    link = status.link
-    measured = None
-    if link is not None:
-        bandwidth = None if link.bandwidth is None else f"{link.bandwidth:.1e}"
-        measured = (link.state, bandwidth, None if link.round_trip is None else f"{link.round_trip:.1e}")
-    return metadata.uid, metadata.generation, notes, status.observed_generation, measured, status.residuals
+    links = [_measured(each) for each in (status.link, *(status.local_links or ())) if each is not None]
+    return metadata.uid, metadata.generation, notes, status.observed_generation, links, status.residuals
+
+
+def _measured(link: LinkStatus | LocalLinkStatus) -> tuple[object, ...]:
+    bandwidth = None if link.bandwidth is None else f"{link.bandwidth:.1e}"
+    round_trip = None if link.round_trip is None else f"{link.round_trip:.1e}"
+    peer = link.peer if isinstance(link, LocalLinkStatus) else ""
+    return peer, link.state, bandwidth, round_trip
 
 
 def unsteady(draft: Draft) -> float:

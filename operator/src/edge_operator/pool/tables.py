@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from edge_api import Placement, reasons
 from edge_api.objects import ObjectMeta
 from edge_api.tensors import Slice
-from edge_operator import recorded, rendering, server_links
+from edge_operator import node_links, recorded, rendering
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.keys import SliceKey
@@ -18,7 +18,7 @@ from edge_operator.pool.findings import planned_finding, without_routes
 from edge_operator.pool.pooled import PlannedEntry
 from edge_operator.pool.results import Ready, Rendered
 from edge_operator.report_intervals import report_interval
-from edge_operator.server_choice import Choice, lost_servers
+from edge_operator.server_choice import lost_servers
 from edge_planning import Plan
 from edge_planning.plans import RouteTable
 
@@ -131,6 +131,7 @@ def _placement(
     slices: Mapping[SliceKey, Slice],
     tables: int,
 ) -> Placement:
+    reached = node_links.probed_addresses(draft.placements, draft.key, draft.isolation, draft.settings)
     return rendering.placement(
         draft.body,
         draft.service.spec,
@@ -141,6 +142,7 @@ def _placement(
         slices=slices,
         server=entry.server,
         rtt=entry.problem.rtt,
+        local_links=node_links.local_links(ready.pool.spec.links, entry.problem.intermediates, reached),
         isolation=draft.isolation,
         domain=draft.settings.cluster_domain,
         scheme=draft.settings.runtime_scheme,
@@ -164,26 +166,21 @@ def _noted(published: Placement, notes: Mapping[str, str]) -> Placement:
 def _servers(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> tuple[frozenset[str], str]:
     """Returns the chosen servers that others can replace, and which are lost and what is used instead."""
     listed = {server.name: server for server in ready.pool.spec.triton_servers}
-    away = _away(draft, ready)
-    usable = {name for name, server in listed.items() if name not in away and server.url not in draft.full}
-    chosen = {each.server.name for each in entries if each.server is not None}
-    replaceable = frozenset(listed[name].url for name in chosen if usable - {name})
-    choices = [
-        (each.member.node.name, Choice(each.server.name, server_links.left_of(each.notes)))
+    choices = [(each.member.node.name, each.choice) for each in entries if each.choice is not None]
+    replaceable = frozenset(listed[choice.name].url for _, choice in choices if choice.replaceable)
+    sending = {
+        each.member.node.name
         for each in entries
-        if each.server is not None and isinstance(each.plan, Plan) and _sends(each.plan.table)
-    ]
-    return replaceable, lost_servers(choices, away)
+        if isinstance(each.plan, Plan) and any(route.tail is not None for route in each.plan.table.routes)
+    }
+    lost = lost_servers([(n, c) for n, c in choices if n in sending], _away(draft, ready))
+    return replaceable, lost
 
 
 def _away(draft: Draft, ready: Ready) -> frozenset[str]:
     """Returns the names of the servers that are taken as lost."""
     now, availability = draft.now.monotonic, draft.state.availability
     return frozenset(s.name for s in ready.pool.spec.triton_servers if availability.away(s.url, now))
-
-
-def _sends(table: RouteTable) -> bool:
-    return any(route.tail is not None for route in table.routes)
 
 
 def interval(draft: Draft, tables: int) -> float:
