@@ -67,8 +67,8 @@ def _timed(action: Callable[[], Result]) -> tuple[float, Result]:
     return time.process_time() - started, result
 
 
-def made(services: int, nodes: int, scale: float) -> PoolProblem:
-    """Returns the pool of the benchmark."""
+def made(services: int, nodes: int, scale: float, each: int | None = None) -> PoolProblem:
+    """Returns the pool of the benchmark: every service at `each` random entry nodes (default: at all)."""
     rng = np.random.default_rng(0)
     models = [_model(f"model-{n}") for n in range(MODELS)]
     seconds = rng.lognormal(np.log(0.002), 0.5, MODELS)
@@ -76,7 +76,7 @@ def made(services: int, nodes: int, scale: float) -> PoolProblem:
     demands = tuple(
         _demand(models[n % MODELS], float(seconds[n % MODELS]), n, f"node-{node}", float(rates[n]))
         for n in range(services)
-        for node in range(nodes)
+        for node in (range(nodes) if each is None else sorted(rng.permutation(nodes)[:each].tolist()))
     )
     return PoolProblem(
         nodes=tuple(

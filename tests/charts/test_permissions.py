@@ -1,7 +1,7 @@
 """The chart grants exactly the permissions that the operator uses."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,6 +66,10 @@ class Recording:
 
     def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object:
         changed: Object = self._used({("patch", kind.plural)}).set_finalizers(kind, current, finalizers)
+        return changed
+
+    def annotate(self, kind: Kind, current: Object, annotations: Mapping[str, str | None]) -> Object:
+        changed: Object = self._used({("patch", kind.plural)}).annotate(kind, current, annotations)
         return changed
 
     def create(self, body: Object) -> Object:

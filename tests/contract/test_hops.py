@@ -251,7 +251,7 @@ def test_an_intermediate_node_responds_while_the_link_to_triton_is_down(
     runtimes: Runtimes, whole: np.ndarray[Any, Any]
 ) -> None:
     across, near = by_way_of("fp32"), by_way_of("fp32", None)
-    runtimes.rewritten[f"{runtimes.store.url}/v1/probe"] = "http://127.0.0.1:9/v1/probe"
+    runtimes.rewritten["http://triton.test:8000/v2/health/live"] = "http://127.0.0.1:9/v2/health/live"
     runtimes.start(across, near)
     np.testing.assert_allclose(runtimes.answer(near.name), whole, atol=1e-5)
 

@@ -139,7 +139,6 @@ def _placed(store: Store, mode: Mode = "Auto") -> Placement:
         card=store.card,
         table=plan.table,
         slices=slices,
-        store_url="http://store.test",
         server=POOL.spec.triton_servers[0],
         rtt=0.001,
     )
@@ -157,7 +156,7 @@ def test_the_runtime_reads_from_a_placement_what_the_operator_meant(store: Store
     assert (read.name, read.namespace, read.generation) == ("two.edge-a", "shop", 3)
     assert read.spec.slo.latency == pytest.approx(0.070)
     assert read.spec.link is not None
-    assert (read.spec.link.probe, read.spec.link.interval) == ("http://store.test/v1/probe", 2.0)
+    assert (read.spec.link.probe, read.spec.link.interval) == ("http://triton.test:8000/v2/health/live", 2.0)
     assert [(r.name, r.exit, r.cut) for r in read.spec.routes] == [
         (r.name, r.exit, r.cut) for r in written.spec.routes
     ]

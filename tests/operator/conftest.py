@@ -5,7 +5,7 @@ import copy
 import dataclasses
 import datetime
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +121,15 @@ class FakeCluster:
         body["metadata"]["finalizers"] = finalizers
         if not finalizers and body["metadata"].get("deletionTimestamp"):
             del self.objects[_key(current)]
+        return copy.deepcopy(body)
+
+    def annotate(self, kind: Kind, current: Object, annotations: Mapping[str, str | None]) -> Object:
+        body = self.objects[_key(current)]
+        self.log.append(f"annotate {kind.kind} {body['metadata']['name']}")
+        self.revision += 1
+        after = {**(body["metadata"].get("annotations") or {}), **annotations}
+        body["metadata"]["annotations"] = {key: text for key, text in after.items() if text is not None}
+        body["metadata"]["resourceVersion"] = str(self.revision)
         return copy.deepcopy(body)
 
     def create(self, body: Object) -> Object:

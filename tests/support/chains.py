@@ -136,7 +136,6 @@ class Runtimes:
                 card=self.card,
                 table=table,
                 slices=slices,
-                store_url=self.store.url,
                 server=self.server,
                 rtt=0.001,
             )

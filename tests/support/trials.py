@@ -16,9 +16,10 @@ import onnxruntime
 
 from demo import installation
 from demo.clusters import Entrance
+from demo.errors import DemoError
 from demo.installation import wait_for
 from demo.samples import LabeledImages
-from demo.testbed_cluster import TestbedCluster
+from demo.testbed_cluster import NODES, TestbedCluster
 from demo.training import TrainedModel
 from testbed import Testbed, TestbedError
 
@@ -176,12 +177,15 @@ class Trial:
         found: Document = next((c for c in status.get("conditions", []) if c["type"] == type_), {})
         return found
 
-    def triton_models(self) -> list[str]:
-        """Names of the models that Triton has loaded."""
+    def triton_models(self, server: str = "triton") -> dict[str, int]:
+        """The models that a Triton server has loaded, with the requests that each has served."""
         # Not by the repository's index: it omits models that were sent inline.
-        statistics = "/api/v1/namespaces/triton/services/http:triton:8000/proxy/v2/models/stats"
+        statistics = f"/api/v1/namespaces/triton/services/http:{server}:8000/proxy/v2/models/stats"
         found = json.loads(self.cluster.kubectl("get", "--raw", statistics))
-        return [model["name"] for model in found["model_stats"]]
+        return {
+            model["name"]: int(model["inference_stats"]["success"].get("count", 0))
+            for model in found["model_stats"]
+        }
 
     def wait(self, what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Waits for a condition; on a timeout, shows the state of the cluster."""
@@ -201,27 +205,42 @@ class Trial:
         except TestbedError as error:
             return str(error)
 
-    def routes(self, node: str, service: str) -> str:
-        """A node's routes with what they need, and what its runtime has measured."""
+    def routes(self, node: str, service: str, namespace: str = "default") -> str:
+        """A node's routes with what they need, and what its runtime has measured; why not, if it is gone."""
+        try:
+            return self._routes(node, service, namespace)
+        except (TestbedError, DemoError, subprocess.SubprocessError) as error:
+            return str(error)
+
+    def _routes(self, node: str, service: str, namespace: str) -> str:
         table = [
             {key: route.get(key) for key in ("name", "minBandwidth", "predictedLatency")}
-            for route in self.get("placement", f"{service}.{node}")["spec"]["routes"]
+            for route in self.get("placement", f"{service}.{node}", namespace)["spec"]["routes"]
         ]
-        return "\n".join([*map(json.dumps, table), *self.metrics(node, service)])
+        return "\n".join([*map(json.dumps, table), *self.metrics(node, namespace)])
 
-    def entrance(self, node: str, host: str | None = None) -> Entrance:
+    def entrance(self, node: str, host: str | None = None, namespace: str = "default") -> Entrance:
         """How a client on a node reaches a Kubernetes Service. Default: that of the node's runtime."""
-        return self.cluster.entrance(
-            node, "default", host or installation.runtime_service(self.cluster, node)
-        )
+        name = host or installation.runtime_service(self.cluster, node, namespace)
+        return self.cluster.entrance(node, namespace, name)
 
-    def metrics(self, node: str, service: str = "digits") -> list[str]:
+    def metrics(self, node: str, namespace: str = "default") -> list[str]:
         """The lines of the node's runtime on its own metrics, without buckets."""
-        entrance = self.entrance(node)
+        entrance = self.entrance(node, namespace=namespace)
         url = f"http://{entrance.host}:{entrance.http}/metrics"
         argv = [*entrance.prefix, sys.executable, "-c", READ, url]
         text = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout
         return [line for line in text.splitlines() if line.startswith("edge_") and "_bucket" not in line]
+
+    @contextmanager
+    def unlimited(self) -> Iterator[None]:
+        """Edge nodes as fast as the machine: pods start sooner. For tests that do not depend on routes."""
+        try:
+            for node in NODES:
+                self.bed.node(node.name).set_speed(None)
+            yield
+        finally:
+            self.cluster.set_speeds(self.speeds)
 
     @contextmanager
     def with_fields(self, **fields: Any) -> Iterator[None]:
@@ -259,12 +278,13 @@ class Trial:
         *,
         tls: Path | None = None,
         host: str | None = None,
+        namespace: str = "default",
     ) -> Answer:
         """Sends a request to the service at a node from the node's network; `tls`: folder of certificates.
 
         host: the name of the Kubernetes Service to use. Default: that of the node's runtime.
         """
-        entrance = self.entrance(node, host)
+        entrance = self.entrance(node, host, namespace)
         port = entrance.http if protocol == "http" else entrance.grpc
         argv = [*entrance.prefix, sys.executable, str(ASK), "--protocol", protocol]
         argv += ["--address", f"{entrance.host}:{port}", "--model", service, "--index", str(index)]
@@ -305,17 +325,18 @@ class Trial:
         protocol: str = "http",
         service: str = "digits",
         host: str | None = None,
+        namespace: str = "default",
     ) -> Iterator[Load]:
         """Requests at a steady rate (1/s) while the block runs; those in flight are awaited at its end.
 
         host: the name of the Kubernetes Service to use. Default: that of the node's runtime.
         """
-        entrance = self.entrance(node, host)
+        entrance = self.entrance(node, host, namespace)
         argv = [*entrance.prefix, sys.executable, "-m", "demo.client", "--node", node]
         argv += ["--model", service, "--host", entrance.host, "--http", str(entrance.http)]
         argv += ["--grpc", str(entrance.grpc), "--protocol", protocol, "--rate", str(rate)]
         argv += ["--timeout", "30", "--held-out", str(self.trained.held_out)]
-        found = Load(node, lambda: f"{self.routes(node, service)}\n{self.state()}")
+        found = Load(node, lambda: f"{self.routes(node, service, namespace)}\n{self.state()}")
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin is not None
             assert process.stdout is not None

@@ -167,7 +167,7 @@ class Links(Part):
     )
     probe_budget: Quantity = Field(
         default=Quantity(16 << 20),
-        description="Maximum traffic of probes in bytes per hour, for each service and entry node, e.g. 1Mi "
+        description="Maximum traffic of probes in bytes per hour, for each link of an entry node, e.g. 1Mi "
         "for a metered link. When it runs low, probes become smaller, then less frequent, down to 512 bytes "
         "every 30s. Default: 16Mi.",
     )

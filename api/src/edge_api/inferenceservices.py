@@ -181,6 +181,11 @@ class InferenceServiceSpec(Part):
     load: Load = Field(
         default=Load(), description="The load that the service is planned for. Default: requests do not wait."
     )
+    priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = Field(
+        default=0,
+        description="Priority among the services of the pool, from -1000 to 1000. If the pool cannot hold "
+        "all services, those of lower priority are refused first, and lose accuracy first. Default: 0.",
+    )
     device_pool: ObjectName = Field(
         description="Name of the DevicePool whose nodes and Triton servers serve the model. Required."
     )

@@ -61,7 +61,10 @@ class PlacedLink(Part):
     """The link whose bandwidth selects the route."""
 
     peer: Label = Field(description="Name of the Triton server at the other end.")
-    probe: Url = Field(description="URL to which probes are POSTed.")
+    probe: Url = Field(
+        description="URL to which probes are POSTed: the health endpoint of the Triton server, which reads "
+        "all of a body before it refuses the method."
+    )
     interval: Duration = Field(
         default=Duration(2.0), description="Time between two probes of an idle link. Default: 2s."
     )

@@ -304,6 +304,13 @@ INFEASIBLE: Final = _reason(
     "mode has no route. The others get their routes.",
     "Apply what the message proposes; `edge-operator explain` shows every alternative.",
 )
+DOES_NOT_FIT: Final = _reason(
+    "DoesNotFit",
+    (PLANNED,),
+    "The pool has too little left of a resource for this service: cpu, memory, uplink or Triton's time.",
+    "Apply what the message proposes: a lower spec.load.rate, another SLO or accuracy, a higher "
+    "spec.priority, fewer services, or a larger pool.",
+)
 DEVICE_POOL_NOT_FOUND: Final = _reason(
     "DevicePoolNotFound",
     (PLANNED,),

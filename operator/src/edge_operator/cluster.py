@@ -74,6 +74,9 @@ class Cluster(Protocol):
     def apply(self, wanted: Object) -> Object: ...
     def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object | None: ...
     def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object | None: ...
+    def annotate(
+        self, kind: Kind, current: Object, annotations: Mapping[str, str | None]
+    ) -> Object | None: ...
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None: ...
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None: ...
     def version(self) -> tuple[int, int]: ...
@@ -184,6 +187,21 @@ class ApiServer:
             f"setting the finalizers of {_noun(kind, metadata.get('namespace'), metadata['name'])}",
             query=[("fieldManager", FIELD_MANAGER)],
             body={"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}},
+            content_type="application/merge-patch+json",
+        )
+
+    def annotate(self, kind: Kind, current: Object, annotations: Mapping[str, str | None]) -> Object | None:
+        """Sets annotations beside those that `apply` sets. A value of None removes one.
+
+        Returns the object, or None if it is gone.
+        """
+        metadata = current["metadata"]
+        return self._call(
+            "PATCH",
+            _path(kind, metadata.get("namespace"), metadata["name"]),
+            f"annotating {_noun(kind, metadata.get('namespace'), metadata['name'])}",
+            query=[("fieldManager", FIELD_MANAGER)],
+            body={"metadata": {"uid": metadata["uid"], "annotations": dict(annotations)}},
             content_type="application/merge-patch+json",
         )
 

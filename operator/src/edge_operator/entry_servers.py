@@ -61,7 +61,8 @@ class EntryServers:
         ]
         listed = [server.name for server in self._pool.triton_servers]
         key = f"{self._run.key.namespace}/{self._run.key.name} {node}"
-        choice = choose(key, rated, current, left if left in listed else None)
+        sending = server_links.sends(published)
+        choice = choose(key, rated, current, left if left in listed else None, sending=sending)
         self._choices.append((node, choice))
         self._placed[choice.name] += 1
         self._placed[current or ""] -= 1

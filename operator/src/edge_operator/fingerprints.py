@@ -4,6 +4,8 @@ import json
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from edge_operator import pools
+
 Body = Mapping[str, Any]
 
 
@@ -36,10 +38,10 @@ def service(body: Body) -> Hashable:
 
 
 def node(body: Body) -> Hashable:
-    """The labels and the readiness."""
+    """The labels, the readiness, and what pods can use of it."""
     ready = [c.get("status") for c in _conditions(body) if c.get("type") == "Ready"]
     labels = body["metadata"].get("labels") or {}
-    return (body["metadata"].get("uid"), tuple(sorted(labels.items())), tuple(ready))
+    return (body["metadata"].get("uid"), tuple(sorted(labels.items())), tuple(ready), pools.capacity_of(body))
 
 
 def placement(body: Body) -> Hashable:

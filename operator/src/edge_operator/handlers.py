@@ -39,6 +39,7 @@ from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership, end_process
+from edge_operator.link_telling import tell_links
 from edge_operator.names import GROUP, NODE_LABEL, OURS, label_value
 from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.observed.changes import concerned, selectors
@@ -109,7 +110,8 @@ class Operator:
     def lead(self) -> None:
         """Starts the queue, the watch over Triton servers, and the search for missed deletions."""
         metrics.LEADING.set(1)
-        runs = (self.queue.run(), self.watch_tritons(), self.resync())
+        links = tell_links(self.clients.cluster, Clock(), asyncio.sleep)
+        runs = (self.queue.run(), self.watch_tritons(), self.resync(), links)
         self.tasks += [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:

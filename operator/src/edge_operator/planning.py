@@ -112,7 +112,6 @@ def plan_service(
             card=card,
             table=tables[each.member.node.name],
             slices=run.memory.slices,
-            store_url=run.settings.store_url,
             server=each.server,
             rtt=each.problem.rtt,
             isolation=run.isolation,

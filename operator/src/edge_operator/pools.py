@@ -3,11 +3,15 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from math import inf
+from typing import Any
 
 from edge_api.devicepools import DevicePoolSpec, Tier, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.selectors import Expression, SelectsNodes
 from edge_api.tolerations import Toleration
+from edge_operator.amounts import amount
 from edge_operator.cluster import Object
 from edge_operator.names import HOSTNAME_LABEL, selection_name
 from edge_operator.settings import Settings
@@ -15,12 +19,17 @@ from edge_operator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The fields of a Node that matter here."""
+    """The fields of a Node that matter here.
+
+    cpu: share of its processors that pods can use, 0 to 1. memory: bytes that they can use.
+    """
 
     name: str
     labels: Mapping[str, str]
     ready: bool
     not_ready_because: str = ""
+    cpu: float = 1.0
+    memory: float = inf
 
     @property
     def hostname(self) -> str:
@@ -44,6 +53,7 @@ def node_of(body: Object) -> Node:
     """Reads a Node object."""
     conditions = body.get("status", {}).get("conditions") or []
     ready: Object = next((c for c in conditions if c.get("type") == "Ready"), {})
+    cpu, memory = capacity_of(body)
     return Node(
         name=body["metadata"]["name"],
         labels=body["metadata"].get("labels") or {},
@@ -51,7 +61,28 @@ def node_of(body: Object) -> Node:
         not_ready_because=""
         if ready.get("status") == "True"
         else ready.get("message") or "the kubelet has not reported yet",
+        cpu=cpu,
+        memory=memory,
     )
+
+
+def capacity_of(body: Mapping[str, Any]) -> tuple[float, float]:
+    """Returns the share of a Node's processors and the bytes of memory that pods can use.
+
+    What the kubelet has not reported counts as all processors and as unlimited memory.
+    """
+    status = body.get("status") or {}
+    allocatable, capacity = status.get("allocatable") or {}, status.get("capacity") or {}
+    processors, all_processors = number_of(allocatable.get("cpu")), number_of(capacity.get("cpu"))
+    memory = number_of(allocatable.get("memory"))
+    share = min(processors / all_processors, 1.0) if processors is not None and all_processors else 1.0
+    return round(share, 4), inf if memory is None else memory
+
+
+def number_of(quantity: object) -> float | None:
+    """Returns the number of a quantity in any of Kubernetes' spellings; None if it is not one."""
+    found = amount(quantity)
+    return float(found) if isinstance(found, Decimal) else None
 
 
 def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMember, ...]:

@@ -81,7 +81,11 @@ def card_of(profile: ModelProfile | None, source: ModelSource, *, tokens: bool =
         for e in model.exits
     )
     return ModelCard(
-        digest=model.digest, inputs=model.inputs, exits=exits, input_copies=model.input_copies or ()
+        digest=model.digest,
+        size=model.size or 0,
+        inputs=model.inputs,
+        exits=exits,
+        input_copies=model.input_copies or (),
     )
 
 

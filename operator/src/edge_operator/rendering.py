@@ -50,7 +50,6 @@ def placement(
     card: ModelCard,
     table: plans.RouteTable,
     slices: Mapping[SliceKey, Slice],
-    store_url: str,
     server: TritonServer | None,
     rtt: float,
     isolation: Isolation = "Shared",
@@ -93,7 +92,7 @@ def placement(
                 min_accuracy=spec.slo.min_accuracy,
                 objective=spec.slo.objective,
             ),
-            link=_link(server, pool, store_url, rtt),
+            link=_link(server, pool, rtt),
             privacy=spec.privacy,
             early_exit=spec.early_exit,
             deadline=spec.deadline,
@@ -120,12 +119,12 @@ def placement(
     )
 
 
-def _link(server: TritonServer | None, pool: DevicePoolSpec, store_url: str, rtt: float) -> PlacedLink | None:
+def _link(server: TritonServer | None, pool: DevicePoolSpec, rtt: float) -> PlacedLink | None:
     if server is None:
         return None
     return PlacedLink(
         peer=server.name,
-        probe=f"{store_url}/v1/probe",
+        probe=f"{server.url}/v2/health/live",
         interval=Duration(pool.links.probe_interval),
         budget=Quantity(pool.links.probe_budget),
         round_trip=Duration(rtt),

@@ -67,11 +67,19 @@ def value_of(plan: Plan | Infeasible, bandwidth: float | None, deadline: float) 
     return worth + HEADROOM * max(0.0, 1 - plan.nearest_slo / deadline)
 
 
-def choose(key: str, servers: Sequence[Rated], current: str | None, left: str | None = None) -> Choice:
+def choose(
+    key: str,
+    servers: Sequence[Rated],
+    current: str | None,
+    left: str | None = None,
+    *,
+    sending: bool = True,
+) -> Choice:
     """Returns the server for an entry node of a service.
 
     key: identifies both; it breaks ties. servers: at least one. current: the server that the published
-    Placement uses, if any. left: as in the Choice before.
+    Placement names, if any. left: as in the Choice before. sending: whether a published route leads to it; a
+    move from local routes alone cannot lose anything, so it does not wait for a steady server.
     """
     usable = _usable(servers)
     by_name = {each.name: each for each in usable}
@@ -85,7 +93,8 @@ def choose(key: str, servers: Sequence[Rated], current: str | None, left: str | 
     back = by_name.get(left or "")
     if back is not None and back.steady and back.value >= kept.value - MARGIN:
         return Choice(back.name, None, replaceable)
-    better = [each for each in usable if each.steady and each.value > kept.value + MARGIN]
+    known = [each for each in usable if each.steady or not sending]
+    better = [each for each in known if each.value > kept.value + MARGIN]
     if better:
         return Choice(_best(key, better).name, None, replaceable)
     return Choice(kept.name, left if left != kept.name else None, replaceable)

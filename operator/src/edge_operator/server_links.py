@@ -57,6 +57,12 @@ def peer_of(placement: Placement | None) -> str | None:
     return placement.spec.link.peer if placement is not None and placement.spec.link is not None else None
 
 
+def sends(placement: Placement | None) -> bool:
+    """Whether a route of a Placement leads to a Triton server."""
+    routes = placement.spec.routes if placement is not None else ()
+    return any(stage.runtime == "Triton" for route in routes for stage in route.stages)
+
+
 def link_to(server: str, current: Placement | None, others: Iterable[Placement]) -> Link:
     """Returns the link to a server. current: the Placement of the service. others: of the node."""
     now = _reported_link(current)

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any, Final, Protocol
 
+from edge_api.told_links import ToldLink
 from edge_runtime.assignment import Spec, parse_placement
 from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.dataplane import Dataplane
@@ -31,6 +33,7 @@ from edge_runtime.service_folders import ServiceFolder
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
 from edge_runtime.status_reports import StatusReports
+from edge_runtime.told_links import told_links
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +42,8 @@ _STATUS_LEAST: Final = 0.25
 _RETRY: Final = 5.0
 _LONGEST_PAUSE: Final = 10.0
 _LAST_WITHIN: Final = 0.5
+_CONTACT: Final = 60.0
+"""Seconds without contact to the API server after which this node measures its links by itself."""
 
 
 class Statuses(Protocol):
@@ -89,6 +94,7 @@ class PlacedService:
         )
         self._last = LastPlacements(folder, self._folder.write)
         resources.hold_slices(self, self._digests, lambda: self.generations.digests)
+        self._told: Mapping[str, ToldLink] = {}
         self._wanted: Json = None
         self._kept: Json = None
         self._seen = (-1, "")
@@ -103,9 +109,10 @@ class PlacedService:
         change: number of the file's version, because its editor need not increase metadata.generation.
         """
         self.word.heard()
+        metadata = metadata_of(document)
+        self._told = told_links(metadata)
         self.keep_to_autonomy()
         self.reports.found(document)
-        metadata = metadata_of(document)
         seen = (metadata.get("generation", 0), metadata.get("uid", "")) if change is None else (change, "")
         if seen != self._seen:
             self._seen, self._wanted = seen, document
@@ -180,7 +187,11 @@ class PlacedService:
         return found | await asyncio.to_thread(self._last.digests)
 
     def keep_to_autonomy(self) -> None:
-        """Refuses requests if the last contact to the API server is older than the service allows."""
+        """Refuses requests if the last contact to the API server is older than the service allows.
+
+        Without contact, it also ends the use of what the operator told of links.
+        """
+        self.generations.tell(self._told if self.word.age < _CONTACT else {})
         table = self.generations.table
         why = refusal(table.placement.spec.autonomy, self.word.age) if table is not None else ""
         if bool(why) != bool(self.service.refusal):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edge_planning.links.bands import crosses, differs
+from edge_planning.links.bands import crosses, departs, differs
 from edge_runtime.status import Report
 
 BURST: Final = 5
@@ -25,11 +25,13 @@ class Planned:
     """What the route table was planned for, and the least seconds between two reports of counters.
 
     borders: the least bandwidths (bit/s) of the routes. round_trip: in seconds; None for the default.
+    told_others: whether the operator tells other runtimes what this one reports of the link.
     """
 
     interval: float
     borders: Sequence[float] = ()
     round_trip: float | None = None
+    told_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ def _changed(before: Report, now: Report, planned: Planned) -> bool:
 def _bandwidth_left(before: float | None, now: float | None, planned: Planned) -> bool:
     if before is None or now is None:
         return now is not None
+    if planned.told_others and departs(before, now):
+        return True
     return crosses((border for border in planned.borders if border > 0), before, now)
 
 

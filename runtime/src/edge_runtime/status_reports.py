@@ -16,6 +16,7 @@ from edge_runtime.assignment import Spec
 from edge_runtime.json_values import Json, metadata_of
 from edge_runtime.status import Counted, LinkReport, Report, Summary, Window
 from edge_runtime.status_changes import BURST, Planned, Written, after, due_in
+from edge_runtime.told_links import told_links
 
 _BEFORE_A_TABLE = Planned(interval=8.0)
 
@@ -40,6 +41,8 @@ class StatusReports:
         self._before = Counted(0, 0, wall().replace(microsecond=0))
         """What was counted for this Placement before this process, less what it counted for others."""
         self._slo_met: bool | None = None
+        self._measured_here: frozenset[str] = frozenset()
+        """Peers of links that this runtime measures for others."""
         self._own: deque[datetime] = deque(maxlen=8)
         """When the last reports of this process were written: watches deliver them late."""
 
@@ -54,6 +57,8 @@ class StatusReports:
                 now = self._wall().replace(microsecond=0)
                 self._before = Counted(-self._window.requests, -self._window.met, now)
             self._uid, self._written = uid, None
+        told = told_links(metadata_of(document))
+        self._measured_here = frozenset(peer for peer, link in told.items() if link.measured == "Here")
         status = _status(document)
         if status is None or status.since is None or status.last_updated in self._own:
             return
@@ -78,7 +83,7 @@ class StatusReports:
 
     def due_in(self, report: Report, spec: Spec | None) -> float | None:
         """Returns the seconds until this report is to be written: 0 for now, None if it says nothing new."""
-        return due_in(self._written, report, _planned(spec), self._clock())
+        return due_in(self._written, report, self._planned(spec), self._clock())
 
     def writing(self, report: Report) -> None:
         """Notes that this report is about to be written: the watch may deliver it before the response."""
@@ -86,21 +91,21 @@ class StatusReports:
 
     def wrote(self, report: Report, spec: Spec | None) -> None:
         """Notes that the API server has this report."""
-        self._written = after(self._written, report, _planned(spec), self._clock())
+        self._written = after(self._written, report, self._planned(spec), self._clock())
+
+    def _planned(self, spec: Spec | None) -> Planned:
+        if spec is None:
+            return _BEFORE_A_TABLE
+        return Planned(
+            interval=spec.report_interval,
+            borders=[float(route.min_bandwidth) for route in spec.routes],
+            round_trip=spec.link.round_trip if spec.link is not None else None,
+            told_others=spec.link is not None and spec.link.peer in self._measured_here,
+        )
 
     def _counted(self) -> Counted:
         before, window = self._before, self._window
         return Counted(before.requests + window.requests, before.met + window.met, before.since)
-
-
-def _planned(spec: Spec | None) -> Planned:
-    if spec is None:
-        return _BEFORE_A_TABLE
-    return Planned(
-        interval=spec.report_interval,
-        borders=[float(route.min_bandwidth) for route in spec.routes],
-        round_trip=spec.link.round_trip if spec.link is not None else None,
-    )
 
 
 def _status(document: Json) -> PlacementStatus | None:

@@ -208,10 +208,10 @@ def entrances(cluster: DemoCluster, nodes: Sequence[str]) -> dict[str, Entrance]
     return {node: cluster.entrance(node, "default", runtime_service(cluster, node)) for node in nodes}
 
 
-def runtime_service(cluster: DemoCluster, node: str) -> str:
-    """Returns the name of the Service of the shared runtime at a node."""
+def runtime_service(cluster: DemoCluster, node: str, namespace: str = "default") -> str:
+    """Returns the name of the Service of the namespace's shared runtime at a node."""
     label = f"edge-intelligence.io/node={node},edge-intelligence.io/isolation=Shared"
-    found = cluster.kubectl("get", "services", "-n", "default", "-l", label, "-o", "name").split()
+    found = cluster.kubectl("get", "services", "-n", namespace, "-l", label, "-o", "name").split()
     if not found:
         raise StepFailed(
             f"node {node}: no Service has the labels {label}: check that the operator is running"

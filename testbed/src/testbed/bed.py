@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from testbed import binaries, controlplane, images, kwok, prerequisites, prometheus
+from testbed import binaries, controlplane, images, kwok, prerequisites, prometheus, triton
 from testbed.background import in_background
 from testbed.binaries import Binaries
 from testbed.builds import Builder
@@ -213,12 +213,28 @@ class Testbed:
         (gRPC) and 8002 (metrics).
         """
         with holding(self.layout.lock):
-            builder = Builder(self.layout, self._require(), progress)
-            triton = images.triton_image(self.layout, builder)
+            self._import_triton(progress)
             with step(progress, "Triton"):
-                self._import(triton.archive, [CLOUD])
                 self._apply("triton")
-                self._wait_available("triton", "triton")
+                self._wait_available(triton.NAMESPACE, "triton")
+
+    def start_outside_triton(self, progress: Progress = print_line) -> str:
+        """Starts a second, smaller Triton server, as if it were outside the cluster; returns its host:port.
+
+        It accepts the key of the first one, which must have been started.
+        """
+        with holding(self.layout.lock):
+            self._import_triton(progress)
+            with step(progress, "second Triton"):
+                second = triton.outside((MANIFESTS / "triton.yaml").read_text())
+                self.kubectl("apply", "-f", "-", input=second)
+                self._wait_available(triton.NAMESPACE, triton.OUTSIDE)
+        return f"{self.topology.address(CLOUD)}:{triton.PORT}"
+
+    def stop_outside_triton(self) -> None:
+        """Removes the second Triton server, if there is one."""
+        what = ("deployment,service", triton.OUTSIDE, "-n", triton.NAMESPACE)
+        self.kubectl("delete", *what, "--ignore-not-found", "--cascade=foreground")
 
     def start_prometheus(self, progress: Progress = print_line) -> str:
         """Starts Prometheus on the cloud side; returns its URL inside the testbed's networks."""
@@ -303,6 +319,10 @@ class Testbed:
         self._cluster.on_every(
             wanting, lambda name, machine: Shelf(self.layout, name).import_archive(machine, archive)
         )
+
+    def _import_triton(self, progress: Progress) -> None:
+        image = images.triton_image(self.layout, Builder(self.layout, self._require(), progress))
+        self._import(image.archive, [CLOUD])
 
     def _adopt(self, nodes: Sequence[NodeSpec] | None) -> None:
         """Adapts the running cluster: sets the speeds. Raises an error if the nodes differ."""

@@ -29,8 +29,8 @@ ENTRIES = EntryNodes.model_validate({"nodeSelector": {"door": "front"}})
 POOLS = {"factory": Selectors(POOL, (ENTRIES,))}
 
 
-def node(labels: str = "", *, ready: bool = True) -> Node:
-    return Node("edge-a", dict(part.split("=") for part in labels.split()), ready=ready)
+def node(labels: str = "", *, ready: bool = True, memory: float = 4e9) -> Node:
+    return Node("edge-a", dict(part.split("=") for part in labels.split()), ready=ready, memory=memory)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,13 @@ def node(labels: str = "", *, ready: bool = True) -> Node:
         ((node("gpu=yes"), node()), True),
         ((node("class=camera"), node("class=camera", ready=False)), True),
         ((node("rack=7"), node("rack=7", ready=False)), False),
+        ((node("class=camera"), node("class=camera", memory=2e9)), True),
+        ((node("rack=7"), node("rack=7", memory=2e9)), False),
     ],
 )
-def test_a_pool_is_concerned_by_its_selectors_and_the_readiness(change: Change, *, concerns: bool) -> None:
+def test_a_pool_is_concerned_by_its_selectors_the_readiness_and_the_capacity(
+    change: Change, *, concerns: bool
+) -> None:
     assert concerned([change], POOLS) == ({"factory"} if concerns else set())
 
 

@@ -32,6 +32,17 @@ def test_a_nodes_heartbeat_changes_no_fingerprint_and_its_readiness_and_labels_d
     assert news(_node(ready="Unknown", tier="edge"))
 
 
+def test_a_nodes_capacity_changes_its_fingerprint() -> None:
+    def sized(memory: str) -> dict[str, Any]:
+        body = _node()
+        return body | {"status": body["status"] | {"allocatable": {"memory": memory}}}
+
+    seen = Seen()
+    assert seen.changed("ADDED", "Node", sized("4Gi"), fingerprints.node(sized("4Gi")))
+    assert not seen.changed("MODIFIED", "Node", sized("4096Mi"), fingerprints.node(sized("4096Mi")))
+    assert seen.changed("MODIFIED", "Node", sized("2Gi"), fingerprints.node(sized("2Gi")))
+
+
 def test_a_measurement_changes_no_fingerprint_and_a_switch_of_routes_does() -> None:
     seen = Seen()
 

@@ -195,7 +195,7 @@ def test_placements_are_what_the_api_accepts_and_name_all_that_a_runtime_needs(w
     spec = placement["spec"]
     assert spec["link"] == {
         "peer": "cloud",
-        "probe": "http://store.test:8080/v1/probe",
+        "probe": "http://triton.test:8000/v2/health/live",
         "interval": "2s",
         "budget": "16Mi",
         "roundTrip": "2ms",

@@ -73,6 +73,25 @@ def test_entry_nodes_move_to_a_faster_server_once_it_has_been_up_for_long_enough
     assert used(world)["cam-1"] == "cloud-b"
 
 
+def test_an_entry_node_with_local_routes_alone_does_not_wait_for_a_server_to_be_steady(world: World) -> None:
+    world.store.profiles["slow"] = device_profile("slow", 50.0)
+    measured = world.store.profiles.pop("cloud")
+    give_servers(world, NAMES, cloud_a={"deviceClass": "slow"})
+    world.settle()
+    assert used(world)["cam-1"] == "cloud-a"
+    assert not sends(world, "cam-1")
+    world.store.profiles["cloud"] = measured
+    pass_time(world, 30)
+    assert used(world)["cam-1"] == "cloud-b"
+    assert sends(world, "cam-1")
+
+
+def sends(world: World, node: str) -> bool:
+    """Whether a route of the node's table leads to a Triton server."""
+    routes = world.placements()[node]["spec"]["routes"]
+    return any(stage["runtime"] == "Triton" for route in routes for stage in route["stages"])
+
+
 def test_a_server_without_a_profile_is_not_used(world: World) -> None:
     give_servers(world, NAMES, cloud_a={"deviceClass": "new", "nodeSelector": {"class": "new"}})
     world.node("large", "new")

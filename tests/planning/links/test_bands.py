@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_planning.links.bands import crosses, differs
+from edge_planning.links.bands import crosses, departs, differs
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,13 @@ def test_a_round_trip_is_news_beyond_half_and_five_milliseconds(
 )
 def test_a_bandwidth_is_news_beyond_a_tenth_of_a_border(before: float, now: float, news: bool) -> None:
     assert crosses([5e6, 1e5], before, now) is news
+
+
+@pytest.mark.parametrize(
+    ("known", "measured", "news"),
+    [(None, 1e6, True), (8e6, 8e6, False), (8e6, 9.9e6, False), (8e6, 10.1e6, True), (8e6, 6.3e6, True)],
+)
+def test_a_bandwidth_departs_from_a_known_one_beyond_a_quarter(
+    known: float | None, measured: float, news: bool
+) -> None:
+    assert departs(known, measured) is news

@@ -21,6 +21,7 @@ from edge_planning.links.estimates import (
     contradicts,
     low_at,
     sample_of,
+    started,
 )
 
 JITTER = 0.006
@@ -67,6 +68,19 @@ def test_a_single_transfer_that_was_held_up_changes_nothing() -> None:
     steady = _follow(Estimate(), 4e6, 16 << 10, 20, random.Random(1))[-1]
     held_up = add(steady, RateSample(steady.at + 0.1, 0.4e6, 0.5e6))
     assert held_up.rate == pytest.approx(4e6, rel=0.15)
+
+
+def test_an_estimate_goes_on_from_what_another_runtime_measured() -> None:
+    estimate = started(20e6, 15e6, 7.0)
+    assert estimate.rate == pytest.approx(20e6)
+    assert estimate.at == 7.0
+    assert low_at(estimate, 8.0) == pytest.approx(15e6)
+    assert low_at(started(20e6, 30e6, 7.0), 8.0) == pytest.approx(20e6)
+    unknown = started(20e6, None, 7.0)
+    assert unknown.low is not None
+    assert unknown.low < 20e6
+    steps = add(add(estimate, RateSample(8.0, 5e6, 5.2e6, 0.1)), RateSample(9.0, 5e6, 5.2e6, 0.1))
+    assert steps.rate == pytest.approx(5e6, rel=0.1)
 
 
 def test_what_was_long_ago_counts_little_when_new_ones_come() -> None:

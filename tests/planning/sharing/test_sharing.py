@@ -159,6 +159,13 @@ def test_when_refusal_is_unavoidable_the_lowest_priority_is_refused_and_told_wha
     assert first.capacity == pytest.approx(1.5)
 
 
+def test_what_is_always_late_is_still_served_as_far_as_it_fits() -> None:
+    late = Option(0.0, {"memory": 3.0}, "late")
+    demands = [Demand(f"s{n}", "edge", "t", (late,), priority=100 * n) for n in (1, 2)]
+    shared = share(sharing_problem([Tenant("t")], [SharedResource("memory", 4.0)], demands))
+    assert shared.refused == (0,)
+
+
 def test_equal_tenants_share_as_if_each_had_half_of_the_pool() -> None:
     # 9 CPU and 18 GB as in section 4 of the DRF paper: A's tasks need (1 CPU, 4 GB), B's (3 CPU, 1 GB). One
     # candidate per number of tasks. DRF gives A three tasks and B two: dominant shares of 2/3 each.

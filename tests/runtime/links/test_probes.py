@@ -9,6 +9,8 @@ import pytest
 
 from edge_runtime.links.probe_budgets import LEAST, MOST
 from edge_runtime.links.probes import measured, wanted
+from edge_runtime.links.sockets import TcpInfo
+from edge_runtime.links.transfer_rates import JITTER, FinishedTransfer
 
 
 @pytest.mark.parametrize(
@@ -31,15 +33,21 @@ def _said(**parts: float) -> bytes:
     return json.dumps(parts).encode()
 
 
+def _here(size: int, seconds: float, round_trip: float = 0.0) -> FinishedTransfer:
+    return FinishedTransfer(size, seconds, 0.0, TcpInfo(0, round_trip), TcpInfo(size, round_trip))
+
+
 def test_the_sinks_times_count_without_the_first_reading() -> None:
-    sample = measured(_said(bytes=16_384, seconds=0.1, first=1_384), 16_384, 5.0, 0, 0.0, 7.0)
+    sample = measured(_said(bytes=16_384, seconds=0.1, first=1_384), 16_384, _here(16_384, 5.0), 0, 0.0, 7.0)
     assert sample is not None
     assert (sample.at, sample.low) == (7.0, 8 * 15_000 / 0.1)
     assert sample.high == pytest.approx(8 * 15_000 / 0.0995)
 
 
 def test_a_round_trip_of_waiting_inside_a_probe_leaves_the_rate_open() -> None:
-    sample = measured(_said(bytes=32_768, seconds=0.1, first=1_000), 32_768, 0.2, 14_000, 0.1, 0.0)
+    sample = measured(
+        _said(bytes=32_768, seconds=0.1, first=1_000), 32_768, _here(32_768, 0.2), 14_000, 0.1, 0.0
+    )
     assert sample is not None
     assert sample.high == inf
 
@@ -48,8 +56,9 @@ def test_a_round_trip_of_waiting_inside_a_probe_leaves_the_rate_open() -> None:
     "body",
     [b"", b"not json", b"[]", _said(first=0), _said(seconds=0.0001, first=0), _said(seconds=1, first=9_000)],
 )
-def test_where_the_sink_says_nothing_of_use_the_time_from_here_counts(body: bytes) -> None:
-    sample = measured(body, 10_000, 0.1, 0, 0.0, 0.0)
+def test_a_probe_whose_receiver_reports_no_times_is_measured_like_a_transfer(body: bytes) -> None:
+    sample = measured(body, 10_000, _here(10_000, 0.12, round_trip=0.02), 0, 0.02, 0.0)
     assert sample is not None
-    assert sample.low == 8e5
+    assert sample.low == pytest.approx(8e5)
+    assert sample.high == pytest.approx(80_000 / (0.1 - JITTER))
     assert measured(body, 10_000, None, 0, 0.0, 0.0) is None

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
+from edge_api.quantities import Bandwidth
+from edge_api.told_links import LINKS_ANNOTATION, ToldLink, write_links
 from edge_runtime.errors import NotReady, UnknownModel
 from edge_runtime.grpc.servicer import Servicer
 from edge_runtime.json_values import Json
@@ -180,6 +182,28 @@ async def test_a_link_has_one_monitor_while_any_service_uses_it(tmp_path: Path) 
         services.remove(placement("second", digest))
         assert not services.placed
         await eventually(lambda: not _measuring(first))
+
+
+async def test_a_link_that_another_runtime_measures_has_what_the_placement_tells(tmp_path: Path) -> None:
+    store = SmallStore(adding(1))
+    (digest,) = store.digests
+    told = ToldLink(measured="Elsewhere", told="2026-03-01T12:00:00Z", bandwidth=Bandwidth(7_000_000))
+    document = through(placement("first", digest), NOWHERE)
+    document["metadata"]["annotations"] = {LINKS_ANNOTATION: write_links({"cloud": told})}
+    async with node(tmp_path, store) as services:
+        services.replace([document])
+        await eventually(lambda: placed_service(services, "first").generations.loaded)
+        placed = placed_service(services, "first")
+        link = placed.generations.link
+        assert isinstance(link, LinkMonitor)
+        assert link.view().up
+        assert link.view().bandwidth == pytest.approx(7e6)
+        generation = placed.generations.generation
+        down = told.model_copy(update={"told": "2026-03-01T12:00:01Z", "state": "Down"})
+        document["metadata"]["annotations"] = {LINKS_ANNOTATION: write_links({"cloud": down})}
+        services.change(document)
+        assert not link.view().up
+        assert placed.generations.generation == generation
 
 
 async def test_one_services_failure_of_a_hop_opens_the_breaker_of_all(tmp_path: Path) -> None:

@@ -66,6 +66,12 @@ def test_measurements_within_the_band_of_the_plan_are_not_written(link: LinkRepo
     assert due_in(WRITTEN, replace(REPORT, link=link), PLANNED, now=1e6) is None
 
 
+def test_a_runtime_that_measures_for_others_also_reports_what_its_own_routes_do_not_need() -> None:
+    faster = replace(REPORT, link=replace(LINK, bandwidth=8e6))
+    assert due_in(WRITTEN, faster, PLANNED, now=1e6) is None
+    assert due_in(WRITTEN, faster, replace(PLANNED, told_others=True), now=1e6) == 0.0
+
+
 def test_a_round_trip_outside_the_band_is_reported_once_while_the_plan_stays() -> None:
     slow = replace(REPORT, link=replace(LINK, round_trip=0.2))
     written = after(WRITTEN, slow, PLANNED, 101.0)

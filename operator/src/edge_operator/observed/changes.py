@@ -1,8 +1,9 @@
 """Which pools the change of a node concerns. Pure.
 
 A node has a place in a pool: the group that it belongs to, the Triton servers whose class is profiled on it,
-and the selectors of entry nodes that select it. Only a change of this place, or of the readiness or the host
-name of a node that has one, concerns the pool: most labels of a node are of no interest to any pool.
+and the selectors of entry nodes that select it. Only a change of this place, or of the readiness, the host
+name or the capacity of a node that has one, concerns the pool: most labels of a node are of no interest to
+any pool.
 
 Cost of a changed node: the selectors of each pool, and those of the services on the pools that select it.
 """
@@ -67,7 +68,12 @@ def _concerns(before: Node | None, after: Node | None, selectors: Selectors) -> 
         return True
     if before is None or after is None or places[0] is None:
         return False
-    return (before.ready, before.hostname) != (after.ready, after.hostname)
+    return _matters(before) != _matters(after)
+
+
+def _matters(node: Node) -> tuple[object, ...]:
+    """Returns what concerns a pool of a node that has a place in it."""
+    return node.ready, node.hostname, node.cpu, node.memory
 
 
 def _place(node: Node | None, selectors: Selectors) -> Place | None:

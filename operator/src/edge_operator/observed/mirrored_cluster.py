@@ -1,6 +1,6 @@
 """The cluster as reconciles use it: they read the mirror and write to the API server."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edge_operator.cluster import Cluster, Kind, Object
 from edge_operator.errors import WriteConflictError
@@ -48,6 +48,13 @@ class MirroredCluster:
             if newer is not None:
                 self._mirror.put(kind.kind, newer)
             raise
+        if changed is not None:
+            self._mirror.put(kind.kind, changed)
+        return changed
+
+    def annotate(self, kind: Kind, current: Object, annotations: Mapping[str, str | None]) -> Object | None:
+        """Sets annotations beside those that `apply` sets. Returns the object, or None if it is gone."""
+        changed = self._server.annotate(kind, current, annotations)
         if changed is not None:
             self._mirror.put(kind.kind, changed)
         return changed

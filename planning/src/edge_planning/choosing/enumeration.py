@@ -39,6 +39,11 @@ def candidates(problem: EntryProblem) -> Candidates:
     made = Candidates(
         problem.model.exits, problem.codecs, problem.intermediates, **columns, prices=problem.prices
     )
+    return with_worth(problem, made)
+
+
+def with_worth(problem: EntryProblem, made: Candidates) -> Candidates:
+    """Returns the candidates with their worth to the objective, if it has one."""
     worth = problem.objective.worth
     if worth is None:
         return made

@@ -148,7 +148,7 @@ def rows(
         "queue": queue,
         "margin": margin,
         "bits": bits,
-        "least_bandwidth": _least_bandwidth(problem, bits),
+        "least_bandwidth": least_bandwidth(problem, bits),
         "joules": joules,
         "joules_per_second": joules_per_second,
         "mean_head": head,
@@ -168,15 +168,18 @@ def sent_bytes(codec: Codec, work: Work) -> Floats:
     return sizes
 
 
-def waits(load: Load, seconds: Floats, variance: float, percentile: float) -> Floats:
-    """Returns the wait before service times of `seconds` at a place, at the percentile."""
+def waits(load: Load, seconds: Floats, variance: float | Floats, percentile: float) -> Floats:
+    """Returns the wait before service times of `seconds` at a place, at the percentile.
+
+    variance: Squared coefficient of variation of the service time, one for all or for each.
+    """
     found: Floats = np.where(seconds > 0, load.wait, 0.0)
     if load.others is not None:
         other = load.others
         queue = shared(
             np.array([load.rate, other.rate]),
             np.stack([seconds, np.full_like(seconds, other.seconds)], axis=-1),
-            np.array([variance, other.variance]),
+            np.stack(np.broadcast_arrays(variance, np.full_like(seconds, other.variance)), axis=-1),
             load.servers,
         )
         queued = np.where(seconds > 0, queue.wait_quantile(percentile), 0.0)
@@ -187,7 +190,7 @@ def waits(load: Load, seconds: Floats, variance: float, percentile: float) -> Fl
     return found
 
 
-def _least_bandwidth(problem: EntryProblem, bits: Floats) -> Floats:
+def least_bandwidth(problem: EntryProblem, bits: Floats) -> Floats:
     """Returns the bandwidth in bit/s at which these and the others' bits use UPLINK_SHARE of the uplink."""
     least: Floats = problem.load.rate * bits / UPLINK_SHARE
     if problem.uplink_used:

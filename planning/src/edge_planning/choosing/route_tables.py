@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from edge_planning.costs.queueing import OVERLOADED
 from edge_planning.problems import Tables
 
 LatencyLine = tuple[float, float, float, float, float]  # intercept, bits, worth, accuracy, least bandwidth
-Columns = tuple[Floats, Floats, Floats]  # intercept, bits, worth
+Ranges = tuple[list[float], list[int], list[bool]]  # as a Map
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +47,8 @@ def limited_map(options: Candidates, chosen: Sequence[int], deadline: float) -> 
     Where the deadline is met, this is Edgent's choice. Below, the candidate that met it down to the lowest
     bandwidth stays in use, and others that are useful only there can follow, down to the fastest.
     """
-    return _limited(_lines(options), chosen, deadline)
+    starts, index, met = _limited(_lines(options), chosen, deadline)
+    return Map(np.array(starts), np.array(index, dtype=np.int64), np.array(met))
 
 
 def _lines(options: Candidates) -> list[LatencyLine]:
@@ -54,7 +56,7 @@ def _lines(options: Candidates) -> list[LatencyLine]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def _limited(lines: Sequence[LatencyLine], chosen: Sequence[int], deadline: float) -> Map:
+def _limited(lines: Sequence[LatencyLine], chosen: Sequence[int], deadline: float) -> Ranges:
     """Implements limited_map on plain numbers: for four entries, arrays cost more than they save."""
     points = {0.0}
     for n, i in enumerate(chosen):
@@ -66,8 +68,8 @@ def _limited(lines: Sequence[LatencyLine], chosen: Sequence[int], deadline: floa
             more, less = bits - lines[j][1], lines[j][0] - seconds
             if more * less > 0:
                 points.add(more / less)
-    starts = np.array(sorted(points))
-    middles = _middles(starts).tolist()
+    starts = sorted(points)
+    middles = _middles(starts)
     picked = [_pick(lines, chosen, deadline, middle) for middle in middles]
     in_time = [met for _, met in picked]
     index = [i for i, _ in picked]
@@ -78,7 +80,7 @@ def _limited(lines: Sequence[LatencyLine], chosen: Sequence[int], deadline: floa
         for n, middle in enumerate(middles):
             if not in_time[n]:
                 index[n] = _pick(lines, left, 0.0, middle)[0]
-    return Map(starts, np.array(index, dtype=np.int64), np.array(in_time))
+    return starts, index, in_time
 
 
 def _pick(
@@ -131,13 +133,13 @@ def best_table(options: Candidates, deadline: float, limits: Tables) -> list[int
     if not local and not chosen:
         chosen = [int(np.argmin(options.latencies(limits.high)))]
     others = [i for i in range(len(options)) if not options.local[i]]
-    lines, columns = _lines(options), _columns(options)
-    best = _value(columns, _limited(lines, [*local, *chosen], deadline), limits)
+    lines = _lines(options)
+    best = _value(lines, _limited(lines, [*local, *chosen], deadline), limits)
     improved = True
     while improved:
         improved = False
         for least_gain, trial in _neighbours(chosen, others, room, limits.least_gain):
-            worth, latency = _value(columns, _limited(lines, [*local, *trial], deadline), limits)
+            worth, latency = _value(lines, _limited(lines, [*local, *trial], deadline), limits)
             if worth >= best[0] - 1e-12 and latency < best[1] * (1 - least_gain):
                 best, chosen, improved = (worth, latency), trial, True
     return [*local, *chosen]
@@ -145,20 +147,30 @@ def best_table(options: Candidates, deadline: float, limits: Tables) -> list[int
 
 def value(options: Candidates, chosen: Sequence[int], deadline: float, limits: Tables) -> tuple[float, float]:
     """Returns (expected worth of responses in time, mean latency in s) over the bandwidth distribution."""
-    return _value(_columns(options), limited_map(options, chosen, deadline), limits)
+    lines = _lines(options)
+    return _value(lines, _limited(lines, chosen, deadline), limits)
 
 
-def _columns(options: Candidates) -> Columns:
-    return options.intercept, options.bits, options.worth
+def _value(lines: Sequence[LatencyLine], ranges: Ranges, limits: Tables) -> tuple[float, float]:
+    shares, inverses = _shares(ranges[0], limits)
+    worth = latency = 0.0
+    for share, inverse, index, met in zip(shares, inverses, ranges[1], ranges[2], strict=True):
+        seconds, bits, value, _, _ = lines[index]
+        worth += share * value if met else 0.0
+        latency += share * seconds + bits * inverse
+    return worth, latency
 
 
-def _value(columns: Columns, found: Map, limits: Tables) -> tuple[float, float]:
-    high = np.append(found.starts[1:], np.inf)
-    share = limits.bandwidths.share(found.starts, high)
-    worth = float(np.sum(share * np.where(found.met, columns[2][found.index], 0.0)))
-    inverse = limits.bandwidths.inverse(found.starts, high)
-    seconds = share * columns[0][found.index] + columns[1][found.index] * inverse
-    return worth, float(np.sum(seconds))
+def _shares(starts: Sequence[float], limits: Tables) -> tuple[list[float], list[float]]:
+    """Returns P(b) and E[1/b] of each range of bandwidth b; on plain numbers for the default distribution."""
+    if limits.distribution is not None:
+        low, high = np.array(starts), np.array([*starts[1:], np.inf])
+        found = limits.distribution
+        return found.share(low, high).tolist(), found.inverse(low, high).tolist()
+    edges = [min(max(start, limits.low), limits.high) for start in starts] + [limits.high]
+    total = math.log(limits.high / limits.low)
+    shares = [math.log(high / low) / total for low, high in pairwise(edges)]
+    return shares, [(1 / low - 1 / high) / total for low, high in pairwise(edges)]
 
 
 def _local(options: Candidates, deadline: float) -> list[int]:
@@ -224,7 +236,7 @@ def _neighbours(
 def _mapped(options: Candidates, deadline: float) -> Map:
     points = np.concatenate((options.thresholds(deadline), options.least_bandwidth, _crossings(options)))
     starts = np.concatenate(([0.0], np.unique(points[np.isfinite(points) & (points > 0)])))
-    latencies = _latencies(options, _middles(starts))
+    latencies = _latencies(options, np.array(_middles(starts.tolist())))
     met = latencies <= deadline
     top = met
     for key in (options.worth, options.accuracy):
@@ -240,11 +252,12 @@ def _latencies(options: Candidates, bandwidths: Floats) -> Floats:
     return latencies
 
 
-def _middles(starts: Floats) -> Floats:
+def _middles(starts: Sequence[float]) -> list[float]:
+    """Returns a bandwidth within each range."""
     if len(starts) == 1:
-        return np.array([1.0])
-    inner = np.sqrt(starts[1:-1] * starts[2:])
-    return np.concatenate(([starts[1] / 2], inner, [starts[-1] * 2]))
+        return [1.0]
+    inner = [math.sqrt(low * high) for low, high in pairwise(starts[1:])]
+    return [starts[1] / 2, *inner, starts[-1] * 2]
 
 
 def _crossings(options: Candidates) -> Floats:

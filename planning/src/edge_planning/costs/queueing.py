@@ -80,11 +80,7 @@ class Queue:
     @property
     def wait(self) -> Floats:
         """Mean seconds before service begins; infinite at a utilization of 1 or more."""
-        free = 1 - self.utilisation
-        with np.errstate(divide="ignore", invalid="ignore"):
-            waits = self.waiting_probability * self.service / (self.servers * free)
-            waits = waits * (np.asarray(self.arrival_scv) + self.scv) / 2
-        return np.where(free > 0, waits, np.inf)
+        return self._wait(self.waiting_probability)
 
     @property
     def sojourn(self) -> Floats:
@@ -99,7 +95,7 @@ class Queue:
         late = _late(percentile)
         waiting = self.waiting_probability
         with np.errstate(divide="ignore", invalid="ignore"):
-            quantile = np.where(waiting > late, self.wait / waiting * np.log(waiting / late), 0.0)
+            quantile = np.where(waiting > late, self._wait(waiting) / waiting * np.log(waiting / late), 0.0)
         return np.where(self.utilisation < 1, quantile, np.inf)
 
     def sojourn_quantile(self, percentile: float) -> Floats:
@@ -119,6 +115,13 @@ class Queue:
             quantile = mean * (1 - 1 / (9 * shape) + normal / (3 * np.sqrt(shape))) ** 3
         quantile = np.where(variance > 0, quantile, mean)
         return np.where(self.utilisation < 1, np.maximum(quantile, 0.0), np.inf)
+
+    def _wait(self, waiting: Floats) -> Floats:
+        free = 1 - self.utilisation
+        with np.errstate(divide="ignore", invalid="ignore"):
+            waits = waiting * self.service / (self.servers * free)
+            waits = waits * (np.asarray(self.arrival_scv) + self.scv) / 2
+        return np.where(free > 0, waits, np.inf)
 
 
 def shared(rates: Floats, services: Floats, scvs: Numbers = 0.0, servers: int = 1) -> Queue:
@@ -145,7 +148,8 @@ def uplink(rates: Floats, sizes: Floats, bandwidth: float) -> Queue:
 
 def _check(name: str, values: Numbers) -> None:
     """Raises BadValueError for a bad number. Formats arrays only then, which takes longer than a queue."""
-    if not bool(np.all(np.isfinite(values)) and np.all(np.asarray(values) >= 0)):
+    array = np.asarray(values)
+    if not ((array >= 0) & (array < np.inf)).all():
         raise BadValueError(f"queue: {name} {values} must be finite and >= 0")
 
 

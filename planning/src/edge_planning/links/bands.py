@@ -10,6 +10,8 @@ DEFAULT_ROUND_TRIP = 0.002
 """The round trip (s) that tables are planned for until one is measured."""
 _BEYOND = 0.1
 """Part of a route's least bandwidth by which a measurement must be beyond it."""
+_APART = 1.25
+"""Ratio of two bandwidths above which they are different links to plan for."""
 
 
 def differs(planned: float | None, measured: float) -> bool:
@@ -30,3 +32,8 @@ def crosses(borders: Iterable[float], before: float, now: float) -> bool:
         now < (1 - _BEYOND) * border if before >= border else now >= (1 + _BEYOND) * border
         for border in borders
     )
+
+
+def departs(known: float | None, measured: float) -> bool:
+    """Whether a measured bandwidth (bit/s) differs by more than a quarter from the known one (None: none)."""
+    return known is None or max(known, measured) > _APART * min(known, measured)

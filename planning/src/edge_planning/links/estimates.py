@@ -143,6 +143,13 @@ def sample_of(size: int, seconds: float, jitter: float, at: float) -> RateSample
     return RateSample(at, bits / seconds, bits / (seconds - jitter) if seconds > jitter else inf, seconds)
 
 
+def started(rate: float, low: float | None, at: float) -> Estimate:
+    """Returns the estimate that continues another one: its level and low quantile in bit/s, if known."""
+    level = log(max(rate, _LEAST))
+    surprises = _BEFOREHAND if low is None else (min(log(max(low, _LEAST)) - level, 0.0), 0.0, 0.0)
+    return _estimate(at, level, level, 0.0, surprises, 0.0)
+
+
 def add(estimate: Estimate, sample: RateSample) -> Estimate:
     """Returns the estimate with one more sample.
 

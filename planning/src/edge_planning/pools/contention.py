@@ -110,7 +110,7 @@ class Contention:
         costed = [
             one
             for one in self.costs.costed(demand, waits[demand.problems[0].slo.percentile])
-            if ledger.binding(Held(demand, one.reserved, unit.count)) is None
+            if ledger.fits(Held(demand, one.reserved, unit.count))
         ]
         current = None
         if unit.old is not None:
@@ -178,7 +178,7 @@ class Contention:
     ) -> bool:
         for each in costed:
             held = Held(one.demand, each.reserved, one.count)
-            if ledger.binding(held) is not None:
+            if not ledger.fits(held):
                 continue
             ledger.add(held)
             if not timely or ledger.in_time(one.demand.name):

@@ -7,11 +7,11 @@ from math import inf
 import numpy as np
 
 from edge_planning.choosing.candidates import LOCAL, NONE, Candidates, Floats, Mask
-from edge_planning.choosing.exit_costs import work_of
-from edge_planning.graphs.models import Model
 from edge_planning.plans import RouteTable
+from edge_planning.pools.figures import Figures
 from edge_planning.pools.questions import Questions
 from edge_planning.pools.reservations import (
+    Part,
     Reservation,
     Stops,
     Work,
@@ -50,21 +50,27 @@ class Costed:
 
 
 Waits = Mapping[str, float]
+Place = tuple[str, int, int, str | None]
 
 
 class Costs:
     """Makes the candidates of demands."""
 
     def __init__(
-        self, questions: Questions, uplinks: Mapping[str, float], memory: Mapping[str, float], runtime: float
+        self,
+        questions: Questions,
+        figures: Figures,
+        uplinks: Mapping[str, float],
+        memory: Mapping[str, float],
+        runtime: float,
     ) -> None:
         self.questions = questions
+        self.figures = figures
         self.uplinks = uplinks
         self.memory = memory
         self.runtime = runtime
         self._picked: dict[object, list[tuple[int, int]]] = {}
-        self._sizes: dict[tuple[int, int], Floats] = {}
-        self._kept: list[Model] = []
+        self._parts: dict[tuple[str, str, Place, Place | None], Mapping[Part, float]] = {}
 
     def bandwidth(self, problem: EntryProblem) -> float:
         """Returns the bandwidth in bit/s to plan for: as measured, else the uplink."""
@@ -85,7 +91,14 @@ class Costs:
             problems = [replace(one, min_accuracy=None) for one in problems]
         tables = [self.questions.candidates(one) for one in problems]
         picked = self._front(demand, problems, tables, every=every)
-        return [self._made(demand, problems[number], tables[number], index) for number, index in picked]
+        latencies = [one.latencies(self.bandwidth(two)) for one, two in zip(tables, problems, strict=True)]
+        beside = [self._companion(demand.node, one) for one in tables]
+        return [
+            self._made(
+                demand, problems[n], tables[n], index, latency=float(latencies[n][index]), companion=beside[n]
+            )
+            for n, index in picked
+        ]
 
     def _front(
         self,
@@ -137,27 +150,26 @@ class Costs:
         found = np.zeros(len(one))
         last = np.where(one.intermediate == NONE, one.cut, one.second)
         for number in range(len(one.exits)):
-            sums = self._sums(problem, number)
+            exit_, end = one.exits[number], len(one.exits[number].cuts)
+            left = [self.figures.memory(problem.model, exit_, at, end) for at in range(end + 1)]
             mine = (one.exit == number) & (last != LOCAL)
-            found[mine] = sums[-1] - sums[last[mine]]
+            found[mine] = np.array(left)[last[mine]]
         return found
 
-    def _sums(self, problem: EntryProblem, exit_: int) -> Floats:
-        key = (id(problem.model), exit_)
-        if key not in self._sizes:
-            self._kept.append(problem.model)  # stays alive, so that its id stays its own
-            self._sizes[key] = work_of(problem, exit_).memory
-        return self._sizes[key]
-
-    def _made(self, demand: PoolDemand, problem: EntryProblem, one: Candidates, index: int) -> Costed:
-        latency = float(one.latencies(self.bandwidth(problem))[index])
+    def _made(
+        self,
+        demand: PoolDemand,
+        problem: EntryProblem,
+        one: Candidates,
+        index: int,
+        *,
+        latency: float,
+        companion: int | None,
+    ) -> Costed:
         late = latency > problem.slo.latency
         exit_ = one.exits[int(one.exit[index])]
         at = _stops(one, index)
-        parts = parts_of(demand, problem, at)
-        companion = self._companion(demand.node, one)
-        if companion is not None and not one.local[index]:
-            parts |= parts_of(demand, problem, _stops(one, companion))
+        beside = None if companion is None or one.local[index] else _stops(one, companion)
         work = Work(
             exit_,
             at.intermediate,
@@ -167,7 +179,8 @@ class Costs:
             float(one.bits[index]),
         )
         slack = inf if late else problem.slo.latency - latency
-        reserved = made(demand, problem, work, with_runtimes(demand, parts, self.runtime), slack)
+        parts = self._all_parts(demand, problem, at, beside)
+        reserved = made(demand, problem, work, parts, slack, self.figures)
         return Costed(
             problem=problem,
             index=index,
@@ -179,6 +192,18 @@ class Costs:
             work=work,
             server=problem.peer if at.second < len(exit_.cuts) else None,
         )
+
+    def _all_parts(
+        self, demand: PoolDemand, problem: EntryProblem, at: Stops, beside: Stops | None
+    ) -> Mapping[Part, float]:
+        """Returns the runtimes and slices of a route and of the local one beside it."""
+        key = (demand.name, problem.peer, _place(at), None if beside is None else _place(beside))
+        if key not in self._parts:
+            parts = parts_of(demand, problem, at, self.figures)
+            if beside is not None:
+                parts |= parts_of(demand, problem, beside, self.figures)
+            self._parts[key] = with_runtimes(demand, parts, self.runtime)
+        return self._parts[key]
 
     def _companion(self, node: str, one: Candidates) -> int | None:
         """Returns the smallest local candidate; None without one that fits the node."""
@@ -206,6 +231,10 @@ def _waiting(problem: EntryProblem, waits: Waits) -> EntryProblem:
         intermediates=tuple(replace(one, load=load(one.load, one.name)) for one in problem.intermediates),
         uplink_used=0.0,
     )
+
+
+def _place(at: Stops) -> Place:
+    return at.exit.name, at.first, at.second, at.intermediate
 
 
 def _stops(one: Candidates, index: int) -> Stops:

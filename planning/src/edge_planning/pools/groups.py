@@ -54,17 +54,21 @@ def steady(problem: PoolProblem) -> PoolProblem:
     """
     return replace(
         problem,
-        nodes=tuple(
-            replace(one, uplink=rounded_down(one.uplink, 2))
-            for one in sorted(problem.nodes, key=lambda one: one.name)
-        ),
+        nodes=tuple(_rounded(one) for one in sorted(problem.nodes, key=lambda one: one.name)),
         servers=tuple(sorted(problem.servers, key=lambda one: one.name)),
         tenants=tuple(sorted(problem.tenants, key=lambda one: one.name)),
-        demands=tuple(
-            replace(one, problems=tuple(sorted(one.problems, key=lambda each: each.peer)))
-            for one in sorted(problem.demands, key=lambda one: one.name)
-        ),
+        demands=tuple(_ordered(one) for one in sorted(problem.demands, key=lambda one: one.name)),
     )
+
+
+def _rounded(node: PoolNode) -> PoolNode:
+    uplink = rounded_down(node.uplink, 2)
+    return node if uplink == node.uplink else replace(node, uplink=uplink)
+
+
+def _ordered(demand: PoolDemand) -> PoolDemand:
+    problems = tuple(sorted(demand.problems, key=lambda one: one.peer))
+    return demand if problems == demand.problems else replace(demand, problems=problems)
 
 
 def _intermediates(demand: PoolDemand) -> tuple[IntermediateNode, ...]:

@@ -1,7 +1,8 @@
 """What is reserved of a pool, and how long requests wait at each place."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
@@ -49,17 +50,38 @@ class Ledger:
         self._moments: dict[str, tuple[float, float, float]] = {}
         self._bits: dict[str, float] = {}
         self._senders: Counter[str] = Counter()
+        self._holding: dict[Resource, set[str]] = {}
+        self._users: dict[Resource, tuple[tuple[str, float], ...]] = {}
+        self._waits: dict[tuple[str, float], float] = {}
 
     def add(self, held: Held) -> None:
         """Reserves."""
         self.held[held.demand.name] = held
         self._change(held, 1)
+        for resource in _touched(held):
+            self._holding.setdefault(resource, set()).add(held.demand.name)
+            self._users.pop(resource, None)
 
     def remove(self, name: str) -> Held:
         """Frees what a demand holds, and returns it."""
         held = self.held.pop(name)
         self._change(held, -1)
+        for resource in _touched(held):
+            self._holding[resource].discard(name)
+            self._users.pop(resource, None)
         return held
+
+    @contextmanager
+    def without(self, names: Iterable[str]) -> Iterator[None]:
+        """Frees what demands hold for a while, during which `users` still lists them."""
+        gone = [self.held[name] for name in names]
+        for held in gone:
+            self._change(held, -1)
+        try:
+            yield
+        finally:
+            for held in reversed(gone):
+                self._change(held, 1)
 
     def used(self, resource: Resource) -> float:
         """Returns the amount in use."""
@@ -87,6 +109,21 @@ class Ledger:
             if self.used(resource) + more > capacity[resource] * (1 + TOLERANCE):
                 return resource
         return None
+
+    def fits(self, held: Held, limits: Mapping[Resource, float] | None = None) -> bool:
+        """Returns whether enough of every resource is left."""
+        capacity, used = self.capacity if limits is None else limits, self._used
+        for resource, more in held.uses():
+            if more > 0 and used.get(resource, 0.0) + more > capacity[resource] * (1 + TOLERANCE):
+                return False
+        added: dict[Resource, float] = {}
+        for part, size in held.reserved.parts.items():
+            if size and not self._parts[part]:
+                added[part.memory] = added.get(part.memory, 0.0) + size
+        return all(
+            used.get(resource, 0.0) + more <= capacity[resource] * (1 + TOLERANCE)
+            for resource, more in added.items()
+        )
 
     def overfull(self) -> list[Resource]:
         """Returns the resources of which more is used than there is."""
@@ -130,8 +167,12 @@ class Ledger:
 
     def wait(self, place: str, percentile: float) -> float:
         """Returns the seconds that the requests at a place wait."""
-        total = self.traffic(place)
-        return 0.0 if total is None else wait((total,), self.servers.get(place, 1), percentile)
+        key = (place, percentile)
+        if key not in self._waits:
+            total = self.traffic(place)
+            servers = self.servers.get(place, 1)
+            self._waits[key] = 0.0 if total is None else wait((total,), servers, percentile)
+        return self._waits[key]
 
     def in_time(self, name: str) -> bool:
         """Returns whether the waits at the places of a demand leave its planned route in time."""
@@ -146,15 +187,19 @@ class Ledger:
 
     def users(self, resource: Resource) -> tuple[tuple[str, float], ...]:
         """Returns how much of a resource each demand uses, the largest first."""
-        found: dict[str, float] = {}
-        for name, held in self.held.items():
-            if resource.kind is Kind.MEMORY:
-                used = sum(size for part, size in held.reserved.parts.items() if part.memory == resource)
-            else:
-                used = dict(held.uses()).get(resource, 0.0)
-            if used > 0:
-                found[name] = used
-        return tuple(sorted(found.items(), key=lambda one: (-one[1], one[0])))
+        if resource not in self._users:
+            found = {name: self._of(name, resource) for name in self._holding.get(resource, ())}
+            users = ((name, used) for name, used in found.items() if used > 0)
+            self._users[resource] = tuple(sorted(users, key=lambda one: (-one[1], one[0])))
+        return self._users[resource]
+
+    def _of(self, name: str, resource: Resource) -> float:
+        """Returns how much of a resource a demand uses."""
+        held = self.held[name]
+        if resource.kind is Kind.MEMORY:
+            return sum(size for part, size in held.reserved.parts.items() if part.memory == resource)
+        amount = held.reserved.uses.get(resource, 0.0)
+        return amount if resource.place == held.demand.node else amount * held.count
 
     def totals(self) -> dict[Resource, float]:
         """Returns the use of every resource, summed in the order of names."""
@@ -186,6 +231,7 @@ class Ledger:
             old = self._moments.get(place, (0.0, 0.0, 0.0)) if self._here[place] else (0.0, 0.0, 0.0)
             added = tuple(was + sign * one for was, one in zip(old, more, strict=True))
             self._moments[place] = (added[0], added[1], added[2]) if self._here[place] else (0.0, 0.0, 0.0)
+            self._waits.clear()
 
 
 def capacities(problem: PoolProblem, uplink_share: float) -> dict[Resource, float]:
@@ -210,6 +256,10 @@ def capacities(problem: PoolProblem, uplink_share: float) -> dict[Resource, floa
         found[Resource(Kind.BUSY, server.name)] = float(server.concurrency)
         found[Resource(Kind.MEMORY, server.name)] = server.memory
     return found
+
+
+def _touched(held: Held) -> set[Resource]:
+    return {*held.reserved.uses, *(part.memory for part in held.reserved.parts)}
 
 
 def _bits(held: Held) -> float:

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
+from edge_planning.pools.changes import Changes, changes
 from edge_planning.pools.contention import Contention
 from edge_planning.pools.costed import Costed, Costs
+from edge_planning.pools.figures import Figures
 from edge_planning.pools.groups import Group, groups, steady
 from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Held, Ledger, capacities
@@ -16,10 +18,13 @@ from edge_planning.pools.reservations import Resource
 from edge_planning.pools.results import Placed, PoolPlan, Refusal
 from edge_planning.pools.tables import Ranked, Tables
 from edge_planning.pools.units import Score, Unit, score
-from edge_planning.pools.values import PoolDemand, PoolNode, PoolProblem, PoolServer
+from edge_planning.pools.values import PoolDemand, PoolProblem
 
 ROUNDS = 4
 """How often tables are planned again with the waits that the last ones cause."""
+
+UNKNOWN = Changes(frozenset(), frozenset(), frozenset(), (), nothing=False)
+"""Of a pool that was not planned before."""
 
 
 def plan_pool(problem: PoolProblem, previous: PoolPlan | None = None) -> PoolPlan:
@@ -36,32 +41,32 @@ def plan_pool(problem: PoolProblem, previous: PoolPlan | None = None) -> PoolPla
         BadObjectiveError: A demand's objective needs prices or power that are not declared.
     """
     given = steady(problem)
-    if previous is not None and _hintless(given) == _hintless(previous.problem):
-        return replace(previous, moved=())
-    return _Planner(given, previous).plan()
+    if previous is None:
+        return _Planner(given).plan()
+    found = changes(previous.problem, given)
+    return replace(previous, moved=()) if found.nothing else _Planner(given, previous, found).plan()
 
 
 class _Planner:
-    def __init__(self, problem: PoolProblem, previous: PoolPlan | None) -> None:
+    def __init__(
+        self, problem: PoolProblem, previous: PoolPlan | None = None, found: Changes = UNKNOWN
+    ) -> None:
         self.problem = problem
         self.previous = previous
+        self.changes = found
         self.capacity = capacities(problem, UPLINK_SHARE)
         self.ledger = Ledger(problem, self.capacity)
-        self.questions = Questions()
+        self.questions = Questions() if previous is None else previous.questions
+        self.questions.again()
         uplinks = {one.name: one.uplink for one in problem.nodes}
         memory = {one.name: one.memory for one in problem.nodes}
         servers = {one.name: one.concurrency for one in problem.servers}
-        self.tables = Tables(self.questions, uplinks, servers, problem.runtime_memory)
-        self.costs = Costs(self.questions, uplinks, memory, problem.runtime_memory)
+        figures = Figures()
+        self.tables = Tables(self.questions, figures, uplinks, servers, problem.runtime_memory)
+        self.costs = Costs(self.questions, figures, uplinks, memory, problem.runtime_memory)
         self.contention = Contention(problem, self.costs, self.capacity)
         self.chosen: dict[str, Ranked] = {}
         self.refusals: dict[str, Refusal] = {}
-        self.last = {} if previous is None else {one.name: one for one in previous.problem.demands}
-        self.same = {
-            one.name
-            for one in problem.demands
-            if one.name in self.last and _hintless_demand(self.last[one.name]) == _hintless_demand(one)
-        }
         self.groups = groups(problem, self.questions, self._mark)
         self.units = [self._unit(one, group) for group in self.groups for one in group.demands]
         self.units.sort(key=lambda unit: (-unit.demand.priority, unit.name))
@@ -85,13 +90,19 @@ class _Planner:
             refusal = previous.refused.get(unit.name)
             if refusal is not None and unit.unchanged and not _binds_at(refusal, touched):
                 self.refusals[unit.name] = refusal
-            if old is None or not unit.unchanged:
+            if old is None or not (unit.unchanged or unit.demand.name in self.changes.remeasured):
                 continue
             concerned = previous.contended and unit.demand.node in touched
             concerned |= old.short is not None and _binds_at(old.short, touched)
-            if not concerned and all(one in self.capacity for one in _resources(old)):
-                self._keep(unit)
+            if concerned or not all(one in self.capacity for one in _resources(old)):
+                continue
+            table = self._kept(unit, old) if unit.unchanged else self._remeasured(unit, old)
+            if table is not None:
+                self._take(unit, table)
                 kept.append(unit)
+        for unit in kept:
+            if not unit.unchanged and not self.ledger.in_time(unit.name):
+                self._drop(unit)
         for resource in self.ledger.overfull():
             for unit in kept:
                 if unit.name in self.chosen and resource in _resources(self.chosen[unit.name]):
@@ -105,6 +116,14 @@ class _Planner:
             return False
         refused = [unit for unit in free if unit.name not in self.chosen and self.tables.alone(unit.demand)]
         return all(unit.name in previous.refused or self._refused_at_home(unit, kept) for unit in refused)
+
+    def _remeasured(self, unit: Unit, old: Placed) -> Ranked | None:
+        """Returns the table of the previous plan, if it is as good at the bandwidth that is measured now."""
+        best = max(self.tables.alone(unit.demand), key=lambda one: one.rank, default=None)
+        if best is None or not old.in_time:
+            return None
+        table = self.tables.again(unit.demand, old.plan, old.server)
+        return table if table.met and _close(table, best) else None
 
     def _refused_at_home(self, unit: Unit, kept: Sequence[Unit]) -> bool:
         """Returns whether a demand lacks a resource of its entry node that no kept demand uses there."""
@@ -166,9 +185,9 @@ class _Planner:
             changed = False
             for unit in free:
                 held = self.chosen.get(unit.name)
-                if held is None or not self._crowded(unit, held):
+                if held is None or not self._stale(unit, held):
                     continue
-                best = self._best(unit, self.tables.beside(unit.demand, self.ledger))
+                best = self._best(unit, self.tables.beside(unit.demand, self.ledger, held.problem.peer))
                 if best is None:
                     continue
                 self._drop(unit)
@@ -178,16 +197,11 @@ class _Planner:
                 break
         return not self.ledger.overfull()
 
-    def _crowded(self, unit: Unit, held: Ranked) -> bool:
+    def _stale(self, unit: Unit, held: Ranked) -> bool:
         """Returns whether others' requests can change the demand's table."""
-        ledger, demand = self.ledger, unit.demand
-        if ledger.others_bits(demand) > 0:
+        if held.met and not self.ledger.in_time(unit.name):
             return True
-        percentile = held.reserved.percentile
-        return any(
-            ledger.others(place, demand.name) is not None and ledger.wait(place, percentile) > 0
-            for place in sorted(unit.demand.places)
-        )
+        return self.tables.stale(unit.demand, held.problem, self.ledger)
 
     def _best(self, unit: Unit, tables: Sequence[Ranked]) -> Ranked | None:
         """Returns the best table: that of the previous plan unless another one is better by MOVE_COST.
@@ -214,12 +228,12 @@ class _Planner:
         old = unit.old
         if old is None or not all(one in self.capacity for one in _resources(old)):
             return None
-        kept = self.tables.kept(unit.demand, old.plan, old.server, old.reservation)
+        kept = self._kept(unit, old)
         now = self.chosen.get(unit.name)
         if now is not None:
             self._drop(unit)
         held = Held(unit.demand, kept.reserved, unit.count)
-        fits = self.ledger.binding(held) is None
+        fits = self.ledger.fits(held)
         self.ledger.add(held)
         fits = fits and (self.ledger.in_time(unit.name) or not kept.met)
         self.ledger.remove(unit.name)
@@ -231,16 +245,16 @@ class _Planner:
         """Takes the best table that fits, with the chosen candidate's uses at most, or less memory."""
         tables = self.tables
         demand = unit.demand
-        free = self._best(unit, tables.beside(demand, self.ledger))
+        free = self._best(unit, tables.beside(demand, self.ledger, choice.problem.peer))
         if (
             free is not None
-            and self.ledger.binding(Held(demand, free.reserved, unit.count), self.contention.limits) is None
+            and self.ledger.fits(Held(demand, free.reserved, unit.count), self.contention.limits)
             and (free.met or not choice.worth)
         ):
             self._take(unit, free)
             return
         for one in tables.admitted(demand, choice, self.ledger):
-            if self.ledger.binding(Held(demand, one.reserved, unit.count)) is None:
+            if self.ledger.fits(Held(demand, one.reserved, unit.count)):
                 self._take(unit, one)
                 return
 
@@ -249,7 +263,7 @@ class _Planner:
         for unit in refused:
             waits = self.contention.waits(self.ledger, unit.demand.problems[0].slo.percentile)
             for one in self.costs.costed(unit.demand, waits):
-                if self.ledger.binding(Held(unit.demand, one.reserved, unit.count)) is None:
+                if self.ledger.fits(Held(unit.demand, one.reserved, unit.count)):
                     self._take_admitted(unit, one)
                     break
 
@@ -277,10 +291,8 @@ class _Planner:
         if self.chosen.pop(unit.name, None) is not None:
             self.ledger.remove(unit.name)
 
-    def _keep(self, unit: Unit) -> None:
-        old = unit.old
-        if old is not None:
-            self._take(unit, self.tables.kept(unit.demand, old.plan, old.server, old.reservation))
+    def _kept(self, unit: Unit, old: Placed) -> Ranked:
+        return self.tables.kept(unit.demand, old.plan, old.server, old.reservation, self.ledger)
 
     def _clear(self) -> None:
         self.refusals.clear()
@@ -289,13 +301,9 @@ class _Planner:
 
     def _touched(self, previous: PoolPlan) -> set[str]:
         """Returns the places that a change concerns: with other capacities, or of other demands."""
-        before = _named(previous.problem)
-        now = _named(self.problem)
-        found = {name for name in {*before, *now} if before.get(name) != now.get(name)}
-        names = {one.name for one in self.problem.demands}
-        gone = [one for one in self.last.values() if one.name not in names]
-        changed = [one for one in self.problem.demands if one.name not in self.same]
-        for one in (*gone, *changed):
+        found = {*self.changes.places}
+        changed = [one for one in self.problem.demands if one.name not in self.changes.same]
+        for one in (*self.changes.gone, *changed):
             found.add(one.node)
             placed = previous.placed.get(one.name)
             if placed is not None:
@@ -304,18 +312,19 @@ class _Planner:
 
     def _mark(self, demand: PoolDemand) -> object:
         """Returns what else must be equal for two entry nodes to be planned as one."""
+        same = demand.name in self.changes.same, demand.name in self.changes.remeasured
         placed = self.previous.placed.get(demand.name) if self.previous is not None else None
         if placed is None:
             refusal = self.previous.refused.get(demand.name) if self.previous is not None else None
             resource = refusal.resource if refusal is not None else None
             place = None if resource is None or resource.place == demand.node else resource.place
-            return demand.name in self.same, None if resource is None else (resource.kind, place)
+            return same, None if resource is None else (resource.kind, place)
         short = placed.short is not None
-        return demand.name in self.same, placed.plan.table, placed.server, placed.in_time, short
+        return same, placed.plan.table, placed.server, placed.in_time, short
 
     def _unit(self, demand: PoolDemand, group: Group) -> Unit:
         old = self.previous.placed.get(demand.name) if self.previous is not None else None
-        return Unit(demand, len(group.nodes), old, demand.name in self.same)
+        return Unit(demand, len(group.nodes), old, demand.name in self.changes.same)
 
     def _result(self) -> PoolPlan:
         units = {unit.name: unit for unit in self.units}
@@ -330,7 +339,9 @@ class _Planner:
                 for members in group.members:
                     member = members[number]
                     if isinstance(one, Placed):
-                        placed[member.name] = placed_at(one, demand, member)
+                        placed[member.name] = self._unchanged(unit, one, member) or placed_at(
+                            one, demand, member
+                        )
                     else:
                         refused[member.name] = refused_at(one, demand, member)
         old = {} if self.previous is None else self.previous.placed
@@ -339,7 +350,11 @@ class _Planner:
             for name in sorted({*old} & {*placed})
             if (old[name].plan.table, old[name].server) != (placed[name].plan.table, placed[name].server)
         )
-        return PoolPlan(self.problem, placed, refused, self._used(), contended, moved)
+        return PoolPlan(self.problem, placed, refused, self._used(), contended, moved, self.questions)
+
+    def _unchanged(self, unit: Unit, placed: Placed, member: PoolDemand) -> Placed | None:
+        """Returns what a member of the unit's group had, if the unit keeps what it had."""
+        return self.previous.placed[member.name] if self.previous is not None and placed == unit.old else None
 
     def _placed(self, unit: Unit) -> Placed | Refusal:
         demand, count = unit.demand, unit.count
@@ -354,9 +369,8 @@ class _Planner:
         better = self._short(unit)
         short = None
         if better is not None:
-            held = self.ledger.remove(unit.name)
-            short = blocked(demand, count, Held(demand, better.reserved, count), self.ledger)
-            self.ledger.add(held)
+            with self.ledger.without([unit.name]):
+                short = blocked(demand, count, Held(demand, better.reserved, count), self.ledger)
         in_time = one.met and self.ledger.in_time(unit.name)
         return Placed(one.plan, one.server, one.reserved, in_time, short)
 
@@ -368,11 +382,6 @@ class _Planner:
             for resource, amount in self.ledger.totals().items()
             for node in members.get(resource.place, (resource.place,))
         }
-
-
-def _named(problem: PoolProblem) -> dict[str, PoolNode | PoolServer]:
-    nodes: dict[str, PoolNode | PoolServer] = {one.name: one for one in problem.nodes}
-    return nodes | {one.name: one for one in problem.servers}
 
 
 def _close(old: Ranked, best: Ranked) -> bool:
@@ -393,12 +402,3 @@ def _binds_at(refusal: Refusal, places: set[str]) -> bool:
 def _resources(held: Placed | Ranked) -> set[Resource]:
     reserved = held.reservation if isinstance(held, Placed) else held.reserved
     return {*reserved.uses, *(part.memory for part in reserved.parts)}
-
-
-def _hintless(problem: PoolProblem) -> PoolProblem:
-    """Returns the problem without the servers in use, which a plan itself changes."""
-    return replace(problem, demands=tuple(_hintless_demand(one) for one in problem.demands))
-
-
-def _hintless_demand(demand: PoolDemand) -> PoolDemand:
-    return replace(demand, server=None)

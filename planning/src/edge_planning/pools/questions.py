@@ -11,8 +11,13 @@ from operator import attrgetter
 from edge_planning.choosing.candidates import Candidates, Mask
 from edge_planning.choosing.entries import check_objective, plan_of, with_measured_bandwidth
 from edge_planning.choosing.enumeration import candidates
+from edge_planning.choosing.loading import Unloaded, unloaded, without_load
 from edge_planning.plans import Infeasible, Plan
+from edge_planning.pools.recent import Recent
 from edge_planning.problems import EntryProblem, IntermediateNode
+
+KEPT_PLANS = 20_000
+KEPT_CANDIDATES = 500
 
 Key = tuple[object, ...]
 _NODE, _PEER = "\0node", "\0peer"  # placeholders that no name contains
@@ -26,14 +31,25 @@ _large, _small = attrgetter(*_LARGE), attrgetter(*_SMALL)
 
 
 class Questions:
-    """Solved problems of one pool."""
+    """Solved problems of one pool: those that were used last, so that memory is bounded.
+
+    A plan hands its own to the next one (PoolPlan.questions). What is found here never changes a result.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[int, tuple[object, int]] = {}
         self._buckets: dict[object, list[tuple[object, int]]] = {}
         self._count = 0
-        self._candidates: dict[Key, Candidates] = {}
-        self._plans: dict[tuple[Key, bytes | None], Plan | Infeasible] = {}
+        self._unloaded: Recent[Key, Unloaded] = Recent(KEPT_CANDIDATES)
+        self._candidates: Recent[Key, Candidates] = Recent(KEPT_CANDIDATES)
+        self._plans: Recent[tuple[Key, bytes | None], Plan | Infeasible] = Recent(KEPT_PLANS)
+
+    def again(self) -> None:
+        """Forgets the values (models, profiles) that no problem had since the last call."""
+        self._buckets = {}
+        for value, number in {number: (value, number) for value, number in self._numbers.values()}.values():
+            self._buckets.setdefault(_bucket(value), []).append((value, number))
+        self._numbers = {}
 
     def key(self, problem: EntryProblem) -> Key:
         """Returns a key that is equal for equal problems."""
@@ -52,28 +68,41 @@ class Questions:
         Raises:
             BadObjectiveError: As plan_entry.
         """
-        key = self.key(problem)
-        if key not in self._candidates:
-            check_objective(problem)
-            self._candidates[key] = candidates(_nameless(problem))
-        return self._candidates[key]
+        return self._candidates_of(problem, self.key(problem))
 
     def plan(self, problem: EntryProblem, admitted: Mask | None = None) -> Plan | Infeasible:
         """Returns plan_entry's result from the admitted candidates (default: all)."""
-        key = (self.key(problem), None if admitted is None else admitted.tobytes())
-        every = self.candidates(problem)
-        some = every if admitted is None else every.select(admitted)
-        if key not in self._plans:
-            self._plans[key] = plan_of(_nameless(problem), some)
-        plan = _named(self._plans[key], problem)
-        return plan if isinstance(plan, Infeasible) else with_measured_bandwidth(problem, some, plan)
+        key = self.key(problem)
+        which = (key, None if admitted is None else admitted.tobytes())
+        found = self._plans.get(which)
+        if found is not None and _met(found, problem.bandwidth):
+            return _named(found, problem)
+        every = self._candidates_of(problem, key)
+        every = every if admitted is None else every.select(admitted)
+        if found is None:
+            found = self._plans.put(which, plan_of(_nameless(problem), every))
+        plan = _named(found, problem)
+        return plan if isinstance(plan, Infeasible) else with_measured_bandwidth(problem, every, plan)
+
+    def _candidates_of(self, problem: EntryProblem, key: Key) -> Candidates:
+        found = self._candidates.get(key)
+        if found is not None:
+            return found
+        check_objective(problem)
+        nameless = _nameless(problem)
+        idle = without_load(nameless)
+        if idle is None:
+            return self._candidates.put(key, candidates(nameless))
+        base = self.key(idle)
+        start = self._unloaded.get(base) or self._unloaded.put(base, unloaded(idle))
+        return self._candidates.put(key, start.under(nameless))
 
     def _number(self, value: object) -> int:
         """Returns the number of the first value that is equal."""
         known = self._numbers.get(id(value))
         if known is not None:
             return known[1]
-        bucket = self._buckets.setdefault((type(value), getattr(value, "name", None)), [])
+        bucket = self._buckets.setdefault(_bucket(value), [])
         number = next((number for one, number in bucket if one == value), None)
         if number is None:
             self._count += 1
@@ -84,6 +113,17 @@ class Questions:
 
     def _intermediates(self, nodes: Sequence[IntermediateNode]) -> Key:
         return tuple((one.name, self._number(one.profile), one.bandwidth, one.rtt, one.load) for one in nodes)
+
+
+def _bucket(value: object) -> object:
+    return type(value), getattr(value, "name", None)
+
+
+def _met(plan: Plan | Infeasible, bandwidth: float | None) -> bool:
+    """Returns whether the measured bandwidth adds no reason to a plan, for certain."""
+    if bandwidth is None or isinstance(plan, Infeasible):
+        return True
+    return plan.met_from is not None and bandwidth > plan.met_from * (1 + 1e-9)
 
 
 def _nameless(problem: EntryProblem) -> EntryProblem:

@@ -14,6 +14,9 @@ from edge_planning.pools.waiting import rounded_down
 
 _UNITS = {Kind.CPU: "s/s", Kind.MEMORY: "bytes", Kind.UPLINK: "bit/s", Kind.BUSY: "s/s"}
 _SHOWN = 3
+_USERS = 20
+_MOST = 10
+"""Removals that are worth a message."""
 
 
 def unfit(demand: PoolDemand, count: int, every: Sequence[Costed], ledger: Ledger) -> Refusal:
@@ -38,12 +41,14 @@ def blocked(
     asked = ledger.asked(held).get(resource, 0.0)
     capacity = ledger.capacity[resource]
     left = max(capacity - ledger.used(resource), 0.0)
-    users = tuple(one for one in ledger.users(resource) if one[0] != demand.name)
+    every = ledger.users(resource)
+    others = len(every) - any(name == demand.name for name, _ in every)
+    users = tuple(one for one in every[: _USERS + 1] if one[0] != demand.name)[:_USERS]
     unit = _UNITS[resource.kind]
     numbers = f"{asked:.4g} {unit} needed, {left:.4g} of {capacity:.4g} left"
     message = f"{demand.name}: {resource} {'is full' if full else 'is busy'}: {numbers}"
     if users:
-        message += f", used by {_listed([f'{name} ({amount:.3g})' for name, amount in users])}"
+        message += f", used by {_listed([f'{name} ({amount:.3g})' for name, amount in users], others)}"
     if room != Room():
         message += f"; room would come from {_remedy(room)}"
     return Refusal(message, resource, asked, left, capacity, users, room)
@@ -57,7 +62,7 @@ def never(demand: PoolDemand, plan: Infeasible) -> Refusal:
 def room_for(demand: PoolDemand, count: int, every: Sequence[Costed], ledger: Ledger) -> Room:
     """Returns what would make room for a demand; each change alone suffices."""
     allowed = [one for one in every if _accurate(one, demand)]
-    fitting = [one for one in every if ledger.binding(Held(demand, one.reserved, count)) is None]
+    fitting = [one for one in every if ledger.fits(Held(demand, one.reserved, count))]
     slower = [one.latency for one in fitting if _accurate(one, demand) and not one.worth]
     timely = [one for one in fitting if one.worth and not _accurate(one, demand)]
     return Room(
@@ -91,23 +96,27 @@ def _removals(demand: PoolDemand, count: int, allowed: Sequence[Costed], ledger:
     best: tuple[str, ...] = ()
     for one in sorted(allowed, key=lambda each: _excess(demand, count, each, ledger))[:_SHOWN]:
         held = Held(demand, one.reserved, count)
-        gone: list[Held] = []
-        while (resource := ledger.binding(held)) is not None and len(gone) < (len(best) or 10):
-            users = [
-                name
-                for name, _ in ledger.users(resource)
-                if ledger.held[name].demand.priority <= demand.priority
-            ]
-            if not users:
+        gone: list[str] = []
+        while len(gone) < (len(best) or _MOST):
+            with ledger.without(gone):
+                resource = ledger.binding(held)
+            if resource is None:
                 break
-            lowest = min(ledger.held[name].demand.priority for name in users)
-            first = next(name for name in users if ledger.held[name].demand.priority == lowest)
-            gone.append(ledger.remove(first))
-        if gone and ledger.binding(held) is None and (not best or len(gone) < len(best)):
-            best = tuple(each.demand.name for each in gone)
-        for each in reversed(gone):
-            ledger.add(each)
+            name = _first(demand, resource, gone, ledger)
+            if name is None:
+                break
+            gone.append(name)
+        with ledger.without(gone):
+            if gone and (not best or len(gone) < len(best)) and ledger.fits(held):
+                best = tuple(gone)
     return best
+
+
+def _first(demand: PoolDemand, resource: Resource, gone: Sequence[str], ledger: Ledger) -> str | None:
+    """Returns the user of a resource to remove first: of the lowest priority, then the largest."""
+    users = (name for name, _ in ledger.users(resource) if name not in gone)
+    found = min(users, key=lambda name: ledger.held[name].demand.priority, default=None)
+    return found if found is not None and ledger.held[found].demand.priority <= demand.priority else None
 
 
 def _excess(demand: PoolDemand, count: int, one: Costed, ledger: Ledger) -> float:
@@ -144,6 +153,7 @@ def _remedy(room: Room) -> str:
     return ", or ".join(found)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], count: int | None = None) -> str:
+    count = len(names) if count is None else count
     shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+    return shown if count <= _SHOWN else f"{shown} and {count - _SHOWN} more"

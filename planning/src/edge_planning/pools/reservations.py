@@ -10,10 +10,10 @@ from enum import StrEnum
 from math import inf
 from typing import TypeVar
 
-from edge_planning.choosing.exit_costs import variance_of
 from edge_planning.costs.profiles import ClassProfile
-from edge_planning.graphs.models import Exit, Model
+from edge_planning.graphs.models import Exit
 from edge_planning.plans import Route, RouteTable
+from edge_planning.pools.figures import Figures
 from edge_planning.pools.values import PoolDemand
 from edge_planning.pools.waiting import wait
 from edge_planning.problems import EntryProblem, Load, Traffic
@@ -111,14 +111,19 @@ class Work:
 
 
 def reservation(
-    demand: PoolDemand, problem: EntryProblem, table: RouteTable, bandwidth: float, runtime_memory: float
+    demand: PoolDemand,
+    problem: EntryProblem,
+    table: RouteTable,
+    bandwidth: float,
+    runtime_memory: float,
+    figures: Figures,
 ) -> Reservation:
     """Returns what a table reserves at a planned bandwidth in bit/s."""
     planned = table.at(bandwidth)
     exits = {one.name: one for one in problem.model.exits}
     parts: dict[Part, float] = {}
     for route in table.routes:
-        parts |= parts_of(demand, problem, stops(exits[route.exit], route))
+        parts |= parts_of(demand, problem, stops(exits[route.exit], route, figures), figures)
     return made(
         demand,
         problem,
@@ -132,11 +137,17 @@ def reservation(
         ),
         with_runtimes(demand, parts, runtime_memory),
         _slack(problem, planned, bandwidth),
+        figures,
     )
 
 
 def made(
-    demand: PoolDemand, problem: EntryProblem, work: Work, parts: Mapping[Part, float], slack: float
+    demand: PoolDemand,
+    problem: EntryProblem,
+    work: Work,
+    parts: Mapping[Part, float],
+    slack: float,
+    figures: Figures,
 ) -> Reservation:
     """Returns the reservation of requests with this work."""
     uses: dict[Resource, float] = {}
@@ -146,7 +157,7 @@ def made(
         if busy <= 0 or profile is None:
             continue
         uses[Resource(kind, place)] = demand.rate * busy
-        variance = variance_of(profile, work.exit)
+        variance = figures.variance(profile, work.exit)
         waits[place] = _assumed(load, busy, variance, problem.slo.percentile)
         if not demand.assumed:
             traffic[place] = Traffic(demand.rate, busy, variance)
@@ -155,10 +166,10 @@ def made(
     return Reservation(uses, parts, traffic, waits, slack, problem.slo.percentile)
 
 
-def stops(exit_: Exit, route: Route) -> Stops:
+def stops(exit_: Exit, route: Route, figures: Figures) -> Stops:
     """Returns where the slices of a route end."""
-    names = [cut.name for cut in exit_.cuts]
-    end = len(names)
+    names = figures.tensors(exit_)
+    end = len(exit_.cuts)
     first = end if route.cut is None else names.index(route.cut)
     second = first if route.intermediate is None else end
     if route.second_cut is not None:
@@ -166,9 +177,9 @@ def stops(exit_: Exit, route: Route) -> Stops:
     return Stops(exit_, first, second, route.intermediate)
 
 
-def parts_of(demand: PoolDemand, problem: EntryProblem, at: Stops) -> dict[Part, float]:
+def parts_of(demand: PoolDemand, problem: EntryProblem, at: Stops, figures: Figures) -> dict[Part, float]:
     """Returns the slices of a route and their bytes."""
-    end = len(at.exit.cuts)
+    end, names = len(at.exit.cuts), figures.tensors(at.exit)
     found: dict[Part, float] = {}
     for place, runtime, start, stop in (
         (problem.node, demand.runtime, 0, at.first),
@@ -176,9 +187,8 @@ def parts_of(demand: PoolDemand, problem: EntryProblem, at: Stops) -> dict[Part,
         (problem.peer, "", at.second, end),
     ):
         if start < stop:
-            names = (_tensor(at.exit, start), _tensor(at.exit, stop))
-            part = Part(Resource(Kind.MEMORY, place), runtime, demand.digest, *names)
-            found[part] = slice_memory(problem.model, at.exit, start, stop)
+            part = Part(Resource(Kind.MEMORY, place), runtime, demand.digest, names[start], names[stop])
+            found[part] = figures.memory(problem.model, at.exit, start, stop)
     return found
 
 
@@ -189,11 +199,6 @@ def with_runtimes(
     home = Resource(Kind.MEMORY, demand.node)
     runtimes = {Part(one.memory, one.runtime): runtime_memory for one in parts if one.runtime}
     return {**parts, **runtimes, Part(home, demand.runtime): runtime_memory}
-
-
-def slice_memory(model: Model, exit_: Exit, start: int, stop: int) -> float:
-    """Returns the bytes of the slice between two cuts of an exit."""
-    return sum(model.memory.get(pair, 0.0) for pair in exit_.segments()[start:stop])
 
 
 def renamed(reserved: Reservation, before: str, after: str) -> Reservation:
@@ -236,7 +241,3 @@ def _slack(problem: EntryProblem, route: Route, bandwidth: float) -> float:
     if not route.bits:
         return problem.slo.latency - route.latency
     return max(route.bits / route.met_from - route.bits / bandwidth, 0.0) if route.met_from else inf
-
-
-def _tensor(exit_: Exit, index: int) -> str:
-    return exit_.output if index == len(exit_.cuts) else exit_.cuts[index].name

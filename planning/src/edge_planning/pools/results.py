@@ -1,9 +1,10 @@
 """The plan of a pool."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_planning.plans import Infeasible, Plan
+from edge_planning.pools.questions import Questions
 from edge_planning.pools.reservations import Reservation, Resource
 from edge_planning.pools.values import PoolProblem
 
@@ -34,8 +35,8 @@ class Refusal:
         message: One sentence for people, with the numbers below.
         resource: What binds; None if the demand could not be served in an empty pool either.
         asked, left, capacity: Amounts of it, in compute seconds per second, bytes or bit/s.
-        users: How much of it each demand uses, by name, the largest first. Memory that several use counts
-            for each of them.
+        users: How much of it the 20 largest users use, by name, the largest first. Memory that several use
+            counts for each of them.
         room: What would make room.
         infeasible: The plan without others, if that is infeasible.
     """
@@ -77,6 +78,7 @@ class PoolPlan:
         used: Total use of each resource.
         contended: Whether a demand is refused or has less than it would have alone.
         moved: Demands whose table or server differs from the previous plan.
+        questions: Tables that were planned for this plan and those before it, for the next one.
     """
 
     problem: PoolProblem
@@ -85,3 +87,4 @@ class PoolPlan:
     used: Mapping[Resource, float]
     contended: bool = False
     moved: tuple[str, ...] = ()
+    questions: Questions = field(default_factory=Questions, compare=False, repr=False)

@@ -1,6 +1,6 @@
 """Route tables of single demands, given what others hold."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,12 +8,17 @@ import numpy as np
 from edge_planning.choosing.candidates import Mask
 from edge_planning.plans import Infeasible, Plan
 from edge_planning.pools.costed import Costed, no_more_than, planned_bandwidth, smallest_local
+from edge_planning.pools.figures import Figures
+from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.questions import Questions
 from edge_planning.pools.reservations import Reservation, reservation
 from edge_planning.pools.values import PoolDemand
-from edge_planning.pools.waiting import rounded, rounded_up
-from edge_planning.problems import EntryProblem, Load
+from edge_planning.pools.waiting import rounded, rounded_up, wait
+from edge_planning.problems import EntryProblem, Load, Slo, Traffic
+
+SIMILAR = 0.005
+"""Part of the SLO by which waits can change, and of an uplink its use, without another table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,13 @@ class Tables:
     def __init__(
         self,
         questions: Questions,
+        figures: Figures,
         uplinks: Mapping[str, float],
         servers: Mapping[str, int],
         runtime_memory: float,
     ) -> None:
         self.questions = questions
+        self.figures = figures
         self.uplinks = uplinks
         self.servers = servers
         self.runtime_memory = runtime_memory
@@ -66,13 +73,36 @@ class Tables:
         plan = self.questions.plan(self._loaded(demand, demand.problems[0]))
         return plan if isinstance(plan, Infeasible) else Infeasible((), None)
 
-    def beside(self, demand: PoolDemand, ledger: Ledger) -> list[Ranked]:
-        """Returns the table at each Triton server, with the waits that others' requests cause."""
-        found = (self._ranked(demand, self._crowded(demand, one, ledger)) for one in demand.problems)
-        return [one for one in found if one is not None]
+    def beside(self, demand: PoolDemand, ledger: Ledger, first: str) -> list[Ranked]:
+        """Returns the table at each Triton server, with the waits that others' requests cause.
 
-    def admitted(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> list[Ranked]:
-        """Returns tables that use no more than a candidate at its places, the best first.
+        Only that at the server `first` if, even without others, no other server has a better one.
+        """
+        found: list[Ranked] = []
+        for one in sorted(demand.problems, key=lambda one: one.peer != first):
+            table = self._ranked(demand, self._crowded(demand, one, ledger))
+            if table is not None:
+                found.append(table)
+                if one.peer == first and all(_as_good(table, other) for other in self.alone(demand)):
+                    break
+        return found
+
+    def stale(self, demand: PoolDemand, problem: EntryProblem, ledger: Ledger) -> bool:
+        """Returns whether others' requests differ much from those with which a table was planned."""
+        places = [(problem.node, problem.load), (problem.peer, problem.remote_load)]
+        places += [(one.name, one.load) for one in problem.intermediates]
+        for place, load in places:
+            now = rounded(ledger.others(place, demand.name))
+            if now != load.others:
+                servers = self.servers.get(place, 1)
+                before, after = (_wait(one, servers, problem.slo) for one in (load.others, now))
+                if abs(after - before) > SIMILAR * problem.slo.latency:
+                    return True
+        more = ledger.others_bits(demand) - problem.uplink_used
+        return abs(more) > SIMILAR * self.uplinks[problem.node]
+
+    def admitted(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> Iterator[Ranked]:
+        """Yields tables that use no more than a candidate at its places, the best first.
 
         First with all local routes beside it, then without, then shorter, since each route takes memory, and
         last with the candidate alone.
@@ -86,19 +116,29 @@ class Tables:
         least = smallest_local(every)
         if least is not None:
             home[least] = True
-        masks = (small | every.local, small | home, small, itself | home, itself)
-        found: list[Ranked | None] = []
-        for number, mask in enumerate(masks):
-            if mask.any():
-                found.append(self._ranked(demand, crowded, mask))
-                if number == 1:
-                    found += [self._ranked(demand, _shorter(crowded, most), mask) for most in (3, 2)]
-        return [one for one in found if one is not None]
+        tries = [
+            (crowded, small | every.local),
+            (crowded, small | home),
+            *((_shorter(crowded, most), small | home) for most in (3, 2)),
+            (crowded, small),
+            (crowded, itself | home),
+            (crowded, itself),
+        ]
+        for one, mask in tries:
+            table = self._ranked(demand, one, mask) if mask.any() else None
+            if table is not None:
+                yield table
 
-    def kept(self, demand: PoolDemand, plan: Plan, server: str | None, reserved: Reservation) -> Ranked:
+    def kept(
+        self, demand: PoolDemand, plan: Plan, server: str | None, reserved: Reservation, ledger: Ledger
+    ) -> Ranked:
         """Returns a table of an earlier plan."""
-        problem = next((one for one in demand.problems if one.peer == server), demand.problems[0])
-        return self._of(demand, self._loaded(demand, problem), plan, reserved)
+        problem = self._crowded(demand, _at(demand, server), ledger)
+        return self._of(problem, plan, reserved)
+
+    def again(self, demand: PoolDemand, plan: Plan, server: str | None) -> Ranked:
+        """Returns a table of an earlier plan, with what it reserves at the bandwidth that is measured now."""
+        return self._reserving(demand, self._loaded(demand, _at(demand, server)), plan)
 
     def _loaded(self, demand: PoolDemand, problem: EntryProblem) -> EntryProblem:
         """Returns the problem at the demand's rate and its places' concurrency, without other demands."""
@@ -133,19 +173,37 @@ class Tables:
 
     def _ranked(self, demand: PoolDemand, problem: EntryProblem, mask: Mask | None = None) -> Ranked | None:
         plan = self.questions.plan(problem, mask)
-        if isinstance(plan, Infeasible):
-            return None
-        bandwidth = planned_bandwidth(problem, self.uplinks)
-        reserved = reservation(demand, problem, plan.table, bandwidth, self.runtime_memory)
-        return self._of(demand, problem, plan, reserved)
+        return None if isinstance(plan, Infeasible) else self._reserving(demand, problem, plan)
 
-    def _of(self, demand: PoolDemand, problem: EntryProblem, plan: Plan, reserved: Reservation) -> Ranked:
+    def _reserving(self, demand: PoolDemand, problem: EntryProblem, plan: Plan) -> Ranked:
+        bandwidth = planned_bandwidth(problem, self.uplinks)
+        reserved = reservation(demand, problem, plan.table, bandwidth, self.runtime_memory, self.figures)
+        return self._of(problem, plan, reserved)
+
+    def _of(self, problem: EntryProblem, plan: Plan, reserved: Reservation) -> Ranked:
         bandwidth = planned_bandwidth(problem, self.uplinks)
         route = plan.table.at(bandwidth)
         met = route.met_from is not None and route.met_from <= bandwidth
         server = problem.peer if any(one.tail is not None for one in plan.table.routes) else None
         worth = route.accuracy if route.worth is None else route.worth
         return Ranked(problem, plan, server, reserved, met, worth)
+
+
+def _at(demand: PoolDemand, server: str | None) -> EntryProblem:
+    return next((one for one in demand.problems if one.peer == server), demand.problems[0])
+
+
+def _as_good(table: Ranked, other: Ranked) -> bool:
+    """Returns whether a table is as good as another one, but for what a move costs in other bandwidths."""
+    return (
+        table.met >= other.met
+        and table.worth >= other.worth - 1e-9
+        and table.plan.table.accuracy >= other.plan.table.accuracy - MOVE_COST
+    )
+
+
+def _wait(others: Traffic | None, servers: int, slo: Slo) -> float:
+    return 0.0 if others is None else wait((others,), servers, slo.percentile)
 
 
 def _shorter(problem: EntryProblem, routes: int) -> EntryProblem:

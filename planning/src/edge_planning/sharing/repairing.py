@@ -42,6 +42,12 @@ def step_down(
     No demand is refused, no other resource exceeds its capacity and, if guarded, no tenant falls below its
     floor. The demand `spare` keeps its candidate.
     """
+    target = allocation.limit[row] - need
+    if allocation.load[row] <= target:
+        return True
+    trial = (allocation.state, row, guarded, spare if spare >= 0 and allocation.choice[spare] >= 0 else -1)
+    if target < allocation.lowest.get(trial, -np.inf):
+        return False
     members, slots = allocation.members(row)
     now = allocation.choice[members]
     served = (now != REFUSED) & (members != spare)
@@ -51,10 +57,9 @@ def step_down(
     relief = uses[at, now][:, None] - uses
     loss = table[members, now][:, None] - table[members]
     useful = (relief > 1e-9 * allocation.problem.capacity[row]) & allocation.fitting(members)
-    target = allocation.limit[row] - need
-    if allocation.load[row] <= target:
-        return True
-    if allocation.load[row] - float(np.where(useful, relief, 0.0).max(axis=1, initial=0.0).sum()) > target:
+    lowest = allocation.load[row] - float(np.where(useful, relief, 0.0).max(axis=1, initial=0.0).sum())
+    if lowest > target:
+        allocation.lowest[trial] = lowest
         return False
     ratio = np.where(useful, loss / np.where(useful, relief, 1.0), np.inf)
     who, options = np.nonzero(useful)
@@ -70,6 +75,7 @@ def step_down(
         allocation.move(demand, option)
         if allocation.load[row] <= target:
             return True
+    allocation.lowest[trial] = float(allocation.load[row])
     return False
 
 
@@ -119,11 +125,9 @@ def _options(allocation: Allocation, table: Floats, demand: int) -> list[int]:
 
 
 def _serve(allocation: Allocation, table: Floats, demand: int) -> bool:
+    if _back(allocation, table, demand):
+        return True
     options = _options(allocation, table, demand)
-    for option in options:
-        if allocation.fits(demand, option):
-            allocation.move(demand, option)
-            return True
     for guarded in (True, False):
         for option in options:
             if make_room(allocation, table, demand, option, guarded=guarded):
@@ -152,7 +156,10 @@ def make_room(allocation: Allocation, table: Floats, demand: int, option: int, *
 def _evict(allocation: Allocation, table: Floats, demand: int) -> list[int]:
     """Refuses demands of lower priority, the lowest first, until one candidate fits; else changes nothing."""
     problem = allocation.problem
+    winnable = allocation.winnable(demand)
     for option in _options(allocation, table, demand):
+        if not winnable[option]:
+            continue
         mark = len(allocation.journal)
         evicted: list[int] = []
         for row in problem.rows[demand].tolist():
@@ -177,11 +184,12 @@ def _evict(allocation: Allocation, table: Floats, demand: int) -> list[int]:
 
 
 def _back(allocation: Allocation, table: Floats, demand: int) -> bool:
-    for option in _options(allocation, table, demand):
-        if allocation.fits(demand, option):
-            allocation.move(demand, option)
-            return True
-    return False
+    """Takes the candidate that fits at the lowest loss, if there is one."""
+    fits = allocation.fitting(np.array([demand]))[0]
+    if not fits.any():
+        return False
+    allocation.move(demand, int(np.where(fits, table[demand], -np.inf).argmax()))
+    return True
 
 
 def raise_floors(allocation: Allocation, table: Floats, tries: int = 60) -> None:

@@ -81,12 +81,14 @@ def references_of(problem: SharingProblem) -> Floats:
 def _alone(problem: SharingProblem) -> float:
     framed = frame(problem, np.zeros(len(problem.tenants)))
     best = np.where(framed.allowed, problem.worth, 0.0).argmax(axis=1)
+    most = float(problem.worth.max(axis=1).sum())
     if framed.allowed.any(axis=1).all() and (loads(framed, best) <= problem.capacity).all():
-        return float(problem.worth.max(axis=1).sum())
+        return most
     no = np.full(len(problem.tenants), False)
     zero = np.zeros(len(problem))  # refusal is allowed, with utility 0
     rough = relax(program(framed, problem.worth, floors=None, rises=no, penalty=zero))
-    return proof(framed, problem.worth, rough.price, np.arange(len(problem)), fair=False).total
+    bound = proof(framed, problem.worth, rough.price, np.arange(len(problem)), fair=False).total
+    return min(bound, most)  # also if nothing is worth anything: such a tenant has no level
 
 
 def find_level(framed: Frame, penalty: Floats | None) -> Level:

@@ -13,14 +13,24 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from edge_planning.links.estimates import Estimate, LinkView, RateSample, add, contradicts, growth_at, low_at
+from edge_api.told_links import ToldLink
+from edge_planning.links.estimates import (
+    Estimate,
+    LinkView,
+    RateSample,
+    add,
+    contradicts,
+    growth_at,
+    low_at,
+    started,
+)
 from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
-from edge_runtime.links import probe_budgets, probes
+from edge_runtime.links import probe_budgets, probes, told
 from edge_runtime.links.probe_budgets import Why
 from edge_runtime.links.sockets import TcpInfo, Transfer, limit_pacing_rate, tcp_info
 from edge_runtime.links.transfer_rates import (
@@ -46,6 +56,8 @@ _IN_A_ROW: Final = 3
 _DOWN_INTERVAL: Final = 0.5
 _DOWN_WITHIN: Final = 0.45
 _LEAST_PATIENCE: Final = 0.05
+_OWN_COUNTS: Final = 5.0  # seconds for which a transfer of this runtime counts more than what it is told
+_ACCEPTED: Final = (200, 405)  # Triton reads all of a POST to its health endpoint before it refuses it
 
 
 class OnChange(Protocol):
@@ -88,6 +100,8 @@ class LinkMonitor:
         self._window = 0
         self._transfers: set[Transfer] = set()
         self._finished_bytes = 0
+        self._elsewhere: ToldLink | None = None
+        self._holds_until, self._own = -1e9, -1e9
         self._tasks: list[asyncio.Task[None]] = []
         self._wake, self._moving = asyncio.Event(), asyncio.Event()
 
@@ -107,9 +121,40 @@ class LinkMonitor:
 
     def adopt(self, spec: LinkSettings) -> None:
         """Continues with another interval and budget; what was measured and saved is kept."""
-        if spec.budget != self.spec.budget:
-            self._budget = probe_budgets.resized(self._budget, spec.budget, self._clock())
         self.spec = spec
+        self._fit_budget()
+
+    def tell(self, told_link: ToldLink | None) -> None:
+        """Takes what another runtime measured, and sends no probes while it holds. None: nothing is told."""
+        before, self._elsewhere = self._elsewhere, told_link if told.is_elsewhere(told_link) else None
+        if before == self._elsewhere:
+            return
+        self._fit_budget()
+        self._wake.set()
+        link, now = self._elsewhere, self._clock()
+        if link is None:
+            return
+        self._holds_until = now + link.valid_for
+        if (before is None or not before.same(link)) and now - self._own > _OWN_COUNTS:
+            self._take(link, now)
+
+    def _take(self, link: ToldLink, now: float) -> None:
+        age = float(link.age or 0.0)
+        if link.state == "Down":
+            self._down("another runtime of this node reports it", own=False)
+        elif link.bandwidth is not None:
+            recovered, self._up, self._question = not self._up, True, False
+            self._estimate = started(link.bandwidth, link.bandwidth_low, now - age)
+            self._round_trip = self._round_trip if link.round_trip is None else float(link.round_trip)
+            self._measured_at = datetime.now(UTC) - timedelta(seconds=age)
+            self._told = self._estimate.rate
+            self._on_change(recovered=recovered, notable=True)
+
+    def _fit_budget(self) -> None:
+        link = self._elsewhere
+        an_hour = self.spec.budget if link is None or link.budget is None else link.budget
+        if max(an_hour, probe_budgets.LEAST_AN_HOUR) != self._budget.an_hour:
+            self._budget = probe_budgets.resized(self._budget, an_hour, self._clock())
 
     def start(self) -> None:
         """Starts measuring."""
@@ -166,11 +211,7 @@ class LinkMonitor:
         if transfer.size < _LEAST_BYTES:
             self._heard(now, None)
             return
-        arrived = None if transfer.arrived is None else transfer.arrived - transfer.start
-        after = info or TcpInfo(transfer.size, 0.0)
-        said = FinishedTransfer(
-            transfer.size, now - transfer.start, compute, transfer.before, after, others, arrived
-        )
+        said = _finished(transfer, info or TcpInfo(transfer.size, 0.0), now, compute, others)
         self._heard(now, sample_of_transfer(said, now))
 
     def gave_up(self, transfer: Transfer | None) -> None:
@@ -219,7 +260,7 @@ class LinkMonitor:
     def _heard(self, now: float, sample: RateSample | None) -> None:
         """Records a response of the peer: the link is up, and its rate may be known better."""
         recovered = not self._up
-        self._up = True
+        self._up, self._own = True, now
         if sample is not None and tight(sample):
             self._last, self._question = now, False
         elif sample is not None and self._estimate.rate is not None and sample.low <= self._estimate.rate:
@@ -250,7 +291,8 @@ class LinkMonitor:
             self._told = rate
         self._on_change(recovered=recovered, notable=notable)
 
-    def _down(self, why: str) -> None:
+    def _down(self, why: str, *, own: bool = True) -> None:
+        self._own = self._clock() if own else self._own
         self._wake.set()
         if not self._up:
             return
@@ -307,10 +349,12 @@ class LinkMonitor:
             why = self._why()
             due = self._next_probe(why, now)
             since = now - (self._last if why in (Why.IDLE, Why.DOWN) else self._probed)
-            if since < due.interval or (self._transfers and self._up):
+            held = not told.probes(self._elsewhere if now < self._holds_until else None, why)
+            if held or since < due.interval or (self._transfers and self._up):
                 self._wake.clear()
+                pause = self._holds_until - now if held else due.interval - since
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(max(due.interval - since, 0.1)):
+                    async with asyncio.timeout(max(pause, 0.1)):
                         await self._wake.wait()
                 continue
             self._probed, self._question = now, False
@@ -380,27 +424,36 @@ class LinkMonitor:
         finally:
             self._account(size, size if answered else transfer.moved() if transfer is not None else 0)
         now = self._clock()
-        info = None
+        info, here = None, None
         if transfer is not None:
             info = tcp_info(transfer.sock)
             self._window = transfer.before.window
             self._round_trip = info.round_trip if info is not None else self._round_trip
             self._end(transfer, size)
-        if response.status != 200:
+            here = _finished(transfer, info or TcpInfo(size, 0.0), now)
+        if response.status not in _ACCEPTED:
             self._down(f"a probe got status {response.status}")
             return
         if size < _LEAST_BYTES:
             self._heard(now, None)
             return
-        seconds = now - transfer.start if transfer is not None else None
         round_trip = info.round_trip if info is not None else 0.0
-        self._heard(now, probes.measured(response.body, size, seconds, self._window, round_trip, now))
+        self._heard(now, probes.measured(response.body, size, here, self._window, round_trip, now))
 
     def _account(self, size: int, arrived: int) -> None:
         if arrived < size:
             self._budget = probe_budgets.returned(self._budget, size, arrived)
         if arrived:
             self._on_probe(arrived + probe_budgets.OVERHEAD)
+
+
+def _finished(
+    transfer: Transfer, after: TcpInfo, now: float, compute: float = 0.0, others: int = 0
+) -> FinishedTransfer:
+    arrived = None if transfer.arrived is None else transfer.arrived - transfer.start
+    return FinishedTransfer(
+        transfer.size, now - transfer.start, compute, transfer.before, after, others, arrived
+    )
 
 
 def contrast(a: float, b: float) -> float:

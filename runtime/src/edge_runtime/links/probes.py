@@ -7,9 +7,9 @@ from typing import Final
 
 import orjson
 
-from edge_planning.links.estimates import RateSample, sample_of
+from edge_planning.links.estimates import RateSample
 from edge_runtime.links.probe_budgets import LEAST, MOST
-from edge_runtime.links.transfer_rates import JITTER, fastest
+from edge_runtime.links.transfer_rates import FinishedTransfer, fastest, sample_of_transfer
 
 _FAR_JITTER: Final = 0.0005
 _SECONDS, _BUSY_SECONDS = 0.15, 0.03
@@ -29,9 +29,13 @@ def wanted(rate: float | None, *, busy: bool, window: int, round_trip: float | N
 
 
 def measured(
-    body: bytes, size: int, seconds: float | None, window: int, round_trip: float, at: float
+    body: bytes, size: int, here: FinishedTransfer | None, window: int, round_trip: float, at: float
 ) -> RateSample | None:
-    """The sample by the sink's own times, which exclude delays here; else by `seconds` here, if known."""
+    """The sample of a probe of `size` bytes with the response `body`.
+
+    A runtime and the model store report their own times, which exclude delays here. Triton reports none, so
+    its probes are measured like any transfer, by what this node saw of them: `here`, if known.
+    """
     with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
         said = orjson.loads(body)
         first, took = max(int(said.get("first", 0)), 0), float(said["seconds"])
@@ -39,4 +43,4 @@ def measured(
         if rest >= size // 2 and took > 2 * _FAR_JITTER:
             most = fastest(rest, took - _FAR_JITTER, max(window - first, 1) if window else 0, round_trip)
             return RateSample(at, 8.0 * rest / took, most, took)
-    return sample_of(size, seconds, JITTER, at) if seconds is not None else None
+    return sample_of_transfer(here, at) if here is not None else None

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from edge_api.told_links import ToldLink
 from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Resolver
+from edge_runtime.links import told
 from edge_runtime.links.monitors import LinkMonitor, OnChange
 
 
@@ -36,6 +38,7 @@ class LinkRegistry:
         self._on_measured, self._on_probe = on_measured, on_probe
         self._monitors: WeakValueDictionary[tuple[str, str], LinkMonitor] = WeakValueDictionary()
         self._listeners: dict[tuple[str, str], list[OnChange]] = {}
+        self._told: dict[tuple[str, str], dict[OnChange, ToldLink]] = {}
 
     def find(self, spec: LinkSettings) -> LinkMonitor:
         """Returns the monitor of a link, which measures while a service uses it."""
@@ -62,14 +65,25 @@ class LinkRegistry:
             listeners.append(listener)
         link.adopt(spec)
 
+    def tell(self, link: LinkMonitor, listener: OnChange, told_link: ToldLink | None) -> None:
+        """Tells a link what the Placement of one listener says of it. What was told last counts."""
+        told_links = self._told.setdefault((link.spec.peer, link.spec.probe), {})
+        if told_link is None:
+            told_links.pop(listener, None)
+        else:
+            told_links[listener] = told_link
+        link.tell(told.newest(told_links.values()))
+
     def leave(self, link: LinkMonitor, listener: OnChange) -> None:
         """Ends the use of a link by a listener. A link without listeners is no longer measured."""
         key = (link.spec.peer, link.spec.probe)
         listeners = self._listeners.get(key, [])
+        self.tell(link, listener, None)
         if listener in listeners:
             listeners.remove(listener)
             if not listeners:
                 del self._listeners[key]
+                self._told.pop(key, None)
                 link.cancel()
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from edge_api.told_links import ToldLink
 from edge_runtime.assignment import Placement, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError, Unreachable
 from edge_runtime.inference.service_queues import ServiceQueue
@@ -50,6 +51,7 @@ class Generations:
         self.table: LoadedTable | None = None
         self.intermediates: Mapping[str, IntermediateBackend] = {}
         self.link: LinkMonitor | None = None
+        self._told: Mapping[str, ToldLink] = {}
         self.memoization = OFF
         self.generation, self.message, self.reason, self.loaded = 0, "", "", False
         self.changed = asyncio.Event()
@@ -106,6 +108,13 @@ class Generations:
     def digests(self) -> set[str]:
         """The slices of the table in use, and of the one that is being loaded."""
         return {*self._incoming, *(self.table.sessions if self.table is not None else ())}
+
+    def tell(self, told: Mapping[str, ToldLink]) -> None:
+        """Takes what the operator tells of links, by peer."""
+        if told != self._told:
+            self._told = told
+            if self.link is not None:
+                self._tell(self.link)
 
     def break_off(self) -> None:
         """Ends trials that are no longer needed, because a newer placement arrived."""
@@ -206,9 +215,13 @@ class Generations:
         old, self.link = self.link, link
         spec = self.table.placement.spec.link if self.table is not None else None
         if link is not None and spec is not None:
+            self._tell(link)
             self.resources.links.use(link, spec, self._link_changed)
         if old is not None and old is not link:
             self.resources.links.leave(old, self._link_changed)
+
+    def _tell(self, link: LinkMonitor) -> None:
+        self.resources.links.tell(link, self._link_changed, self._told.get(link.spec.peer))
 
     def _link_changed(self, *, recovered: bool, notable: bool) -> None:
         if self.link is not None:

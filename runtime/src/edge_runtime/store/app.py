@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,7 @@ from edge_runtime.errors import (
     Unreachable,
 )
 from edge_runtime.http.heads import STATUS
+from edge_runtime.probe_sink import receive_probe
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.callers import Caller, Callers, Everybody
 from edge_runtime.store.catalogue import Catalogue
@@ -102,7 +102,7 @@ class StoreApp:
             case ["GET", "v1", "health", "ready" | "live"]:
                 await respond(send, 200, b'{"ready":true}')
             case ["POST", "v1", "probe"]:
-                await _sink(receive, send)
+                await receive_probe(receive, send)
             case _:
                 self._metrics.count(method, parts[1] if len(parts) > 1 else "")
                 caller = await self._callers.caller(scope["headers"])
@@ -220,21 +220,6 @@ def _check_whole(scope: Scope) -> None:
             raise BadRequest(f"{name.decode()}: {value} is not supported: {fix}")
     if b"content-length" not in headers and b"transfer-encoding" not in headers:
         raise BadRequest("body: missing: send the file, or content-length: 0 to store an empty one")
-
-
-async def _sink(receive: Receive, send: Send) -> None:
-    """Reads and discards a probe. The time from its first to its last byte is the link's, independent of the
-    sender.
-
-    `first` is the number of bytes in the first read, for which no time was measured.
-    """
-    size, opening, first, last = 0, 0, 0.0, 0.0
-    async for chunk in chunks(receive):
-        last = time.perf_counter()
-        if not size:
-            first, opening = last, len(chunk)
-        size += len(chunk)
-    await respond(send, 200, orjson.dumps({"bytes": size, "seconds": last - first, "first": opening}))
 
 
 async def refuse(send: Send, error: EdgeError) -> None:

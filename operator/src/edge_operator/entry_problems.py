@@ -1,0 +1,182 @@
+"""Builds the planning problems of one service. Pure.
+
+Equal parts of the problems are one object: models and profiles are large, and a pool compares thousands of
+problems.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from edge_api.devicepools import DevicePoolSpec, TritonServer
+from edge_operator import manifests, margins
+from edge_operator.codecs import usable_codecs
+from edge_operator.margins import Ratios
+from edge_operator.pool_services import LinkKey, PooledService
+from edge_operator.pools import PoolMember
+from edge_operator.server_links import Link
+from edge_planning import ClassProfile, EntryProblem, IntermediateNode, Load, Model, PlanningError
+from edge_planning.choosing.entries import check_objective
+
+NO_SERVER = "the cloud"
+"""The remote end of a problem without a Triton server."""
+
+
+class _Base(NamedTuple):
+    device_class: str
+    watts: float
+    radio: str | None
+    remote: str | None
+
+
+class ServiceProblems:
+    """The problems of a service at its nodes."""
+
+    def __init__(self, service: PooledService, pool: DevicePoolSpec) -> None:
+        """Raises PlanningError if the metadata or the measurements cannot be planned with."""
+        self._made_of = _parts(service, pool)
+        self._service, self._pool = service, pool
+        self.digest = service.metadata.digest
+        self.fingerprint = _fingerprint(service, pool)
+        self.model = sized(manifests.planned_model(service.key.name, service.metadata), service.metadata.size)
+        self._codecs = usable_codecs(service.accuracies)
+        self._profiles: dict[tuple[str, tuple[tuple[str, float], ...]], ClassProfile] = {}
+        self._bases: dict[_Base, EntryProblem] = {}
+        self._nodes: dict[tuple[str, str, Link], IntermediateNode] = {}
+        for name in service.profiles:
+            for exit_ in self.model.exits:
+                self._profile(name).means(exit_)
+
+    def still_holds(self, service: PooledService, pool: DevicePoolSpec) -> bool:
+        """Whether the problems of the service have the same parts as before."""
+        return self._made_of == _parts(service, pool)
+
+    def problem(
+        self,
+        member: PoolMember,
+        server: TritonServer | None,
+        link: Link,
+        near: Iterable[tuple[PoolMember, Link]],
+        ratios: Ratios,
+        service: PooledService,
+    ) -> EntryProblem:
+        """Returns the problem of a node.
+
+        server: of a profiled class; None if there is none. link: to the server. near: the nodes that can be
+        intermediate ones, with the links to them. ratios: of the member's class. service: as it is now.
+        Raises PlanningError.
+        """
+        base = self._base(member, server.device_class if server is not None else None)
+        problem = replace(
+            base,
+            node=member.node.name,
+            peer=server.name if server is not None else NO_SERVER,
+            rtt=link.rtt,
+            bandwidth=link.bandwidth,
+            intermediates=tuple(
+                self._intermediate(each, link)
+                for each, link in near
+                if each.device_class in self._service.profiles
+                and (server is None or each.node.name != server.name)
+            ),
+        )
+        found = margins.planned_margins(problem, service.placements.get(member.node.name), ratios)
+        return replace(problem, entry=self._profile(member.device_class, found)) if found else problem
+
+    def ratios(self, service: PooledService, members: Iterable[PoolMember], member: PoolMember) -> Ratios:
+        """Returns the measured over the predicted compute times of the member's class."""
+        return margins.ratios(service.placements, members, service.profiles, member)
+
+    def _base(self, member: PoolMember, remote: str | None) -> EntryProblem:
+        key = _Base(member.device_class, member.watts, member.radio, remote)
+        if key not in self._bases:
+            service = self._service
+            made = manifests.entry_problem(
+                service.spec,
+                self.model,
+                service.profiles,
+                member,
+                remote=remote,
+                peer=NO_SERVER,
+                rtt=0.0,
+                bandwidth=None,
+                codecs=self._codecs,
+                confidences=service.accuracies.confidences if service.accuracies is not None else (),
+                prices=self._pool.prices,
+            )
+            made = replace(
+                made,
+                entry=self._profile(member.device_class),
+                remote=self._profile(remote) if remote is not None else None,
+                load=Load(),  # plan_pool sets the rates
+                remote_load=Load(),
+            )
+            check_objective(made)
+            self._bases[key] = made
+        return self._bases[key]
+
+    def _profile(self, device_class: str, planned: Mapping[str, float] | None = None) -> ClassProfile:
+        key = (device_class, tuple(sorted((planned or {}).items())))
+        if key not in self._profiles:
+            profile = manifests.class_profile(self._service.profiles[device_class])
+            self._profiles[key] = replace(profile, margins=planned) if planned else profile
+        return self._profiles[key]
+
+    def _intermediate(self, member: PoolMember, link: Link) -> IntermediateNode:
+        key = (member.node.name, member.device_class, link)
+        if key not in self._nodes:
+            declared = float(self._pool.links.local.bandwidth)
+            self._nodes[key] = IntermediateNode(
+                member.node.name,
+                self._profile(member.device_class),
+                declared if link.bandwidth is None else link.bandwidth,
+                link.rtt,
+            )
+        return self._nodes[key]
+
+
+def problems_of(
+    service: PooledService, pool: DevicePoolSpec, before: ServiceProblems | None
+) -> ServiceProblems | PlanningError:
+    """Returns the problems of a service: those before, if their parts are the same; or why there are none."""
+    if before is not None and before.still_holds(service, pool):
+        return before
+    try:
+        return ServiceProblems(service, pool)
+    except PlanningError as error:
+        return error
+
+
+def link_to_node(service: PooledService, pool: DevicePoolSpec, key: LinkKey) -> Link:
+    """Returns the link to an intermediate node: as measured, else as declared."""
+    found = service.links.get(key)
+    return Link(float(pool.links.local.round_trip)) if found is None else found
+
+
+def sized(model: Model, size: int) -> Model:
+    """Returns the model with the bytes of its parts: equal ones, that add up to the file from first to last.
+
+    The sizes of slices are not known before they are cut.
+    """
+    each = size / len(model.exits[-1].segments())
+    return replace(model, memory={pair: each for exit_ in model.exits for pair in exit_.segments()})
+
+
+def _fingerprint(service: PooledService, pool: DevicePoolSpec) -> str:
+    """Returns what differs for other parts, also after a restart."""
+    profiles = [profile for _, profile in sorted(service.profiles.items())]
+    parts = [service.spec, service.metadata, *profiles, service.accuracies, pool.links.local, pool.prices]
+    text = "\n".join("" if part is None else part.model_dump_json() for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _parts(service: PooledService, pool: DevicePoolSpec) -> tuple[object, ...]:
+    return (
+        service.spec,
+        service.metadata,
+        dict(service.profiles),
+        service.accuracies,
+        pool.links.local,
+        pool.prices,
+    )

@@ -1,0 +1,434 @@
+"""Plans the services of a pool together: from their manifests and Placements to a table for each entry node.
+
+Pure; the sharing itself is `edge_planning.pools`.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from edge_api import Placement
+from edge_api.devicepools import TritonServer
+from edge_operator import rates, server_links
+from edge_operator.entry_problems import ServiceProblems, link_to_node, problems_of
+from edge_operator.margins import Ratios
+from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
+from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
+from edge_operator.pools import PoolMember, intermediate_nodes, number_of
+from edge_operator.published_tables import Adopted, published_table
+from edge_operator.runs import ServiceKey
+from edge_operator.server_links import Link
+from edge_operator.shortages import Demands, lack, refusal
+from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
+from edge_planning.errors import BadPlacesError
+from edge_planning.objectives import ACCURACY
+from edge_planning.pools import (
+    Isolation,
+    PoolDemand,
+    PoolNode,
+    PoolPlan,
+    PoolProblem,
+    PoolServer,
+    plan_pool,
+)
+from edge_planning.problems import Tables
+
+UNMEASURED_UPLINK = 1e9
+"""Bit/s that an uplink is planned with before it is measured."""
+_STEADY = 0.1
+"""Part of a bandwidth by which a measurement must differ from the planned one to replace it."""
+_SLOWEST = Tables().low
+
+
+@dataclass(frozen=True, slots=True)
+class PooledPlan:
+    """The plan of a pool, and what the next one starts from.
+
+    Attributes:
+        entries: Of every service that can be planned, at its entry nodes, then at intermediate nodes that are
+            none of its entry nodes.
+        failed: Why a service cannot be planned: its metadata, its measurements, or what the pool lacks.
+    """
+
+    entries: Mapping[EntryKey, PlannedEntry]
+    failed: Mapping[ServiceKey, PlanningError]
+    plan: PoolPlan
+    problems: Mapping[ServiceKey, ServiceProblems] = field(repr=False)
+    links: Mapping[tuple[ServiceKey, LinkKey], Link] = field(repr=False)
+    adopted: Mapping[str, Adopted] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+    def of(self, service: ServiceKey) -> list[PlannedEntry]:
+        """Returns the entries of a service."""
+        return [entry for key, entry in self.entries.items() if (key.namespace, key.service) == service]
+
+
+NO_PLAN = PooledPlan({}, {}, PoolPlan(PoolProblem((), (), ()), {}, {}, {}), {}, {})
+
+
+def plan_services(pool: Pool, now: float, previous: PooledPlan = NO_PLAN) -> PooledPlan:
+    """Returns what every service of a pool gets at each of its entry nodes.
+
+    If nothing binds, that is what plan_entry gives. now: second of Unix time, to which measured rates are
+    compared. previous: the last plan; what has not changed since is not planned again.
+    """
+    planner = _Planner(pool, now, previous)
+    for service in pool.services:
+        planner.add(service)
+    return planner.result()
+
+
+def runtime_memory(resources: Mapping[str, Mapping[str, object]]) -> float:
+    """Returns the bytes that a runtime requests, by the resources of its container; its limit without any."""
+    for part in ("requests", "limits"):
+        found = number_of((resources.get(part) or {}).get("memory"))
+        if found is not None:
+            return found
+    return 0.0
+
+
+def published_links(
+    servers: Iterable[TritonServer],
+    placements: Mapping[str, Placement],
+    others: Mapping[str, list[Placement]],
+) -> dict[LinkKey, Link]:
+    """Returns the links from the nodes of Placements to Triton servers, as far as Placements tell.
+
+    placements: of the service, by node. others: of any service, by node.
+    """
+    names = [server.name for server in servers]
+    if len(names) == 1:
+        return {
+            LinkKey(node, names[0]): server_links.published_link(each) for node, each in placements.items()
+        }
+    return {
+        LinkKey(node, name): server_links.link_to(name, each, others.get(node, ()))
+        for node, each in placements.items()
+        for name in names
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A demand before it is planned.
+
+    Attributes:
+        problems: By name of the Triton server.
+        current, left: Triton servers that it uses and that it left because it was lost.
+        offered: Those that it can use.
+        preferred: Of equally good ones, this one.
+    """
+
+    service: PooledService
+    member: PoolMember
+    problems: Mapping[str, EntryProblem]
+    current: str | None
+    left: str | None
+    offered: tuple[str, ...]
+    preferred: str | None
+    rate: rates.Rate
+
+    @property
+    def linked(self) -> str | None:
+        """The Triton server of the link that is measured while no tail is used."""
+        return self.preferred or next(iter(self.offered), None)
+
+    @property
+    def placement(self) -> Placement | None:
+        """The published one."""
+        return self.service.placements.get(self.member.node.name)
+
+    @property
+    def placed(self) -> bool:
+        """Whether it has a table, and the last plan had room for it."""
+        return self.placement is not None and UNFIT_ANNOTATION not in self.placement.metadata.annotations
+
+    def problem_to(self, server: str | None) -> EntryProblem:
+        """Returns the problem with a server, or the one without any."""
+        return self.problems.get(server or "", next(iter(self.problems.values())))
+
+
+class _Planner:
+    def __init__(self, pool: Pool, now: float, previous: PooledPlan) -> None:
+        self.pool, self.now, self.previous = pool, now, previous
+        self.servers = {server.name: server for server in pool.spec.triton_servers}
+        self.members = {member.node.name: member for member in pool.members}
+        self.near: dict[str, tuple[PoolMember, ...]] = {}
+        self.problems: dict[ServiceKey, ServiceProblems] = {}
+        self.failed: dict[ServiceKey, PlanningError] = {}
+        self.links: dict[tuple[ServiceKey, LinkKey], Link] = {}
+        self.ratios: dict[tuple[ServiceKey, str], Ratios] = {}
+        self.entries: dict[str, _Entry] = {}
+        self.demands: list[PoolDemand] = []
+        self.adopted: Mapping[str, Adopted] = {}
+        self.last = {demand.name: demand for demand in previous.plan.problem.demands}
+
+    def add(self, service: PooledService) -> None:
+        """Adds the demands of a service, or why it has none."""
+        found = problems_of(service, self.pool.spec, self.previous.problems.get(service.key))
+        if isinstance(found, PlanningError):
+            self.failed[service.key] = found
+            return
+        try:
+            entries = [self._entry(service, found, member) for member in service.entries]
+        except PlanningError as error:
+            self.failed[service.key] = error
+            return
+        self.problems[service.key] = found
+        digest = _slices_of(found)
+        for entry in entries:
+            demand = self._demand(entry, digest)
+            self.entries[demand.name] = entry
+            self.demands.append(demand)
+
+    def result(self) -> PooledPlan:
+        problem = self._problem()
+        plan = plan_pool(problem, self.previous.plan if self.last else self._published(problem))
+        self.adopted = self._still_adopted(plan) if self.last else self._adopted(plan)
+        demands = {one.name: one for one in self.demands}
+        entries: dict[EntryKey, PlannedEntry] = {}
+        for name, entry in self.entries.items():
+            entries[self._key(entry)] = self._planned(entry, plan, name, demands)
+        for entry in self.entries.values():
+            planned = entries[self._key(entry)].plan
+            routes = planned.table.routes if isinstance(planned, Plan) else ()
+            for node in sorted({route.intermediate for route in routes if route.intermediate is not None}):
+                key = self._key(entry)._replace(node=node)
+                if key not in entries and node in self.members:
+                    entries[key] = self._between(entry.service, self.members[node])
+        return PooledPlan(entries, self.failed, plan, self.problems, self.links, self.adopted)
+
+    def _published(self, problem: PoolProblem) -> PoolPlan | None:
+        """Returns a plan of the entry nodes that have a table.
+
+        An operator that restarts then refuses the same ones as before, where all cannot fit.
+        """
+        placed = tuple(one for one in self.demands if self.entries[one.name].placed)
+        if not placed or len(placed) == len(self.demands):
+            return None
+        return plan_pool(replace(problem, demands=placed))
+
+    def _entry(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> _Entry:
+        node = member.node.name
+        placement = service.placements.get(node)
+        if node in self.servers:
+            raise BadPlacesError(f"node {node}: a Triton server has the same name")
+        current, left = server_links.peer_of(placement), server_links.history(placement).left
+        usable = [one for one in self.servers.values() if one.device_class in service.profiles]
+        offered = self._offered([one.name for one in usable] or list(self.servers), service.full, current)
+        back = left is not None and left in offered and self._state(left).steady
+        preferred = left if back else current if current in offered else None
+        ratios = self._ratios(service, found, member)
+        near = [
+            (each, link_to_node(service, self.pool.spec, LinkKey(node, each.node.name)))
+            for each in self._intermediates(member)
+        ]
+        problems = {
+            one.name: found.problem(
+                member, one, self._link(service, LinkKey(node, one.name)), near, ratios, service
+            )
+            for one in sorted(usable, key=lambda each: each.name)
+            if one.name in offered
+        }
+        if not problems:
+            link = self._link(service, LinkKey(node, preferred or next(iter(offered), "")))
+            alone = found.problem(member, None, link, near, ratios, service)
+            problems = {alone.peer: alone}
+        rate = rates.planned_rate(service.spec.planned_rate, service.measured.get(node), placement, self.now)
+        return _Entry(service, member, problems, current, left, offered, preferred, rate)
+
+    def _offered(self, names: list[str], full: frozenset[str], current: str | None) -> tuple[str, ...]:
+        """Returns the servers that can be used: those that respond and have room, as far as there are any."""
+        responding = [name for name in names if not self._state(name).away]
+        usable = [name for name in responding if name not in full] or responding or names
+        steady = [name for name in usable if self._state(name).steady or name == current]
+        return tuple(steady or usable)
+
+    def _state(self, server: str) -> ServerState:
+        return self.pool.servers.get(server, ServerState())
+
+    def _intermediates(self, member: PoolMember) -> tuple[PoolMember, ...]:
+        name = member.node.name
+        if name not in self.near:
+            others = [each for each in self.pool.members if each.node.name not in self.servers]
+            self.near[name] = intermediate_nodes(member, others)
+        return self.near[name]
+
+    def _ratios(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> Ratios:
+        key = (service.key, member.device_class)
+        if key not in self.ratios:
+            self.ratios[key] = found.ratios(service, self.pool.members, member)
+        return self.ratios[key]
+
+    def _link(self, service: PooledService, key: LinkKey) -> Link:
+        """Returns the link to plan with: a bandwidth stays until a measurement clearly differs from it."""
+        found = service.links.get(key) or server_links.published_link(None)
+        before = self.previous.links.get((service.key, key))
+        link = replace(found, bandwidth=_steady(before, found.bandwidth))
+        self.links[service.key, key] = link
+        return link
+
+    def _demand(self, entry: _Entry, digest: str) -> PoolDemand:
+        """Returns the demand, which is the previous one if it is equal: comparing it again costs nothing."""
+        service = entry.service
+        demand = PoolDemand(
+            service.key.name,
+            service.key.namespace,
+            digest,
+            tuple(entry.problems.values()),
+            entry.rate.value,
+            priority=service.spec.priority,
+            isolation=Isolation(service.isolation),
+            server=entry.preferred,
+            assumed=entry.rate.assumed,
+        )
+        before = self.last.get(demand.name)
+        return before if before == demand else demand
+
+    def _problem(self) -> PoolProblem:
+        uplinks: dict[str, float] = {}
+        for (_, key), link in self.links.items():
+            if link.bandwidth is not None:
+                uplinks[key.node] = max(uplinks.get(key.node, 0.0), link.bandwidth)
+        return PoolProblem(
+            nodes=tuple(
+                PoolNode(
+                    name,
+                    member.device_class,
+                    cpu=member.node.cpu,
+                    memory=member.node.memory,
+                    uplink=uplinks.get(name, UNMEASURED_UPLINK),
+                )
+                for name, member in self.members.items()
+                if name not in self.servers
+            ),
+            servers=tuple(
+                PoolServer(name) if one.memory is None else PoolServer(name, float(one.memory))
+                for name, one in self.servers.items()
+            ),
+            demands=tuple(self.demands),
+            runtime_memory=self.pool.runtime_memory,
+        )
+
+    def _planned(self, entry: _Entry, plan: PoolPlan, name: str, demands: Demands) -> PlannedEntry:
+        placed, adopted = plan.placed.get(name), self.adopted.get(name)
+        server = (placed.server if placed is not None else None) or entry.linked
+        if adopted is not None:
+            server = adopted.server
+        notes = self._notes(entry, server)
+        made = PlannedEntry(
+            entry.member, entry.problem_to(server), None, self.servers.get(server or ""), notes
+        )
+        if placed is None:
+            refused = plan.refused[name]
+            if refused.infeasible is not None:
+                return replace(made, plan=refused.infeasible)
+            notes = {**notes, UNFIT_ANNOTATION: "true"}
+            return replace(made, notes=notes, shortage=refusal(refused, name, demands))
+        short = "" if placed.short is None else lack(placed.short, name, demands)
+        made = replace(made, plan=placed.plan, in_time=placed.in_time, shortage=short)
+        if adopted is None:
+            return made
+        return replace(made, plan=replace(placed.plan, table=adopted.table), adopted=True)
+
+    def _adopted(self, plan: PoolPlan) -> Mapping[str, Adopted]:
+        """Returns the published tables, if nothing has changed since they were planned.
+
+        Tables depend on the order in which changes came, and an operator that restarts knows only the last
+        state: others would be as good, but a restart must not write.
+        """
+        found = {}
+        for name, entry in self.entries.items():
+            placed, placement = plan.placed.get(name), entry.placement
+            if placement is None and placed is None:
+                continue
+            if placed is None and plan.refused[name].infeasible is not None:
+                continue
+            if placement is None or (placed is not None) != entry.placed or not self._as_planned(entry):
+                return {}
+            if placed is not None:
+                table = published_table(placement, entry.service.metadata)
+                if table is None:
+                    return {}
+                server = server_links.peer_of(placement)
+                found[name] = Adopted(table, server, placed.plan.table, placed.server)
+        return found
+
+    def _still_adopted(self, plan: PoolPlan) -> Mapping[str, Adopted]:
+        """Returns the adopted tables of entry nodes for which neither the plan nor anything else changed."""
+        return {
+            name: each
+            for name, each in self.previous.adopted.items()
+            if name in plan.placed
+            and (plan.placed[name].plan.table, plan.placed[name].server)
+            == (each.planned, each.planned_server)
+            and self._as_planned(self.entries[name])
+        }
+
+    def _as_planned(self, entry: _Entry) -> bool:
+        """Whether the published table was planned for what is to be planned now."""
+        placement = entry.placement
+        noted = placement.metadata.annotations.get(DEMAND_ANNOTATION) if placement is not None else None
+        return noted == self._fingerprint(entry, server_links.peer_of(placement))
+
+    def _fingerprint(self, entry: _Entry, server: str | None) -> str:
+        """Returns what differs for another demand, without what a restarted operator cannot know."""
+        problem, node = entry.problem_to(server), entry.member.node
+        parts = (
+            self.problems[entry.service.key].fingerprint,
+            entry.rate,
+            entry.service.isolation,
+            (node.cpu, node.memory, self.pool.runtime_memory),
+            (problem.rtt, sorted(problem.entry.margins.items())),
+            [(one.name, one.bandwidth, one.rtt) for one in problem.intermediates],
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def _notes(self, entry: _Entry, server: str | None) -> Mapping[str, str]:
+        service, placement = entry.service, entry.placement
+        measured = service.measured.get(entry.member.node.name)
+        notes = {DEMAND_ANNOTATION: self._fingerprint(entry, server)}
+        notes |= rates.annotations(entry.rate, service.spec.planned_rate, measured, placement)
+        if server is not None:
+            left = self._left(entry, server)
+            notes |= server_links.annotations(server, left, placement, self.servers)
+        return notes
+
+    def _left(self, entry: _Entry, server: str) -> str | None:
+        """Returns the server that was lost, to which the entry node returns."""
+        known = entry.left if entry.left in self.servers else None
+        if entry.current in entry.offered:
+            return known if server == entry.current and server != known else None
+        lost = entry.current if entry.current in self.servers and self._state(entry.current).away else None
+        first = known or lost
+        return first if first != server else None
+
+    def _between(self, service: PooledService, member: PoolMember) -> PlannedEntry:
+        """Returns what an intermediate node gets that no requests of clients reach.
+
+        Only other entry nodes send requests to it, so its own routes can be less accurate.
+        """
+        entry = self._entry(service, self.problems[service.key], member)
+        problem = replace(entry.problem_to(entry.linked), min_accuracy=None, objective=ACCURACY)
+        server = self.servers.get(entry.linked or "")
+        notes = self._notes(entry, entry.linked)
+        return PlannedEntry(member, problem, plan_entry(problem), server, notes, intermediate=True)
+
+    def _key(self, entry: _Entry) -> EntryKey:
+        return EntryKey(*entry.service.key, entry.member.node.name)
+
+
+def _steady(before: Link | None, measured: float | None) -> float | None:
+    """Returns the bandwidth to plan with, at least the lowest that tables are made for."""
+    if measured is None:
+        return None
+    planned = before.bandwidth if before is not None else None
+    if planned is not None and abs(measured - planned) <= _STEADY * planned:
+        return planned
+    return max(measured, _SLOWEST)
+
+
+def _slices_of(problems: ServiceProblems) -> str:
+    """Returns what is equal for services that have the same slices: the model with the same cuts."""
+    cuts = repr([exit_.segments() for exit_ in problems.model.exits])
+    return f"{problems.digest}/{hashlib.sha256(cuts.encode()).hexdigest()[:8]}"
