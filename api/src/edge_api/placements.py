@@ -305,8 +305,8 @@ class PlacementStatus(StatusPart):
     )
     peer_scheme: Literal["HTTPS"] | None = Field(
         default=None,
-        description="HTTPS if the runtime serves TLS on ports for other nodes, 8443 for HTTP and 8444 for gRPC. "
-        "Default: other nodes reach it at the ports for clients.",
+        description="HTTPS if the runtime serves TLS on ports for other nodes, 8443 for HTTP and 8444 "
+        "for gRPC. Default: other nodes reach it at the ports for clients.",
     )
     last_updated: AwareDatetime | None = Field(
         default=None,

@@ -24,6 +24,7 @@ import prometheus_client
 
 from edge_api import reasons
 from edge_operator import fingerprints, metrics
+from edge_operator.authority.upkeep import Upkeep
 from edge_operator.cluster import (
     DEVICE_POOLS,
     INFERENCE_SERVICES,
@@ -101,6 +102,8 @@ class Operator:
         self.queue: WorkQueue[Key] = WorkQueue(self.work, self._loop.time, parallel=_THREADS)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
         self.leadership = leadership
+        placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
+        self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
         self.tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -111,7 +114,11 @@ class Operator:
         """Starts the queue, the watch over Triton servers, and the search for missed deletions."""
         metrics.LEADING.set(1)
         links = tell_links(self.clients.cluster, Clock(), asyncio.sleep)
-        runs = (self.queue.run(), self.watch_tritons(), self.resync(), links)
+        queue = self.queue.run()
+        if self.certificates is not None:
+            self.tasks.append(asyncio.create_task(self.certificates.run()))
+            queue = self.certificates.before(queue)
+        runs = (queue, self.watch_tritons(), self.resync(), links)
         self.tasks += [asyncio.create_task(run) for run in runs]
 
     async def stop(self) -> None:
@@ -306,6 +313,8 @@ class Operator:
     def _reconcile_namespace(self, key: NamespaceKey) -> float | None:
         memory = self.namespaces.setdefault(key, NamespaceMemory())
         cluster, settings = self.clients.cluster, self.settings
+        if self.certificates is not None:
+            self.certificates.provide(key.namespace)
         changed, again = reconcile_namespace(key.namespace, cluster, settings, memory, Clock())
         for name in changed:
             woken = functools.partial(self.queue.add, ServiceKey(key.namespace, name), mended=True)

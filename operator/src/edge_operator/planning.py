@@ -17,6 +17,7 @@ from edge_operator.conditions import Blocked, Finding
 from edge_operator.entry_servers import EntryServers
 from edge_operator.errors import StoreError
 from edge_operator.names import POOL_LABEL, label_value
+from edge_operator.peers import peers
 from edge_operator.pools import PoolMember, entries, intermediate_nodes
 from edge_operator.remedies import explained
 from edge_operator.report_intervals import report_interval
@@ -115,8 +116,7 @@ def plan_service(
             server=each.server,
             rtt=each.problem.rtt,
             isolation=run.isolation,
-            domain=run.settings.cluster_domain,
-            scheme=run.settings.runtime_scheme,
+            peers=peers(run.settings, run.known),
             installation=run.settings.installation,
             margins=each.problem.entry.margins,
             notes=each.notes,

@@ -62,7 +62,7 @@ class Placements:
         self._selector = f"labelSelector={quote(selector, safe='')}"
         self._watching: Connection | None = None
         self.secured: set[str] = set()
-        """Runtimes found by `runtimes_of` that serve TLS on ports for other nodes, by the name of their Service."""
+        """Runtimes found by `runtimes_of` that serve TLS for other nodes, by the names of their Services."""
 
     @classmethod
     def in_cluster(

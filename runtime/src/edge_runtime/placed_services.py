@@ -69,6 +69,7 @@ class PlacedService:
         resources: NodeResources,
         word: LastContact,
         metrics: Metrics | None = None,
+        *,
         peer_scheme: str = "",
     ) -> None:
         """peer_scheme: HTTPS if the process serves TLS on ports for other nodes."""

@@ -138,7 +138,7 @@ async def run(
     def make(name: str, folder: Path) -> PlacedService:
         metrics = spans.metrics(name, process) if spans is not None else None
         scheme = "HTTPS" if peers is not None else ""
-        return PlacedService(name, folder, store, resources, word, metrics, scheme)
+        return PlacedService(name, folder, store, resources, word, metrics, peer_scheme=scheme)
 
     services: NodeServices | LoneService
     if arguments.service:

@@ -45,9 +45,9 @@ class PeerPorts(NamedTuple):
 class Addresses:
     """Addresses of the runtimes of a namespace. All listen on the ports of this one.
 
-    tls: whether this runtime has certificates. peers: its ports for other nodes; None if all its ports have TLS.
-    ready: the runtimes that have such ports already, by the names of their Services; others are of an earlier
-    version and are reached at the ports for clients.
+    tls: whether this runtime has certificates. peers: its ports for other nodes; None if all its ports have
+    TLS. ready: the runtimes that have such ports already, by the names of their Services; others are of an
+    earlier version and are reached at the ports for clients.
     """
 
     namespace: str

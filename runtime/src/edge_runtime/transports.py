@@ -39,8 +39,8 @@ def _nothing_runs() -> None:
 
 
 class Transports:
-    """Both transports. `http_port`, `grpc_port` and `peer_ports` are the bound ports, also if 0 was requested;
-    `host` is the requested host.
+    """Both transports. `http_port`, `grpc_port` and `peer_ports` are the bound ports, also if 0 was
+    requested; `host` is the requested host.
     """
 
     def __init__(

@@ -69,8 +69,8 @@ def grpc_server(
 ) -> tuple[GrpcServer, list[int]]:
     """Returns a server that is not started yet, and its bound ports. Raises CannotListen if one is taken.
 
-    An address is `host:port`, with TLS if there are `credentials`, or `unix:/path` of a socket. peers: one more
-    address, the last of the ports; then it alone has TLS.
+    An address is `host:port`, with TLS if there are `credentials`, or `unix:/path` of a socket. peers: one
+    more address, the last of the ports; then it alone has TLS.
     """
     server = grpc.aio.server(
         interceptors=interceptors,
