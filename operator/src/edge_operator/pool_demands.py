@@ -12,12 +12,12 @@ from edge_api import Placement
 from edge_api.devicepools import TritonServer
 from edge_operator import rates, server_links
 from edge_operator.entry_problems import ServiceProblems, link_to_node, problems_of
+from edge_operator.keys import ServiceKey
 from edge_operator.margins import Ratios
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pools import PoolMember, intermediate_nodes, number_of
-from edge_operator.published_tables import Adopted, published_table
-from edge_operator.runs import ServiceKey
+from edge_operator.published_tables import Adopted, published_routes
 from edge_operator.server_links import Link
 from edge_operator.shortages import Demands, lack, refusal
 from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
@@ -153,6 +153,7 @@ class _Planner:
         self.pool, self.now, self.previous = pool, now, previous
         self.servers = {server.name: server for server in pool.spec.triton_servers}
         self.members = {member.node.name: member for member in pool.members}
+        self.runnable = [member for member in pool.members if member.node.name not in self.servers]
         self.near: dict[str, tuple[PoolMember, ...]] = {}
         self.problems: dict[ServiceKey, ServiceProblems] = {}
         self.failed: dict[ServiceKey, PlanningError] = {}
@@ -184,7 +185,7 @@ class _Planner:
     def result(self) -> PooledPlan:
         problem = self._problem()
         plan = plan_pool(problem, self.previous.plan if self.last else self._published(problem))
-        self.adopted = self._still_adopted(plan) if self.last else self._adopted(plan)
+        self.adopted = self._adopted(plan)
         demands = {one.name: one for one in self.demands}
         entries: dict[EntryKey, PlannedEntry] = {}
         for name, entry in self.entries.items():
@@ -215,7 +216,8 @@ class _Planner:
             raise BadPlacesError(f"node {node}: a Triton server has the same name")
         current, left = server_links.peer_of(placement), server_links.history(placement).left
         usable = [one for one in self.servers.values() if one.device_class in service.profiles]
-        offered = self._offered([one.name for one in usable] or list(self.servers), service.full, current)
+        names = [one.name for one in usable] or list(self.servers)
+        offered = self._offered(names, service.full, current if server_links.sends(placement) else None)
         back = left is not None and left in offered and self._state(left).steady
         preferred = left if back else current if current in offered else None
         ratios = self._ratios(service, found, member)
@@ -237,11 +239,16 @@ class _Planner:
         rate = rates.planned_rate(service.spec.planned_rate, service.measured.get(node), placement, self.now)
         return _Entry(service, member, problems, current, left, offered, preferred, rate)
 
-    def _offered(self, names: list[str], full: frozenset[str], current: str | None) -> tuple[str, ...]:
-        """Returns the servers that can be used: those that respond and have room, as far as there are any."""
+    def _offered(self, names: list[str], full: frozenset[str], used: str | None) -> tuple[str, ...]:
+        """Returns the servers that can be used: those that respond and have room, as far as there are any.
+
+        used: the one that published routes lead to, which are not moved to a server that may fail again.
+        """
         responding = [name for name in names if not self._state(name).away]
         usable = [name for name in responding if name not in full] or responding or names
-        steady = [name for name in usable if self._state(name).steady or name == current]
+        if used is None:
+            return tuple(usable)
+        steady = [name for name in usable if self._state(name).steady or name == used]
         return tuple(steady or usable)
 
     def _state(self, server: str) -> ServerState:
@@ -250,8 +257,7 @@ class _Planner:
     def _intermediates(self, member: PoolMember) -> tuple[PoolMember, ...]:
         name = member.node.name
         if name not in self.near:
-            others = [each for each in self.pool.members if each.node.name not in self.servers]
-            self.near[name] = intermediate_nodes(member, others)
+            self.near[name] = intermediate_nodes(member, self.runnable)
         return self.near[name]
 
     def _ratios(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> Ratios:
@@ -329,47 +335,44 @@ class _Planner:
         made = replace(made, plan=placed.plan, in_time=placed.in_time, shortage=short)
         if adopted is None:
             return made
-        return replace(made, plan=replace(placed.plan, table=adopted.table), adopted=True)
+        table = replace(placed.plan.table, routes=adopted.routes)
+        return replace(made, plan=replace(placed.plan, table=table), adopted=True)
 
     def _adopted(self, plan: PoolPlan) -> Mapping[str, Adopted]:
-        """Returns the published tables, if nothing has changed since they were planned.
+        """Returns the published tables that stand, if nothing has changed since they were planned.
 
         Tables depend on the order in which changes came, and an operator that restarts knows only the last
-        state: others would be as good, but a restart must not write.
+        state: others would be as good, but a restart must not write. Services that can be planned only a
+        little later are adopted too, as long as all before them are.
         """
-        found = {}
-        for name, entry in self.entries.items():
-            placed, placement = plan.placed.get(name), entry.placement
-            if placement is None and placed is None:
-                continue
-            if placed is None and plan.refused[name].infeasible is not None:
-                continue
-            if placement is None or (placed is not None) != entry.placed or not self._as_planned(entry):
-                return {}
-            if placed is not None:
-                table = published_table(placement, entry.service.metadata)
-                if table is None:
-                    return {}
-                server = server_links.peer_of(placement)
-                found[name] = Adopted(table, server, placed.plan.table, placed.server)
-        return found
-
-    def _still_adopted(self, plan: PoolPlan) -> Mapping[str, Adopted]:
-        """Returns the adopted tables of entry nodes for which neither the plan nor anything else changed."""
-        return {
+        still = {
             name: each
             for name, each in self.previous.adopted.items()
-            if name in plan.placed
-            and (plan.placed[name].plan.table, plan.placed[name].server)
-            == (each.planned, each.planned_server)
-            and self._as_planned(self.entries[name])
+            if name in plan.placed and each.stands(plan.placed[name]) and self._as_planned(self.entries[name])
         }
+        if len(still) < len(self.previous.plan.placed):
+            return still
+        new: dict[str, Adopted] = {}
+        for name, entry in self.entries.items():
+            placed, placement = plan.placed.get(name), entry.placement
+            if name in still or (placed is None and (placement is None or plan.refused[name].infeasible)):
+                continue
+            if placement is None or (placed is not None) != entry.placed or not self._as_planned(entry):
+                return still
+            if placed is not None:
+                routes = published_routes(placement, entry.service.metadata)
+                if routes is None:
+                    return still
+                new[name] = Adopted(routes, server_links.peer_of(placement), placed.plan.table, placed.server)
+        return {**still, **new}
 
     def _as_planned(self, entry: _Entry) -> bool:
-        """Whether the published table was planned for what is to be planned now."""
-        placement = entry.placement
-        noted = placement.metadata.annotations.get(DEMAND_ANNOTATION) if placement is not None else None
-        return noted == self._fingerprint(entry, server_links.peer_of(placement))
+        """Whether the published table was planned for the present demand, and its server is to be used."""
+        placement, server = entry.placement, server_links.peer_of(entry.placement)
+        if placement is None or server != entry.preferred:
+            return False
+        noted = placement.metadata.annotations.get(DEMAND_ANNOTATION)
+        return noted == self._fingerprint(entry, server)
 
     def _fingerprint(self, entry: _Entry, server: str | None) -> str:
         """Returns what differs for another demand, without what a restarted operator cannot know."""

@@ -9,9 +9,9 @@ from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.policies import Isolation
+from edge_operator.keys import ServiceKey
 from edge_operator.pools import PoolMember
 from edge_operator.rates import Measured
-from edge_operator.runs import ServiceKey
 from edge_operator.server_links import Link
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import EntryProblem, Infeasible, Plan

@@ -9,6 +9,7 @@ from edge_api.placements import Route as PublishedRoute
 from edge_api.placements import Stage
 from edge_operator.store import CardExit, ModelCard
 from edge_planning import Route, RouteTable
+from edge_planning.pools import Placed
 from edge_planning.problems import FP32
 
 _LOCAL = "local"
@@ -18,17 +19,21 @@ _LOCAL = "local"
 class Adopted:
     """A published table, and its server, that stand in place of those of the first plan after a start."""
 
-    table: RouteTable
+    routes: tuple[Route, ...]
     server: str | None
     planned: RouteTable
     planned_server: str | None
+
+    def stands(self, placed: Placed) -> bool:
+        """Whether the plan still has the table in whose place it stands."""
+        return (placed.plan.table, placed.server) == (self.planned, self.planned_server)
 
 
 _THRESHOLD = re.compile(r"\?([0-9.e+-]+)@")
 
 
-def published_table(placement: Placement, metadata: ModelCard) -> RouteTable | None:
-    """Returns the table that a Placement was rendered from; None if it is not of this model, or was edited.
+def published_routes(placement: Placement, metadata: ModelCard) -> tuple[Route, ...] | None:
+    """Returns the routes that a Placement was rendered from; None if not of this model, or if edited.
 
     Numbers have the digits that are published. Bits and the bandwidth from which the SLO is met are not.
     """
@@ -40,7 +45,7 @@ def published_table(placement: Placement, metadata: ModelCard) -> RouteTable | N
         if made is None:
             return None
         routes.append(made)
-    return RouteTable(tuple(routes), accuracy=0.0, loss=0.0)
+    return tuple(routes)
 
 
 def _readings(route: PublishedRoute, exit_: CardExit) -> Iterator[Route]:

@@ -10,7 +10,7 @@ from edge_api import Placement
 from edge_operator.names import UNFIT_ANNOTATION
 from edge_operator.pool_demands import NO_PLAN, PooledPlan, plan_services
 from edge_operator.pool_services import EntryKey, Pool, PooledService
-from edge_operator.published_tables import published_table
+from edge_operator.published_tables import published_routes
 from edge_planning import Plan
 from operator_objects import CARD
 from pooled import members, pool, pool_spec, published, service
@@ -99,6 +99,18 @@ def test_a_restart_with_nothing_changed_writes_nothing(seed: int, *, declared: b
     assert operator.step() == 0
 
 
+def test_services_that_can_be_planned_later_than_others_keep_their_tables_too() -> None:
+    operator = changed_by_chance(3, declared=True)
+    operator.restart()
+    every = dict(operator.services)
+    placements = dict(operator.placements)
+    for name in sorted(every):
+        operator.services = {each: every[each] for each in every if each <= name}
+        operator.step()
+        operator.placements = placements | operator.placements
+    assert operator.placements == placements
+
+
 def test_a_change_after_a_restart_leaves_what_it_does_not_concern() -> None:
     operator = changed_by_chance(3, declared=True)
     operator.restart()
@@ -149,8 +161,9 @@ def test_a_table_read_from_its_placement_is_rendered_as_the_same_placement(tier:
     for entry in plan.of(one.key):
         assert isinstance(entry.plan, Plan)
         first = published(one, entry, spec)
-        table = published_table(first, CARD)
-        assert table is not None
+        routes = published_routes(first, CARD)
+        assert routes is not None
+        table = replace(entry.plan.table, routes=routes)
         again = published(one, replace(entry, plan=replace(entry.plan, table=table)), spec)
         assert again == first
 
@@ -161,7 +174,7 @@ def test_a_placement_of_another_model_or_with_an_edited_route_has_no_table() -> 
     (entry,) = plan_services(pool(nodes, one), NOW).of(one.key)
     found = published(one, entry)
     other = CARD.model_copy(update={"exits": CARD.exits[:1]})
-    assert published_table(found, other) is None
+    assert published_routes(found, other) is None
     routes = tuple(route.model_copy(update={"name": "final@nowhere"}) for route in found.spec.routes)
     edited = found.model_copy(update={"spec": found.spec.model_copy(update={"routes": routes})})
-    assert published_table(edited, CARD) is None
+    assert published_routes(edited, CARD) is None

@@ -4,9 +4,9 @@ import asyncio
 import datetime
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edge_operator.authority import provision
 from edge_operator.authority.issuing import Pair
@@ -46,7 +46,6 @@ class Upkeep:
         """Namespaces with a certificate since the last `renew`; those with one at all are `_issued`."""
         self._issued: set[str] = set()
         self._lock = threading.Lock()
-        self._tried = asyncio.Event()
 
     def renew(self) -> None:
         """Issues what is due for the installation and for every namespace with Placements.
@@ -96,8 +95,14 @@ class Upkeep:
             self._provided.add(namespace)
             self._issued.add(namespace)
 
-    async def run(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Renews at once and every EVERY seconds. Runs until cancelled."""
+    async def run(
+        self, started: Callable[[], None], pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        """Renews at once and every EVERY seconds. Runs until cancelled.
+
+        started: called after the first attempt, also if it failed: what needs no certificate must go on.
+        """
+        first = True
         while True:
             wait = EVERY
             try:
@@ -108,13 +113,10 @@ class Upkeep:
                     _log.warning("certificates are not renewed: %s", error)
                 else:
                     _log.exception("certificates are not renewed")
-            self._tried.set()
+            if first:
+                started()
+                first = False
             await pause(wait)
-
-    async def before(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs `work` once `run` has tried to issue the operator's certificate."""
-        await self._tried.wait()
-        await work
 
     def _provide(self, holder: Holder) -> None:
         provision.provide(self._cluster, holder, self._trusted, self._clock())
