@@ -99,7 +99,7 @@ def test_without_an_authority_the_message_names_both_secrets(upkeep: Upkeep) -> 
     assert said.search(str(caught.value))
 
 
-def test_a_secret_of_somebody_else_keeps_no_other_namespace_from_its_certificate(
+def test_a_foreign_secret_keeps_no_other_namespace_from_its_certificate(
     world: World, upkeep: Upkeep, placed: set[str]
 ) -> None:
     placed.add("plant")
