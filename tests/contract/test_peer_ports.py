@@ -37,7 +37,7 @@ def _reported(scheme: Literal["HTTPS"] | None) -> Placement:
     return Placement.model_construct(status=PlacementStatus(peer_scheme=scheme))
 
 
-def test_nodes_that_report_tls_are_labelled_while_the_operator_issues_certificates() -> None:
+def test_nodes_that_report_tls_get_a_label_while_the_operator_issues_certificates() -> None:
     published = {"edge-a": _reported("HTTPS"), "edge-b": _reported(None)}
     found = peers(SETTINGS, published)
     assert found.labels("edge-a") == {"edge-intelligence.io/peer-scheme": "HTTPS"}

@@ -89,7 +89,7 @@ def test_the_store_serves_tls_only_and_requires_a_token(trial: Trial, tmp_path: 
     assert "error" in ask(*asked, "/v1/health/ready", None)
 
 
-def test_nodes_are_told_which_others_they_reach_by_tls(trial: Trial, folder: Path) -> None:
+def test_placements_have_a_label_for_nodes_that_are_reached_by_tls(trial: Trial, folder: Path) -> None:
     trial.wait(
         "labels",
         lambda: all(

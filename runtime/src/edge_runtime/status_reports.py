@@ -132,6 +132,7 @@ def _report(status: PlacementStatus) -> Report:
         counted=Counted(status.requests, status.met, status.since),
         slo_met=status.slo_met,
         peer_scheme=status.peer_scheme or "",
+        local_links={link.peer: _link(link) for link in status.local_links or ()},
     )
 
 

@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
-from edge_api import Placement
-from edge_operator.names import UNFIT_ANNOTATION
+from edge_api import ModelProfile, Placement
+from edge_api.inferenceservices import ModelSource
+from edge_operator import manifests, recorded
+from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool_demands import NO_PLAN, PooledPlan, plan_services
 from edge_operator.pool_services import EntryKey, Pool, PooledService
 from edge_operator.published_tables import published_routes
+from edge_operator.store import CodecAccuracies, CodecAccuracy
 from edge_planning import Plan
 from operator_objects import CARD
-from pooled import members, pool, pool_spec, published, service
+from pooled import PROFILES, members, pool, pool_spec, published, service
 
 NOW = 1_770_000_000.0
 RUNTIME = 192.0 * (1 << 20)
@@ -97,6 +100,35 @@ def test_a_restart_with_nothing_changed_writes_nothing(seed: int, *, declared: b
     entries = operator.plan.entries.values()
     assert all(each.adopted for each in entries if isinstance(each.plan, Plan) and not each.intermediate)
     assert operator.step() == 0
+
+
+def test_what_the_model_profile_keeps_is_planned_as_what_the_store_said() -> None:
+    """Metadata without the tensors of cuts of one tensor, and accuracies with more digits and samples."""
+    exact = [each.model_copy(update={"accuracy": each.accuracy - 1e-9}) for each in CARD.exits]
+    told = CARD.model_copy(update={"size": 412_345, "exits": tuple(exact)})
+    measured = [
+        CodecAccuracy(exit="final", cut=("pool1",), codec=codec, bytes=size, accuracy=accuracy)
+        for codec, size, accuracy in (("fp32", 4096, 0.9812345678), ("int8", 1024, 0.9712345678))
+    ]
+    accuracies = CodecAccuracies(complete=True, samples=900, measured=tuple(measured))
+    spec = manifests.as_written(manifests.model_profile("digits", told, PROFILES.values(), accuracies))
+    source = ModelSource(storage_uri="store://digits.onnx")
+    notes = recorded.annotations(source, frozenset(), None, spec)
+    profile = ModelProfile.model_validate(
+        {"metadata": {"name": "digits", "annotations": notes}, "spec": spec}
+    )
+    kept = recorded.card_of(profile, source)
+    assert kept is not None
+    nodes = members(1, 0)
+    before = service("digits", nodes, card=told, accuracies=accuracies)
+    before = replace(before, profiles=manifests.device_profiles(spec))
+    after = service("digits", nodes, card=kept, accuracies=manifests.codec_accuracies(profile.spec))
+    after = replace(after, profiles=manifests.device_profiles(profile.spec))
+    first, second = (
+        plan_services(pool(nodes, one), NOW).of(one.key)[0].notes[DEMAND_ANNOTATION]
+        for one in (before, after)
+    )
+    assert first == second
 
 
 def test_services_that_can_be_planned_later_than_others_keep_their_tables_too() -> None:
