@@ -83,6 +83,6 @@ def local_links(
 def probed_addresses(
     nodes: Iterable[str], service: ServiceKey, isolation: Isolation, peers: Peers, sender: str
 ) -> dict[str, str]:
-    """Returns the URLs of the runtimes that serve a service at nodes, by node. sender: the node that probes."""
+    """Returns the URLs of the runtimes of a service at nodes, by node. sender: the node that probes."""
     dedicated = service.name if isolation == "Dedicated" else ""
     return {node: peers.url(Runtime(service.namespace, node, dedicated), sender) for node in nodes}
