@@ -12,8 +12,6 @@ from edge_operator.cluster import KINDS, Kind, Object
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
 from edge_operator.observed.watched import WATCHED
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 from edge_operator.settings import Settings
 
 Render = Callable[..., list[dict[str, Any]]]
@@ -121,12 +119,11 @@ def used(operator_tests: ModuleType) -> set[Use]:
     body = world.service()
     cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": "2026-03-01T12:00:00Z"}})
     world.reconcile()
-    clients = Clients(cluster, world.store, world.triton)
     identified(world.settings, cluster, None)
     leadership = Leadership(cluster, world.settings.namespace, "replica")
     leadership.campaign()
     leadership.release()
-    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
+    world.report_pool()
     reports = {("patch", "placements/status")}  # by the runtimes
     return cluster.uses - reports | watched()
 

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 import pytest_socket
 
+from at_once import AtOnce
 from edge_api.inferenceservices import ModelSource, Validation
 from edge_api.tensors import Slice, Tensor
+from edge_operator.admitted import Admitted
+from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import (
     DEPLOYMENTS,
     DEVICE_POOLS,
@@ -26,14 +29,27 @@ from edge_operator.cluster import (
     Object,
 )
 from edge_operator.collecting import Collector
-from edge_operator.errors import StoreError, TritonError, TritonUnreachableError, WriteConflictError
+from edge_operator.effects.writes import write
+from edge_operator.errors import (
+    StoreError,
+    TritonError,
+    TritonUnreachableError,
+    WriteConflictError,
+)
 from edge_operator.former_servers import former_addresses
+from edge_operator.keys import NamespaceKey, ServiceKey
+from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
+from edge_operator.loops.operator import Findings
+from edge_operator.loops.pools import PoolLoop, Shared
+from edge_operator.loops.servers import Servers
 from edge_operator.names import NODE_LABEL
-from edge_operator.namespaces import NamespaceMemory, reconcile_namespace
-from edge_operator.reconciliation import reconcile_service
-from edge_operator.residency import lacking, pool_addresses
-from edge_operator.runs import Clients, Clock, Memory
-from edge_operator.server_availability import Availability
+from edge_operator.pool import plans
+from edge_operator.pool.drafts import Now
+from edge_operator.pool.services import ServicePlan
+from edge_operator.pool.states import PoolState
+from edge_operator.pool_servers import Look
+from edge_operator.pools import node_of
+from edge_operator.residency import pool_addresses
 from edge_operator.settings import Settings
 from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tail_models import Tail, model_config
@@ -278,12 +294,12 @@ class World:
     def __post_init__(self) -> None:
         self.cluster = FakeCluster(self.log)
         self.store = FakeStore(self.log)
-        self.triton = FakeTriton(self.log)
-        self.memory, self.namespace, self.availability = Memory(), NamespaceMemory(), Availability()
+        self.triton: Any = FakeTriton(self.log)
         self.settings = Settings("http://store.test:8080", "edge-runtime:test", installation=INSTALLATION)
+        self.server_profiles: Any = None
+        self.restart()
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
         self.cluster.put(namespace)
-        self.collector = self._collector()
         classes = {"cam-1": "camera", "cam-2": "camera", "gate": "gateway", "big": "cloud"}
         for name, device_class in classes.items():
             self.cluster.put(node_body(name, device_class))
@@ -298,40 +314,86 @@ class World:
     def clock(self) -> Clock:
         return Clock(lambda: self.now, lambda: START + datetime.timedelta(seconds=self.now))
 
+    @property
+    def clients(self) -> Clients:
+        return Clients(self.cluster, self.store, self.triton, self.admitted, self.server_profiles)
+
     def reconcile(self) -> float | None:
-        """One reconcile of the service, then of its namespace, and a look at the Triton servers beside."""
+        """All pools are planned until nothing changes, then the namespace, with a look at Triton beside.
+
+        Returns the seconds until a service has to be planned again; None if the service is gone.
+        """
         self.collect()
-        clients = Clients(self.cluster, self.store, self.triton, availability=self.availability)
-        found = self.namespace.findings
-        again = reconcile_service(KEY, clients, self.settings, self.memory, self.clock(), runtimes=found)
+        self.plan()
         self.reconcile_namespace()
         self.collect()
-        return again
+        planned = self.planned()
+        return planned.again_at - self.now if planned is not None and not planned.gone else None
+
+    def plan(self) -> None:
+        """The loops of all pools take their turns until nothing is left to do."""
+        self.actions.resting.clear()
+        bodies = [body["metadata"]["name"] for body in self.cluster.find(DEVICE_POOLS)]
+        named = [body["spec"]["devicePool"] for body in self.cluster.find(INFERENCE_SERVICES)]
+        for name in dict.fromkeys([*bodies, *named, *self.loops]):
+            loop = self.loops.setdefault(name, PoolLoop(name, self.shared()))
+            loop.share(self.shared())
+            loop.topology_changed()
+            loop.measurements_changed()
+            for _ in range(50):
+                loop.act(plans.plan(loop.take(), loop.plan, loop.now()))
+                if not loop.due:
+                    break
+            else:
+                raise AssertionError(f"pool {name} does not come to rest: {self.log[-20:]}")
+
+    def planned(self, key: ServiceKey = KEY) -> ServicePlan | None:
+        """The newest plan of a service."""
+        return next(
+            (loop.plan.services[key] for loop in self.loops.values() if key in loop.plan.services), None
+        )
+
+    def report_pool(self, name: str = "factory", **seen: Any) -> None:
+        """Writes the status of a pool. seen: of the PoolState."""
+        found = [node_of(body) for body in self.cluster.find(NODES)]
+        body = self.cluster.get(DEVICE_POOLS, None, name)
+        state = PoolState(name, self.settings, body, nodes=tuple(found), **seen)
+        status = plans.plan(state, plans.NOTHING, Now(self.now, self.clock().wall())).status
+        if status is not None:
+            write(self.cluster, [status])
 
     def reconcile_namespace(self) -> float | None:
         """One reconcile of the service's namespace."""
-        _, again = reconcile_namespace(
-            KEY.namespace, self.cluster, self.settings, self.namespace, self.clock()
-        )
+        memory = self.namespaces.setdefault(NamespaceKey(KEY.namespace), NamespaceMemory())
+        _, again = reconcile_namespace(KEY.namespace, self.cluster, self.settings, memory, self.clock())
         return again
 
     def collect(self) -> None:
         pools = self.cluster.find(DEVICE_POOLS)
-        self.collector.clients = Clients(self.cluster, self.store, self.triton)
+        self.collector.clients = self.clients
         listed = {url for pool in pools for url in pool_addresses(pool)}
         former = {url for pool in pools for url in former_addresses(pool)}
-        now = self.collector.collect(listed, self.now, former=former)
-        self.availability.note(now, self.now)
-        if None in now.values() or lacking({KEY: self.memory.loaded}, now):
-            self.memory.loaded = frozenset()
+        models = self.collector.collect(listed, self.now, former=former)
+        for address in self.servers.looked(Look(models, frozenset())):
+            for loop in self.loops.values():
+                loop.server_changed(address)
 
     def restart(self) -> None:
         """Forgets the state that a restart of the operator loses."""
-        self.memory, self.namespace, self.availability = Memory(), NamespaceMemory(), Availability()
-        self.collector = self._collector()
+        self.actions, self.loops, self.admitted = AtOnce(), dict[str, PoolLoop](), Admitted()
+        self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
+        self.collector = Collector(self.clients, INSTALLATION, None)
+        self.servers = Servers(_Observed(self), lambda: self.now)
 
-    def _collector(self) -> Collector:
-        return Collector(Clients(self.cluster, self.store, self.triton), INSTALLATION, None)
+    def shared(self) -> Shared:
+        return Shared(
+            self.clients,
+            self.settings,
+            self.clock(),
+            self.actions,
+            self.servers,
+            Findings(self.namespaces),
+        )
 
     def runtimes_report(self, *, loaded: bool = True, **more: Any) -> None:
         """Every runtime has received its Placement."""
@@ -401,6 +463,17 @@ class World:
 
     def remove_node(self, name: str) -> None:
         self.cluster.delete(NODES, None, name)
+
+
+@dataclass
+class _Observed:
+    """What the loop over Triton servers observed."""
+
+    world: World
+
+    @property
+    def observed(self) -> tuple[frozenset[str], dict[str, bool]]:
+        return self.world.collector.emptied, {}
 
 
 def _key(body: Object) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from edge_operator.cluster import Object
-from edge_operator.runs import ServiceKey
+from edge_operator.keys import ServiceKey
 from edge_operator.store import DeviceProfile, ModelCard
 
 KEY = ServiceKey("default", "digits")

@@ -1,17 +1,21 @@
 """Pools of the operator's tests as values: services of one model on cameras, gateways and Triton servers."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from edge_api import DevicePool, InferenceService, Placement
+from edge_api.tensors import Slice
+from edge_operator import rendering
+from edge_operator.keys import ServiceKey, SliceKey
 from edge_operator.names import SERVERS_ANNOTATION
 from edge_operator.pool_services import LinkKey, PlannedEntry, Pool, PooledService
 from edge_operator.pools import PoolMember, entries, group_members, node_of
-from edge_operator.runs import ServiceKey
 from edge_operator.server_links import Link
 from edge_operator.store import CodecAccuracies, ModelCard
+from edge_planning import Plan
 from operator_objects import CARD, device_profile, node_body, pool_body, service_body
 
 PROFILES = {
@@ -119,6 +123,35 @@ def placement(
         counted |= {"link": {"state": "Up", **link}}
     metadata = {"name": f"digits-{node}", "namespace": "default", "uid": uid, "annotations": notes}
     return Placement.model_validate({"metadata": metadata, "spec": spec, "status": counted})
+
+
+def published(one: PooledService, entry: PlannedEntry, spec: Any = None) -> Placement:
+    """The Placement that the operator renders for an entry with a table."""
+    assert isinstance(entry.plan, Plan)
+    body = service_body()
+    body["metadata"] = {"name": one.key.name, "namespace": one.key.namespace, "uid": "uid-1"}
+    return rendering.placement(
+        body,
+        one.spec,
+        entry.member,
+        spec or pool_spec(),
+        card=one.metadata,
+        table=entry.plan.table,
+        slices={key: _slice(key) for key in rendering.needed_slices(one.metadata, [entry.plan.table])},
+        server=entry.server,
+        rtt=entry.problem.rtt,
+        margins=entry.problem.entry.margins,
+        notes=entry.notes,
+    )
+
+
+def _slice(key: SliceKey) -> Slice:
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()
+    ends = {
+        "inputs": [{"name": name, "datatype": "FP32", "shape": [-1, 4]} for name in key.inputs],
+        "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, 4]} for name in key.outputs],
+    }
+    return Slice.model_validate({"digest": f"sha256:{digest}", "size": 1, **ends})
 
 
 def noted(entry: PlannedEntry, **fields: Any) -> Placement:

@@ -39,6 +39,9 @@ class ProfiledModel(Part):
     """Metadata of the model in the model store."""
 
     digest: Digest = Field(description="SHA-256 digest of the ONNX file.")
+    size: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Size of the ONNX file in bytes. Default: not known."
+    )
     inputs: Tensors = Field(description="Inputs of the model.")
     exits: Annotated[tuple[ProfiledExit, ...], Field(min_length=1, max_length=64), KeyedBy("name")] = Field(
         description="Exits ordered by depth; the last one is the full model."

@@ -145,6 +145,12 @@ MODEL_FAILED: Final = _reason(
     "Run the model with ONNX Runtime alone and fix the error that the message quotes.",
 )
 
+FETCHING: Final = _reason(
+    "Fetching",
+    (MODEL_READY, PROFILED, PLACED),
+    "The model store fetches the model, or makes what the service needs of it.",
+    "Wait: it takes as long as the download.",
+)
 FETCHED: Final = _reason("Fetched", (MODEL_READY,), "The model is in the model store.", _NOTHING)
 NOT_ONNX: Final = _reason(
     "NotOnnx",

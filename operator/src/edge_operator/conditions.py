@@ -45,7 +45,7 @@ class Blocked:
         )
 
 
-UNDERWAY = frozenset({reasons.PROFILING, reasons.TRITON_BUSY})
+UNDERWAY = frozenset({reasons.FETCHING, reasons.PROFILING, reasons.TRITON_BUSY})
 """Reasons of steps that only take time."""
 
 

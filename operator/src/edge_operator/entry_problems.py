@@ -4,6 +4,7 @@ Equal parts of the problems are one object: models and profiles are large, and a
 problems.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from edge_operator.margins import Ratios
 from edge_operator.pool_services import LinkKey, PooledService
 from edge_operator.pools import PoolMember
 from edge_operator.server_links import Link
-from edge_planning import ClassProfile, EntryProblem, IntermediateNode, Load, Model, PlanningError
+from edge_planning import ClassProfile, Codec, EntryProblem, IntermediateNode, Load, Model, PlanningError
 from edge_planning.choosing.entries import check_objective
 
 NO_SERVER = "the cloud"
@@ -39,6 +40,7 @@ class ServiceProblems:
         self.digest = service.metadata.digest
         self.model = sized(manifests.planned_model(service.key.name, service.metadata), service.metadata.size)
         self._codecs = usable_codecs(service.accuracies)
+        self.fingerprint = _fingerprint(service, pool, self.model, self._codecs)
         self._profiles: dict[tuple[str, tuple[tuple[str, float], ...]], ClassProfile] = {}
         self._bases: dict[_Base, EntryProblem] = {}
         self._nodes: dict[tuple[str, str, Link], IntermediateNode] = {}
@@ -159,6 +161,36 @@ def sized(model: Model, size: int) -> Model:
     """
     each = size / len(model.exits[-1].segments())
     return replace(model, memory={pair: each for exit_ in model.exits for pair in exit_.segments()})
+
+
+def _fingerprint(service: PooledService, pool: DevicePoolSpec, model: Model, codecs: Iterable[Codec]) -> str:
+    """Returns what differs for other parts.
+
+    It is the same after a restart, when metadata and measurements come from the ModelProfile: without what
+    that leaves out or rounds.
+    """
+    exits = [
+        (each.name, each.output, f"{each.accuracy:.3g}", [(cut.tensors, cut.size) for cut in each.cuts])
+        for each in model.exits
+    ]
+    profiles = [
+        (name, sorted(profile.segments.items()), sorted(profile.exits.items()))
+        for name, each in sorted(service.profiles.items())
+        for profile in (manifests.class_profile(each),)
+    ]
+    confidences = service.accuracies.confidences if service.accuracies is not None else ()
+    parts = (
+        service.spec.model_dump_json(),
+        exits,
+        sorted(model.input_copies),
+        sorted(model.memory.items()),
+        profiles,
+        [(codec.name, sorted(codec.at or ())) for codec in codecs],
+        [each.threshold for each in confidences],
+        pool.links.local.model_dump_json(),
+        pool.prices.model_dump_json(),
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _parts(service: PooledService, pool: DevicePoolSpec) -> tuple[object, ...]:

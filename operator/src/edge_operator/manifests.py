@@ -219,6 +219,7 @@ def model_profile(
         service=service,
         model=ProfiledModel(
             digest=card.digest,
+            size=card.size or None,
             inputs=card.inputs,
             exits=exits,
             output=card.exits[-1].tensor,

@@ -10,11 +10,6 @@ RECONCILES = Counter(
 RECONCILE_SECONDS = Histogram(
     "edge_operator_reconcile_duration_seconds", "Duration of a reconcile in seconds.", ["kind"]
 )
-PLANNING_SECONDS = Histogram(
-    "edge_operator_planning_duration_seconds",
-    "Time to plan all entry nodes of a service in seconds.",
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
-)
 BLOCKED = Counter(
     "edge_operator_blocked_total", "Failed steps of reconciles by condition and reason.", ["step", "reason"]
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from edge_api.placements import UNENCODED
-from edge_operator.runs import SliceKey
+from edge_operator.keys import SliceKey
 from edge_operator.store import ModelCard
 from edge_planning import plans
 

@@ -6,19 +6,21 @@ Pure; the sharing itself is `edge_planning.pools`.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from edge_api import Placement
 from edge_api.devicepools import TritonServer
 from edge_operator import rates, server_links
 from edge_operator.entry_problems import ServiceProblems, link_to_node, problems_of
+from edge_operator.keys import ServiceKey
 from edge_operator.margins import Ratios
-from edge_operator.names import UNFIT_ANNOTATION
+from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pools import PoolMember, intermediate_nodes, number_of
-from edge_operator.runs import ServiceKey
+from edge_operator.published_tables import Adopted, published_routes
 from edge_operator.server_links import Link
 from edge_operator.shortages import Demands, lack, refusal
-from edge_planning import EntryProblem, PlanningError, plan_entry
+from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
 from edge_planning.errors import BadPlacesError
 from edge_planning.objectives import ACCURACY
 from edge_planning.pools import (
@@ -54,6 +56,7 @@ class PooledPlan:
     plan: PoolPlan
     problems: Mapping[ServiceKey, ServiceProblems] = field(repr=False)
     links: Mapping[tuple[ServiceKey, LinkKey], Link] = field(repr=False)
+    adopted: Mapping[str, Adopted] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     def of(self, service: ServiceKey) -> list[PlannedEntry]:
         """Returns the entries of a service."""
@@ -131,10 +134,14 @@ class _Entry:
         return self.preferred or next(iter(self.offered), None)
 
     @property
+    def placement(self) -> Placement | None:
+        """The published one."""
+        return self.service.placements.get(self.member.node.name)
+
+    @property
     def placed(self) -> bool:
         """Whether it has a table, and the last plan had room for it."""
-        placement = self.service.placements.get(self.member.node.name)
-        return placement is not None and UNFIT_ANNOTATION not in placement.metadata.annotations
+        return self.placement is not None and UNFIT_ANNOTATION not in self.placement.metadata.annotations
 
     def problem_to(self, server: str | None) -> EntryProblem:
         """Returns the problem with a server, or the one without any."""
@@ -146,6 +153,7 @@ class _Planner:
         self.pool, self.now, self.previous = pool, now, previous
         self.servers = {server.name: server for server in pool.spec.triton_servers}
         self.members = {member.node.name: member for member in pool.members}
+        self.runnable = [member for member in pool.members if member.node.name not in self.servers]
         self.near: dict[str, tuple[PoolMember, ...]] = {}
         self.problems: dict[ServiceKey, ServiceProblems] = {}
         self.failed: dict[ServiceKey, PlanningError] = {}
@@ -153,6 +161,7 @@ class _Planner:
         self.ratios: dict[tuple[ServiceKey, str], Ratios] = {}
         self.entries: dict[str, _Entry] = {}
         self.demands: list[PoolDemand] = []
+        self.adopted: Mapping[str, Adopted] = {}
         self.last = {demand.name: demand for demand in previous.plan.problem.demands}
 
     def add(self, service: PooledService) -> None:
@@ -176,18 +185,19 @@ class _Planner:
     def result(self) -> PooledPlan:
         problem = self._problem()
         plan = plan_pool(problem, self.previous.plan if self.last else self._published(problem))
+        self.adopted = self._adopted(plan)
         demands = {one.name: one for one in self.demands}
         entries: dict[EntryKey, PlannedEntry] = {}
         for name, entry in self.entries.items():
             entries[self._key(entry)] = self._planned(entry, plan, name, demands)
-        for name, entry in self.entries.items():
-            placed = plan.placed.get(name)
-            routes = placed.plan.table.routes if placed is not None else ()
+        for entry in self.entries.values():
+            planned = entries[self._key(entry)].plan
+            routes = planned.table.routes if isinstance(planned, Plan) else ()
             for node in sorted({route.intermediate for route in routes if route.intermediate is not None}):
                 key = self._key(entry)._replace(node=node)
-                if key not in entries:
+                if key not in entries and node in self.members:
                     entries[key] = self._between(entry.service, self.members[node])
-        return PooledPlan(entries, self.failed, plan, self.problems, self.links)
+        return PooledPlan(entries, self.failed, plan, self.problems, self.links, self.adopted)
 
     def _published(self, problem: PoolProblem) -> PoolPlan | None:
         """Returns a plan of the entry nodes that have a table.
@@ -206,7 +216,8 @@ class _Planner:
             raise BadPlacesError(f"node {node}: a Triton server has the same name")
         current, left = server_links.peer_of(placement), server_links.history(placement).left
         usable = [one for one in self.servers.values() if one.device_class in service.profiles]
-        offered = self._offered([one.name for one in usable] or list(self.servers), service.full, current)
+        names = [one.name for one in usable] or list(self.servers)
+        offered = self._offered(names, service.full, current if server_links.sends(placement) else None)
         back = left is not None and left in offered and self._state(left).steady
         preferred = left if back else current if current in offered else None
         ratios = self._ratios(service, found, member)
@@ -228,11 +239,16 @@ class _Planner:
         rate = rates.planned_rate(service.spec.planned_rate, service.measured.get(node), placement, self.now)
         return _Entry(service, member, problems, current, left, offered, preferred, rate)
 
-    def _offered(self, names: list[str], full: frozenset[str], current: str | None) -> tuple[str, ...]:
-        """Returns the servers that can be used: those that respond and have room, as far as there are any."""
+    def _offered(self, names: list[str], full: frozenset[str], used: str | None) -> tuple[str, ...]:
+        """Returns the servers that can be used: those that respond and have room, as far as there are any.
+
+        used: the one that published routes lead to, which are not moved to a server that may fail again.
+        """
         responding = [name for name in names if not self._state(name).away]
         usable = [name for name in responding if name not in full] or responding or names
-        steady = [name for name in usable if self._state(name).steady or name == current]
+        if used is None:
+            return tuple(usable)
+        steady = [name for name in usable if self._state(name).steady or name == used]
         return tuple(steady or usable)
 
     def _state(self, server: str) -> ServerState:
@@ -241,8 +257,7 @@ class _Planner:
     def _intermediates(self, member: PoolMember) -> tuple[PoolMember, ...]:
         name = member.node.name
         if name not in self.near:
-            others = [each for each in self.pool.members if each.node.name not in self.servers]
-            self.near[name] = intermediate_nodes(member, others)
+            self.near[name] = intermediate_nodes(member, self.runnable)
         return self.near[name]
 
     def _ratios(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> Ratios:
@@ -302,8 +317,10 @@ class _Planner:
         )
 
     def _planned(self, entry: _Entry, plan: PoolPlan, name: str, demands: Demands) -> PlannedEntry:
-        placed = plan.placed.get(name)
+        placed, adopted = plan.placed.get(name), self.adopted.get(name)
         server = (placed.server if placed is not None else None) or entry.linked
+        if adopted is not None:
+            server = adopted.server
         notes = self._notes(entry, server)
         made = PlannedEntry(
             entry.member, entry.problem_to(server), None, self.servers.get(server or ""), notes
@@ -315,12 +332,66 @@ class _Planner:
             notes = {**notes, UNFIT_ANNOTATION: "true"}
             return replace(made, notes=notes, shortage=refusal(refused, name, demands))
         short = "" if placed.short is None else lack(placed.short, name, demands)
-        return replace(made, plan=placed.plan, in_time=placed.in_time, shortage=short)
+        made = replace(made, plan=placed.plan, in_time=placed.in_time, shortage=short)
+        if adopted is None:
+            return made
+        table = replace(placed.plan.table, routes=adopted.routes)
+        return replace(made, plan=replace(placed.plan, table=table), adopted=True)
+
+    def _adopted(self, plan: PoolPlan) -> Mapping[str, Adopted]:
+        """Returns the published tables that stand, if nothing has changed since they were planned.
+
+        Tables depend on the order in which changes came, and an operator that restarts knows only the last
+        state: others would be as good, but a restart must not write. Services that can be planned only a
+        little later are adopted too, as long as all before them are.
+        """
+        still = {
+            name: each
+            for name, each in self.previous.adopted.items()
+            if name in plan.placed and each.stands(plan.placed[name]) and self._as_planned(self.entries[name])
+        }
+        if len(still) < len(self.previous.plan.placed):
+            return still
+        new: dict[str, Adopted] = {}
+        for name, entry in self.entries.items():
+            placed, placement = plan.placed.get(name), entry.placement
+            if name in still or (placed is None and (placement is None or plan.refused[name].infeasible)):
+                continue
+            if placement is None or (placed is not None) != entry.placed or not self._as_planned(entry):
+                return still
+            if placed is not None:
+                routes = published_routes(placement, entry.service.metadata)
+                if routes is None:
+                    return still
+                new[name] = Adopted(routes, server_links.peer_of(placement), placed.plan.table, placed.server)
+        return {**still, **new}
+
+    def _as_planned(self, entry: _Entry) -> bool:
+        """Whether the published table was planned for the present demand, and its server is to be used."""
+        placement, server = entry.placement, server_links.peer_of(entry.placement)
+        if placement is None or server != entry.preferred:
+            return False
+        noted = placement.metadata.annotations.get(DEMAND_ANNOTATION)
+        return noted == self._fingerprint(entry, server)
+
+    def _fingerprint(self, entry: _Entry, server: str | None) -> str:
+        """Returns what differs for another demand, without what a restarted operator cannot know."""
+        problem, node = entry.problem_to(server), entry.member.node
+        parts = (
+            self.problems[entry.service.key].fingerprint,
+            entry.rate,
+            entry.service.isolation,
+            (node.cpu, node.memory, self.pool.runtime_memory),
+            (problem.rtt, sorted(problem.entry.margins.items())),
+            [(one.name, one.bandwidth, one.rtt) for one in problem.intermediates],
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def _notes(self, entry: _Entry, server: str | None) -> Mapping[str, str]:
-        service, node = entry.service, entry.member.node.name
-        placement, measured = service.placements.get(node), service.measured.get(node)
-        notes = rates.annotations(entry.rate, service.spec.planned_rate, measured, placement)
+        service, placement = entry.service, entry.placement
+        measured = service.measured.get(entry.member.node.name)
+        notes = {DEMAND_ANNOTATION: self._fingerprint(entry, server)}
+        notes |= rates.annotations(entry.rate, service.spec.planned_rate, measured, placement)
         if server is not None:
             left = self._left(entry, server)
             notes |= server_links.annotations(server, left, placement, self.servers)

@@ -46,9 +46,9 @@ def planned_finding(
         message = f"no route at {names}: {limits}; the other entry nodes have their routes"
         return Finding(reasons.PLANNED, "False", reason, message)
     late = [each for each in planned if isinstance(each.plan, Plan) and not each.plan.met]
-    crowded = [each for each in planned if each.shortage and not each.in_time and each not in late]
-    if late or crowded:
-        limits = "; ".join(filter(None, (_limits(spec, late), _late(crowded))))
+    waiting = [each for each in planned if each.shortage and not each.in_time]
+    if late or waiting:
+        limits = "; ".join(filter(None, (_limits(spec, late), _waiting(waiting))))
         message = f"{limits}: the fastest routes are used"
         return Finding(reasons.PLANNED, "True", reasons.SLO_OUT_OF_REACH, message)
     message = _reasons(planned) or "the SLO is met at any bandwidth"
@@ -67,12 +67,10 @@ def _why(entry: PlannedEntry) -> str:
     return "; ".join(entry.plan.reasons) if isinstance(entry.plan, Infeasible) else entry.shortage
 
 
-def _late(crowded: Sequence[PlannedEntry]) -> str:
-    if not crowded:
-        return ""
-    names = ", ".join(each.member.node.name for each in crowded)
-    because = _shortages(crowded)
-    return f"requests wait too long at {names}" + (f": {because}" if because else "")
+def _waiting(entries: Sequence[PlannedEntry]) -> str:
+    """Returns where requests are late because of the load, and of what there is too little."""
+    names = ", ".join(each.member.node.name for each in entries)
+    return f"requests are late at {names}: {_shortages(entries)}" if names else ""
 
 
 def _limits(spec: InferenceServiceSpec, missed: Sequence[PlannedEntry]) -> str:

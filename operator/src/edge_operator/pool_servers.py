@@ -4,14 +4,15 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from edge_operator.admitted import Admitted
+from edge_operator.clients import Clients
 from edge_operator.cluster import Cluster, Object
 from edge_operator.collecting import Collector
 from edge_operator.control_checks import ControlChecks
 from edge_operator.control_keys import ControlKeys
 from edge_operator.former_servers import control_secrets, former_addresses
+from edge_operator.keys import TailKey
 from edge_operator.lanes import Lanes
 from edge_operator.residency import pool_addresses
-from edge_operator.runs import Clients, TailKey
 from edge_operator.server_profiles import ServerProfiles
 from edge_operator.settings import Settings
 from edge_operator.store import Store
@@ -39,7 +40,6 @@ class PoolServers:
     ) -> None:
         """clients: with the API server, since the mirror is not complete after a start. scope: None: all."""
         self._collector = Collector(clients, settings.installation, scope)
-        self._availability = clients.availability
         self._controls = ControlChecks(clients.triton)
         self._keys = keys or ControlKeys(clients.cluster, settings.namespace)
         self._listed: dict[str, frozenset[str]] = {}
@@ -70,7 +70,6 @@ class PoolServers:
         addresses = frozenset[str]().union(*listed.values())
         left = frozenset[str]().union(*former.values())
         models = self._collector.collect(addresses, now, used, left)
-        self._availability.note(models, now)
         changed = self._controls.check(addresses, now)
         pools = {name for name, servers in listed.items() if servers & changed}
         pools |= {name for name, servers in former.items() if servers & self._collector.emptied}

@@ -9,9 +9,9 @@ from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.policies import Isolation
+from edge_operator.keys import ServiceKey
 from edge_operator.pools import PoolMember
 from edge_operator.rates import Measured
-from edge_operator.runs import ServiceKey
 from edge_operator.server_links import Link
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import EntryProblem, Infeasible, Plan
@@ -100,6 +100,8 @@ class PlannedEntry:
         in_time: Whether the route at the present bandwidth meets the SLO with the load of all services.
         shortage: What binds, who uses it and what would make room; empty if it has what it would have alone.
         intermediate: Whether no requests of clients arrive at the node.
+        adopted: Whether the table is the published one, read back after a start of the operator. What a
+            condition says of it stays, since the reasons in `plan` are those of another table.
     """
 
     member: PoolMember
@@ -110,3 +112,4 @@ class PlannedEntry:
     in_time: bool = True
     shortage: str = ""
     intermediate: bool = False
+    adopted: bool = False

@@ -1,27 +1,33 @@
 """The Placements of a service, as the API server has them."""
 
+from collections.abc import Iterable
+
 from pydantic import ValidationError
 
 from edge_api import Placement
-from edge_operator.cluster import PLACEMENTS, Cluster
+from edge_operator.cluster import PLACEMENTS, Cluster, Object
 from edge_operator.names import SERVICE_LABEL, label_value
 from edge_operator.runtimes import is_current
 
 
-def published(
-    cluster: Cluster, namespace: str, service: str
-) -> tuple[dict[str, Placement], dict[str, Placement]]:
-    """Returns the service's Placements by node: those of this version, and those of an earlier one.
+def by_node(bodies: Iterable[Object]) -> tuple[dict[str, Placement], dict[str, Placement]]:
+    """Returns Placements of a service by node: those of this version, and those of an earlier one.
 
     One that this version cannot read is left out: the next plan replaces it.
     """
-    labels = f"{SERVICE_LABEL}={label_value(service)}"
     current: dict[str, Placement] = {}
     former: dict[str, Placement] = {}
-    for body in cluster.find(PLACEMENTS, namespace, labels):
+    for body in bodies:
         try:
             placement = Placement.model_validate(body)
         except ValidationError:
             continue
         (current if is_current(body) else former)[placement.spec.node] = placement
     return current, former
+
+
+def published(
+    cluster: Cluster, namespace: str, service: str
+) -> tuple[dict[str, Placement], dict[str, Placement]]:
+    """Returns the service's Placements by node: those of this version, and those of an earlier one."""
+    return by_node(cluster.find(PLACEMENTS, namespace, f"{SERVICE_LABEL}={label_value(service)}"))

@@ -138,6 +138,13 @@ def planned_rate(declared: float, found: Measured | None, placement: Placement |
     return Rate(_lower_edge(band), assumed=not waits)
 
 
+def moved(declared: float, found: Measured, placement: Placement, at: float) -> bool:
+    """Whether the measured rate left the one that a Placement was planned for, so that a plan is due."""
+    if declared > 0:
+        return False
+    return planned_rate(declared, found, placement, at) != (published_rate(placement) or ASSUMED)
+
+
 def published_rate(placement: Placement | None) -> Rate | None:
     """Returns the measured rate that a Placement was planned for; None if it was planned for another one."""
     noted = _noted(placement)

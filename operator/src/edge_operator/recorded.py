@@ -15,9 +15,9 @@ from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
 from edge_api.tensors import Slice
 from edge_operator.codecs import refusals
+from edge_operator.keys import SliceKey
 from edge_operator.names import CUTS_ANNOTATION, SOURCE_ANNOTATION, VALIDATION_ANNOTATION
 from edge_operator.pieces import pieces
-from edge_operator.runs import SliceKey
 from edge_operator.store import CardCut, CardExit, CodecAccuracies, ModelCard
 from edge_planning import plans
 
@@ -81,7 +81,11 @@ def card_of(profile: ModelProfile | None, source: ModelSource, *, tokens: bool =
         for e in model.exits
     )
     return ModelCard(
-        digest=model.digest, inputs=model.inputs, exits=exits, input_copies=model.input_copies or ()
+        digest=model.digest,
+        size=model.size or 0,
+        inputs=model.inputs,
+        exits=exits,
+        input_copies=model.input_copies or (),
     )
 
 

@@ -15,6 +15,7 @@ from edge_api.quantities import Duration, Quantity
 from edge_api.tensors import Slice
 from edge_operator import margins as residual_margins
 from edge_operator.cluster import Object
+from edge_operator.keys import SliceKey
 from edge_operator.names import (
     ISOLATION_LABEL,
     POOL_LABEL,
@@ -24,7 +25,6 @@ from edge_operator.names import (
 from edge_operator.pieces import pieces
 from edge_operator.pools import PoolMember
 from edge_operator.report_intervals import SHORTEST
-from edge_operator.runs import SliceKey
 from edge_operator.runtimes import Runtime
 from edge_operator.store import ModelCard
 from edge_operator.tail_models import tail_name

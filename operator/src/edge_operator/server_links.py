@@ -13,6 +13,7 @@ from types import MappingProxyType
 from edge_api import Placement
 from edge_api.quantities import parse_duration
 from edge_operator import manifests
+from edge_operator.cluster import Object
 from edge_operator.names import RTT_ANNOTATION, SERVERS_ANNOTATION
 
 _CLEARLY = 2.0
@@ -55,6 +56,11 @@ def published_link(current: Placement | None) -> Link:
 def peer_of(placement: Placement | None) -> str | None:
     """Returns the server that a Placement names."""
     return placement.spec.link.peer if placement is not None and placement.spec.link is not None else None
+
+
+def peer_of_body(placement: Object) -> str:
+    """Returns the server that a Placement object names, even if it is otherwise invalid; empty for none."""
+    return str((placement["spec"].get("link") or {}).get("peer", ""))
 
 
 def sends(placement: Placement | None) -> bool:

@@ -47,7 +47,7 @@ def lack(refused: Refusal, name: str, demands: Demands) -> str:
         sentence = f"cpu of {place}" if resource.kind is Kind.CPU else f"Triton server {place}"
         sentence += f": {_share(needed)} of its time needed, {_share(left)} of {_share(capacity)} left"
         if needed <= left:
-            sentence += ", but requests would wait too long for others"
+            sentence += ", but requests would wait too long"
     users = _users(refused, demands[name], demands)
     return f"{sentence}, used by {users}" if users else sentence
 
@@ -66,7 +66,7 @@ def _users(refused: Refusal, own: PoolDemand, demands: Demands) -> str:
     found = _listed(named)
     if others:
         found.append("other namespaces" + _amount(kind, others))
-    return " and ".join(filter(None, (", ".join(found[:-1]), found[-1]))) if found else ""
+    return _joined(found)
 
 
 def _fixes(refused: Refusal, own: PoolDemand, demands: Demands) -> Sequence[str]:
@@ -77,21 +77,26 @@ def _fixes(refused: Refusal, own: PoolDemand, demands: Demands) -> Sequence[str]
         found.append(f"raise spec.slo.latency to {seconds_text(room.latency)}")
     if room.accuracy is not None:
         found.append(f"lower spec.slo.minAccuracy to {room.accuracy:g}")
-    removed = _removed([demands[name] for name in room.remove if name in demands], own)
-    if removed:
-        found.append(f"remove {removed}")
+    gone = [demands[name] for name in room.remove if name in demands]
+    if gone:
+        found.append(_removal(gone, own))
     highest = max((demands[name].priority for name, _ in refused.users if name in demands), default=-LIMIT)
     if own.priority <= highest < LIMIT:
         found.append(f"raise spec.priority above {highest}")
     return found or ["use another DevicePool, or add nodes or capacity to this one"]
 
 
-def _removed(gone: Sequence[PoolDemand], own: PoolDemand) -> str:
-    mine = _listed([one.service + _at(one, own) for one in gone if one.tenant == own.tenant])
+def _removal(gone: Sequence[PoolDemand], own: PoolDemand) -> str:
+    mine = _joined(_listed([one.service + _at(one, own) for one in gone if one.tenant == own.tenant]))
     foreign = sum(one.tenant != own.tenant for one in gone)
-    if foreign:
-        mine.append(f"{foreign} service{'s' if foreign > 1 else ''} of other namespaces")
-    return " and ".join(mine)
+    if not foreign:
+        return f"remove {mine}"
+    others = f"have {foreign} service{'s' if foreign > 1 else ''} of other namespaces removed"
+    return f"remove {mine} and {others}" if mine else others
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def _at(one: PoolDemand, own: PoolDemand) -> str:

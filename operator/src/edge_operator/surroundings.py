@@ -1,6 +1,7 @@
 """Where a service can run: its pool, the nodes of the pool, its entry nodes; or why it cannot run."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -8,7 +9,7 @@ from edge_api import DevicePool, reasons
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.validation_messages import sentences
 from edge_operator import pools
-from edge_operator.cluster import DEVICE_POOLS, NODES, Cluster
+from edge_operator.cluster import DEVICE_POOLS, NODES, Cluster, Object
 from edge_operator.conditions import Blocked
 from edge_operator.pools import Node, PoolMember, entries, group_members, node_of
 from edge_operator.reading import read
@@ -28,8 +29,21 @@ def surroundings(cluster: Cluster, service: InferenceServiceSpec) -> Surrounding
     """Reads the pool and the nodes."""
     name = service.device_pool
     body = cluster.get(DEVICE_POOLS, None, name)
+    names = [pool["metadata"]["name"] for pool in cluster.find(DEVICE_POOLS)] if body is None else []
+    nodes = tuple(node_of(node) for node in cluster.find(NODES))
+    found = of_pool(name, body, names, nodes)
+    return found if isinstance(found, Blocked) else of_service(found, service)
+
+
+def of_pool(
+    name: str, body: Object | None, pools: Iterable[str], nodes: tuple[Node, ...]
+) -> Surroundings | Blocked:
+    """Returns what the services of a pool have in common, without entry nodes. Pure.
+
+    body: of the pool; None if it does not exist. pools: the names of those that do.
+    """
     if body is None:
-        names = sorted(pool["metadata"]["name"] for pool in cluster.find(DEVICE_POOLS))
+        names = sorted(pools)
         fix = f"use one of {', '.join(names)}" if names else "create a DevicePool with this name"
         message = f'spec.devicePool: "{name}" does not exist: {fix}'
         return Blocked(reasons.PLANNED, reasons.DEVICE_POOL_NOT_FOUND, message)
@@ -38,9 +52,12 @@ def surroundings(cluster: Cluster, service: InferenceServiceSpec) -> Surrounding
     except ValidationError as error:
         wrong = "; ".join(sentences(DevicePool, error))
         return Blocked(reasons.PLANNED, reasons.BAD_DEVICE_POOL, f"DevicePool {name}: {wrong}")
-    nodes = tuple(node_of(node) for node in cluster.find(NODES))
-    members = group_members(pool.spec, nodes)
-    return Surroundings(pool, nodes, members, entries(service, members))
+    return Surroundings(pool, nodes, group_members(pool.spec, nodes), ())
+
+
+def of_service(found: Surroundings, service: InferenceServiceSpec) -> Surroundings:
+    """Returns the surroundings with the entry nodes of a service. Pure."""
+    return replace(found, entries=entries(service, found.members))
 
 
 def unfit(found: Surroundings, service: InferenceServiceSpec) -> Blocked | None:

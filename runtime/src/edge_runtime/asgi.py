@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, runtime_checkable
 
 import orjson
 
@@ -19,6 +20,36 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Header = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete response. headers: without content-length and connection, which the server adds."""
+
+    status: int
+    headers: Sequence[Header]
+    parts: Sequence[bytes | memoryview]
+
+
+# Responds to a request with this body, or returns None if the application has to be awaited.
+AtOnce = Callable[[bytes], Response | None]
+
+
+@runtime_checkable
+class PromptApp(Protocol):
+    """An application that can respond to some requests without waiting.
+
+    A task, an event and messages in both directions cost more than a short inference.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Responds to any request."""
+
+    def at_once(self, method: str, path: str, headers: Sequence[Header]) -> AtOnce | None:
+        """How to respond to requests with this head; None if they all have to be awaited."""
+
 
 JSON = (b"content-type", b"application/json")
 _TOGETHER: Final = 1 << 12
@@ -79,7 +110,7 @@ def parse_json(body: bytes) -> Json:
 
 
 async def reply(
-    send: Send, status: int, parts: Sequence[bytes | memoryview], headers: Iterable[tuple[bytes, bytes]]
+    send: Send, status: int, parts: Sequence[bytes | memoryview], headers: Iterable[Header]
 ) -> None:
     """Sends a complete response of several parts.
 
@@ -96,9 +127,7 @@ async def reply(
     await send({"type": "http.response.body", "body": b""})
 
 
-async def respond(
-    send: Send, status: int, body: bytes = b"", headers: Iterable[tuple[bytes, bytes]] = (JSON,)
-) -> None:
+async def respond(send: Send, status: int, body: bytes = b"", headers: Iterable[Header] = (JSON,)) -> None:
     """Sends a complete response."""
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})

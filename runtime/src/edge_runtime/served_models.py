@@ -69,6 +69,10 @@ class ServedModels:
         """Response of a checked model. Raises DeadlinePassed after the client's timeout."""
         return self._of(model).ask(model, request)
 
+    def at_once(self, model: str, request: InferenceRequest) -> InferenceResponse | None:
+        """Response of a checked model that needs no waiting; None if it has to be awaited by `ask`."""
+        return self._of(model).at_once(model, request)
+
     def contract(self, model: str, version: str = "") -> Contract:
         """Contract to validate a request by. Raises UnknownModel, and NotReady before there is one."""
         return self._of(model).contract(model, version)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from edge_runtime.errors import DeadlinePassed, NotReady, UnknownModel
 from edge_runtime.requests import InferenceRequest
@@ -36,6 +36,14 @@ class Backend(Protocol):
         """Responds within the timeout if possible; a dropped input gets a response without outputs."""
 
 
+@runtime_checkable
+class PromptBackend(Backend, Protocol):
+    """A backend that can give some responses without waiting."""
+
+    def at_once(self, request: InferenceRequest) -> InferenceResponse | None:
+        """The response; None, with nothing counted, if it has to be awaited by `infer`."""
+
+
 class Models(Protocol):
     """The models that the transports serve: one service's, or those of all services of a process."""
 
@@ -56,6 +64,9 @@ class Models(Protocol):
 
     def ask(self, model: str, request: InferenceRequest) -> Awaitable[InferenceResponse]:
         """Response of a checked model. Raises DeadlinePassed after the client's timeout."""
+
+    def at_once(self, model: str, request: InferenceRequest) -> InferenceResponse | None:
+        """Response of a checked model that needs no waiting; None if it has to be awaited by `ask`."""
 
     def contract(self, model: str, version: str = "") -> Contract:
         """Contract to validate a request by. Raises UnknownModel, and NotReady before there is one."""
@@ -87,6 +98,7 @@ class Service:
     ) -> None:
         """intermediates: the current ones by model name. stuck: why requests wait too long; empty if not."""
         self.name, self.backend, self._intermediates, self._stuck = name, backend, intermediates, stuck
+        self._prompt = backend if isinstance(backend, PromptBackend) else None
         self.draining = False
         self.refusal = ""  # why requests are refused although the model is loaded
 
@@ -126,6 +138,11 @@ class Service:
         """Response of a checked model. Raises DeadlinePassed after the client's timeout."""
         backend = self.answering(model)
         return backend.infer(request) if request.within is None else _within(backend, request)
+
+    def at_once(self, model: str, request: InferenceRequest) -> InferenceResponse | None:
+        """Response of a checked model that needs no waiting; None if it has to be awaited by `ask`."""
+        prompt = self._prompt
+        return prompt.at_once(request) if prompt is not None and model == self.name else None
 
     def contract(self, model: str, version: str = "") -> Contract:
         """Contract to validate a request by. Raises UnknownModel, and NotReady before there is one."""

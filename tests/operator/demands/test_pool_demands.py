@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_api import Placement
 from edge_operator import manifests, rates
-from edge_operator.names import SERVERS_ANNOTATION, UNFIT_ANNOTATION
+from edge_operator.names import DEMAND_ANNOTATION, SERVERS_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool_demands import NO_PLAN, PooledPlan, plan_services, published_links, runtime_memory
 from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pools import PoolMember, intermediate_nodes
@@ -20,7 +21,7 @@ from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.problems import EntryProblem, Load
 from messages import mentions
 from operator_objects import CARD
-from pooled import PROFILES, members, noted, placement, pool, pool_spec, service
+from pooled import PROFILES, members, noted, placement, pool, pool_spec, published, service
 
 NOW = 1_770_000_000.0
 MI = 1 << 20
@@ -296,7 +297,7 @@ def test_a_measured_rate_is_reserved_and_noted() -> None:
         ({"far": ServerState(away=True)}, (), "cloud"),
         ({}, ("far",), "cloud"),
         ({"far": ServerState(away=True), "cloud": ServerState(away=True)}, (), "far"),
-        ({"far": ServerState(steady=False)}, (), "cloud"),
+        ({"far": ServerState(steady=False)}, (), "far"),
     ],
 )
 def test_the_best_server_that_responds_and_has_room_is_used(
@@ -359,11 +360,11 @@ def test_a_restarted_operator_refuses_the_services_that_were_refused_before() ->
         alone = plan_services(pool(nodes, make(first)), NOW)
         both = plan_services(pool(nodes, make(first), make(second)), NOW, alone)
         assert {key.service for key, entry in both.entries.items() if entry.plan is None} == {second}
-        published = {
+        before = {
             name: {key.node: noted(entry) for key, entry in both.entries.items() if key.service == name}
             for name in (first, second)
         }
-        again = pool(nodes, *[make(name, published[name]) for name in (first, second)])
+        again = pool(nodes, *[make(name, before[name]) for name in (first, second)])
         restarted = plan_services(again, NOW)
         assert {key: entry.plan for key, entry in restarted.entries.items()} == {
             key: entry.plan for key, entry in both.entries.items()
@@ -385,36 +386,43 @@ NAMES = ("cloud", "far")
 FAST = {"cloud": 2e8, "far": 2e8}
 
 
-def with_servers(published: Any, **states: ServerState) -> PlannedEntry:
-    """What a camera gets from a pool of two servers, of which `far` is faster."""
-    nodes = members(1, 0)
-    one = service("digits", nodes, bandwidth=FAST, servers=NAMES, placements={"cam-0": published})
-    return at(
-        plan_services(replace(pool(nodes, one, spec=pool_spec(NAMES)), servers=states), NOW),
-        "digits",
-        "cam-0",
-    )
+def with_servers(before: Placement | None, **states: ServerState) -> tuple[PlannedEntry, Placement]:
+    """What a camera gets from a pool of two servers, of which `far` is faster, and its Placement."""
+    nodes, spec = members(1, 0), pool_spec(NAMES)
+    placements = {} if before is None else {"cam-0": before}
+    one = service("digits", nodes, bandwidth=FAST, servers=NAMES, placements=placements)
+    found = at(plan_services(replace(pool(nodes, one, spec=spec), servers=states), NOW), "digits", "cam-0")
+    return found, published(one, found, spec)
+
+
+def used(placed: Placement) -> set[str]:
+    return {each.place for route in placed.spec.routes for each in route.stages if each.runtime == "Triton"}
 
 
 def test_an_entry_node_notes_the_server_that_it_lost_and_returns_to_it() -> None:
-    before = placement("cam-0", peer="far")
-    lost = with_servers(before, far=ServerState(away=True))
-    assert lost.server is not None
-    assert lost.server.name == "cloud"
+    _, before = with_servers(None)
+    assert used(before) == {"far"}
+    lost, during = with_servers(before, far=ServerState(away=True))
+    assert used(during) == {"cloud"}
     assert '"left": "far"' in lost.notes[SERVERS_ANNOTATION]
-    waiting = with_servers(noted(lost), far=ServerState(steady=False))
-    assert waiting.server == lost.server
+    waiting, during = with_servers(during, far=ServerState(steady=False))
+    assert used(during) == {"cloud"}
     assert '"left": "far"' in waiting.notes[SERVERS_ANNOTATION]
-    back = with_servers(noted(waiting))
-    assert back.server is not None
-    assert back.server.name == "far"
+    back, after = with_servers(during)
+    assert used(after) == {"far"}
     assert "left" not in back.notes.get(SERVERS_ANNOTATION, "")
 
 
-def test_a_pool_of_one_server_leaves_no_notes() -> None:
+def test_local_routes_wait_for_no_steady_server() -> None:
+    local = placement("cam-0", peer="cloud")
+    _, after = with_servers(local, far=ServerState(steady=False))
+    assert used(after) == {"far"}
+
+
+def test_a_pool_of_one_server_notes_no_servers() -> None:
     nodes = members(1, 0)
     plan = plan_services(pool(nodes, service("digits", nodes, bandwidth=2e8)), NOW)
-    assert at(plan, "digits", "cam-0").notes == {}
+    assert set(at(plan, "digits", "cam-0").notes) == {DEMAND_ANNOTATION}
 
 
 def test_links_are_read_from_placements() -> None:
@@ -425,3 +433,46 @@ def test_links_are_read_from_placements() -> None:
     two = published_links(pool_spec(NAMES).triton_servers, {"cam-0": mine}, {"cam-0": [mine, theirs]})
     assert two[LinkKey("cam-0", "far")] == Link(0.04, 90_000_000)
     assert two[LinkKey("cam-0", "cloud")] == Link(0.004, 20_000_000)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            specs,
+            st.sampled_from([1e6, 2e7]),
+            st.sampled_from([0.5, 4.0, 12.0]),
+            st.sampled_from(["blue", "red"]),
+            st.sampled_from([-5, 0, 5]),
+        ),
+        min_size=2,
+        max_size=6,
+    ),
+    st.sampled_from([300.0 * MI, 500.0 * MI]),
+)
+def test_full_pools_hold_no_more_than_they_have_and_name_no_service_of_another_namespace(
+    wanted: list[tuple[dict[str, Any], float, float, str, int]], memory: float
+) -> None:
+    nodes = members(2, 1, memory=memory)
+    services = [
+        service(
+            f"{tenant}{n}",
+            nodes,
+            namespace=tenant,
+            bandwidth=bandwidth,
+            load={"rate": rate},
+            priority=priority,
+            **spec,
+        )
+        for n, (spec, bandwidth, rate, tenant, priority) in enumerate(wanted)
+    ]
+    plan = plan_services(pool(nodes, *services, runtime_memory=192.0 * MI), NOW)
+    assert len(plan.entries) == len(services) * len(nodes)
+    limits = {Kind.CPU: 1.0, Kind.BUSY: 1.0, Kind.UPLINK: 0.8 * 2e7, Kind.MEMORY: memory}
+    for resource, used in plan.plan.used.items():
+        unlimited = resource.kind is Kind.MEMORY and resource.place == "cloud"
+        assert unlimited or used <= limits[resource.kind] * (1 + 1e-6)
+    for key, entry in plan.entries.items():
+        assert entry.plan is not None or entry.shortage
+        other = "red" if key.namespace == "blue" else "blue"
+        assert other not in entry.shortage

@@ -90,8 +90,18 @@ def test_a_service_that_has_less_than_it_would_have_alone_is_told_so() -> None:
     light = service("light", nodes, privacy="Local", slo=slo, load={"rate": 5.0})
     plan = plan_services(pool(nodes, heavy, light), 0.0)
     finding = found(plan, light)
-    assert finding.reason in (reasons.PLANNED_AS_ASKED, reasons.SLO_OUT_OF_REACH)
-    assert mentions("cpu of cam-0", "heavy (60%)").search(finding.message)
+    assert finding.reason == reasons.PLANNED_AS_ASKED
+    assert mentions("cpu of cam-0", "60%", "40%", "heavy (60%)").search(finding.message)
+
+
+def test_a_service_that_is_late_because_of_others_is_told_who_they_are() -> None:
+    nodes = members(1, 0)
+    heavy = service("heavy", nodes, mode="LocalOnly", slo={"latency": "1s"}, load={"rate": 5.0}, priority=9)
+    light = service("light", nodes, mode="LocalOnly", slo={"latency": "130ms"}, load={"rate": 0.1})
+    finding = found(plan_services(pool(nodes, heavy, light), 0.0), light)
+    assert isinstance(finding, Finding)
+    assert (finding.status, finding.reason) == ("True", reasons.SLO_OUT_OF_REACH)
+    assert mentions("requests are late at cam-0", "heavy (60%)").search(finding.message)
 
 
 def test_the_memory_of_a_runtime_is_said_with_its_amount() -> None:

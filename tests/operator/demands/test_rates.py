@@ -132,6 +132,17 @@ def test_the_annotation_stays_while_the_rate_does() -> None:
     assert rates.annotations(rate, 0.0, more, published) == published.metadata.annotations
 
 
+def test_a_plan_is_due_when_the_rate_left_its_band_and_not_before() -> None:
+    found, now = followed(*[(10.0, 40, 0)] * 100)
+    assert rates.moved(0.0, found, now, found.at)
+    assert not rates.moved(30.0, found, now, found.at)
+    published = placement(annotations=rates.annotations(planned(found), 0.0, found, None))
+    more, _ = followed((10.0, 44, 0), known=found)
+    assert not rates.moved(0.0, more, published, more.at)
+    peak, _ = followed(*[(10.0, 160, 0)] * 10, known=found)
+    assert rates.moved(0.0, peak, published, peak.at)
+
+
 def test_counters_of_a_new_placement_start_from_zero() -> None:
     found, _ = followed(*[(10.0, 40, 0)] * 100)
     moved = rates.measured(found, placement("edge-a", 10, uid="uid-2"), found.at + 10.0)

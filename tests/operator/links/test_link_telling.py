@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from edge_api.told_links import read_links
+from edge_operator.clients import Clock
 from edge_operator.cluster import DEPLOYMENTS, PLACEMENTS, Object
 from edge_operator.errors import ApiUnreachableError
 from edge_operator.link_telling import tell_once
-from edge_operator.runs import Clock
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 CLOCK = Clock(monotonic=lambda: 0.0, wall=lambda: NOW)

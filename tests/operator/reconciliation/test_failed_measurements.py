@@ -152,7 +152,7 @@ def test_a_new_node_a_new_image_and_more_memory_retry_at_once(measuring: World) 
 
 def test_a_deleted_job_is_replaced_at_once(measuring: World) -> None:
     fail(measuring)
-    assert measuring.memory.waiting
+    assert measuring.planned().awaits_measurement
     measuring.cluster.delete(JOBS, "edge-intelligence", job(measuring)["metadata"]["name"])
     measuring.reconcile()
     assert where(measuring) == ("cam-1", "1")

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from edge_operator.runs import Memory
 from edge_operator.store import DeviceProfile, ModelCard
 
 World = Any  # tests/operator/conftest.py
@@ -110,7 +109,8 @@ def test_services_with_different_exits_do_not_repeat_each_others_failed_measurem
     world.store.profiles.clear()
     cards = (world.store.card, with_another_exit(world.store.card))
     for turn in range(6):
-        world.store.card, world.memory = cards[turn % 2], Memory(recorded=False)
+        world.store.card = cards[turn % 2]
+        world.change(model={"storageUri": f"store://digits/{turn}.onnx"})
         world.reconcile()
         fail(world)
     attempts = {job["metadata"]["annotations"][ATTEMPT] for job in world.jobs()}

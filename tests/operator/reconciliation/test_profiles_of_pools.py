@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, MODEL_PROFILES
-from edge_operator.reconciliation import reconcile_service
-from edge_operator.runs import Clients, Memory, ServiceKey
+from edge_operator.keys import ServiceKey
 from edge_operator.store import DeviceProfile
 
 World = Any  # tests/operator/conftest.py
@@ -32,15 +31,12 @@ def two(world: World) -> World:
     service["spec"]["devicePool"] = "shop"
     service.pop("status", None)
     world.cluster.put(service)
-    world.others_memory = Memory()
     return world
 
 
 def reconcile(world: World) -> None:
     """Both services."""
     world.reconcile()
-    clients = Clients(world.cluster, world.store, world.triton)
-    reconcile_service(OTHER, clients, world.settings, world.others_memory, world.clock())
 
 
 def finish(world: World, slower: float) -> None:

@@ -6,9 +6,7 @@ import pytest
 
 from edge_api import reasons
 from edge_operator import manifests
-from edge_operator.pooling import reconcile_pool
 from edge_operator.remedies import explained
-from edge_operator.runs import Clients, PoolKey
 from edge_planning.errors import (
     BadModelError,
     BadPlacesError,
@@ -21,8 +19,7 @@ World = Any  # tests/operator/conftest.py
 
 
 def reconcile_the_pool(world: World) -> dict[str, Any]:
-    clients = Clients(world.cluster, world.store, world.triton)
-    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
+    world.report_pool()
     ready: dict[str, Any] = world.pool()["status"]["conditions"][0]
     return ready
 

@@ -9,9 +9,8 @@ from edge_api import reasons
 from edge_api.names import runtime_service_name
 from edge_operator.cluster import DEPLOYMENTS, DEVICE_POOLS, INFERENCE_SERVICES, Kind, Object
 from edge_operator.errors import ObjectRefusedError
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 from messages import mentions
+from operator_objects import KEY
 
 World = Any  # tests/operator/conftest.py
 QUOTA = "exceeded quota: tight, requested: count/x=1: raise the ResourceQuota that it names"
@@ -55,12 +54,12 @@ def test_a_refused_object_blocks_its_step_until_it_is_accepted(
         found = world.condition(name)
         assert (found["status"], found["reason"]) == ("False", reasons.OBJECT_REFUSED)
         assert mentions(kind, "exceeded quota: tight", "raise the ResourceQuota").search(found["message"])
-    assert world.memory.blocked.reason == reasons.OBJECT_REFUSED
+    assert world.planned().blocked.reason == reasons.OBJECT_REFUSED
     refuse("")
     world.settle()
     assert world.condition(step)["status"] == "True"
     assert world.condition("Ready")["status"] == "True"
-    assert world.memory.blocked is None
+    assert world.planned().blocked is None
 
 
 def test_a_refused_profiling_job_is_reported_and_started_once_it_is_accepted(
@@ -113,17 +112,16 @@ def test_a_refused_status_is_recorded_as_an_event_and_retried(
 
     monkeypatch.setattr(world.cluster, "apply_status", refused)
 
-    def reconcile_pools() -> None:
-        clients = Clients(world.cluster, world.store, world.triton)
-        reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
-
-    attempt = reconcile_pools if kind == DEVICE_POOLS else world.reconcile
+    name = {INFERENCE_SERVICES: "digits", DEVICE_POOLS: "factory"}[kind]
     for _ in range(2):
-        with pytest.raises(ObjectRefusedError):
-            attempt()
+        world.reconcile()
     events = [event for event in world.cluster.events if event[1] == reasons.OBJECT_REFUSED]
-    assert len(events) == (1 if kind == INFERENCE_SERVICES else 2)
-    assert "request is too large" in events[0][2]
+    assert [message for *_, message in events if name in message] == [
+        f"writing the status of {name} failed: request is too large"
+    ]
+    monkeypatch.undo()
+    world.reconcile()
+    assert world.cluster.get(kind, KEY.namespace if kind.namespaced else None, name)["status"]
 
 
 def test_pods_that_a_quota_refuses_are_reported_for_their_entry_node(world: World) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from edge_operator.pool.removals import PATIENCE
+
 World = Any  # tests/operator/conftest.py
 
 
@@ -44,7 +46,7 @@ def test_an_absent_triton_is_waited_for_and_then_what_is_left_is_said(world: Wor
     world.settle()
     world.triton.away = True
     _delete(world, skew=skew)
-    assert world.reconcile() == 5.0
+    assert world.reconcile() == PATIENCE
     assert world.service()["metadata"]["finalizers"] == ["edge-intelligence.io/operator"]
     world.now += 31
     assert world.reconcile() is None

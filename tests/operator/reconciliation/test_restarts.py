@@ -108,10 +108,10 @@ def test_slices_that_the_store_has_lost_are_requested_again(world: World) -> Non
     world.triton.models.clear()
     blob = world.store.blob
     world.store.blob = lambda _: (_ for _ in ()).throw(StoreError("NotFound", "no such blob"))
+    world.log.clear()
     world.reconcile()
     assert world.condition("Placed")["reason"] == "NotFound"
     world.store.blob = blob
-    world.log.clear()
     world.reconcile()
     assert f"register {MODEL['storageUri']}" in world.log
     assert any(line.startswith("slice ") for line in world.log)

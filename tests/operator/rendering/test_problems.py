@@ -2,7 +2,9 @@
 
 import pytest
 
-from edge_operator import manifests
+from edge_api import ModelProfile
+from edge_api.inferenceservices import ModelSource
+from edge_operator import manifests, recorded
 from edge_operator.store import DeviceProfile, ModelCard
 
 PROFILE = DeviceProfile.model_validate(
@@ -70,3 +72,16 @@ def test_a_table_is_rebuilt_for_a_clearly_different_round_trip_only(
     planned: float | None, measured: float | None, expected: float
 ) -> None:
     assert manifests.planned_rtt(planned, measured) == expected
+
+
+def test_a_model_profile_keeps_the_size_of_the_model() -> None:
+    sized = CARD.model_copy(update={"size": 412_345})
+    source = ModelSource(storage_uri="store://digits.onnx")
+    for metadata, size in ((sized, 412_345), (CARD, None)):
+        spec = manifests.as_written(manifests.model_profile("digits", metadata, [PROFILE]))
+        notes = recorded.annotations(source, frozenset(), None, spec)
+        profile = ModelProfile.model_validate({"metadata": {"name": "a", "annotations": notes}, "spec": spec})
+        assert profile.spec.model.size == size
+        found = recorded.card_of(profile, source)
+        assert found is not None
+        assert found.size == (size or 0)

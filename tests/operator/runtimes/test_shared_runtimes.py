@@ -14,8 +14,7 @@ from edge_operator.cluster import (
     SERVICE_ACCOUNTS,
     SERVICES,
 )
-from edge_operator.reconciliation import reconcile_service
-from edge_operator.runs import Clients, Memory, ServiceKey
+from edge_operator.keys import ServiceKey
 
 World = Any  # tests/operator/conftest.py
 NODES = ["edge-runtime-cam-1", "edge-runtime-cam-2", "edge-runtime-gate"]
@@ -25,7 +24,7 @@ class Second:
     """Another service of the namespace, on the same pool."""
 
     def __init__(self, world: World, name: str = "letters", **spec: Any) -> None:
-        self.world, self.key, self.memory = world, ServiceKey("default", name), Memory()
+        self.world, self.key = world, ServiceKey("default", name)
         body = world.service()
         world.cluster.put(
             body
@@ -34,10 +33,8 @@ class Second:
 
     def reconcile(self) -> None:
         """As an event would."""
-        world = self.world
-        clients, found = Clients(world.cluster, world.store, world.triton), world.namespace.findings
-        reconcile_service(self.key, clients, world.settings, self.memory, world.clock(), runtimes=found)
-        world.reconcile_namespace()
+        self.world.plan()
+        self.world.reconcile_namespace()
 
     def delete(self) -> None:
         """As a user would, and what Kubernetes does then."""

@@ -3,16 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py
 
 
 def _reconcile(world: World) -> dict[str, Any]:
-    clients = Clients(world.cluster, world.store, world.triton)
-    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock())
+    world.report_pool()
     status: dict[str, Any] = world.pool()["status"]
     return status
 

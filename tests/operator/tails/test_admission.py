@@ -146,7 +146,6 @@ def test_a_new_model_replaces_a_former_one_that_takes_all_the_room(world: World)
     for name, profile in world.store.profiles.items():
         world.store.profiles[name] = profile.model_copy(update={"model": world.store.card.digest})
     world.change(model={"storageUri": "store://digits/digits.onnx", "digest": world.store.card.digest})
-    world.memory.slices.clear()
     for _ in range(4):
         world.settle()
     assert world.condition("Placed")["reason"] == "Published"

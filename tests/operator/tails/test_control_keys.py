@@ -10,8 +10,6 @@ from edge_operator.control_checks import INTERVAL, ControlChecks
 from edge_operator.control_keys import HEADER, ControlKey, ControlKeys
 from edge_operator.errors import ControlDeniedError, ObjectRefusedError
 from edge_operator.former_servers import control_secrets
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py
@@ -32,8 +30,7 @@ def _keys(world: World) -> ControlKeys:
 
 
 def _status(world: World, **found: bool) -> dict[str, Any]:
-    clients = Clients(world.cluster, world.store, world.triton)
-    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock(), control_open=found)
+    world.report_pool(control_open=found)
     conditions: list[dict[str, Any]] = world.pool()["status"]["conditions"]
     return {condition["type"]: condition for condition in conditions}
 

@@ -4,15 +4,12 @@ from typing import Any
 
 from edge_operator.collecting import GRACE
 from edge_operator.former_servers import KEPT, former_addresses
-from edge_operator.pooling import reconcile_pool
-from edge_operator.runs import Clients, PoolKey
 
 World = Any  # tests/operator/conftest.py
 
 
 def _pool(world: World) -> dict[str, Any]:
-    clients = Clients(world.cluster, world.store, world.triton)
-    reconcile_pool(PoolKey("factory"), clients, world.settings, world.clock(), world.collector.emptied)
+    world.report_pool(emptied=world.collector.emptied)
     status: dict[str, Any] = world.pool()["status"]
     return status
 

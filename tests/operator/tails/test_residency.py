@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from edge_api.tensors import Slice, Tensor
+from edge_operator.keys import ServiceKey, TailKey
 from edge_operator.residency import dirty_services, former_tails, in_use, lacking
-from edge_operator.runs import ServiceKey, TailKey
 from edge_operator.tail_models import (
     Backend,
     Tail,

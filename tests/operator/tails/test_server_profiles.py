@@ -10,10 +10,13 @@ import pytest
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_operator.admitted import Admitted
+from edge_operator.conditions import Blocked
+from edge_operator.effects.needs import met
 from edge_operator.errors import TritonUnreachableError
+from edge_operator.pool.facts import Fact, Lookups, Need
+from edge_operator.pool.measurements import Measurement, measure
+from edge_operator.pool.states import PoolState
 from edge_operator.pools import selection, server_to_measure
-from edge_operator.profiling import Measurement, measure
-from edge_operator.runs import Clients
 from edge_operator.server_profiles import RETRY, Failed, ServerProfiles, Subject, slicings
 from edge_operator.store import DeviceProfile
 from edge_operator.surroundings import Surroundings, surroundings
@@ -52,6 +55,28 @@ def _outside(world: World) -> Subject:
     server = server_to_measure(spec, "cloud")
     assert server is not None
     return Subject(server, selection("factory", spec, "cloud"), world.store.card, world.settings.installation)
+
+
+def _measure_cloud(world: World) -> Blocked | None:
+    """Measures the class of the server with what is known by now."""
+    found = surroundings(world.cluster, InferenceServiceSpec.model_validate(world.service()["spec"]))
+    assert isinstance(found, Surroundings)
+    state, facts = PoolState("factory", world.settings), dict[Need[object], Fact]()
+    for _ in range(2):
+        wanted = Measurement(
+            "default",
+            world.store.card,
+            found.pool,
+            found.nodes,
+            state,
+            Lookups(facts),
+            set(),
+            lambda _: None,
+            world.clock().wall(),
+        )
+        blocked = measure(wanted, ["cloud"])
+        facts = {need: met(need, world.clients) for need in wanted.lookups.used}
+    return blocked
 
 
 def _profiles(world: World, triton: Any, pause: Any = None) -> ServerProfiles:
@@ -95,23 +120,20 @@ def test_a_failed_measurement_says_why_and_is_retried(world: World) -> None:
 
 
 def test_a_failure_is_reported_without_a_change_until_an_attempt_succeeds(world: World) -> None:
-    subject, triton = _outside(world), Measuring(world)
+    _outside(world)
+    triton = Measuring(world)
     begun, held = threading.Event(), threading.Event()
     profiles = _profiles(world, triton)
-    clients = Clients(world.cluster, world.store, world.triton, server_profiles=profiles)
-    pool = surroundings(world.cluster, InferenceServiceSpec.model_validate(world.service()["spec"]))
-    assert isinstance(pool, Surroundings)
-    wall = world.clock().wall()
-    wanted = Measurement(clients, world.settings, subject.card, pool.pool, pool.nodes, wall)
+    world.server_profiles = profiles
     world.triton.failure = TritonUnreachableError("no response")
-    measure(wanted, ["cloud"])
+    _measure_cloud(world)
     profiles.wait()
-    first = measure(wanted, ["cloud"])
+    first = _measure_cloud(world)
     assert first is not None
     assert (first.reason, first.transient) == ("ProfilingFailed", False)
     assert first.again == RETRY
     world.now += 100
-    later = measure(wanted, ["cloud"])
+    later = _measure_cloud(world)
     assert later == replace(first, again=RETRY - 100)
 
     def ready(_: str) -> frozenset[str]:
@@ -121,9 +143,9 @@ def test_a_failure_is_reported_without_a_change_until_an_attempt_succeeds(world:
 
     world.triton.ready = ready
     world.now += RETRY
-    measure(wanted, ["cloud"])
+    _measure_cloud(world)
     assert begun.wait(20)
-    under_way = measure(wanted, ["cloud"])
+    under_way = _measure_cloud(world)
     held.set()
     profiles.wait()
     assert under_way is not None
@@ -164,7 +186,7 @@ def test_local_routes_do_not_wait_for_the_profile_of_a_triton_server(world: Worl
     assert (profiled["status"], profiled["reason"]) == ("Unknown", "Profiling")
     assert "cloud" in profiled["message"]
     assert world.condition("Ready")["status"] == "True"
-    assert world.memory.waiting, "the end of the measurement wakes the service"
+    assert world.planned().awaits_measurement, "the end of the measurement wakes the service"
     assert world.triton.models == set()
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from edge_operator.cluster import PLACEMENTS
 from edge_operator.explanations import explain_service
+from edge_operator.loops.servers import Servers
 from edge_operator.names import SERVERS_ANNOTATION
 from edge_operator.pool_servers import PoolServers
-from edge_operator.runs import Clients
 from edge_operator.server_availability import AWAY_AFTER, STEADY_AFTER
 from messages import mentions
 from operator_objects import KEY, device_profile
@@ -295,14 +295,14 @@ def test_the_explanation_is_of_the_server_in_use(world: World) -> None:
 
 def test_the_loop_over_the_servers_notes_which_respond(world: World) -> None:
     servers = give_servers(world, NAMES)
-    clients = Clients(world.cluster, world.store, world.triton)
-    loop = PoolServers(clients, world.settings, None)
-    loop.note(world.pool())
+    looks = PoolServers(world.clients, world.settings, None)
+    looks.note(world.pool())
+    loop = Servers(looks, lambda: world.now)
     servers.by_name["cloud-a"].away = True
-    for now in (0.0, AWAY_AFTER, STEADY_AFTER):
-        loop.look(now, ())
+    for world.now in (0.0, AWAY_AFTER, STEADY_AFTER):
+        loop.looked(looks.look(world.now, ()))
     urls = {name: server.url for name, server in servers.by_name.items()}
-    assert clients.availability.away(urls["cloud-a"], STEADY_AFTER)
-    assert not clients.availability.away(urls["cloud-b"], STEADY_AFTER)
-    assert clients.availability.steady(urls["cloud-b"], STEADY_AFTER)
-    assert not clients.availability.steady(urls["cloud-b"], STEADY_AFTER - 1)
+    assert loop.availability.away(urls["cloud-a"], STEADY_AFTER)
+    assert not loop.availability.away(urls["cloud-b"], STEADY_AFTER)
+    assert loop.availability.steady(urls["cloud-b"], STEADY_AFTER)
+    assert not loop.availability.steady(urls["cloud-b"], STEADY_AFTER - 1)

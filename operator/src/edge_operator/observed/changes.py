@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from edge_api.devicepools import DevicePoolSpec
+from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import EntryNodes
 from edge_api.selectors import SelectsNodes
 from edge_operator.cluster import Object
@@ -40,7 +41,8 @@ def selectors(services: Iterable[Object], pools: Iterable[Object]) -> dict[str, 
     found = {}
     for body in pools:
         with contextlib.suppress(ValidationError):
-            name, spec = body["metadata"]["name"], DevicePoolSpec.model_validate(body["spec"])
+            name = body["metadata"]["name"]
+            spec = DevicePoolSpec.model_validate(in_this_version(body)["spec"])
             found[name] = Selectors(spec, tuple(entries.get(name, ())))
     return found
 

@@ -24,3 +24,4 @@ LABELLED = frozenset(WATCHED) - {INFERENCE_SERVICES, DEVICE_POOLS, NODES}
 """Kinds of which only the operator's own objects are watched."""
 OWNED = (MODEL_PROFILES, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)
 """Kinds whose objects are compared with the wanted ones after every change of their spec or labels."""
+KINDS_BY_PLURAL = {kind.plural: kind for kind in WATCHED}

@@ -21,9 +21,9 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from edge_runtime.asgi import Receive, Scope, Send
+from edge_runtime.asgi import AtOnce, Header, PromptApp, Receive, Scope, Send
 from edge_runtime.errors import BadRequest, EdgeError, HeadersTooLarge, TooSlow
-from edge_runtime.http.exchanges import Exchange, Refuse
+from edge_runtime.http.exchanges import Exchange, Refuse, whole
 from edge_runtime.http.heads import FRAMING, Head, split_target, unreadable
 
 LARGEST_HEAD: Final = 64 << 10
@@ -38,26 +38,39 @@ _THROWN_AWAY: Final = 8 << 20
 class _ReadHead:
     """A valid head: what was given, and what follows from it."""
 
-    given: tuple[str, str, bytes, Sequence[tuple[bytes, bytes]]]
+    given: tuple[bytes, str, bytes, Sequence[Header]]
     head: Head
+    method: str
     raw_path: bytes
     query: bytes
     path: str
+    headers: Sequence[Header]
+    expects: bool
+    at_once: AtOnce | None
 
     @classmethod
     def of(
-        cls, method: str, version: str, target: bytes, headers: Sequence[tuple[bytes, bytes]]
+        cls, app: PromptApp | None, verb: bytes, version: str, target: bytes, given: Sequence[Header]
     ) -> _ReadHead:
-        """Raises BadRequest for an ambiguous or unsupported head."""
-        head = Head()
-        for name, value in headers:
+        """app: the application if it responds to some requests at once.
+
+        Raises BadRequest for an ambiguous or unsupported head.
+        """
+        head, headers, expects, method = Head(), list[Header](), False, verb.decode("ascii")
+        for name, value in given:
+            name, value = name.lower(), value.rstrip(b" \t")
+            headers.append((name, value))
             if name in FRAMING:
                 head.note(name, value)
+            expects = expects or (name == b"expect" and value.lower() == b"100-continue")
         head.check(method, version)
         raw_path, query = split_target(method, target)
         path = raw_path.decode("ascii")
         path = urllib.parse.unquote(path) if "%" in path else path
-        return cls((method, version, target, headers), head, raw_path, query, path)
+        plain = app is not None and version != "1.0" and not expects
+        at_once = app.at_once(method, path, headers) if app is not None and plain else None
+        given_ = (verb, version, target, given)
+        return cls(given_, head, method, raw_path, query, path, headers, expects, at_once)
 
 
 class ServerConnection(HttpToolsProtocol):
@@ -84,6 +97,9 @@ class ServerConnection(HttpToolsProtocol):
         self._read: _ReadHead | None = None  # the last valid one
         self._unfinished = False  # inside a head
         self._open = False  # inside a body
+        self._prompt = self.app if isinstance(self.app, PromptApp) else None
+        self._held: bytes | None = None  # the body so far of a request that may get its response at once
+        self._served = False  # a request of the data being read got its response at once
         self._lasting = True  # keep-alive by the last head
         self._offered = False  # the head of the pending body offers an upgrade
         self._deaf = False  # nothing more is read
@@ -114,16 +130,19 @@ class ServerConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._heard = self.loop.time()
         self._silent += len(data)
+        self._served = False
         try:
             self._feed(data)
+            self._release()
         except httptools.HttpParserError as error:
+            self._release()
             fault = self._fault or unreadable(self.url if self._unfinished else b"", str(error))
             self._refuse(fault)
             return
         if self._silent > LARGEST_HEAD and (self._unfinished or self._open):
             long = HeadersTooLarge(f"headers: larger than {LARGEST_HEAD} bytes: send fewer or shorter ones")
             self._refuse(long)
-        elif self._limit is None and (self._unfinished or self._open or not self._due):
+        elif self._limit is None and (self._unfinished or self._open or not (self._due or self._served)):
             self._limit_to(PATIENCE)
 
     def _feed(self, data: bytes) -> None:
@@ -143,58 +162,90 @@ class ServerConnection(HttpToolsProtocol):
         if self._offered:
             return
         self._unfinished, self._silent = True, 0
-        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self.url, self.headers = b"", []
 
     def on_url(self, url: bytes) -> None:
         if not self._offered:
             self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._unfinished:  # trailers are ignored
-            return
-        name, value = name.lower(), value.rstrip(b" \t")
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+        if self._unfinished:  # trailers are ignored
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._offered:
             self._offered = False
             return
-        version, method = self.parser.get_http_version(), self.parser.get_method().decode("ascii")
-        given = (method, version, self.url, self.headers)
+        version = self.parser.get_http_version()
+        given = (self.parser.get_method(), version, self.url, self.headers)
         if self._read is None or given != self._read.given:  # most clients repeat the same head
             try:
-                self._read = _ReadHead.of(*given)
+                self._read = _ReadHead.of(self._prompt, *given)
             except BadRequest as error:
                 self._fault = error
                 raise
         self._unfinished, self._open, self._silent = False, True, 0
         self._offered = self.parser.should_upgrade()
         self._in_time()
+        self._lasting = version != "1.0" and self.parser.should_keep_alive()
+        # At most one of the requests in the same data, so that other connections get their turn.
+        prompt = self._read.at_once is not None and self._lasting and not (self._due or self._served)
+        if prompt and not self._offered:
+            self._held = b""
+        else:
+            self._start(self._read)
+
+    def _start(self, read: _ReadHead) -> None:
+        """Starts a request in a task of its own."""
         scope = {
             "type": "http",
             "asgi": _ASGI,
-            "http_version": version,
+            "http_version": read.given[1],
             "server": self.server,
             "client": self.client,
             "scheme": self.scheme,
-            "method": method,
-            "path": self._read.path,
-            "raw_path": self._read.raw_path,
-            "query_string": self._read.query,
-            "headers": self.headers,
+            "method": read.method,
+            "path": read.path,
+            "raw_path": read.raw_path,
+            "query_string": read.query,
+            "headers": read.headers,
         }
-        self._lasting = version != "1.0" and self.parser.should_keep_alive()
-        self._take(
-            scope,
-            keep_alive=self._lasting,
-            expects=self.expect_100_continue and version != "1.0",
-            app=self.app,
-        )
+        expects = read.expects and read.given[1] != "1.0"
+        self._take(scope, keep_alive=self._lasting, expects=expects, app=self.app)
+
+    def _release(self) -> None:
+        """Starts a held request in a task of its own."""
+        body, self._held = self._held, None
+        if body is not None:
+            assert self._read is not None
+            self._start(self._read)
+            if body:
+                self.on_body(body)
+
+    def _respond_at_once(self, body: bytes) -> bool:
+        """Responds to a complete request. Returns False if its application has to be awaited."""
+        assert self._read is not None
+        assert self._read.at_once is not None
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        response = self._read.at_once(body)
+        if response is None:
+            return False
+        self._held, self._served = None, True
+        written, kept = whole(response, self.server_state.default_headers)
+        self.transport.writelines(written)
+        if kept:
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self.leave()
+        return True
 
     def on_body(self, body: bytes) -> None:
         self._silent = 0
+        if self._held is not None:
+            self._held += body
+            return
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.body += body
@@ -207,6 +258,10 @@ class ServerConnection(HttpToolsProtocol):
             return
         self._open, self._silent = False, 0
         self._in_time()
+        if self._held is not None:
+            if self._respond_at_once(self._held):
+                return
+            self._release()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

@@ -14,15 +14,15 @@ from typing import Final, Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from edge_runtime.asgi import App, Message, Scope, Send
+from edge_runtime.asgi import App, Header, Message, Response, Scope, Send
 from edge_runtime.errors import EdgeError
 
 _log = logging.getLogger(__name__)
 
-Header = tuple[bytes, bytes]
 Refuse = Callable[[Send, EdgeError], Awaitable[None]]
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TOGETHER: Final = 1 << 12
 _FAILED: Final = "internal error: see the server's log"
 
 
@@ -155,3 +155,21 @@ class Exchange:
             lines.append(b"%b: %b\r\n" % (name, value))
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         return b"".join(lines)
+
+
+def whole(response: Response, default: list[Header]) -> tuple[list[bytes | memoryview], bool]:
+    """What to write for a complete response, and whether the connection stays open after it.
+
+    default: headers of every response.
+    """
+    lines, kept, size = [STATUS_LINE[response.status]], True, 0
+    for name, value in (*default, *response.headers):
+        if name == b"connection":
+            kept = False  # close is the only value used here
+        lines.append(b"%b: %b\r\n" % (name, value))
+    for part in response.parts:
+        size += len(part)
+    lines.append(b"content-length: %d\r\n\r\n" % size)
+    if size <= _TOGETHER:  # one system call, and little to copy
+        return [b"".join((*lines, *response.parts))], kept
+    return [b"".join(lines), *response.parts], kept

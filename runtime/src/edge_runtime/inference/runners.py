@@ -138,6 +138,19 @@ class Runner:
             return ""
         return f"one inference has been running for more than {self._stuck_after:g} s and blocks the others"
 
+    def run_now(
+        self, session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None = None
+    ) -> list[Array] | None:
+        """Returns the session's outputs, computed on the caller's thread.
+
+        None without a run if this one is not known to be short, or others wait for the thread.
+        """
+        if session.seconds < INLINE and not self._jobs:
+            shapes = shapes_of(feeds)
+            if session.expected(shapes) < INLINE:
+                return _timed(session, feeds, shapes, names)
+        return None
+
     async def run(
         self,
         session: Session,
@@ -152,10 +165,9 @@ class Runner:
         cancelled request that waits is not run; a run ends at the next operator once all its requests are
         cancelled. Raises NotReady after `end`.
         """
-        if session.seconds < INLINE and not self._jobs:
-            shapes = shapes_of(feeds)
-            if session.expected(shapes) < INLINE:
-                return _timed(session, feeds, shapes, names)
+        results = self.run_now(session, feeds, names)
+        if results is not None:
+            return results
         job = self._job(session, feeds, names, inf if deadline is None else deadline, said or self._said)
         with self._lock:
             if self._ended:

@@ -58,6 +58,12 @@ class ServiceQueue:
         """Estimated seconds until the thread has finished the requests of all services that wait now."""
         return self._runner.wait
 
+    def run_now(
+        self, session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None = None
+    ) -> list[Array] | None:
+        """Returns the session's outputs, or None without a run; see `Runner.run_now`."""
+        return self._runner.run_now(session, feeds, names)
+
     async def run(
         self,
         session: Session,

@@ -20,7 +20,7 @@ from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.memoization.shared_computations import SharedComputation
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
-from edge_runtime.serving import Backend
+from edge_runtime.serving import Backend, PromptBackend
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract
 
 _log = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class MemoizingBackend:
         self._source, self._registry, self._service = source, registry, service
         self._key, self._clock = key, clock
         self._settings = OFF
+        self._prompt = source if isinstance(source, PromptBackend) else None
         self._said: tuple[str, str] | None = None
         self._filter: InputFilter | None = None
         self._cache: ResultCache | None = None
@@ -99,6 +100,12 @@ class MemoizingBackend:
         if self._cache is not None:
             return await self._cached(self._cache, request, self._clock())
         return await self._source.infer(request)
+
+    def at_once(self, request: InferenceRequest) -> InferenceResponse | None:
+        """The source's response if it can give it without waiting and nothing is reused; None if not."""
+        if self._prompt is None or self._filter is not None or self._cache is not None:
+            return None
+        return self._prompt.at_once(request) if self._source.memoization is self._settings else None
 
     def _adopt(self, given: MemoizationSettings) -> None:
         """Applies new settings; a request in flight keeps the filter and the cache it started with."""

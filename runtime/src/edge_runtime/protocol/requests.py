@@ -57,10 +57,10 @@ def decode_request(
     length = _length(header_length, len(body))
     raw = memoryview(body)[length:]
     header_cache = header_cache if length < len(body) else None
-    if header_cache is not None and (layout := header_cache.find(contract, body[:length])) is not None:
-        parts = layout.split(raw)
-        if parts is not None and (arrays := layout.arrays(parts)) is not None:
-            return DecodedRequest(arrays, layout.outputs, layout.id, layout.timeout, layout.stream)
+    if header_cache is not None:
+        known = decode_known(body, length, contract, header_cache)
+        if known is not None:
+            return known
     header = read(memoryview(body)[:length])
     if not isinstance(header, dict):
         raise BadRequest(f"body: {shown_json(header)} is not a JSON object")
@@ -83,6 +83,20 @@ def decode_request(
         if layout is not None:
             header_cache.keep(contract, body[:length], layout)
     return DecodedRequest(arrays, wanted, identity, timeout, stream)
+
+
+def decode_known(
+    body: bytes, length: int, contract: Contract, header_cache: HeaderCache
+) -> DecodedRequest | None:
+    """Reads a request whose JSON, of this length, is in the cache. None if it is not, or does not match."""
+    layout = header_cache.find(contract, body[:length])
+    if layout is None:
+        return None
+    parts = layout.split(memoryview(body)[length:])
+    arrays = layout.arrays(parts) if parts is not None else None
+    if arrays is None:
+        return None
+    return DecodedRequest(arrays, layout.outputs, layout.id, layout.timeout, layout.stream)
 
 
 def timeout_of(microseconds: Json) -> float | None:

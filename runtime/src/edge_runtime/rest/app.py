@@ -9,35 +9,41 @@ from typing import Final, ParamSpec, TypeVar
 
 import orjson
 
-from edge_runtime.asgi import JSON, Message, Receive, Scope, Send, parse_json, read_body, reply, respond
+from edge_runtime.asgi import (
+    AtOnce,
+    Header,
+    Message,
+    Receive,
+    Response,
+    Scope,
+    Send,
+    parse_json,
+    read_body,
+    reply,
+    respond,
+)
 from edge_runtime.errors import (
     BadRequest,
     CallerLeft,
-    CannotAnswer,
-    DeadlinePassed,
     EdgeError,
     MethodNotAllowed,
     NotFound,
     NotReady,
-    QueueFull,
     TooLarge,
-    TooSlow,
-    UnknownModel,
-    UnsupportedEncoding,
 )
-from edge_runtime.http.heads import STATUS
 from edge_runtime.json_values import Json
 from edge_runtime.probe_sink import receive_probe
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.header_layouts import HeaderCache
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
-from edge_runtime.protocol.responses import encode_response
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.rest.bodies import Bodies
 from edge_runtime.rest.forwarding import ForwardedRequest, HttpForwarder
+from edge_runtime.rest.prompt_inference import PromptInference, encoded, json_length
+from edge_runtime.rest.refusals import INTERNAL_ERROR, refusal
 from edge_runtime.service_nodes import MARKER
-from edge_runtime.serving import EXTENSIONS, MODEL_VERSION, SERVER, VERSION, Models
+from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models
 from edge_runtime.tracing.contexts import NOTHING, carry, current
 
 Arguments = ParamSpec("Arguments")
@@ -46,22 +52,8 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 _HEADER: Final = HEADER_LENGTH.encode()
 _MARKER: Final = MARKER.encode()
-_BINARY: Final = (b"content-type", b"application/octet-stream")
 _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _VARY: Final = (b"vary", b"accept-encoding")
-_STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
-    (UnknownModel, 404),
-    (NotFound, 404),
-    (MethodNotAllowed, 405),
-    (TooLarge, 413),
-    (UnsupportedEncoding, 415),
-    (TooSlow, 408),
-    *STATUS.items(),
-    (BadRequest, 400),
-    (QueueFull, 429),
-    (DeadlinePassed, 504),
-    (CannotAnswer, 503),
-)
 _LONG: Final = 1 << 16  # bytes from which (de)compression would block the event loop for too long
 _SMALL: Final = 1 << 12
 _MOST_MODELS: Final = 1024
@@ -97,7 +89,16 @@ class RestApp:
             await refuse(send, error)
         except Exception:
             _log.exception("%s %s", scope["method"], scope["path"])
-            await respond(send, 500, b'{"error":"internal error: see the server\'s log"}')
+            await _respond_with(send, INTERNAL_ERROR)
+
+    def at_once(self, method: str, path: str, headers: Sequence[Header]) -> AtOnce | None:
+        """How to respond to short inferences with this head; None for anything else."""
+        match path.split("/")[1:]:
+            case ["v2", "models", model, "infer"] if method == "POST" and self._models.serves(model):
+                length = json_length(headers)
+                if length is not None:
+                    return PromptInference(self._models, model, length, self._header_cache, self._bodies)
+        return None
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], tuple(scope["path"].rstrip("/").split("/")[1:])
@@ -196,33 +197,30 @@ class RestApp:
             body = sent
             if encoding:
                 body = await _aside(len(sent), inflate, sent, encoding, LARGEST_REQUEST)
-            parts, headers = await self._answer(model, version, body, header_length)
+            response = await self._answer(model, version, body, header_length)
+            parts, headers = response.parts, list(response.headers)
             if accepted and accepted != "identity":
                 parts = await _packed(parts, accepted, headers)
         finally:
             self._bodies.done(sent)
         await reply(send, 200, parts, headers)
 
-    async def _answer(
-        self, model: str, version: str, body: bytes, header_length: str | None
-    ) -> tuple[Sequence[bytes | memoryview], list[tuple[bytes, bytes]]]:
-        """The parts of the response's body, and its headers."""
+    async def _answer(self, model: str, version: str, body: bytes, header_length: str | None) -> Response:
         contract = self._models.contract(model, version)
-        header_cache = self._header_caches.get(model)
-        if header_cache is None:
-            if len(self._header_caches) >= _MOST_MODELS:  # of services and tables that are long gone
-                self._header_caches.clear()
-            header_cache = self._header_caches[model] = HeaderCache()
-        decoded = decode_request(body, header_length, contract, header_cache)
+        decoded = decode_request(body, header_length, contract, self._header_cache(model))
         wanted = [name for name, _ in decoded.outputs]
         inference_request = InferenceRequest(decoded.inputs, wanted, decoded.timeout, decoded.stream)
         result = await self._models.ask(model, inference_request)
         current.get().answered(result.parameters)
-        parts, length = encode_response(
-            model, MODEL_VERSION, decoded, contract, result.outputs, result.parameters
-        )
-        headers = [JSON] if length is None else [_BINARY, (_HEADER, b"%d" % length)]
-        return parts, headers
+        return encoded(model, decoded, contract, result)
+
+    def _header_cache(self, model: str) -> HeaderCache:
+        found = self._header_caches.get(model)
+        if found is None:
+            if len(self._header_caches) >= _MOST_MODELS:  # of services and tables that are long gone
+                self._header_caches.clear()
+            found = self._header_caches[model] = HeaderCache()
+        return found
 
 
 def _parting(send: Send) -> Send:
@@ -270,12 +268,8 @@ async def _packed(
 
 async def refuse(send: Send, error: EdgeError) -> None:
     """Responds with an error's status and message."""
-    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-    headers = [JSON]
-    if isinstance(error, QueueFull):
-        headers.append((b"retry-after", b"%d" % error.retry_after))
-    elif isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", error.allowed.encode()))
-    elif isinstance(error, TooSlow):
-        headers.append((b"connection", b"close"))
-    await respond(send, status, orjson.dumps({"error": str(error)}), headers)
+    await _respond_with(send, refusal(error))
+
+
+async def _respond_with(send: Send, response: Response) -> None:
+    await reply(send, response.status, response.parts, response.headers)

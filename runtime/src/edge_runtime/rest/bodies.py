@@ -50,6 +50,10 @@ class Bodies:
             self.held -= taken
             raise
 
+    def fits(self, body: bytes) -> bool:
+        """Whether there is room for a body that is released before anything else runs."""
+        return self.held + len(body) <= self._most
+
     def done(self, body: bytes) -> None:
         """Releases a body after its response."""
         self.held -= len(body)

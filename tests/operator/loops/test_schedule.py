@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge_operator.workqueue import Schedule, WorkQueue
+from edge_operator.loops.workqueue import Schedule, WorkQueue
 
 
 def scheduled() -> Schedule[str]:

@@ -1,7 +1,7 @@
-"""Measurements of a model on the device classes of a pool: known, fetched, or taken by a Job."""
+"""Measurements of a model on the device classes of a pool: known, stored, or taken by a Job. Pure."""
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_api import DevicePool, reasons
@@ -9,12 +9,14 @@ from edge_api.devicepools import TritonServer
 from edge_api.objects import written
 from edge_operator import attempts, manifests
 from edge_operator.attempts import Attempt
-from edge_operator.cluster import JOBS, PODS, Object
+from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked
-from edge_operator.names import MODEL_LABEL, ROLE_LABEL, label_value, profile_job_name
+from edge_operator.names import label_value, profile_job_name
 from edge_operator.pod_troubles import cannot_start, pod_trouble
+from edge_operator.pool.actions import Apply, Delete, ref_of
+from edge_operator.pool.facts import Lookups, NotKnownError, ProfileOf, ProfileThrough
+from edge_operator.pool.states import PoolState
 from edge_operator.pools import Node, PoolMember, selection, server_to_measure, sites
-from edge_operator.runs import Clients
 from edge_operator.server_profiles import RETRY, Failed, Subject
 from edge_operator.settings import Settings
 from edge_operator.store import DeviceProfile, ModelCard
@@ -43,18 +45,39 @@ class Measuring:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What has to be measured, with what and where. now: the wall-clock time."""
+    """What has to be measured, and where.
 
-    clients: Clients
-    settings: Settings
+    Attributes:
+        namespace: In whose name the model store is used.
+        nodes: Of the cluster.
+        state: The profiling Jobs, their pods, and the settings.
+        measuring: Nodes with a measurement; those that begin one are added.
+        write: Has a Job started, or the one that it replaces deleted.
+        now: The wall-clock time.
+    """
+
+    namespace: str
     card: ModelCard
     pool: DevicePool
     nodes: tuple[Node, ...]
+    state: PoolState
+    lookups: Lookups
+    measuring: set[str]
+    write: Callable[[Apply | Delete], None]
     now: datetime.datetime
+
+    @property
+    def settings(self) -> Settings:
+        """Of the installation."""
+        return self.state.settings
 
     def selection(self, device_class: str) -> str:
         """Returns what the measurements of a device class are kept under."""
         return selection(self.pool.metadata.name, self.pool.spec, device_class)
+
+    def job_name(self, device_class: str) -> str:
+        """Returns the name of the Job that measures a device class."""
+        return profile_job_name(device_class, self.selection(device_class), self.card.digest)
 
     @property
     def exits(self) -> frozenset[str]:
@@ -62,17 +85,26 @@ class Measurement:
         return frozenset(exit_.output for exit_ in self.card.exits)
 
 
-def fetch_profiles(
+def measuring_nodes(jobs: Iterable[Object]) -> set[str]:
+    """Returns the labels of the nodes on which Jobs measure now."""
+    return {attempts.node_of(job) for job in jobs if attempts.outcome(job) is None}
+
+
+def stored_profiles(
     wanted: Measurement, classes: Iterable[str], known: Mapping[str, DeviceProfile]
 ) -> dict[str, DeviceProfile]:
     """Returns the profiles that have every exit of the metadata, by device class: known, or from the store.
 
-    Raises StoreError.
+    Raises StoreError, NotKnownError.
     """
     found = dict(known)
-    for device_class in sorted(set(classes) - set(found)):
-        if (stored := _stored(wanted, device_class)) is not None:
-            found[device_class] = stored
+    missing = sorted(set(classes) - set(found))
+    stored = wanted.lookups.get_all(need for each in missing if (need := _stored_need(wanted, each)))
+    for device_class in missing:
+        need = _stored_need(wanted, device_class)
+        profile = stored[need] if need is not None else _measured_through(wanted, device_class)
+        if profile is not None and (usable := _usable(profile, wanted.card)) is not None:
+            found[device_class] = usable
     return found
 
 
@@ -84,13 +116,21 @@ def usable(profiles: Mapping[str, DeviceProfile], card: ModelCard) -> dict[str, 
     return {name: found for name, each in profiles.items() if (found := _usable(each, card)) is not None}
 
 
-def _stored(wanted: Measurement, device_class: str) -> DeviceProfile | None:
+def _stored_need(wanted: Measurement, device_class: str) -> ProfileOf | None:
+    """Returns the need of what a Job measured; None for a class that is measured through its server."""
+    if server_to_measure(wanted.pool.spec, device_class) is not None:
+        return None
+    job = wanted.state.jobs.get(wanted.job_name(device_class))
+    complete = job is not None and attempts.outcome(job) == "Complete"
+    after = job["metadata"].get("uid", "") if job is not None and complete else ""
+    selected = wanted.selection(device_class)
+    return ProfileOf(wanted.namespace, wanted.card.digest, selected, device_class, after)
+
+
+def _measured_through(wanted: Measurement, device_class: str) -> DeviceProfile | None:
     server = server_to_measure(wanted.pool.spec, device_class)
-    if server is not None:
-        found = _through(wanted, server)
-        return _usable(found, wanted.card) if isinstance(found, DeviceProfile) else None
-    stored = wanted.clients.store.profile(wanted.card.digest, wanted.selection(device_class), device_class)
-    return None if stored is None else _usable(stored, wanted.card)
+    found = _through(wanted, server) if server is not None else None
+    return found if isinstance(found, DeviceProfile) else None
 
 
 def _usable(profile: DeviceProfile, card: ModelCard) -> DeviceProfile | None:
@@ -114,11 +154,13 @@ def measure(wanted: Measurement, missing: Iterable[str]) -> Blocked | None:
 
 def _through(wanted: Measurement, server: TritonServer) -> DeviceProfile | Failed | None:
     """Returns what requests to the server measured; None while they are under way."""
-    if wanted.clients.server_profiles is None:
-        return None
     selected = wanted.selection(server.device_class)
     subject = Subject(server, selected, wanted.card, wanted.settings.installation)
-    return wanted.clients.server_profiles.profile(subject)
+    need = ProfileThrough(server.url, wanted.card.digest, selected, wanted.exits, subject)
+    try:
+        return wanted.lookups.get(need)
+    except NotKnownError:
+        return None
 
 
 def _measure(wanted: Measurement, device_class: str) -> Measuring:
@@ -131,14 +173,14 @@ def _measure(wanted: Measurement, device_class: str) -> Measuring:
         # Without the seconds that are left: each reconcile would write another status.
         message = f"{doing} failed: {found.message}: it is tried again every {RETRY / 60:g} min"
         return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED, again=max(1.0, found.again))
-    name = profile_job_name(device_class, wanted.selection(device_class), wanted.card.digest)
-    job = wanted.clients.cluster.get(JOBS, wanted.settings.namespace, name)
+    name = wanted.job_name(device_class)
+    job = wanted.state.jobs.get(name)
     candidates = sites(wanted.pool.spec, device_class, wanted.nodes)
     circumstances = attempts.circumstances(wanted.settings, candidates)
     if job is None:
         return _start(wanted, device_class, candidates, Attempt(wanted.exits, circumstances))
     attempt, node = attempts.attempt_of(job), attempts.node_of(job)
-    pods = _pods(wanted, name)
+    pods = list(wanted.state.job_pods.get(name, ()))
     match attempts.outcome(job):
         case None if node in {label_value(site.node.name) for site in candidates}:
             return _running(wanted, device_class, job, pods)
@@ -146,8 +188,6 @@ def _measure(wanted: Measurement, device_class: str) -> Measuring:
             failure = f"{node}: the node is not Ready, or no longer of the class"
             later = Attempt(attempt.exits | wanted.exits, circumstances, attempt.number + 1, failure)
             return _start(wanted, device_class, candidates, later, job)
-        case "Complete" if _stored(wanted, device_class) is not None:
-            return Measuring(f"reading the measurements of device class {device_class} on {node}")
         case "Complete" if not attempt.exits.issuperset(wanted.exits):
             # The measurements were taken for services with other exits: all exits are measured again.
             return _start(
@@ -210,9 +250,8 @@ def _start(
             "or bring one back"
         )
         return Measuring(message, failed=True, reason=reasons.NO_NODE_TO_PROFILE, again=_WITHOUT_NODE)
-    busy = _busy(wanted)
     order = attempts.in_order(candidates, before)
-    free = [member for member in order if label_value(member.node.name) not in busy]
+    free = [member for member in order if label_value(member.node.name) not in wanted.measuring]
     if not free:
         # Concurrent measurements on one node would slow each other down.
         where = ", ".join(member.node.name for member in order[:_SHOWN])
@@ -229,17 +268,7 @@ def _start(
         tolerations=[written(each) for each in chosen.tolerations],
     )
     if before is not None:
-        wanted.clients.cluster.delete(JOBS, wanted.settings.namespace, before["metadata"]["name"])
-    wanted.clients.cluster.apply(job)
+        wanted.write(Delete(ref_of(before)))
+    wanted.write(Apply(job))
+    wanted.measuring.add(label_value(chosen.node.name))
     return _under_way(f"profiling device class {device_class} on {chosen.node.name}", attempt)
-
-
-def _busy(wanted: Measurement) -> set[str]:
-    labels = f"{ROLE_LABEL}=profiler,{MODEL_LABEL}"
-    jobs = wanted.clients.cluster.find(JOBS, wanted.settings.namespace, labels)
-    return {attempts.node_of(job) for job in jobs if attempts.outcome(job) is None}
-
-
-def _pods(wanted: Measurement, job: str) -> list[Object]:
-    pods = wanted.clients.cluster.find(PODS, wanted.settings.namespace, f"job-name={job}")
-    return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))

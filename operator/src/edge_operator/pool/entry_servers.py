@@ -1,4 +1,4 @@
-"""Chooses the Triton servers of a service's entry nodes in one reconcile."""
+"""Chooses the Triton servers of a service's entry nodes in one plan."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -9,11 +9,10 @@ from pydantic import ValidationError
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_operator import server_links
-from edge_operator.cluster import PLACEMENTS, Object
-from edge_operator.names import POOL_LABEL, label_value
-from edge_operator.runs import Run
+from edge_operator.cluster import Object
+from edge_operator.pool.drafts import Draft
 from edge_operator.server_choice import Choice, Rated, choose, lost_servers
-from edge_operator.server_links import Link
+from edge_operator.server_links import Link, peer_of_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +27,17 @@ class Chosen:
 class EntryServers:
     """The servers of a pool, as far as the operator knows them. Counts the Placements on each."""
 
-    def __init__(self, run: Run, pool: DevicePoolSpec) -> None:
-        self._run, self._pool = run, pool
-        self._now = run.clock.monotonic()
-        label = f"{POOL_LABEL}={label_value(run.service.spec.device_pool)}"
-        bodies = run.clients.cluster.find(PLACEMENTS, None, label)
-        self._placed = Counter(_peer(body) for body in bodies)
+    def __init__(self, draft: Draft, pool: DevicePoolSpec) -> None:
+        self._draft, self._pool = draft, pool
+        bodies = draft.state.placements
+        self.placed = Counter(draft.shared.placed)
         self._at: dict[str, dict[str, Object]] = {}
         for body in sorted(bodies, key=lambda each: ("status" not in each, each["metadata"]["name"])):
             here = self._at.setdefault(body["spec"]["node"], {})
-            here.setdefault(_peer(body), body)
+            here.setdefault(peer_of_body(body), body)
         self._choices: list[tuple[str, Choice]] = []
-        self._away = {s.name for s in pool.triton_servers if run.clients.availability.away(s.url, self._now)}
+        self._now, self._known = draft.now.monotonic, draft.state.availability
+        self._away = {s.name for s in pool.triton_servers if self._known.away(s.url, self._now)}
 
     def choose(
         self,
@@ -51,7 +49,7 @@ class EntryServers:
 
         value: of the plan with a server behind a link; at a bandwidth in bit/s, or None for all of them.
         """
-        published = self._run.known.get(node)
+        published = self._draft.known.get(node)
         current, left = server_links.peer_of(published), server_links.history(published).left
         links = {s.name: server_links.link_to(s.name, published, self._others(node)) for s in servers}
         measured = all(link.bandwidth is not None for link in links.values())
@@ -60,12 +58,12 @@ class EntryServers:
             for s in servers
         ]
         listed = [server.name for server in self._pool.triton_servers]
-        key = f"{self._run.key.namespace}/{self._run.key.name} {node}"
+        key = f"{self._draft.key.namespace}/{self._draft.key.name} {node}"
         sending = server_links.sends(published)
         choice = choose(key, rated, current, left if left in listed else None, sending=sending)
         self._choices.append((node, choice))
-        self._placed[choice.name] += 1
-        self._placed[current or ""] -= 1
+        self.placed[choice.name] += 1
+        self.placed[current or ""] -= 1
         chosen = next(server for server in servers if server.name == choice.name)
         notes = server_links.annotations(choice.name, choice.left, published, listed)
         return Chosen(chosen, links[chosen.name], notes)
@@ -85,10 +83,10 @@ class EntryServers:
         return Rated(
             server.name,
             value,
-            placed=self._placed[server.name],
+            placed=self.placed[server.name],
             away=server.name in self._away,
-            steady=self._run.clients.availability.steady(server.url, self._now),
-            full=self._run.memory.full.get(server.url, self._now) > self._now,
+            steady=self._known.steady(server.url, self._now),
+            full=server.url in self._draft.full,
         )
 
     def _others(self, node: str) -> list[Placement]:
@@ -100,7 +98,3 @@ class EntryServers:
             except ValidationError:
                 continue
         return found
-
-
-def _peer(body: Object) -> str:
-    return str((body["spec"].get("link") or {}).get("peer", ""))

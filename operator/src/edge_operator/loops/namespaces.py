@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from edge_api import DevicePool
 from edge_api.devicepools import DevicePoolSpec
+from edge_operator.clients import Clock
 from edge_operator.cluster import (
     DEPLOYMENTS,
     DEVICE_POOLS,
@@ -26,9 +27,9 @@ from edge_operator.cluster import (
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.foreign import refuse_foreign
 from edge_operator.names import OURS, RUNTIME_LABEL
+from edge_operator.pool.states import RuntimeFindings
 from edge_operator.pools import node_of
 from edge_operator.reading import read
-from edge_operator.runs import Clock, RuntimeFindings
 from edge_operator.runtime_actions import ACCESS, Seen, decide
 from edge_operator.runtimes import hosts, isolations
 from edge_operator.settings import Settings

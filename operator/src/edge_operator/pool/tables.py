@@ -1,4 +1,4 @@
-"""The planning step of a reconcile: a route table for every entry node, as Placements yet to be published."""
+"""The third step of a service's plan: a route table for every entry node, as Placements to publish. Pure."""
 
 import functools
 import math
@@ -10,17 +10,18 @@ from edge_api import DevicePool, Placement, reasons
 from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.placements import UNENCODED
-from edge_operator import manifests, margins, metrics, recorded, rendering
-from edge_operator.cluster import PLACEMENTS
+from edge_api.tensors import Slice
+from edge_operator import manifests, margins, recorded, rendering
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
-from edge_operator.entry_servers import EntryServers
 from edge_operator.errors import StoreError
-from edge_operator.names import POOL_LABEL, label_value
+from edge_operator.keys import SliceKey
+from edge_operator.pool.drafts import Draft
+from edge_operator.pool.entry_servers import EntryServers
+from edge_operator.pool.facts import SliceOf
 from edge_operator.pools import PoolMember, entries, intermediate_nodes
 from edge_operator.remedies import explained
 from edge_operator.report_intervals import report_interval
-from edge_operator.runs import Run
 from edge_operator.server_choice import value_of
 from edge_operator.server_links import Link, peer_of, published_link
 from edge_operator.store import CodecAccuracies, DeviceProfile, ExitConfidence, ModelCard
@@ -41,8 +42,8 @@ class Planned:
     """Annotations of the Placement."""
 
 
-def plan_service(
-    run: Run,
+def route_tables(
+    draft: Draft,
     card: ModelCard,
     pool: DevicePool,
     costs: Mapping[str, DeviceProfile],
@@ -52,29 +53,27 @@ def plan_service(
 
     Intermediate nodes that are not entry nodes get a route table too.
     """
-    started = run.clock.monotonic()
-    servers = EntryServers(run, pool.spec) if len(pool.spec.triton_servers) > 1 else None
-    rates = arrival_rates(run.service.spec, run.pool)
+    servers = EntryServers(draft, pool.spec) if len(pool.spec.triton_servers) > 1 else None
+    rates = arrival_rates(draft.service.spec, draft.pool)
     plan = functools.partial(
-        _plan, run, card, pool, costs, accuracies=accuracies, servers=servers, rates=rates
+        _plan, draft, card, pool, costs, accuracies=accuracies, servers=servers, rates=rates
     )
     try:
-        planned = [plan(member) for member in run.members]
+        planned = [plan(member) for member in draft.members]
     except PlanningError as error:
-        return Blocked(reasons.PLANNED, *explained(error, run.key.name, pool.metadata.name))
-    metrics.PLANNING_SECONDS.observe(run.clock.monotonic() - started)
+        return Blocked(reasons.PLANNED, *explained(error, draft.key.name, pool.metadata.name))
     refused = [each for each in planned if isinstance(each.plan, Infeasible)]
     if len(refused) == len(planned):
-        return Blocked(reasons.PLANNED, reasons.INFEASIBLE, _limits(run, refused))
-    run.infeasible = {each.member.node.name: "; ".join(each.plan.reasons) for each in refused}
+        return Blocked(reasons.PLANNED, reasons.INFEASIBLE, _limits(draft, refused))
+    draft.infeasible = {each.member.node.name: "; ".join(each.plan.reasons) for each in refused}
     late = [each for each in planned if isinstance(each.plan, Plan) and not each.plan.met]
     if refused:
-        names = ", ".join(run.infeasible)
-        message = f"no route at {names}: {_limits(run, refused)}; the other entry nodes have their routes"
-        run.findings.append(Finding(reasons.PLANNED, "False", reasons.INFEASIBLE, message))
+        names = ", ".join(draft.infeasible)
+        message = f"no route at {names}: {_limits(draft, refused)}; the other entry nodes have their routes"
+        draft.found(Finding(reasons.PLANNED, "False", reasons.INFEASIBLE, message))
     elif late:
-        message = f"{_limits(run, late)}: the fastest routes are used"
-        run.findings.append(Finding(reasons.PLANNED, "True", reasons.SLO_OUT_OF_REACH, message))
+        message = f"{_limits(draft, late)}: the fastest routes are used"
+        draft.found(Finding(reasons.PLANNED, "True", reasons.SLO_OUT_OF_REACH, message))
     else:
         message = _reasons(planned) or "the SLO is met at any bandwidth"
         reason = reasons.PLANNED_AS_ASKED
@@ -83,10 +82,10 @@ def plan_service(
             message += f"; the accuracy with codecs is being measured, hops use {UNENCODED} until then"
         if unfit := refusals(accuracies):
             message += f"; {unfit}"
-        run.findings.append(Finding(reasons.PLANNED, "True", reason, message))
+        draft.found(Finding(reasons.PLANNED, "True", reason, message))
     tables = {each.member.node.name: each.plan.table for each in planned if isinstance(each.plan, Plan)}
     used = {route.intermediate for table in tables.values() for route in table.routes} - set(tables)
-    for member in (each for each in run.pool if each.node.name in used):
+    for member in (each for each in draft.pool if each.node.name in used):
         # They receive requests from entry nodes alone, so their own routes can be less accurate.
         intermediate = plan(member, any_exit=True)
         if isinstance(intermediate.plan, Plan):
@@ -94,33 +93,36 @@ def plan_service(
             tables[member.node.name] = intermediate.plan.table
     if servers is not None:
         sending = {name for name, table in tables.items() if any(r.tail is not None for r in table.routes)}
-        run.replaceable, run.servers = servers.replaceable, servers.lost(sending)
-    if run.memory.recorded:
-        run.memory.slices |= recorded.published_slices(card, tables.values(), run.known.values())
+        draft.replaceable, draft.servers = servers.replaceable, servers.lost(sending)
+        draft.placed = servers.placed
+    slices: dict[SliceKey, Slice] = {}
+    if draft.recorded:
+        slices |= recorded.published_slices(card, tables.values(), draft.known.values())
+    missing = sorted(rendering.needed_slices(card, tables.values()) - set(slices))
+    needs = [SliceOf(draft.key.namespace, key) for key in missing]
     try:
-        for key in sorted(rendering.needed_slices(card, tables.values()) - set(run.memory.slices)):
-            run.memory.slices[key] = run.clients.store.slice(*key)
+        made = draft.lookups.get_all(needs)
     except StoreError as error:
         return Blocked(reasons.PLACED, error.reason, str(error), transient=error.transient, again=10.0)
-    interval = _report_interval(run, len(tables))
+    slices |= {need.key: made[need] for need in needs}
     return [
         rendering.placement(
-            run.body,
-            run.service.spec,
+            draft.body,
+            draft.service.spec,
             each.member,
             pool.spec,
             card=card,
             table=tables[each.member.node.name],
-            slices=run.memory.slices,
+            slices=slices,
             server=each.server,
             rtt=each.problem.rtt,
-            isolation=run.isolation,
-            domain=run.settings.cluster_domain,
-            scheme=run.settings.runtime_scheme,
-            installation=run.settings.installation,
+            isolation=draft.isolation,
+            domain=draft.settings.cluster_domain,
+            scheme=draft.settings.runtime_scheme,
+            installation=draft.settings.installation,
             margins=each.problem.entry.margins,
             notes=each.notes,
-            report_interval=interval,
+            report_interval=interval(draft, len(tables)),
         )
         for each in planned
         if each.member.node.name in tables
@@ -128,7 +130,7 @@ def plan_service(
 
 
 def _plan(
-    run: Run,
+    draft: Draft,
     card: ModelCard,
     pool: DevicePool,
     costs: Mapping[str, DeviceProfile],
@@ -143,13 +145,13 @@ def _plan(
 
     def plan(server: TritonServer | None, link: Link) -> Planned:
         problem = problem_at(
-            run.service.spec,
-            manifests.planned_model(run.key.name, card),
+            draft.service.spec,
+            manifests.planned_model(draft.key.name, card),
             pool.spec,
-            run.pool,
+            draft.pool,
             costs=costs,
             member=member,
-            placements=run.known,
+            placements=draft.known,
             server=server,
             link=link,
             rates=rates,
@@ -162,7 +164,7 @@ def _plan(
 
     usable = usable_servers(pool.spec, costs)
     if servers is None:
-        published = run.known.get(member.node.name)
+        published = draft.known.get(member.node.name)
         return plan(usable[0] if usable else None, published_link(published))
     solved: dict[tuple[str, Link], Planned] = {}
 
@@ -170,7 +172,7 @@ def _plan(
         key = (server.device_class, link)  # equal servers behind equal links: one plan
         if key not in solved:
             solved[key] = plan(server, link)
-        return value_of(solved[key].plan, bandwidth, run.service.spec.slo.latency)
+        return value_of(solved[key].plan, bandwidth, draft.service.spec.slo.latency)
 
     chosen = servers.choose(member.node.name, usable, value)
     found = solved[chosen.server.device_class, chosen.link]
@@ -250,22 +252,20 @@ def arrival_rates(service: InferenceServiceSpec, members: tuple[PoolMember, ...]
     return {name: rate * count for name, count in Counter(arriving).items()}
 
 
-def _report_interval(run: Run, tables: int) -> float:
-    """Returns the seconds between two reports of a Placement of the pool."""
-    pool = label_value(run.service.spec.device_pool)
-    others = len(run.clients.cluster.find(PLACEMENTS, None, f"{POOL_LABEL}={pool}"))
-    before = max((float(p.spec.report_interval) for p in run.placements.values()), default=None)
-    return report_interval(max(others, tables), before)
+def interval(draft: Draft, tables: int) -> float:
+    """Returns the seconds between two reports of a Placement of the pool. tables: of the service."""
+    before = max((float(p.spec.report_interval) for p in draft.placements.values()), default=None)
+    return report_interval(max(len(draft.state.placements), tables), before)
 
 
-def _limits(run: Run, missed: Sequence[Planned]) -> str:
+def _limits(draft: Draft, missed: Sequence[Planned]) -> str:
     """Returns what keeps entry nodes from meeting the SLO, and the latency that all of them can meet."""
     nearest = [each.plan.nearest_slo for each in missed]
     feasible = [seconds for seconds in nearest if seconds is not None and math.isfinite(seconds)]
     if len(feasible) < len(nearest):
         return _reasons(missed)
     return (
-        f'spec.slo.latency: "{run.service.spec.slo.latency}": {_reasons(missed)}; '
+        f'spec.slo.latency: "{draft.service.spec.slo.latency}": {_reasons(missed)}; '
         f"the nearest feasible latency is {seconds_text(sufficient_seconds(max(feasible)))}"
     )
 

@@ -1,0 +1,172 @@
+"""Carries out actions in threads: per target, with back-off and a breaker for each.
+
+A target is a system that can be slow or away by itself: the API server, the model store, the place that
+serves a model, a Triton server. Only so many of its actions run at once, so that it holds up no other target.
+What is submitted while it is under way, or while it rests after a failure, is left out: the plan submits what
+is still needed when it is woken.
+"""
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from edge_operator.errors import ApiUnreachableError, NotLeadingError, OperatorError
+
+Result = TypeVar("Result")
+
+FIRST_RETRY = 1.0
+LAST_RETRY = 60.0
+_DOUBLINGS = 10
+"""More than it takes to reach the last retry."""
+API_SERVER = "API server"
+STORE = "store"
+_AT_ONCE = {API_SERVER: 8, STORE: 4}
+"""Actions of a target that run at once; of other targets, one."""
+
+
+@dataclass(slots=True)
+class Rests:
+    """How long each key rests after failures: each time twice as long, with jitter."""
+
+    jitter: Callable[[], float] = random.random
+    _failures: dict[Hashable, int] = field(default_factory=dict)
+    _until: dict[Hashable, float] = field(default_factory=dict)
+
+    def failed(self, key: Hashable, now: float) -> float:
+        """Notes a failure. Returns the seconds for which the key rests."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        doubled = FIRST_RETRY * 2.0 ** min(failures, _DOUBLINGS)
+        delay = min(LAST_RETRY, doubled) * (0.5 + self.jitter() / 2)
+        self._until[key] = now + delay
+        return delay
+
+    def rest(self, key: Hashable, now: float, seconds: float) -> None:
+        """Lets a key rest that did not fail."""
+        self._failures.pop(key, None)
+        self._until[key] = now + seconds
+
+    def left(self, key: Hashable, now: float) -> float:
+        """Returns the seconds for which the key still rests."""
+        return max(0.0, self._until.get(key, now) - now)
+
+    def forget(self, key: Hashable) -> None:
+        """Ends the rest of a key that succeeded, or whose cause of failure has changed."""
+        self._failures.pop(key, None)
+        self._until.pop(key, None)
+
+
+FAILED = 0.0
+"""What `Action.done` returns of a failure: it is tried again with back-off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action(Generic[Result]):
+    """A blocking call.
+
+    Attributes:
+        target: What it calls.
+        key: Identifies it.
+        call: Raises OperatorError if it fails.
+        done: Takes its result; returns the seconds after which it is to be done again, FAILED, or None.
+        wake: Called when it has ended, and when it is time to submit it again.
+    """
+
+    target: str
+    key: Hashable
+    call: Callable[[], Result]
+    done: Callable[[Result], float | None]
+    wake: Callable[[], None]
+
+
+class Executor:
+    """Runs blocking calls off the event loop. Used on the event loop only."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        jitter: Callable[[], float] = random.random,
+        threads: int = 64,
+    ) -> None:
+        self._clock = clock
+        self._rests, self._targets = Rests(jitter), Rests(jitter)
+        self._under_way: dict[Hashable, asyncio.Task[None]] = {}
+        self._timers: dict[Hashable, asyncio.TimerHandle] = {}
+        self._limits: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
+        self._limits |= {target: asyncio.Semaphore(at_once) for target, at_once in _AT_ONCE.items()}
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="effect")
+
+    def submit(self, action: Action[Result]) -> None:
+        """Starts an action unless it is under way or rests."""
+        if action.key in self._under_way:
+            return
+        now = self._clock()
+        left = max(self._rests.left(action.key, now), self._targets.left(action.target, now))
+        if left > 0:
+            self._wake_later(action, left)
+            return
+        self._under_way[action.key] = asyncio.create_task(self._run(action))
+
+    def mended(self, *keys: Hashable) -> None:
+        """Ends the rests of actions for which a cause of failure has changed."""
+        for key in keys:
+            self._rests.forget(key)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._under_way
+
+    async def stop(self) -> None:
+        """Begins no further action; those in a thread run to their end."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def wait(self) -> None:
+        """Waits for the actions in threads; blocking."""
+        self._threads.shutdown(wait=True)
+
+    async def _run(self, action: Action[Result]) -> None:
+        again: float | None = FAILED
+        try:
+            async with self._limits[action.target]:
+                call = asyncio.get_running_loop().run_in_executor(self._threads, action.call)
+                again = action.done(await call)
+            self._targets.forget(action.target)
+        except (ApiUnreachableError, NotLeadingError) as error:
+            rest = self._targets.failed(action.target, self._clock())
+            logging.getLogger(__name__).warning("%s: %s: no request for %.0f s", action.target, error, rest)
+        except OperatorError as error:
+            logging.getLogger(__name__).warning("%s: %s", action.target, error)
+        except Exception:
+            logging.getLogger(__name__).exception("an action for %s failed", action.target)
+        finally:
+            del self._under_way[action.key]
+        now = self._clock()
+        if again is None:
+            self._rests.forget(action.key)
+        elif again == FAILED:
+            self._wake_later(action, self._rests.failed(action.key, now))
+        else:
+            self._rests.rest(action.key, now, again)
+            self._wake_later(action, again)
+        action.wake()
+
+    def _wake_later(self, action: Action[Result], seconds: float) -> None:
+        timer = self._timers.get(action.key)
+        if timer is not None:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[action.key] = loop.call_later(seconds, self._due, action.key, action.wake)
+
+    def _due(self, key: Hashable, wake: Callable[[], None]) -> None:
+        self._timers.pop(key, None)
+        wake()

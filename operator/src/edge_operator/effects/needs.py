@@ -1,0 +1,72 @@
+"""Meets the needs of plans: asks the model store, and measurements through Triton servers. Blocking."""
+
+from edge_operator.clients import Clients
+from edge_operator.errors import StoreError
+from edge_operator.pool.facts import (
+    AccuraciesOf,
+    CardOf,
+    Fact,
+    LayersOf,
+    Need,
+    ProfileOf,
+    ProfileThrough,
+    SliceOf,
+)
+from edge_operator.server_profiles import Failed
+from edge_operator.store import CodecAccuracies
+
+MEASURING = 5.0
+"""Seconds between two looks at accuracies that the model store is measuring."""
+STORED = 10.0
+"""Seconds between two looks for measurements that another service's Job can have stored."""
+MEASURED_SOON = 2.0
+"""Seconds between two looks at a measurement through a Triton server."""
+
+
+def met(need: Need[object], clients: Clients) -> Fact:
+    """Returns the fact that meets a need, with the model store's error if it cannot be met."""
+    try:
+        return Fact(_value(need, clients))
+    except StoreError as error:
+        return Fact(error=error)
+
+
+def again_after(fact: Fact, need: Need[object]) -> float | None:
+    """Returns the seconds after which a fact is found again because it is not final; None if it is."""
+    match need, fact.value:
+        case AccuraciesOf(), CodecAccuracies(complete=False):
+            return MEASURING
+        case ProfileOf(), None:
+            return STORED
+        case ProfileThrough(), None:
+            return MEASURED_SOON
+        case ProfileThrough(), Failed(again=seconds):
+            return max(1.0, seconds)
+    return None
+
+
+def target(need: Need[object]) -> str:
+    """Returns what is called to meet a need: for an address of a model, the place that serves it."""
+    if isinstance(need, CardOf):
+        scheme, _, rest = need.source.storage_uri.partition("://")
+        return f"{scheme}://{rest.partition('/')[0]}"
+    return "store"
+
+
+def _value(need: Need[object], clients: Clients) -> object:
+    match need:
+        case CardOf(service=service, source=source):
+            return clients.store.of(service.namespace).register(source)
+        case AccuraciesOf(namespace=namespace, card=card, validation=validation):
+            return clients.store.of(namespace).codecs(card, validation)
+        case LayersOf(namespace=namespace, digest=digest):
+            return clients.store.of(namespace).layers(digest)
+        case ProfileOf(namespace=namespace, digest=digest, selection=selection, device_class=name):
+            return clients.store.of(namespace).profile(digest, selection, name)
+        case SliceOf(namespace=namespace, key=key):
+            return clients.store.of(namespace).slice(*key)
+        case ProfileThrough(subject=subject) if clients.server_profiles is not None:
+            return clients.server_profiles.profile(subject)
+        case ProfileThrough():
+            return None
+    raise AssertionError(f"{need} is met by nothing")

@@ -1,0 +1,67 @@
+"""Writes to the API server what a plan decided on. Blocking."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from edge_operator.cluster import Cluster
+from edge_operator.errors import ObjectRefusedError
+from edge_operator.foreign import refuse_foreign
+from edge_operator.pool.actions import (
+    Apply,
+    Delete,
+    Event,
+    ObjectRef,
+    SetFinalizers,
+    SetStatus,
+    Write,
+    wanted_by,
+)
+from edge_operator.pool.states import Refusal
+
+
+@dataclass(slots=True)
+class Written:
+    """What became of writes. refused: what the API server refused; the writes after it were left out."""
+
+    refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
+
+
+def write(cluster: Cluster, writes: Iterable[Write]) -> Written:
+    """Carries out writes in order, up to the first that is refused. Raises ClusterError for other errors."""
+    found = Written()
+    for action in writes:
+        try:
+            _write(cluster, action)
+        except ObjectRefusedError as error:
+            if not isinstance(action, Event):
+                found.refused[action.ref] = Refusal(wanted_by(action), str(error))
+            logging.getLogger(__name__).warning("%s", error)
+            return found
+    return found
+
+
+def _write(cluster: Cluster, action: Write) -> None:
+    match action:
+        case Apply(body=body, known=known, own=own):
+            if own:
+                refuse_foreign(cluster, body, known)
+            cluster.apply(body)
+        case Delete(ref=ref):
+            cluster.delete(*ref)
+        case SetFinalizers(current=current, finalizers=finalizers):
+            cluster.set_finalizers(action.ref.kind, current, list(finalizers))
+        case SetStatus(ref=ref, status=status, events=events):
+            cluster.apply_status(*ref, status)
+            for event in events:
+                _record(cluster, event)
+        case Event():
+            _record(cluster, action)
+
+
+def _record(cluster: Cluster, event: Event) -> None:
+    cluster.record(event.regarding, event.type, event.reason, event.message)
+    if event.type == "Warning" or event.regarding["kind"] == "InferenceService":
+        metadata = event.regarding["metadata"]
+        where = f"{metadata.get('namespace', '')}/{metadata['name']}"
+        logging.getLogger(__name__).info("%s: %s: %s", where, event.reason, event.message)

@@ -1,0 +1,347 @@
+"""The operator: its loops, and which of them an event wakes.
+
+An event and a deletion that no watch reported take the same way. An event that does not change the
+fingerprint of an object wakes nothing, so that heartbeats cost nothing.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from edge_operator import fingerprints, metrics
+from edge_operator.clients import Clients, Clock
+from edge_operator.cluster import (
+    DEPLOYMENTS,
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    JOBS,
+    NODES,
+    PLACEMENTS,
+    Cluster,
+    Kind,
+)
+from edge_operator.control_keys import ControlKeys
+from edge_operator.effects.executor import Executor
+from edge_operator.errors import ClusterError
+from edge_operator.keys import NamespaceKey, ServiceKey, TailKey
+from edge_operator.leadership import Leadership, end_process
+from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
+from edge_operator.loops.pools import PoolLoop, Shared
+from edge_operator.loops.servers import Servers
+from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue
+from edge_operator.names import NODE_LABEL, OURS, label_value
+from edge_operator.observed.changes import concerned, selectors
+from edge_operator.observed.mirror import Mirror
+from edge_operator.observed.mirrored_cluster import vanished
+from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
+from edge_operator.pool import plans
+from edge_operator.pool.drafts import Now
+from edge_operator.pool.plans import PoolPlan
+from edge_operator.pool.states import PoolState, RuntimeFindings
+from edge_operator.pool_servers import PoolServers
+from edge_operator.pools import Node, node_of
+from edge_operator.residency import in_use
+from edge_operator.settings import Settings
+
+Body = Mapping[str, Any]
+
+RESYNC = 600.0
+"""Seconds between two searches for deletions that no watch reported."""
+_PLANNERS = 2
+"""Threads that make plans."""
+_MEASUREMENTS = 5.0
+"""Seconds for which events with new measurements alone are collected."""
+_LAST_WRITES = 10.0
+"""Seconds that running actions get to end before the process does."""
+
+
+class Findings(Mapping[NamespaceKey, RuntimeFindings]):
+    """What the reconciles of namespaces found."""
+
+    def __init__(self, memories: Mapping[NamespaceKey, NamespaceMemory]) -> None:
+        self._memories = memories
+
+    def __getitem__(self, key: NamespaceKey) -> RuntimeFindings:
+        return self._memories[key].findings
+
+    def __iter__(self) -> Iterator[NamespaceKey]:
+        return iter(self._memories)
+
+    def __len__(self) -> int:
+        return len(self._memories)
+
+
+class Operator:
+    """The loops of the process. Used on the event loop only."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        settings: Settings,
+        scope: str | None,
+        server: Cluster,
+        mirror: Mirror,
+        leadership: Leadership,
+        *,
+        keys: ControlKeys | None = None,
+    ) -> None:
+        """server: the API server, which `resync` compares with the mirror. keys: of the Triton servers."""
+        self.clients, self.settings, self.scope = clients, settings, scope
+        self.server, self.mirror, self.leadership = server, mirror, leadership
+        self._loop = asyncio.get_running_loop()
+        self.seen = fingerprints.Seen()
+        self.tritons = PoolServers(dataclasses.replace(clients, cluster=server), settings, scope, keys)
+        self.executor = Executor(self._loop.time)
+        self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
+        self.queue: WorkQueue[NamespaceKey] = WorkQueue(self._reconcile_namespace, self._loop.time)
+        clock = Clock(monotonic=self._loop.time)
+        self.servers = Servers(self.tritons, self._loop.time)
+        findings = Findings(self.namespaces)
+        self._shared = Shared(clients, settings, clock, self.executor, self.servers, findings, scope)
+        self.pools: dict[str, PoolLoop] = {}
+        self.pool_of: dict[ServiceKey, str] = {}
+        self.nodes: dict[str, Node] = {}
+        self.changed_nodes: dict[str, Node | None] = {}
+        """Nodes that changed since the pools that they concern were woken, as they were then."""
+        self.tails: dict[str, frozenset[TailKey]] = {}
+        """Tails in use, by the uid of the Placement."""
+        self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
+        self.tasks: list[asyncio.Task[None]] = []
+        self._pool_tasks: dict[str, asyncio.Task[None]] = {}
+        self._leads = False
+        self._events: Mapping[Kind, Callable[[str | None, Body], None]] = {
+            INFERENCE_SERVICES: self._service,
+            DEVICE_POOLS: self._device_pool,
+            NODES: self._node,
+            PLACEMENTS: self._placement,
+            DEPLOYMENTS: self._deployment,
+            JOBS: self._job,
+        }
+
+    def start(self) -> None:
+        """Campaigns for the leadership; until it leads, a replica only feeds the mirror."""
+        self.tasks = [asyncio.create_task(self.leadership.run(self.lead, end_process))]
+
+    def lead(self) -> None:
+        """Starts the loops."""
+        metrics.LEADING.set(1)
+        self._leads = True
+        servers = self.servers.run(
+            self.tritons, self.tails_in_use, self._server_changed, self._pool_status_changed
+        )
+        runs = (self.queue.run(), servers, self.resync())
+        self.tasks += [asyncio.create_task(run) for run in runs]
+        for name in self.pools:
+            self._run(name)
+
+    async def stop(self) -> None:
+        """Ends the loops, and gives the leadership up once no write is on its way."""
+        led = self.leadership.resign()
+        for task in [*self.tasks, *self._pool_tasks.values()]:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self.executor.stop()
+        self._planners.shutdown(wait=False, cancel_futures=True)
+        if not led:
+            return
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._give_up), _LAST_WRITES)
+        except (ClusterError, TimeoutError) as error:
+            logging.getLogger(__name__).warning(
+                "the Lease ends by itself: it could not be given up: %s", error
+            )
+
+    def _give_up(self) -> None:
+        self.executor.wait()
+        self.leadership.release()
+
+    def check(self) -> None:
+        """Raises RuntimeError if a task that should run until shutdown has ended."""
+        for task in [*self.tasks, *self._pool_tasks.values()]:
+            if task.done():
+                raise RuntimeError(f"task {task.get_coro()} ended unexpectedly")
+
+    def tails_in_use(self) -> frozenset[TailKey]:
+        """Returns the tails that published tables use."""
+        return frozenset[TailKey]().union(*self.tails.values())
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The namespaces that an operator of a single one watches: its own, too, where its Jobs run."""
+        return tuple(sorted({self.scope or self.settings.namespace, self.settings.namespace}))
+
+    # Events.
+
+    def event(self, kind: Kind, event_type: str | None, body: Body) -> None:
+        """Wakes what an event concerns. event_type: ADDED, MODIFIED, DELETED; None at the start."""
+        if kind in self._events:
+            self._events[kind](event_type, body)
+        if kind in OWNED and self.seen.changed(event_type, kind.kind, body, fingerprints.owned(body)):
+            self._wake_owner(body)
+            self._wake_namespace(body["metadata"]["namespace"])
+
+    def _service(self, event_type: str | None, body: Body) -> None:
+        key = ServiceKey(body["metadata"]["namespace"], body["metadata"]["name"])
+        if self.scope not in (None, key.namespace):
+            return  # the operator's own namespace, watched for its Jobs
+        before, now = self.pool_of.get(key), body["spec"]["devicePool"]
+        if event_type == "DELETED":
+            self.pool_of.pop(key, None)
+        else:
+            self.pool_of[key] = now
+        metrics.SERVICES.set(len(self.pool_of))
+        if not self.seen.changed(event_type, "InferenceService", body, fingerprints.service(body)):
+            return
+        urgent = event_type == "DELETED" or bool(body["metadata"].get("deletionTimestamp"))
+        for name in {before or now, now}:
+            self._pool(name).service_changed(key, mended=True, urgent=urgent)
+            self._end_if_unused(name)
+        self._wake_namespace(key.namespace)
+
+    def _device_pool(self, event_type: str | None, body: Body) -> None:
+        name = body["metadata"]["name"]
+        if event_type == "DELETED":
+            self.tritons.forget(name)
+        else:
+            self.tritons.note(dict(body))
+        if self.seen.changed(event_type, "DevicePool", body, fingerprints.generation(body)):
+            self._pool(name).topology_changed(mended=True)
+            self._end_if_unused(name)
+            # By all pools, a pod tolerates the taints of its node.
+            for key in self.pool_of:
+                self._wake_namespace(key.namespace)
+
+    def _node(self, event_type: str | None, body: Body) -> None:
+        if not self.seen.changed(event_type, "Node", body, fingerprints.node(body)):
+            return
+        name = body["metadata"]["name"]
+        if not self.changed_nodes:
+            self._loop.call_later(DEBOUNCE, self.wake_pools_of_nodes)
+        self.changed_nodes.setdefault(name, self.nodes.get(name))
+        if event_type == "DELETED":
+            self.nodes.pop(name, None)
+        else:
+            self.nodes[name] = node_of(dict(body))
+
+    def wake_pools_of_nodes(self) -> None:
+        """Wakes the pools that the changed nodes concern."""
+        changes = {name: (before, self.nodes.get(name)) for name, before in self.changed_nodes.items()}
+        self.changed_nodes.clear()
+        found = (self.mirror.find(kind.kind) for kind in (INFERENCE_SERVICES, DEVICE_POOLS))
+        concerns = concerned(changes.values(), selectors(*found))
+        for name in concerns:
+            self._pool(name).topology_changed()
+            for namespace in {key.namespace for key, pool in self.pool_of.items() if pool == name}:
+                self._wake_namespace(namespace)
+        for place in (f"{NODE_LABEL}={label_value(name)}" for name in changes if concerns):
+            for placement in self.mirror.find(PLACEMENTS.kind, None, place):
+                self._wake_namespace(placement["metadata"]["namespace"])
+
+    def _placement(self, event_type: str | None, body: Body) -> None:
+        """Handles reports of runtimes: immediately if the route changed, else collected."""
+        if event_type == "DELETED":
+            self.tails.pop(body["metadata"].get("uid", ""), None)
+        else:
+            self.tails[body["metadata"].get("uid", "")] = in_use([dict(body)])
+        if self.seen.changed(event_type, "Placement", body, fingerprints.placement(body)):
+            self._wake_owner(body)
+        else:
+            self._loop.call_later(_MEASUREMENTS, self._wake_owner, dict(body))
+        if self.seen.changed(event_type, "Placement spec", body, fingerprints.generation(body)):
+            self._wake_namespace(body["metadata"]["namespace"])
+
+    def _deployment(self, event_type: str | None, body: Body) -> None:
+        """Handles a change of pods or of the Deployment itself."""
+        namespace, labels = body["metadata"]["namespace"], body["metadata"].get("labels") or {}
+        if self.seen.changed(event_type, "Deployment", body, fingerprints.deployment(body)):
+            self._wake_namespace(namespace)
+        if not self.seen.changed(event_type, "pods of Deployment", body, fingerprints.pods(body)):
+            return
+        if node := labels.get(NODE_LABEL):
+            for placement in self.mirror.find(PLACEMENTS.kind, namespace, f"{NODE_LABEL}={node}"):
+                self._wake_owner(placement)
+
+    def _job(self, event_type: str | None, body: Body) -> None:
+        if self.seen.changed(event_type, "Job", body, fingerprints.job(body)):
+            for pool in self.pools.values():
+                pool.measurements_changed()
+
+    # Loops.
+
+    def _pool(self, name: str) -> PoolLoop:
+        if name not in self.pools:
+            self.pools[name] = PoolLoop(name, self._shared)
+            if self._leads:
+                self._run(name)
+        return self.pools[name]
+
+    def _run(self, name: str) -> None:
+        self._pool_tasks[name] = asyncio.create_task(self.pools[name].run(self._planned), name=f"pool {name}")
+
+    def _end_if_unused(self, name: str) -> None:
+        """Ends the loop of a pool that does not exist and that no service names."""
+        exists = self.mirror.get(DEVICE_POOLS.kind, None, name) is not None
+        if exists or name in self.pool_of.values():
+            return
+        del self.pools[name]
+        if task := self._pool_tasks.pop(name, None):
+            task.cancel()
+
+    async def _planned(self, state: PoolState, previous: PoolPlan, now: Now) -> PoolPlan:
+        call = functools.partial(plans.plan, state, previous, now)
+        return await self._loop.run_in_executor(self._planners, call)
+
+    def _wake_owner(self, body: Body) -> None:
+        for owner in body["metadata"].get("ownerReferences") or []:
+            key = ServiceKey(body["metadata"]["namespace"], owner["name"])
+            if owner.get("kind") == "InferenceService" and key in self.pool_of:
+                self._pool(self.pool_of[key]).service_changed(key)
+
+    def _wake_namespace(self, name: str) -> None:
+        """Wakes a namespace's loop, unless it is the operator's own, watched for its Jobs."""
+        if self.scope in (None, name):
+            self.queue.add(NamespaceKey(name))
+
+    def _server_changed(self, address: str) -> None:
+        for pool in self.pools.values():
+            pool.server_changed(address)
+
+    def _pool_status_changed(self, name: str) -> None:
+        self._pool(name).status_changed()
+
+    async def _reconcile_namespace(self, key: NamespaceKey) -> float | None:
+        memory = self.namespaces.setdefault(key, NamespaceMemory())
+        cluster, settings = self.clients.cluster, self.settings
+        call = functools.partial(
+            reconcile_namespace, key.namespace, cluster, settings, memory, Clock(monotonic=self._loop.time)
+        )
+        with metrics.RECONCILE_SECONDS.labels("namespace").time():
+            changed, again = await asyncio.to_thread(call)
+        metrics.RECONCILES.labels("namespace", "done").inc()
+        for name in changed:
+            service = ServiceKey(key.namespace, name)
+            if service in self.pool_of:
+                self._pool(self.pool_of[service]).service_changed(service, mended=True)
+        return again
+
+    async def resync(self) -> None:
+        """Finds what was deleted while a watch was interrupted, and wakes what that concerns."""
+        while True:
+            await asyncio.sleep(RESYNC)
+            for kind in WATCHED:
+                namespaces = (None,) if self.scope is None or not kind.namespaced else self.watched
+                labels = OURS if kind in LABELLED else ""
+                find = functools.partial(vanished, self.server, self.mirror, kind, namespaces, labels)
+                try:
+                    gone = await asyncio.to_thread(find)
+                except Exception:
+                    logging.getLogger(__name__).exception("listing %s failed", kind.plural)
+                    continue
+                for body in gone:
+                    self.event(kind, "DELETED", body)

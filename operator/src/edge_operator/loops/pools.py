@@ -1,0 +1,435 @@
+"""The loop of a DevicePool: take what was observed, plan it, have the plan carried out.
+
+The loop sleeps until something changes or a service is due. Changes are collected for a moment, since they
+come in groups; results of the loop's own actions are not waited with. Plans are made off the event loop.
+
+Cost of a turn: the services that changed or are due, and one list of the pool's Placements.
+"""
+
+import asyncio
+import functools
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from edge_api import reasons
+from edge_operator import metrics
+from edge_operator.addresses import server_of
+from edge_operator.clients import Clients, Clock
+from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, Object
+from edge_operator.effects import needs
+from edge_operator.effects.executor import API_SERVER, FAILED, Action
+from edge_operator.effects.tails import Loaded, TailLoader
+from edge_operator.effects.writes import Written, write
+from edge_operator.errors import TritonBusyError
+from edge_operator.keys import NamespaceKey, ServiceKey
+from edge_operator.loops.servers import Servers
+from edge_operator.observed import snapshots
+from edge_operator.pool import plans
+from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
+from edge_operator.pool.drafts import Now
+from edge_operator.pool.facts import Fact, Facts, Need
+from edge_operator.pool.plans import PoolPlan
+from edge_operator.pool.services import ServicePlan
+from edge_operator.pool.states import (
+    NOTHING,
+    LoadOutcome,
+    PoolState,
+    Refusal,
+    RuntimeFindings,
+    ServiceState,
+    UnloadOutcome,
+)
+from edge_operator.pools import Node
+from edge_operator.settings import Settings
+
+QUIET, LONGEST = 0.3, 3.0
+"""Seconds without a change after which collected changes are planned, and the longest that one waits."""
+_OWN = 0.02
+"""Likewise for results of the loop's own actions."""
+_FULL = 10.0
+"""Seconds after which tails that did not fit are tried again."""
+_BUSY = 1.0
+"""Seconds after which a server that loads other models is tried again."""
+
+
+Planner = Callable[[PoolState, PoolPlan, Now], Awaitable[PoolPlan]]
+
+
+class Submits(Protocol):
+    """The executor as a loop uses it."""
+
+    def submit(self, action: Action[Any]) -> None: ...
+    def mended(self, *keys: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all pool loops share. scope: the watched namespace; None: all.
+
+    findings: what the loop of a namespace found out about its runtimes.
+    """
+
+    clients: Clients
+    settings: Settings
+    clock: Clock
+    executor: Submits
+    servers: Servers
+    findings: Mapping[NamespaceKey, RuntimeFindings]
+    scope: str | None = None
+
+    @property
+    def loader(self) -> TailLoader:
+        """Loads and unloads tails."""
+        return TailLoader(self.clients, self.settings.installation, self.scope)
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What became of the actions for a service: what was refused, and its tails by their server's address."""
+
+    refusals: Mapping[ObjectRef, Refusal] = field(default_factory=dict)
+    loads: dict[str, LoadOutcome] = field(default_factory=dict)
+    unloads: dict[str, UnloadOutcome] = field(default_factory=dict)
+
+
+class PoolLoop:
+    """State of a pool between two plans. Nothing in it has to outlive the process. On the event loop only."""
+
+    def __init__(self, name: str, shared: Shared) -> None:
+        self.name, self._shared = name, shared
+        self.plan: PoolPlan = plans.NOTHING
+        self._services: dict[ServiceKey, ServiceState] = {}
+        self._nodes: tuple[Node, ...] = ()
+        self._pools: tuple[str, ...] = ()
+        self._jobs: Mapping[str, Object] = {}
+        self._job_pods: Mapping[str, tuple[Object, ...]] = {}
+        self._facts: dict[Need[object], Fact] = {}
+        self._planned_from: Facts = {}
+        """Facts of the plan that is being made, or was made last."""
+        self._open: set[Need[object]] = set()
+        """Needs whose fact is not final."""
+        self._users: dict[Need[object], set[ServiceKey]] = defaultdict(set)
+        self._outcomes: dict[ServiceKey, Outcomes] = defaultdict(Outcomes)
+        self._recorded: dict[ObjectRef, str] = {}
+        """The last refusal of each object that was recorded as an event."""
+        self._changed: set[ServiceKey] = set()
+        self._written: set[ServiceKey] = set()
+        """Services of which something was written since the last turn began."""
+        self._topology = self._measurements = True
+        self._woken = asyncio.Event()
+        self._woken.set()
+        self._urgent, self._quiet_from = False, float("-inf")
+
+    def share(self, shared: Shared) -> None:
+        """Uses other clients and settings."""
+        self._shared = shared
+
+    # What wakes it.
+
+    def service_changed(self, key: ServiceKey, *, mended: bool = False, urgent: bool = False) -> None:
+        """Has a service planned. mended: what it failed for may have changed. urgent: at once."""
+        if mended:
+            self._shared.executor.mended((key, "objects"), (key, "status"))
+            self._shared.executor.mended(*(("load", key, a) for a in self._outcomes[key].loads))
+        self._changed.add(key)
+        self._wake(urgent=urgent)
+
+    def topology_changed(self, *, mended: bool = False) -> None:
+        """Handles a change of the pool, or of a node that concerns it."""
+        self._topology = True
+        for key in self._services if mended else ():
+            self.service_changed(key, mended=True)
+        self._wake()
+
+    def measurements_changed(self) -> None:
+        """Handles a change of a profiling Job: the services that wait for one are planned."""
+        self._measurements = True
+        waiting = [k for k, p in self.plan.services.items() if p.awaits_measurement]
+        self._changed.update(waiting)
+        if waiting:
+            self._wake()
+
+    def server_changed(self, address: str) -> None:
+        """Handles that a Triton server lost tails, stopped responding, or responds again."""
+        for key, planned in self.plan.services.items():
+            if any(server_of(tail.address) == server_of(address) for tail in planned.tails):
+                self._shared.executor.mended(("load", key, address))
+                self._changed.add(key)
+        self._wake()
+
+    def status_changed(self) -> None:
+        """Handles a change that only the pool's own status shows."""
+        self._wake()
+
+    @property
+    def services(self) -> Mapping[ServiceKey, ServiceState]:
+        """The services on the pool as last planned."""
+        return self._services
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to plan."""
+        return self._woken.is_set() or self.plan.again_at <= self._shared.clock.monotonic()
+
+    def _wake(self, *, urgent: bool = False) -> None:
+        self._urgent |= urgent
+        self._quiet_from = self._shared.clock.monotonic()
+        self._woken.set()
+
+    def _wake_service(self, key: ServiceKey) -> None:
+        self._changed.add(key)
+        self._wake(urgent=True)
+
+    # Its turns.
+
+    async def run(self, planner: Planner) -> None:
+        """Runs until cancelled. planner: makes a plan off the event loop."""
+        while True:
+            await self._until_due()
+            await self._until_quiet()
+            try:
+                await self.turn(planner)
+            except Exception:
+                metrics.RECONCILES.labels("pool", "failed").inc()
+                logging.getLogger(__name__).exception("planning pool %s failed", self.name)
+                await asyncio.sleep(LONGEST)
+                self._woken.set()
+
+    async def turn(self, planner: Planner) -> None:
+        """One turn: observe, plan, act."""
+        state = self.take()
+        with metrics.RECONCILE_SECONDS.labels("pool").time():
+            found = await planner(state, self.plan, self.now())
+        self.act(found)
+
+    def now(self) -> Now:
+        """Returns the time of a plan."""
+        return Now(self._shared.clock.monotonic(), self._shared.clock.wall())
+
+    async def _until_due(self) -> None:
+        left = self.plan.again_at - self._shared.clock.monotonic()
+        timeout = None if left == float("inf") else max(left, 0.0)
+        try:
+            await asyncio.wait_for(self._woken.wait(), timeout)
+        except TimeoutError:
+            return
+
+    async def _until_quiet(self) -> None:
+        clock = self._shared.clock.monotonic
+        began = clock()
+        while self._woken.is_set():
+            quiet = _OWN if self._urgent else QUIET
+            left = min(self._quiet_from + quiet, began + LONGEST) - clock()
+            if left <= 0:
+                break
+            await asyncio.sleep(left)
+
+    def take(self) -> PoolState:
+        """Begins a turn: returns what is known, with what changed since the last one looked at again."""
+        self._woken.clear()
+        self._urgent = False
+        reads, settings, scope = self._shared.clients.cluster, self._shared.settings, self._shared.scope
+        body = reads.get(DEVICE_POOLS, None, self.name)
+        changed = set(self._changed)
+        if self._topology:
+            self._nodes, self._pools = snapshots.nodes(reads), snapshots.pool_names(reads)
+            found = snapshots.services_of(reads, self.name, scope)
+            changed |= found.keys() | self._services.keys()
+        if self._measurements:
+            self._jobs, self._job_pods = snapshots.profilers(reads, settings.namespace)
+        for key in changed:
+            self._look_at(key)
+        self._changed.clear()
+        self._written.clear()
+        self._topology = self._measurements = False
+        servers = self._shared.servers
+        self._planned_from = MappingProxyType(dict(self._facts))
+        return PoolState(
+            name=self.name,
+            settings=settings,
+            body=body,
+            pools=self._pools,
+            nodes=self._nodes,
+            services=MappingProxyType(dict(self._services)),
+            changed=frozenset(changed),
+            placements=snapshots.pool_placements(reads, self.name),
+            jobs=self._jobs,
+            job_pods=self._job_pods,
+            facts=self._planned_from,
+            loaded=servers.loaded,
+            availability=servers.availability,
+            emptied=servers.emptied,
+            control_open=servers.control_open,
+        )
+
+    def _look_at(self, key: ServiceKey) -> None:
+        reads = self._shared.clients.cluster
+        body = reads.get(INFERENCE_SERVICES, key.namespace, key.name)
+        if body is None or body["spec"].get("devicePool") != self.name:
+            self._forget(key)
+            return
+        findings = self._shared.findings.get(NamespaceKey(key.namespace), NOTHING)
+        outcomes = self._outcomes[key]
+        self._services[key] = snapshots.service_state(
+            reads,
+            key,
+            body,
+            findings,
+            refusals=outcomes.refusals,
+            loads=MappingProxyType(dict(outcomes.loads)),
+            unloads=MappingProxyType(dict(outcomes.unloads)),
+        )
+
+    def _forget(self, key: ServiceKey) -> None:
+        self._services.pop(key, None)
+        self._outcomes.pop(key, None)
+        before = self.plan.services.get(key)
+        self._use(key, before.used if before is not None else frozenset(), frozenset())
+
+    # What it has carried out.
+
+    def act(self, found: PoolPlan) -> None:
+        """Has a plan carried out. Only the actions of services that it planned are new."""
+        before, self.plan = self.plan, found
+        for key in found.planned:
+            planned = found.services[key]
+            earlier = before.services.get(key)
+            self._use(key, earlier.used if earlier is not None else frozenset(), planned.used)
+            self._count(planned)
+            self._act(key, planned)
+        if found.status is not None:
+            done = functools.partial(self._status_written, found.status.regarding)
+            self._submit_writes(("pool", self.name), (found.status,), done, self._wake)
+
+    def _act(self, key: ServiceKey, planned: ServicePlan) -> None:
+        wake = functools.partial(self._wake_service, key)
+        if key in self._written:
+            return  # the plan was made without what has been written since; it is made again
+        if planned.objects:
+            done = functools.partial(self._objects_written, key)
+            self._submit_writes((key, "objects"), planned.objects, done, wake)
+        if planned.status is not None:
+            done = functools.partial(self._service_reported, key, planned.status.regarding)
+            self._submit_writes((key, "status"), (planned.status,), done, wake)
+        loader, submit = self._shared.loader, self._shared.executor.submit
+        if not planned.loads and not planned.objects:
+            loader.release(planned.tails)
+        for load in planned.loads:
+            submit(
+                Action(
+                    target=server_of(load.address),
+                    key=("load", key, load.address),
+                    call=functools.partial(loader.load, load),
+                    done=functools.partial(self._loaded, load),
+                    wake=wake,
+                )
+            )
+        for unload in planned.unloads:
+            submit(
+                Action(
+                    target=server_of(unload.address),
+                    key=("unload", key, unload.address),
+                    call=functools.partial(loader.unload, unload),
+                    done=functools.partial(self._unloaded, unload),
+                    wake=wake,
+                )
+            )
+        for need in planned.used:
+            if self._facts.get(need) is not self._planned_from.get(need):
+                self._wake_service(key)  # the fact came while the plan was made
+            if need not in self._facts or need in self._open:
+                submit(
+                    Action(
+                        target=needs.target(need),
+                        key=(self.name, need),
+                        call=functools.partial(needs.met, need, self._shared.clients),
+                        done=functools.partial(self._met, need),
+                        wake=functools.partial(self._need_woken, need),
+                    )
+                )
+
+    def _submit_writes(
+        self,
+        key: object,
+        writes: Sequence[Write],
+        done: Callable[[Written], float | None],
+        wake: Callable[[], None],
+    ) -> None:
+        call = functools.partial(write, self._shared.clients.cluster, writes)
+        self._shared.executor.submit(Action(API_SERVER, key, call, done, wake))
+
+    def _objects_written(self, key: ServiceKey, written: Written) -> float | None:
+        self._written.add(key)
+        self._outcomes[key].refusals = MappingProxyType(written.refused)
+        self._measurements = True  # Jobs can be among them
+        own = self._services.get(key)
+        if own is not None and own.body["metadata"].get("deletionTimestamp"):
+            self._record_refusals(own.body, written)
+        return FAILED if written.refused else None
+
+    def _service_reported(self, key: ServiceKey, body: Object, written: Written) -> float | None:
+        self._written.add(key)
+        return self._status_written(body, written)
+
+    def _status_written(self, body: Object, written: Written) -> float | None:
+        self._record_refusals(body, written)
+        return FAILED if written.refused else None
+
+    def _record_refusals(self, body: Object, written: Written) -> None:
+        """Records refusals that no condition can report as events, equal ones once."""
+        ref = ref_of(body)
+        for refusal in written.refused.values():
+            if self._recorded.get(ref) != refusal.message:
+                self._recorded[ref] = refusal.message
+                event = Event(body, "Warning", reasons.OBJECT_REFUSED, refusal.message)
+                self._submit_writes((ref, refusal.message), (event,), lambda _: None, self._wake)
+        if not written.refused:
+            self._recorded.pop(ref, None)
+
+    def _loaded(self, load: LoadTails, found: Loaded) -> float | None:
+        outcome = found.outcome
+        metrics.TAILS_LOADED.inc(found.count)
+        self._shared.servers.loaded_at(load.address, found.there)
+        self._outcomes[load.service].loads[load.address] = outcome
+        if isinstance(outcome.error, TritonBusyError):
+            return _BUSY
+        if outcome.error is not None:
+            return FAILED
+        return _FULL if outcome.refused else None
+
+    def _unloaded(self, unload: UnloadTails, found: UnloadOutcome) -> float | None:
+        self._outcomes[unload.service].unloads[unload.address] = found
+        return FAILED if found.error else None
+
+    def _met(self, need: Need[object], fact: Fact) -> float | None:
+        if need in self._users:
+            self._facts[need] = fact
+        again = FAILED if fact.error is not None else needs.again_after(fact, need)
+        (self._open.discard if again is None else self._open.add)(need)
+        return again
+
+    def _need_woken(self, need: Need[object]) -> None:
+        for key in self._users.get(need, ()):
+            self._changed.add(key)
+            self._wake(urgent=True)
+
+    def _use(self, key: ServiceKey, before: frozenset[Need[object]], after: frozenset[Need[object]]) -> None:
+        """Keeps the facts that plans use, and forgets the others."""
+        for need in after:
+            self._users[need].add(key)
+        for need in before - after:
+            self._users[need].discard(key)
+            if not self._users[need]:
+                del self._users[need]
+                self._facts.pop(need, None)
+                self._open.discard(need)
+
+    def _count(self, planned: ServicePlan) -> None:
+        blocked = planned.blocked
+        metrics.RECONCILES.labels("service", "done" if blocked is None else "blocked").inc()
+        if blocked is not None:
+            metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()

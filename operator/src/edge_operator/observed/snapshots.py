@@ -1,0 +1,131 @@
+"""Takes what a pool's plan reads out of the mirror.
+
+Cost of a service: its Placements, the Deployments of the runtimes at their nodes, and the pods of those that
+are not ready or have not loaded a table.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from edge_operator.cluster import (
+    DEPLOYMENTS,
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    JOBS,
+    MODEL_PROFILES,
+    NODES,
+    PLACEMENTS,
+    PODS,
+    SERVICES,
+    Kind,
+    Object,
+)
+from edge_operator.keys import ServiceKey
+from edge_operator.liveness import deployment_of
+from edge_operator.names import (
+    MODEL_LABEL,
+    POOL_LABEL,
+    ROLE_LABEL,
+    RUNTIME_LABEL,
+    SERVICE_LABEL,
+    label_value,
+)
+from edge_operator.pool.actions import ObjectRef
+from edge_operator.pool.states import (
+    NOTHING,
+    LoadOutcome,
+    Refusal,
+    RuntimeFindings,
+    ServiceState,
+    UnloadOutcome,
+)
+from edge_operator.pools import Node, node_of
+from edge_operator.rollouts import has_ready_pod
+from edge_operator.runtimes import has_switched, is_earlier, runtime_of
+
+PROFILERS = f"{ROLE_LABEL}=profiler,{MODEL_LABEL}"
+
+
+class Reads(Protocol):
+    """The objects as last seen."""
+
+    def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None: ...
+    def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]: ...
+
+
+def service_state(
+    reads: Reads,
+    key: ServiceKey,
+    body: Object,
+    findings: RuntimeFindings = NOTHING,
+    *,
+    refusals: Mapping[ObjectRef, Refusal],
+    loads: Mapping[str, LoadOutcome],
+    unloads: Mapping[str, UnloadOutcome],
+) -> ServiceState:
+    """Returns a service as last seen. findings: of its namespace; others: what became of its actions."""
+    selector = f"{SERVICE_LABEL}={label_value(key.name)}"
+    placements = tuple(reads.find(PLACEMENTS, key.namespace, selector))
+    deployments, pods = {}, {}
+    for placement in placements:
+        name = deployment_of(placement)
+        found = reads.get(DEPLOYMENTS, key.namespace, name)
+        if found is not None:
+            deployments[name] = found
+        if not (has_ready_pod(found) and has_switched(placement)):
+            runtime = runtime_of(placement).name
+            labels = f"{RUNTIME_LABEL}={label_value(runtime)}"
+            pods[runtime] = tuple(reads.find(PODS, key.namespace, labels))
+            if runtime not in deployments and (own := reads.get(DEPLOYMENTS, key.namespace, runtime)):
+                deployments[runtime] = own
+    refused, notes = findings.concerning(key.name)
+    return ServiceState(
+        key=key,
+        body=body,
+        placements=placements,
+        legacy=tuple(d for d in reads.find(DEPLOYMENTS, key.namespace, selector) if is_earlier(d)),
+        profile=reads.get(MODEL_PROFILES, key.namespace, key.name),
+        client_service=reads.get(SERVICES, key.namespace, key.name),
+        deployments=deployments,
+        pods=pods,
+        refused=refused,
+        notes=notes,
+        refusals=refusals,
+        loads=loads,
+        unloads=unloads,
+    )
+
+
+def services_of(reads: Reads, pool: str, scope: str | None) -> dict[ServiceKey, Object]:
+    """Returns the services whose spec names a pool. scope: the only namespace to look in; None: all."""
+    return {
+        ServiceKey(body["metadata"]["namespace"], body["metadata"]["name"]): body
+        for body in reads.find(INFERENCE_SERVICES, scope)
+        if body["spec"].get("devicePool") == pool
+    }
+
+
+def nodes(reads: Reads) -> tuple[Node, ...]:
+    """Returns the nodes of the cluster by name."""
+    return tuple(sorted(map(node_of, reads.find(NODES)), key=lambda node: node.name))
+
+
+def pool_names(reads: Reads) -> tuple[str, ...]:
+    """Returns the names of all pools, sorted."""
+    return tuple(sorted(body["metadata"]["name"] for body in reads.find(DEVICE_POOLS)))
+
+
+def pool_placements(reads: Reads, pool: str) -> tuple[Object, ...]:
+    """Returns the Placements of a pool."""
+    return tuple(reads.find(PLACEMENTS, None, f"{POOL_LABEL}={label_value(pool)}"))
+
+
+def profilers(reads: Reads, namespace: str) -> tuple[dict[str, Object], dict[str, tuple[Object, ...]]]:
+    """Returns the profiling Jobs by name, and their pods from the oldest, by the Job's name."""
+    jobs = {job["metadata"]["name"]: job for job in reads.find(JOBS, namespace, PROFILERS)}
+    return jobs, {name: _pods(reads, namespace, name) for name in jobs}
+
+
+def _pods(reads: Reads, namespace: str, job: str) -> tuple[Object, ...]:
+    found = reads.find(PODS, namespace, f"job-name={job}")
+    return tuple(sorted(found, key=lambda pod: str(pod["metadata"].get("creationTimestamp", ""))))

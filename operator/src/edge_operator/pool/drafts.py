@@ -1,0 +1,156 @@
+"""The plan of one service while it is made, and what the plans of a pool's services share."""
+
+import datetime
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edge_api import ModelProfile, Placement, reasons
+from edge_api.inferenceservices import InferenceService, ModelStatus
+from edge_api.policies import Isolation
+from edge_operator.cluster import Object, covers
+from edge_operator.conditions import STEPS, Blocked, Finding, Step
+from edge_operator.errors import ObjectRefusedError
+from edge_operator.keys import ServiceKey
+from edge_operator.pool.actions import Apply, Delete, Event, LoadTails, SetFinalizers, Write, wanted_by
+from edge_operator.pool.facts import Lookups
+from edge_operator.pool.states import PoolState, ServiceState
+from edge_operator.pools import PoolMember
+from edge_operator.server_links import peer_of_body
+from edge_operator.settings import Settings
+from edge_operator.surroundings import Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The time of a plan. monotonic: in seconds. wall: that of people."""
+
+    monotonic: float
+    wall: datetime.datetime
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the plans of a pool's services take from each other.
+
+    Attributes:
+        surroundings: The pool and its nodes, without entry nodes; or why they cannot be used.
+        measuring: Nodes with a measurement, also those that this plan begins.
+        placed: Placements on each Triton server, by the server's name.
+    """
+
+    surroundings: Surroundings | Blocked
+    measuring: set[str] = field(default_factory=set)
+    placed: Counter[str] = field(default_factory=Counter)
+
+
+def shared_by(state: PoolState, surroundings: Surroundings | Blocked, measuring: set[str]) -> Shared:
+    """Returns what plans share before the first of them."""
+    return Shared(surroundings, measuring, Counter(peer_of_body(body) for body in state.placements))
+
+
+@dataclass(slots=True)
+class Draft:
+    """The plan of a service, as far as its steps have made it.
+
+    Attributes:
+        isolation: Of the runtimes that the tables are for; while it changes, not the one of the spec.
+        placements: Published, by node.
+        former: Placements of an earlier version, by node; they serve until the others do.
+        waiting: Seconds for which the plan has waited for something that it has to know.
+        lacking: Whether it still lacks that.
+        lost: Whether the model store has lost a slice of the model, which is then registered again.
+        full: Addresses of Triton servers without room for the tails.
+        members: The entry nodes.
+        pool: All nodes of the pool.
+        resolved: What the model's address was resolved to.
+        recorded: Whether the metadata are those of the ModelProfile, so that the store need not be called.
+        unmeasured: Why routes through Triton are not planned yet; the local ones do not wait.
+        infeasible: Why there is no route, by entry node.
+        replaceable: Addresses of chosen Triton servers in whose place another one can be used.
+        servers: Which Triton servers are lost, and what is used instead.
+        placed: Placements on each Triton server with those of this plan; None if there is nothing to choose.
+        findings: Conditions of the steps that succeeded.
+        writes: What the steps write, in order.
+        loads: Tails that their servers lack.
+    """
+
+    key: ServiceKey
+    state: PoolState
+    own: ServiceState
+    shared: Shared
+    now: Now
+    service: InferenceService
+    placements: dict[str, Placement]
+    former: dict[str, Placement]
+    isolation: Isolation
+    lookups: Lookups
+    waiting: float = 0.0
+    lacking: bool = False
+    lost: bool = False
+    full: frozenset[str] = frozenset()
+    members: tuple[PoolMember, ...] = ()
+    pool: tuple[PoolMember, ...] = ()
+    profile: ModelProfile | None = None
+    resolved: ModelStatus | None = None
+    recorded: bool = False
+    unmeasured: Blocked | None = None
+    infeasible: dict[str, str] = field(default_factory=dict)
+    replaceable: frozenset[str] = frozenset()
+    servers: str = ""
+    placed: Counter[str] | None = None
+    findings: list[Finding] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    loads: list[LoadTails] = field(default_factory=list)
+
+    @property
+    def body(self) -> Object:
+        """The InferenceService."""
+        return self.own.body
+
+    @property
+    def settings(self) -> Settings:
+        """Of the installation."""
+        return self.state.settings
+
+    @property
+    def known(self) -> Mapping[str, Placement]:
+        """The newest Placement of each node."""
+        return {**self.former, **self.placements}
+
+    def apply(self, body: Object, live: Object | None, *, own: bool = False) -> bool:
+        """Has an object applied unless it is as wanted; returns whether it is applied.
+
+        own: whether an object of this name that belongs to something else must not be taken over. Raises
+        ObjectRefusedError if the API server has just refused the same.
+        """
+        if live is not None and covers(live, body):
+            return False
+        self.write(Apply(body, live, own))
+        return True
+
+    def write(self, action: Apply | Delete | SetFinalizers) -> None:
+        """Adds a write. Raises ObjectRefusedError if the API server has just refused the same."""
+        self.writes.append(action)
+        if not self.is_open(action):
+            raise ObjectRefusedError(self.own.refusals[action.ref].message)
+
+    def is_open(self, action: Write) -> bool:
+        """Whether the API server has not just refused the same."""
+        refusal = None if isinstance(action, Event) else self.own.refusals.get(action.ref)
+        return refusal is None or refusal.wanted != wanted_by(action)
+
+    def waits(self, patience: float) -> bool:
+        """Whether the plan still waits, rather than to say what it lacks. patience: in seconds."""
+        self.lacking = True
+        return self.waiting < patience
+
+    def found(self, finding: Finding) -> None:
+        """Notes that a step succeeded."""
+        self.findings.append(finding)
+
+    @property
+    def step(self) -> Step:
+        """The first step that has not succeeded."""
+        done = {finding.type for finding in self.findings}
+        return next((step for step in STEPS if step not in done), reasons.PLACED)

@@ -1,0 +1,98 @@
+"""The first step of a service's plan: its model, and the accuracies of its exits with codecs. Pure."""
+
+from pydantic import ValidationError
+
+from edge_api import ModelProfile, reasons
+from edge_api.inferenceservices import ModelSource, ModelStatus
+from edge_operator import manifests, recorded
+from edge_operator.conditions import Blocked, Finding
+from edge_operator.errors import StoreError
+from edge_operator.pool.drafts import Draft
+from edge_operator.pool.facts import AccuraciesOf, CardOf
+from edge_operator.pool.states import ServiceState
+from edge_operator.remedies import explained
+from edge_operator.store import CodecAccuracies, ModelCard
+from edge_planning.errors import PlanningError
+
+
+def model(draft: Draft) -> ModelCard | Blocked:
+    """Returns the metadata: as the ModelProfile has them, else as the model store finds them."""
+    source = recorded.resolved(draft.service)
+    draft.profile = profile_of(draft.own)
+    tokens = bool(draft.settings.store_token)
+    found = None if draft.lost else recorded.card_of(draft.profile, source, tokens=tokens)
+    draft.recorded = found is not None
+    card = found if found is not None else registered(draft)
+    if isinstance(card, Blocked):
+        return card
+    draft.resolved = ModelStatus(storage_uri=source.storage_uri, digest=card.digest)
+    try:
+        manifests.planned_model(draft.key.name, card)
+    except PlanningError as error:
+        reason, message = explained(error, draft.key.name, draft.service.spec.device_pool)
+        return Blocked(reasons.MODEL_READY, reason, message)
+    exits = ", ".join(f"{e.name} ({e.accuracy:g})" for e in card.exits)
+    message = f"{card.digest[:19]}… has the exits {exits}"
+    draft.found(Finding(reasons.MODEL_READY, "True", reasons.FETCHED, message))
+    return card
+
+
+def registered(draft: Draft) -> ModelCard | Blocked:
+    """Returns the metadata as the model store finds them. Raises NotKnownError."""
+    source = recorded.resolved(draft.service)
+    unresolved = CardOf(draft.key, draft.service.spec.model)
+    # It was registered under the address, before the status named the digest.
+    card = draft.lookups.known(unresolved)
+    if card is not None and source.digest in (None, card.digest):
+        return card
+    try:
+        return draft.lookups.get(CardOf(draft.key, source))
+    except StoreError as error:
+        return _refused(draft, source, error)
+
+
+def accuracies(draft: Draft, card: ModelCard) -> CodecAccuracies | Blocked | None:
+    """Returns the accuracies with codecs, if there is validation data; incomplete while they are measured."""
+    validation = draft.service.spec.model.validation
+    if validation is None:
+        return None
+    if draft.profile is not None and recorded.measured_on(draft.profile, validation):
+        found = manifests.codec_accuracies(draft.profile.spec)
+        if found is not None and draft.profile.spec.model.digest == card.digest:
+            return found
+    exits = tuple((e.name, e.output, e.accuracy) for e in card.exits)
+    try:
+        return draft.lookups.get(AccuraciesOf(draft.key.namespace, card.digest, exits, validation, card))
+    except StoreError as error:
+        message = _in_the_manifest(error, validation.storage_uri, "spec.model.validation")
+        return Blocked(reasons.MODEL_READY, error.reason, message, error.transient)
+
+
+def profile_of(own: ServiceState) -> ModelProfile | None:
+    """Returns the service's ModelProfile, unless another version wrote it: it is then rewritten."""
+    if own.profile is None:
+        return None
+    try:
+        return ModelProfile.model_validate(own.profile)
+    except ValidationError:
+        return None
+
+
+def _refused(draft: Draft, source: ModelSource, error: StoreError) -> Blocked:
+    message = _in_the_manifest(error, source.storage_uri)
+    if source.digest != draft.service.spec.model.digest and error.reason == reasons.DIGEST_MISMATCH:
+        message += (
+            f"; the service was resolved to {source.digest} before: set spec.model.digest to the digest "
+            "of the new bytes to serve them"
+        )
+    return Blocked(reasons.MODEL_READY, error.reason, message, error.transient)
+
+
+def _in_the_manifest(error: StoreError, uri: str, where: str = "spec.model") -> str:
+    """Returns the store's message with the field of the manifest in place of the store's field."""
+    field, _, sentence = str(error).partition(": ")
+    if field in ("model", "path"):
+        return f'{where}.storageUri: "{uri}": {sentence}'
+    if field.startswith("validation"):
+        return f"spec.model.{error}"
+    return f"spec.{error}" if field.startswith("model.") else str(error)

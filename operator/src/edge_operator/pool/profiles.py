@@ -1,0 +1,142 @@
+"""The second step of a service's plan: the measurements of its model, and cuts in its branches. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from edge_api import DevicePool, reasons
+from edge_api.modelprofiles import ModelProfileSpec
+from edge_api.objects import written
+from edge_operator import manifests, pools, recorded
+from edge_operator.branches import with_branch_cuts
+from edge_operator.conditions import Blocked, Finding
+from edge_operator.errors import StoreError
+from edge_operator.pool import measurements, models
+from edge_operator.pool.drafts import Draft
+from edge_operator.pool.facts import LayersOf
+from edge_operator.pools import Node
+from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.workloads import metadata
+
+Ends = Collection[tuple[str, str]]
+Profiled = tuple[ModelCard, Mapping[str, DeviceProfile]]
+
+
+def profiles(
+    draft: Draft,
+    card: ModelCard,
+    pool: DevicePool,
+    nodes: tuple[Node, ...],
+    accuracies: CodecAccuracies | None,
+) -> Profiled | Blocked:
+    """Returns metadata and measurements, both with the cuts that are found in the model's branches."""
+    remote = [server.device_class for server in pool.spec.triton_servers]
+    wanted = {member.device_class for member in draft.members}
+    far = set(remote) - wanted
+    nodes_between = (pools.intermediate_nodes(member, draft.pool) for member in draft.members)
+    between = {node.device_class for found in nodes_between for node in found} - wanted - far
+    ends = _ends(draft, remote)
+    known: dict[str, DeviceProfile] = {}
+    if draft.profile is not None and draft.profile.spec.model.digest == card.digest:
+        known = measurements.usable(_of_pool(manifests.device_profiles(draft.profile.spec), pool), card)
+    if draft.recorded and draft.profile is not None:
+        if wanted | far | between <= known.keys() and recorded.has_cuts_between(draft.profile, ends):
+            return _profiled(draft, card, known, accuracies, ends, wanted | far | between)
+        found = models.registered(draft)
+        if isinstance(found, Blocked):
+            return found
+        card, draft.recorded = found, False
+    measurement = measurements.Measurement(
+        draft.key.namespace,
+        card,
+        pool,
+        nodes,
+        draft.state,
+        draft.lookups,
+        draft.shared.measuring,
+        draft.write,
+        draft.now.wall,
+    )
+    try:
+        costs = measurements.stored_profiles(measurement, wanted | far | between, known)
+        blocked = measurements.measure(measurement, wanted - set(costs))
+        # Local routes do not wait for the classes of Triton servers and of intermediate nodes.
+        draft.unmeasured = measurements.measure(measurement, far - set(costs))
+        if draft.service.spec.mode == "CloudOnly" and not set(remote) & set(costs):
+            blocked = blocked or draft.unmeasured
+        measurements.measure(measurement, between - set(costs))
+        # Rounded as the ModelProfile has them: a restart finds the same cuts.
+        rounded = manifests.as_written(manifests.model_profile(draft.key.name, card, costs.values()))
+        graph = draft.lookups.get(LayersOf(draft.key.namespace, card.digest))
+        card, split = with_branch_cuts(card, manifests.device_profiles(rounded), graph, ends)
+    except StoreError as error:
+        return Blocked(reasons.PROFILED, error.reason, str(error), transient=error.transient)
+    if blocked is not None:
+        if costs:
+            _write_profile(draft, card, split, accuracies, ends)
+        return blocked
+    measured, used = (far | between) & set(costs), bool(set(remote) & set(costs))
+    return _profiled(draft, card, split, accuracies, ends, wanted | measured, through_triton=used)
+
+
+def _of_pool(measured: Mapping[str, DeviceProfile], pool: DevicePool) -> dict[str, DeviceProfile]:
+    """Returns the measurements of the pool's nodes: classes of other pools can have the same names."""
+    return {
+        name: profile
+        for name, profile in measured.items()
+        if profile.selection == pools.selection(pool.metadata.name, pool.spec, name)
+    }
+
+
+def _profiled(
+    draft: Draft,
+    card: ModelCard,
+    costs: Mapping[str, DeviceProfile],
+    accuracies: CodecAccuracies | None,
+    ends: Ends,
+    classes: Iterable[str],
+    *,
+    through_triton: bool = False,
+) -> Profiled:
+    """Records the metadata and the measurements, and returns them as recorded.
+
+    through_triton: whether the class of a Triton server is among them while another one is not measured.
+    """
+    spec = _write_profile(draft, card, costs, accuracies, ends)
+    measured = ", ".join(f"{name} on {costs[name].node}" for name in sorted(classes))
+    if draft.unmeasured is None:
+        draft.found(Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}"))
+    else:
+        why = draft.unmeasured
+        awaited = "further Triton servers" if through_triton else "routes through Triton"
+        message = f"measured {measured}; {awaited} follow: {why.message}"
+        draft.found(Finding(reasons.PROFILED, why.finding().status, why.reason, message))
+    return card, manifests.device_profiles(spec)
+
+
+def _write_profile(
+    draft: Draft,
+    card: ModelCard,
+    costs: Mapping[str, DeviceProfile],
+    accuracies: CodecAccuracies | None,
+    ends: Ends,
+) -> ModelProfileSpec:
+    spec = manifests.as_written(manifests.model_profile(draft.key.name, card, costs.values(), accuracies))
+    tokens = bool(draft.settings.store_token)
+    notes = recorded.annotations(draft.service.spec.model, ends, accuracies, spec, tokens=tokens)
+    profile = {
+        "apiVersion": draft.body["apiVersion"],
+        "kind": "ModelProfile",
+        "metadata": metadata(draft.body, draft.key.name) | {"annotations": notes},
+        "spec": written(spec),
+    }
+    draft.apply(profile, draft.own.profile)
+    return spec
+
+
+def _ends(draft: Draft, remote: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Returns the device classes of entry nodes, each with one that it can send to."""
+    near = {member.device_class: pools.intermediate_nodes(member, draft.pool) for member in draft.members}
+    return frozenset(
+        (entry, far)
+        for entry, nodes in near.items()
+        for far in (*remote, *(node.device_class for node in nodes))
+    )

@@ -1,0 +1,209 @@
+"""The last step of a service's plan: load tails, publish route tables, remove former nodes. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from edge_api import DevicePool, Placement, reasons
+from edge_operator import relaying, residency
+from edge_operator.cluster import PLACEMENTS, Object, covers
+from edge_operator.conditions import Blocked, Finding
+from edge_operator.errors import (
+    ControlDeniedError,
+    ObjectRefusedError,
+    OperatorError,
+    StoreError,
+    TailRefusedError,
+    TritonBusyError,
+    TritonUntrustedError,
+)
+from edge_operator.keys import TailKey
+from edge_operator.names import FORMER_TAILS_ANNOTATION
+from edge_operator.pool.actions import Delete, LoadTails, ObjectRef
+from edge_operator.pool.drafts import Draft
+from edge_operator.pool.facts import NotKnownError, TailsAt
+from edge_operator.tail_models import Tail
+
+AWAITING = 5.0
+"""Seconds after which to check again if an intermediate node has not reported its slice yet."""
+NEVER = float("inf")
+_LOADING = 2.0
+"""Seconds that a plan waits for tails before it publishes local routes, or says that Triton is busy."""
+_SEEN_LOADED = 30.0
+"""Likewise for tails that published tables use: after a restart, the operator only has to see them."""
+
+
+class ServerFull(Exception):  # noqa: N818 - not an error: another server is used
+    """Tails do not fit on servers in whose place others can be used. Raised and caught within a plan."""
+
+    def __init__(self, addresses: frozenset[str]) -> None:
+        super().__init__(", ".join(sorted(addresses)))
+        self.addresses = addresses
+
+
+def publish(draft: Draft, pool: DevicePool, tables: Sequence[Placement]) -> Blocked | float:
+    """Publishes the tables; returns the seconds until the next check.
+
+    Raises ServerFull if tails do not fit on a Triton server in whose place another one can be used.
+    """
+    tails = residency.tails_of(tables, pool.spec, draft.settings.installation)
+    refused, messages, error = _loads(draft, pool, tails)
+    try:
+        if error is not None:
+            return _without_tails(draft, tables, error)
+        fitting = [residency.without(table, refused) for table in tables]
+        waiting = _publish(draft, [table for table in fitting if table.spec.routes])
+    except ObjectRefusedError as refusal:
+        return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, str(refusal))
+    held = relaying.still_needed(draft.placements, _switched_nodes(draft))
+    # An entry node without a feasible route keeps its former ones.
+    _clear(draft, {table.spec.node for table in tables} | set(held) | set(draft.infeasible))
+    if refused:
+        message = f"{'; '.join(messages)}; only the routes without these tails are used until then"
+        draft.found(Finding(reasons.PLACED, "False", reasons.TRITON_FULL, message))
+        return NEVER
+    if draft.own.refused:
+        return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, "; ".join(draft.own.refused))
+    message, again = f"routes are published at {', '.join(table.spec.node for table in tables)}", NEVER
+    if waiting:
+        message += f"; routes through {', '.join(waiting)} follow once the runtime there has loaded its slice"
+        again = AWAITING
+    message = "; ".join([message, *([draft.servers] if draft.servers else []), *draft.own.notes])
+    draft.found(Finding(reasons.PLACED, "True", reasons.PUBLISHED, message))
+    return again
+
+
+def _loads(
+    draft: Draft, pool: DevicePool, tails: Mapping[TailKey, Tail]
+) -> tuple[frozenset[TailKey], list[str], OperatorError | None]:
+    """Has missing tails loaded. Returns those that do not fit, why, and what keeps others from being loaded.
+
+    Raises ServerFull; NotKnownError for a moment, while a server that responds in time loads them.
+    """
+    refused, messages, errors = set[TailKey](), [], list[OperatorError]()
+    full, awaiting = set[str](), list[TailsAt]()
+    for address in sorted({key.address for key in tails}):
+        here = {key.name: tail for key, tail in sorted(tails.items()) if key.address == address}
+        missing = here.keys() - draft.state.loaded.get(address, frozenset())
+        if not missing:
+            continue
+        draft.loads.append(_load(draft, pool, address, [here[name] for name in sorted(here)]))
+        outcome = draft.own.loads.get(address)
+        if outcome is None or not missing <= outcome.tails:
+            awaited = TailsAt(address, len(missing))
+            if draft.waits(_SEEN_LOADED if missing <= _published(draft, address) else _LOADING):
+                awaiting.append(awaited)
+            errors.append(TritonBusyError(f"Triton at {address} is busy: {awaited.doing}"))
+            continue
+        unfit = missing & outcome.refused
+        if unfit and address in draft.replaceable:
+            full.add(address)
+        if unfit:
+            refused |= {TailKey(address, name) for name in unfit}
+            messages.append(outcome.message)
+        if missing - unfit:
+            errors.append(outcome.error or TritonBusyError(f"Triton at {address} loads tails again"))
+    if awaiting:
+        raise NotKnownError(awaiting[0])
+    if full - draft.full:
+        raise ServerFull(frozenset(full))
+    return frozenset(refused), messages, errors[0] if errors else None
+
+
+def _published(draft: Draft, address: str) -> set[str]:
+    """Returns the tails at a server that the service's published tables use."""
+    found = residency.tail_keys(draft.own.placements)
+    return {key.name for key in found if key.address == address}
+
+
+def _load(draft: Draft, pool: DevicePool, address: str, tails: Sequence[Tail]) -> LoadTails:
+    declared = next(
+        (
+            (index, each)
+            for index, each in enumerate(pool.spec.triton_servers)
+            if each.url == address and each.memory is not None
+        ),
+        None,
+    )
+    replaceable = address in draft.replaceable
+    if declared is None:
+        return LoadTails(draft.key, address, tuple(tails), replaceable=replaceable)
+    index, server = declared
+    field = f"DevicePool {pool.metadata.name}: spec.tritonServers[{index}].memory"
+    return LoadTails(draft.key, address, tuple(tails), server.name, server.memory, field, replaceable)
+
+
+def _without_tails(draft: Draft, tables: Sequence[Placement], because: OperatorError) -> Blocked:
+    """Keeps published tables; entry nodes without one get their local route."""
+    if isinstance(because, StoreError):
+        return Blocked(reasons.PLACED, because.reason, str(because), transient=because.transient)
+    if isinstance(because, TailRefusedError):
+        return Blocked(reasons.PLACED, reasons.TAIL_REFUSED, str(because))
+    new = [local for table in tables if table.spec.node not in draft.placements and (local := _local(table))]
+    message = str(because)
+    _publish(draft, new)
+    local_only = [table for table in tables if _is_local_only(draft, table)]
+    if local_only:
+        message += f"; local routes only at {', '.join(table.spec.node for table in local_only)} until then"
+    if isinstance(because, TritonBusyError):
+        return Blocked(reasons.PLACED, reasons.TRITON_BUSY, message, transient=True)
+    reason = reasons.TRITON_UNREACHABLE
+    if isinstance(because, TritonUntrustedError):
+        reason = reasons.TRITON_UNTRUSTED
+    elif isinstance(because, ControlDeniedError):
+        reason = reasons.CONTROL_DENIED
+    return Blocked(reasons.PLACED, reason, message, transient=True)
+
+
+def _local(table: Placement) -> Placement | None:
+    """Returns the table with its local route alone; None if the mode has none."""
+    last = table.spec.routes[-1]
+    if any(stage.runtime != "Edge" for stage in last.stages):
+        return None
+    return table.model_copy(update={"spec": table.spec.model_copy(update={"routes": (last,)})})
+
+
+def _is_local_only(draft: Draft, table: Placement) -> bool:
+    """Whether the entry node has, or gets, only the local route of a table with more."""
+    published = draft.placements.get(table.spec.node)
+    if published is None:
+        return _local(table) is not None and len(table.spec.routes) > 1
+    return len(published.spec.routes) == 1 < len(table.spec.routes) and all(
+        stage.runtime == "Edge" and stage.address is None for stage in published.spec.routes[0].stages
+    )
+
+
+def _publish(draft: Draft, tables: Sequence[Placement]) -> list[str]:
+    """Publishes slices of intermediate nodes, then routes through them. Returns the nodes it waits for."""
+    before, switched = dict(draft.placements), _switched_nodes(draft)
+    slices = relaying.still_needed(draft.placements, switched)
+    for node, needed in relaying.intermediate_slices(tables).items():
+        slices[node] = slices.get(node, {}) | needed
+    waiting: set[str] = set()
+    for table in sorted(tables, key=lambda table: table.spec.node not in slices):
+        now = relaying.publishable(table, before, switched)
+        waiting |= relaying.awaited(table, now)
+        body = relaying.with_intermediate_slices(now, slices.get(table.spec.node, {})).body()
+        _apply(draft, body)
+    return sorted(waiting)
+
+
+def _apply(draft: Draft, body: Object) -> None:
+    current = draft.placements.get(body["spec"]["node"])
+    live = current.body() if current is not None else None
+    if live is not None:
+        if covers(live, body):
+            return
+        body["metadata"].setdefault("annotations", {})[FORMER_TAILS_ANNOTATION] = residency.former_tails(live)
+    draft.apply(body, live, own=live is None)
+
+
+def _switched_nodes(draft: Draft) -> set[str]:
+    return {node for node, placement in draft.placements.items() if placement.switched}
+
+
+def _clear(draft: Draft, nodes: set[str]) -> None:
+    """Removes former entry nodes; the namespace's loop removes the runtimes that nothing needs then."""
+    for placements in (draft.placements, draft.former):
+        for node in [node for node in placements if node not in nodes]:
+            name = placements[node].metadata.name
+            draft.write(Delete(ObjectRef(PLACEMENTS, draft.key.namespace, name)))
+            del placements[node]

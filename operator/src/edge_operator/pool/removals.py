@@ -1,0 +1,82 @@
+"""The plan of a service that is being deleted: its objects, the tails that it alone used, then the finalizer.
+
+Pure. A Triton server that does not respond holds the deletion up for a while only.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from edge_api import reasons
+from edge_operator.addresses import same_server
+from edge_operator.cluster import Object
+from edge_operator.keys import TailKey
+from edge_operator.names import FINALIZER
+from edge_operator.pool.actions import Delete, Event, SetFinalizers, UnloadTails, Write, ref_of
+from edge_operator.pool.states import PoolState, ServiceState
+from edge_operator.residency import in_use, pool_addresses
+
+PATIENCE = 30.0
+"""Seconds that a deletion waits for a Triton server that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A deletion, as far as it has come.
+
+    leaving: the tails that the service used. troubled_since: when an attempt to unload some of them failed,
+    in seconds of the monotonic clock. PATIENCE counts from then: the API server, which dates the deletion,
+    can have another time.
+    """
+
+    leaving: frozenset[TailKey] = frozenset()
+    troubled_since: float | None = None
+    objects: tuple[Write, ...] = ()
+    unloads: tuple[UnloadTails, ...] = ()
+    again_at: float = float("inf")
+    gone: bool = False
+
+
+def removal(state: PoolState, own: ServiceState, before: Removal, now: float) -> Removal:
+    """Returns what to do next. now: seconds of a monotonic clock."""
+    finalizers = own.body["metadata"].get("finalizers") or []
+    if FINALIZER not in finalizers:
+        return Removal(gone=True)
+    # Read before the Placements are deleted, since they record where tails are.
+    leaving = before.leaving | in_use(own.placements)
+    objects = tuple(Delete(ref_of(body)) for body in (*own.legacy, *own.placements))
+    done = frozenset[TailKey]().union(*(o.tails for o in own.unloads.values() if not o.error))
+    left = leaving - done
+    if objects:
+        return Removal(leaving, before.troubled_since, objects, again_at=now)
+    unloads = _unloads(state, own, left)
+    troubles = [o.error for o in own.unloads.values() if o.error and o.tails & left]
+    since = before.troubled_since
+    if troubles and since is None:
+        since = now
+    if left and (since is None or now - since < PATIENCE):
+        due = float("inf") if since is None else since + PATIENCE
+        return Removal(leaving, since, (), unloads, due)
+    kept = tuple(name for name in finalizers if name != FINALIZER)
+    written: list[Write] = [SetFinalizers(own.body, kept)]
+    if left:
+        written.insert(0, _left_behind(own.body, left, troubles))
+    return Removal(leaving, since, tuple(written))
+
+
+def _unloads(state: PoolState, own: ServiceState, left: frozenset[TailKey]) -> tuple[UnloadTails, ...]:
+    """Returns the tails to unload by server: at its listed address, since its scheme can have changed."""
+    listed = pool_addresses(state.body) if state.body is not None else frozenset[str]()
+    by_address: dict[str, list[TailKey]] = defaultdict(list)
+    for tail in sorted(left):
+        address = next((each for each in listed if same_server(each, tail.address)), tail.address)
+        by_address[address].append(tail)
+    return tuple(UnloadTails(own.key, address, tuple(tails)) for address, tails in by_address.items())
+
+
+def _left_behind(body: Object, left: frozenset[TailKey], troubles: list[str]) -> Event:
+    names = ", ".join(sorted({tail.name for tail in left}))
+    message = (
+        f"deleted without unloading its tails: {'; '.join(troubles)}: they are unloaded once the server "
+        f"responds while a DevicePool lists it; otherwise unload {names} or restart Triton"
+    )
+    return Event(body, "Warning", reasons.TAILS_LEFT, message)

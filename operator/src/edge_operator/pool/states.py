@@ -1,0 +1,131 @@
+"""What a pool's plan is made from: frozen values, taken from the mirror and from facts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge_operator.cluster import Object
+from edge_operator.errors import OperatorError
+from edge_operator.keys import ServiceKey, TailKey
+from edge_operator.pool.actions import ObjectRef
+from edge_operator.pool.facts import Facts
+from edge_operator.pools import Node
+from edge_operator.server_availability import Availability
+from edge_operator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeFindings:
+    """What a namespace's reconcile found out about its runtimes.
+
+    refused: what the API server refused, by service. notes: what people should know, by service.
+    """
+
+    refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def concerning(self, service: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Returns what was refused for a service, and the notes on it."""
+        return tuple(self.refused.get(service, ())), tuple(self.notes.get(service, ()))
+
+
+NOTHING = RuntimeFindings()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the API server refused to write, as `wanted_by` returns it, and why."""
+
+    wanted: Object
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOutcome:
+    """What became of a service's tails at one Triton server when they were last to be loaded.
+
+    tails: their names. refused: those that did not fit; message: why. error: why the others are not loaded.
+    """
+
+    tails: frozenset[str]
+    refused: frozenset[str] = frozenset()
+    message: str = ""
+    error: OperatorError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadOutcome:
+    """What became of a deleted service's tails at one Triton server. error: empty if all are done with."""
+
+    tails: frozenset[TailKey]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """A service as last seen.
+
+    Attributes:
+        body: The InferenceService.
+        placements: Its Placements, also those of an earlier version.
+        legacy: Deployments that an earlier version made for the service alone.
+        profile: Its ModelProfile.
+        client_service: The Service that clients reach it by.
+        deployments: Those of the runtimes at its nodes, by name.
+        pods: Pods of the runtimes that are not ready or have not loaded a table, by the runtime's name.
+        refused: What the API server refused for its runtimes.
+        notes: What people should know about its runtimes.
+        refusals: What it refused of the service's own objects.
+        loads: What became of its tails, by address.
+        unloads: Likewise, of a service that is being deleted.
+    """
+
+    key: ServiceKey
+    body: Object
+    placements: tuple[Object, ...] = ()
+    legacy: tuple[Object, ...] = ()
+    profile: Object | None = None
+    client_service: Object | None = None
+    deployments: Mapping[str, Object] = field(default_factory=dict)
+    pods: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    refusals: Mapping[ObjectRef, Refusal] = field(default_factory=dict)
+    loads: Mapping[str, LoadOutcome] = field(default_factory=dict)
+    unloads: Mapping[str, UnloadOutcome] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """A pool as last seen, with the services on it.
+
+    Attributes:
+        body: The DevicePool; None if it does not exist.
+        pools: The names of all pools.
+        nodes: The nodes of the cluster.
+        services: The services whose spec names the pool.
+        changed: Services that are planned whatever the plan before says; the others keep theirs until due.
+        placements: All Placements of the pool.
+        jobs: The profiling Jobs, by name.
+        job_pods: Their pods, by the Job's name.
+        facts: What the model store and Triton servers told.
+        loaded: Tails that were seen to have their content, by the address of their server.
+        availability: Which Triton servers respond.
+        emptied: Servers that left the pool and have no tails any more.
+        control_open: Whether servers accept model control without a key, as far as they were checked.
+    """
+
+    name: str
+    settings: Settings
+    body: Object | None = None
+    pools: tuple[str, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    services: Mapping[ServiceKey, ServiceState] = field(default_factory=dict)
+    changed: frozenset[ServiceKey] = frozenset()
+    placements: tuple[Object, ...] = ()
+    jobs: Mapping[str, Object] = field(default_factory=dict)
+    job_pods: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
+    loaded: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    availability: Availability = field(default_factory=Availability)
+    emptied: frozenset[str] = frozenset()
+    control_open: Mapping[str, bool] = field(default_factory=dict)

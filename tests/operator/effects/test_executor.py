@@ -1,0 +1,142 @@
+"""Actions run per target, rest after failures, and hold up no other target."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from edge_operator.effects.executor import FAILED, Action, Executor, Rests
+from edge_operator.errors import ApiUnreachableError, WriteConflictError
+
+
+class Woken:
+    """Counts wake-ups."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.again = asyncio.Event()
+
+    def __call__(self) -> None:
+        self.count += 1
+        self.again.set()
+
+    async def next(self) -> None:
+        await asyncio.wait_for(self.again.wait(), 20)
+        self.again.clear()
+
+
+def action(
+    call: Callable[[], Any],
+    wake: Callable[[], None],
+    *,
+    key: str = "key",
+    target: str = "target",
+    done: Callable[[Any], float | None] = lambda _: None,
+) -> Action[Any]:
+    return Action(target, key, call, done, wake)
+
+
+@pytest.fixture
+def executor() -> Executor:
+    return Executor(clock=lambda: 0.0, jitter=lambda: 1.0)
+
+
+async def test_a_result_is_handed_on_and_then_the_caller_is_woken(executor: Executor) -> None:
+    woken, found = Woken(), list[int]()
+    executor.submit(action(lambda: 7, woken, done=lambda value: found.append(value)))
+    await woken.next()
+    assert found == [7]
+
+
+async def test_what_is_under_way_is_not_begun_twice(executor: Executor) -> None:
+    woken, held, calls = Woken(), threading.Event(), list[int]()
+
+    def call() -> None:
+        calls.append(1)
+        assert held.wait(20)
+
+    executor.submit(action(call, woken))
+    executor.submit(action(call, woken))
+    held.set()
+    await woken.next()
+    assert calls == [1]
+    executor.submit(action(call, woken))
+    await woken.next()
+    assert calls == [1, 1]
+
+
+async def test_a_hung_target_holds_up_its_own_actions_alone(executor: Executor) -> None:
+    held, hung, other = threading.Event(), Woken(), Woken()
+    executor.submit(action(lambda: held.wait(20), hung, key="first", target="hung"))
+    executor.submit(action(lambda: None, hung, key="second", target="hung"))
+    executor.submit(action(lambda: None, other, key="third", target="other"))
+    await other.next()
+    assert hung.count == 0
+    held.set()
+    while hung.count < 2:
+        await hung.next()
+
+
+async def test_what_failed_rests_and_is_left_out_until_its_cause_has_changed(executor: Executor) -> None:
+    woken, calls = Woken(), list[int]()
+
+    def refused(_: object) -> float:
+        calls.append(1)
+        return FAILED
+
+    executor.submit(action(lambda: None, woken, done=refused))
+    await woken.next()
+    executor.submit(action(lambda: None, woken, done=refused))
+    assert executor.idle
+    executor.mended("key")
+    executor.submit(action(lambda: None, woken, done=refused))
+    await woken.next()
+    assert calls == [1, 1]
+
+
+@pytest.mark.parametrize(("error", "rests"), [(ApiUnreachableError, True), (WriteConflictError, False)])
+async def test_a_target_that_does_not_respond_gets_no_further_request_for_a_while(
+    executor: Executor, error: type[Exception], rests: bool
+) -> None:
+    woken, other = Woken(), Woken()
+
+    def fail() -> None:
+        raise error("no response")
+
+    executor.submit(action(fail, woken))
+    await woken.next()
+    executor.submit(action(lambda: None, other, key="other"))
+    assert executor.idle is rests
+    executor.submit(action(lambda: None, other, key="third", target="elsewhere"))
+    await other.next()
+
+
+async def test_a_defect_in_an_action_is_a_failure_of_it_alone(executor: Executor) -> None:
+    woken = Woken()
+
+    def defect() -> None:
+        raise KeyError("a defect")
+
+    executor.submit(action(defect, woken))
+    await woken.next()
+    executor.submit(action(lambda: None, woken, key="other"))
+    await woken.next()
+
+
+def test_rests_double_up_to_a_minute_and_begin_again_after_success() -> None:
+    rests = Rests(lambda: 1.0)
+    delays = [rests.failed("a", 0.0) for _ in range(2000)]
+    assert delays[:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    assert delays[-1] == 60.0
+    assert rests.left("a", 50.0) == 10.0
+    assert rests.left("b", 0.0) == 0.0
+    rests.forget("a")
+    assert rests.failed("a", 0.0) == 1.0
+
+
+def test_actions_that_fail_together_are_not_retried_together() -> None:
+    values = iter((0.0, 1.0))
+    rests = Rests(lambda: next(values))
+    assert {rests.failed("a", 0.0), rests.failed("b", 0.0)} == {0.5, 1.0}

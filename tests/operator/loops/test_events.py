@@ -1,0 +1,331 @@
+"""Which events wake which loops."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import kopf
+import pytest
+
+from edge_operator.cluster import (
+    DEPLOYMENTS,
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    JOBS,
+    NODES,
+    PLACEMENTS,
+    SERVICES,
+    Kind,
+)
+from edge_operator.handlers import configure, run
+from edge_operator.keys import NamespaceKey, ServiceKey, TailKey
+from edge_operator.leadership import Leadership
+from edge_operator.loops.operator import Operator
+from edge_operator.observed.mirror import Mirror
+from edge_operator.settings import Settings
+
+World = Any  # tests/operator/conftest.py
+DIGITS, OTHER = ServiceKey("default", "digits"), ServiceKey("default", "other")
+SHARED = NamespaceKey("default")
+"""The namespace of both, whose runtimes they share."""
+OWNER = [{"kind": "InferenceService", "name": "digits"}]
+
+
+@dataclass
+class Woken:
+    """Records what is woken, in the place of a pool's loop and of the namespaces' queue."""
+
+    name: str = ""
+    found: set[Any] = field(default_factory=set)
+    mended: set[Any] = field(default_factory=set)
+    urgent: set[Any] = field(default_factory=set)
+
+    def service_changed(self, key: ServiceKey, *, mended: bool = False, urgent: bool = False) -> None:
+        self.found.add(key)
+        self.mended |= {key} if mended else set()
+        self.urgent |= {key} if urgent else set()
+
+    def topology_changed(self, *, mended: bool = False) -> None:
+        self.found.add(self.name)
+        self.mended |= {self.name} if mended else set()
+
+    def measurements_changed(self) -> None:
+        self.found.add("measurements")
+
+    def add(self, key: NamespaceKey) -> None:
+        self.found.add(key)
+
+    def taken(self) -> set[Any]:
+        taken, self.found, self.mended, self.urgent = self.found, set(), set(), set()
+        return taken
+
+
+@dataclass
+class Loops:
+    """An operator whose loops record what wakes them."""
+
+    operator: Operator
+    pools: dict[str, Woken]
+    namespaces: Woken
+
+    def taken(self) -> set[Any]:
+        found = self.namespaces.taken()
+        return found.union(*(pool.taken() for pool in self.pools.values()))
+
+    @property
+    def mended(self) -> set[Any]:
+        return set().union(*(pool.mended for pool in self.pools.values()))
+
+    def event(self, kind: Kind, body: Any, event_type: str | None = "MODIFIED") -> None:
+        self.operator.event(kind, event_type, body)
+
+
+@pytest.fixture
+async def loops(world: World) -> Loops:
+    """An operator that has seen two services on two pools, and has nothing left to do."""
+    leadership = Leadership(world.cluster, "edge-intelligence", "a")
+    operator = Operator(world.clients, world.settings, None, world.cluster, Mirror(), leadership)
+    found = Loops(operator, {name: Woken(name) for name in ("factory", "shop")}, Woken())
+    operator.pools = dict(found.pools)  # type: ignore[arg-type]
+    operator.queue = found.namespaces  # type: ignore[assignment]
+    for name, pool in (("digits", "factory"), ("other", "shop")):
+        operator.mirror.put("DevicePool", _pool(pool))
+        found.event(DEVICE_POOLS, _pool(pool), None)
+        found.event(INFERENCE_SERVICES, _body(name, spec={"devicePool": pool}), None)
+    found.taken()
+    return found
+
+
+def _pool(name: str, **fields: Any) -> Any:
+    body = _body(name, **({"spec": {}} | fields))
+    del body["metadata"]["namespace"]
+    return body
+
+
+def _body(name: str, *, generation: int = 1, **fields: Any) -> Any:
+    meta = {
+        "name": name,
+        "namespace": "default",
+        "uid": name,
+        "generation": generation,
+        "ownerReferences": OWNER,
+    }
+    return {"metadata": meta} | fields
+
+
+async def test_a_pools_change_wakes_its_loop_and_the_namespaces_with_services(loops: Loops) -> None:
+    loops.event(DEVICE_POOLS, _pool("factory", generation=2))
+    assert loops.mended == {"factory"}
+    assert loops.taken() == {"factory", SHARED}
+    loops.event(DEVICE_POOLS, _pool("factory", generation=2, status={"nodeCount": 3}))
+    assert loops.taken() == set()
+
+
+async def test_a_node_wakes_the_pools_that_select_it(loops: Loops) -> None:
+    operator = loops.operator
+    for name, pool in (("digits", "factory"), ("other", "shop")):
+        operator.mirror.put("InferenceService", _body(name, spec={"devicePool": pool}))
+        group = {"deviceClass": "camera", "nodeSelector": {"site": pool}}
+        operator.mirror.put("DevicePool", _pool(pool, spec={"nodes": [group], "tritonServers": []}))
+    for labels, ready, woken in (
+        ({"site": "factory"}, True, {"factory", SHARED}),
+        ({"site": "factory", "rack": "7"}, True, set()),
+        ({"site": "factory"}, False, {"factory", SHARED}),
+        ({"site": "shop"}, False, {"factory", "shop", SHARED}),
+        ({}, True, {"shop", SHARED}),
+    ):
+        body = _body("edge-a", status={"conditions": [{"type": "Ready", "status": str(ready)}]})
+        body["metadata"]["labels"] = labels
+        loops.event(NODES, body)
+        operator.wake_pools_of_nodes()
+        assert loops.taken() == woken
+
+
+async def test_taints_that_another_pool_names_reach_the_namespaces_with_runtimes_at_its_nodes(
+    loops: Loops,
+) -> None:
+    """Pods tolerate what all pools say of their node; found late, a restart would replace them."""
+    operator = loops.operator
+    third = _body("third", spec={"devicePool": "shop"})
+    third["metadata"]["namespace"] = "elsewhere"
+    loops.event(INFERENCE_SERVICES, third, None)
+    loops.taken()
+    loops.event(DEVICE_POOLS, _pool("factory", generation=2))
+    assert loops.taken() == {"factory", SHARED, NamespaceKey("elsewhere")}
+
+    group = {"deviceClass": "camera", "nodeSelector": {"site": "factory"}}
+    operator.mirror.put("DevicePool", _pool("factory", spec={"nodes": [group], "tritonServers": []}))
+    placement = _body("third.edge-a")
+    placement["metadata"] |= {"namespace": "elsewhere", "labels": {"edge-intelligence.io/node": "edge-a"}}
+    operator.mirror.put("Placement", placement)
+    body = _body("edge-a")
+    body["metadata"]["labels"] = {"site": "factory"}
+    loops.event(NODES, body)
+    operator.wake_pools_of_nodes()
+    assert NamespaceKey("elsewhere") in loops.taken()
+
+
+async def test_a_placements_measurements_are_collected_and_its_switches_are_not(
+    loops: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, later = asyncio.get_running_loop(), list[float]()
+    monkeypatch.setattr(loop, "call_later", lambda delay, *_: later.append(delay))
+    loops.event(PLACEMENTS, _body("digits.edge-a"), None)
+    assert loops.taken() == {DIGITS, SHARED}
+    for requests, route, woken, delays in (
+        (1, "a", {DIGITS}, []),
+        (2, "a", set(), [5.0]),
+        (3, "b", {DIGITS}, [5.0]),
+    ):
+        loops.event(PLACEMENTS, _body("digits.edge-a", status={"activeRoute": route, "requests": requests}))
+        assert loops.taken() == woken
+        assert later == delays
+
+
+async def test_only_a_change_of_a_spec_ends_the_rest_after_a_failure(loops: Loops) -> None:
+    loops.event(PLACEMENTS, _body("digits.edge-a", status={"activeRoute": "a"}))
+    loops.event(DEPLOYMENTS, _body("edge-runtime-edge-a", generation=2))
+    assert loops.mended == set()
+    loops.event(INFERENCE_SERVICES, _body("digits", generation=2, spec={"devicePool": "factory"}))
+    assert loops.mended == {DIGITS}
+
+
+async def test_a_service_that_moves_wakes_both_pools(loops: Loops) -> None:
+    loops.event(INFERENCE_SERVICES, _body("digits", generation=2, spec={"devicePool": "shop"}))
+    assert {name for name, pool in loops.pools.items() if DIGITS in pool.found} == {"factory", "shop"}
+    loops.taken()
+    loops.event(PLACEMENTS, _body("digits.edge-a"), None)
+    assert {name for name, pool in loops.pools.items() if DIGITS in pool.found} == {"shop"}
+
+
+async def test_a_deletion_overtakes_what_is_collected(loops: Loops) -> None:
+    body = _body("digits", spec={"devicePool": "factory"})
+    body["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+    loops.event(INFERENCE_SERVICES, body)
+    assert loops.pools["factory"].urgent == {DIGITS}
+
+
+async def test_an_owned_object_that_another_client_changed_wakes_its_service(loops: Loops) -> None:
+    loops.event(SERVICES, _body("digits", generation=None, spec={"selector": {"app": "other"}}))  # type: ignore[arg-type]
+    assert loops.taken() == {DIGITS, SHARED}
+    loops.event(DEPLOYMENTS, _body("edge-runtime-edge-a", generation=2))
+    assert loops.taken() == {SHARED}
+
+
+async def test_a_pod_that_becomes_ready_wakes_the_services_at_its_node(loops: Loops) -> None:
+    labels = {"edge-intelligence.io/node": "edge-a"}
+    placement, deployment = _body("digits.edge-a"), _body("edge-runtime-edge-a", status={"readyReplicas": 1})
+    for body in (placement, deployment):
+        body["metadata"]["labels"] = labels
+    loops.operator.mirror.put("Placement", placement)
+    loops.event(DEPLOYMENTS, deployment)
+    assert loops.taken() == {SHARED, DIGITS}
+
+
+async def test_a_rollout_that_keeps_a_pod_ready_wakes_no_service_at_its_node(loops: Loops) -> None:
+    """All services of the namespace share the pod: woken by each step, they would all be planned again."""
+    labels = {"edge-intelligence.io/node": "edge-a"}
+    placement = _body("digits.edge-a")
+    placement["metadata"]["labels"] = labels
+    loops.operator.mirror.put("Placement", placement)
+    for generation, status, woken in (
+        (1, {"readyReplicas": 1, "replicas": 1}, {SHARED, DIGITS}),
+        (2, {"readyReplicas": 1, "replicas": 1}, {SHARED}),
+        (2, {"readyReplicas": 1, "replicas": 2, "updatedReplicas": 1}, {SHARED}),
+        (2, {"readyReplicas": 2, "replicas": 2, "updatedReplicas": 1}, {SHARED}),
+        (2, {"replicas": 1, "updatedReplicas": 1}, {SHARED, DIGITS}),
+        (2, {"replicas": 0}, {SHARED, DIGITS}),
+    ):
+        body = _body("edge-runtime-edge-a", generation=generation, status=status)
+        body["metadata"]["labels"] = labels
+        loops.event(DEPLOYMENTS, body)
+        assert loops.taken() == woken
+
+
+async def test_a_measurement_that_ended_is_told_to_every_pool(loops: Loops) -> None:
+    status = {"conditions": [{"type": "Complete", "status": "True"}]}
+    loops.event(JOBS, _body("profile-camera", status=status))
+    assert all(pool.found == {"measurements"} for pool in loops.pools.values())
+    loops.taken()
+    loops.event(JOBS, _body("profile-camera", status=status))
+    assert loops.taken() == set()
+
+
+async def test_the_loop_of_a_pool_ends_with_its_last_service_if_the_pool_does_not_exist(
+    loops: Loops,
+) -> None:
+    operator = loops.operator
+    operator.mirror.remove("DevicePool", _pool("factory"))
+    loops.event(DEVICE_POOLS, _pool("factory"), "DELETED")
+    assert set(operator.pools) == {"factory", "shop"}, "its service says that it is gone"
+    loops.event(INFERENCE_SERVICES, _body("digits", spec={"devicePool": "factory"}), "DELETED")
+    assert set(operator.pools) == {"shop"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "woken"),
+    [
+        (INFERENCE_SERVICES, "digits", {DIGITS, SHARED}),
+        (DEVICE_POOLS, "factory", {"factory", SHARED}),
+        (PLACEMENTS, "digits.edge-a", {DIGITS, SHARED}),
+        (DEPLOYMENTS, "edge-runtime-edge-a", {SHARED}),
+        (JOBS, "profile-camera", {"measurements"}),
+    ],
+    ids=lambda value: getattr(value, "kind", None),
+)
+async def test_a_deletion_wakes_what_it_concerns(
+    loops: Loops, kind: Kind, name: str, woken: set[Any]
+) -> None:
+    operator = loops.operator
+    operator.mirror.put("DevicePool", _pool("factory"))
+    operator.tails["digits.edge-a"] = frozenset({TailKey("http://triton:8000", "tail")})
+    loops.event(kind, _body(name, spec={"devicePool": "factory"}), "DELETED")
+    assert loops.taken() == woken
+    assert ("digits.edge-a" in operator.tails) == (name != "digits.edge-a")
+    assert ("factory" in operator.tritons) == (kind != DEVICE_POOLS)
+
+
+async def test_an_operator_of_one_namespace_leaves_the_services_of_others_alone(loops: Loops) -> None:
+    loops.operator.scope = "shop"
+    loops.event(INFERENCE_SERVICES, _body("third", spec={"devicePool": "factory"}), "ADDED")
+    body = _body("third.edge-a")
+    body["metadata"]["ownerReferences"] = [{"kind": "InferenceService", "name": "third"}]
+    loops.event(PLACEMENTS, body, "ADDED")
+    assert loops.taken() == set()
+
+
+async def test_the_operator_is_not_alive_when_its_work_has_ended(loops: Loops) -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(forever())
+    loops.operator.tasks = [task]
+    loops.operator.check()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    with pytest.raises(RuntimeError, match="forever"):
+        loops.operator.check()
+
+
+def test_streams_end_by_themselves_so_that_a_dropped_one_is_noticed() -> None:
+    settings = kopf.OperatorSettings()
+    configure(settings)
+    assert settings.watching.server_timeout is not None
+    assert settings.watching.client_timeout is not None
+    assert settings.watching.client_timeout > settings.watching.server_timeout
+    assert settings.posting.enabled is False
+    assert settings.persistence.finalizer.startswith("edge-intelligence.io/")
+
+
+@pytest.mark.parametrize(
+    ("ip", "endpoint"),
+    [("10.1.2.3", "http://0.0.0.0:8080/healthz"), ("fd00::7", "http://[::]:8080/healthz")],
+)
+def test_the_operators_health_is_served_on_the_address_family_of_the_kubelet(
+    ip: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(kopf, "run", lambda **given: told.update(given))
+    monkeypatch.setattr(kopf, "configure", lambda **_: None)
+    run(None, Settings("http://store:8080", "edge-runtime:1", pod_ip=ip), 8080, "plain")
+    assert told["liveness_endpoint"] == endpoint

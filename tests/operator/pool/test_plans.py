@@ -1,0 +1,99 @@
+"""A pool's plan is a function of what was observed, and plans only what has changed."""
+
+from dataclasses import replace
+from typing import Any
+
+from edge_operator.keys import ServiceKey
+from edge_operator.loops.pools import PoolLoop
+from edge_operator.pool import plans
+from edge_operator.pool.facts import CardOf, SliceOf
+from edge_operator.pool.services import PATIENCE
+from operator_objects import KEY
+
+World = Any  # tests/operator/conftest.py
+OTHER = ServiceKey("default", "letters")
+
+
+def second(world: World) -> None:
+    """Another service on the pool."""
+    body = world.service()
+    world.cluster.put(body | {"metadata": {"name": OTHER.name, "namespace": OTHER.namespace}, "status": {}})
+
+
+def planned(world: World, *changed: ServiceKey) -> plans.PoolPlan:
+    """The next plan of the pool, which is not carried out."""
+    loop = world.loops["factory"]
+    return plans.plan(replace(loop.take(), changed=frozenset(changed)), loop.plan, loop.now())
+
+
+def test_equal_states_give_equal_plans(world: World) -> None:
+    world.settle()
+    loop = world.loops["factory"]
+    world.change(slo={"latency": "70ms", "percentile": 95, "objective": 0.95})
+    loop.service_changed(KEY)
+    state = loop.take()
+    found = [plans.plan(state, loop.plan, loop.now()) for _ in range(2)]
+    assert found[0].services[KEY].objects
+    assert found[0] == found[1]
+
+
+def test_without_a_change_nothing_is_planned(world: World) -> None:
+    world.settle()
+    found = planned(world)
+    assert found.planned == frozenset()
+    assert found.services == world.loops["factory"].plan.services
+    assert found.status is None
+
+
+def test_only_the_service_that_changed_is_planned(world: World) -> None:
+    second(world)
+    world.settle()
+    world.settle()
+    found = planned(world, OTHER)
+    assert found.planned == {OTHER}
+    assert found.services[KEY] is world.loops["factory"].plan.services[KEY]
+
+
+def test_a_report_of_counters_is_work_for_the_status_alone(world: World) -> None:
+    world.settle()
+    before = world.planned().routed
+    world.requests_arrive(100, 99)
+    world.now += 60
+    loop = world.loops["factory"]
+    loop.service_changed(KEY)
+    found = planned(world, KEY).services[KEY]
+    assert found.routed is before
+    assert found.objects == ()
+    assert found.status is not None
+
+
+def test_a_link_that_slowed_down_is_planned_for(world: World) -> None:
+    world.settle()
+    before = world.planned().routed
+    world.runtimes_report(link={"state": "Up", "bandwidth": "5M", "roundTrip": "250ms"})
+    loop = world.loops["factory"]
+    loop.service_changed(KEY)
+    found = planned(world, KEY).services[KEY]
+    assert found.routed is not before
+
+
+def test_a_plan_that_lacks_a_fact_waits_and_then_says_what_for(world: World) -> None:
+    """The model store takes its time: nothing is written meanwhile but the finalizer."""
+    loop = PoolLoop("factory", world.shared())
+    state = loop.take()
+    first = plans.plan(state, plans.NOTHING, loop.now())
+    service = first.services[KEY]
+    assert service.status is None
+    assert {type(need) for need in service.used} == {CardOf}
+    world.now += PATIENCE
+    later = plans.plan(state, first, loop.now()).services[KEY]
+    assert later.blocked is not None
+    assert (later.blocked.step, later.blocked.reason) == ("ModelReady", "Fetching")
+    assert "store://digits/digits.onnx" in later.blocked.message
+
+
+def test_facts_are_forgotten_once_no_plan_uses_them(world: World) -> None:
+    """They are recorded in objects by then: a large installation keeps no copy in memory."""
+    world.settle()
+    assert not [need for need in world.planned().used if isinstance(need, CardOf | SliceOf)]
+    assert dict(world.loops["factory"].take().facts) == {}
