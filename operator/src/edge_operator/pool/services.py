@@ -316,7 +316,7 @@ def _planned_from(placement: Object) -> tuple[str, ...]:
     return (
         str(metadata["name"]),
         repr((metadata.get("uid"), metadata.get("generation"), status.get("observedGeneration"), notes)),
-        repr((link.get("state"), measured, status.get("residuals"))),
+        repr((link.get("state"), measured, status.get("residuals"), status.get("reason"))),
     )
 
 
