@@ -1,17 +1,20 @@
 """Measures plan_pool: route tables of 200 services at 10 entry nodes, and those after one changed link.
 
-python -m benchmarks.planner.whole_pools [--quick]
+python -m benchmarks.planner.whole_pools [--quick | --large]
 
 Ten models with two exits and three cuts each, four namespaces, two Triton servers, seeded rates, entry nodes
 of five classes. `scale` multiplies the rates: 200 services at 25 cannot all have what each would have alone.
+--large plans 1,000 services on 100 entry nodes: each at all of them (100,000 demands), and each at ten random
+ones, so that no two nodes have the same demands (10,000).
 """
 
 import argparse
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import TypeVar
@@ -26,25 +29,45 @@ TENANTS, MODELS, CLASSES = 4, 10, 5
 Result = TypeVar("Result")
 
 
-def measure(progress: Progress, *, quick: bool) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A pool to plan: services, each at `each` entry nodes, and the concurrency of its Triton servers."""
+
+    name: str
+    services: int
+    nodes: int
+    scale: float
+    each: int | None = None
+    concurrency: int = 4
+
+
+FULL = (Size("roomy", 200, 10, 1.0), Size("crowded", 200, 10, 25.0))
+QUICK = (Size("roomy", 20, 10, 1.0), Size("crowded", 10, 10, 25.0))
+LARGE = (
+    Size("roomy", 1000, 100, 1.0, concurrency=40),
+    Size("crowded", 1000, 100, 5.0, concurrency=40),
+    Size("sparse_roomy", 1000, 100, 4.0, each=10, concurrency=40),
+    Size("sparse_crowded", 1000, 100, 50.0, each=10, concurrency=40),
+)
+
+
+def measure(progress: Progress, *, quick: bool, sizes: Sequence[Size] | None = None) -> dict[str, object]:
     """The part `pools` of bench-planner: CPU seconds, and their ratio to plan_entry once for each service."""
     found: dict[str, object] = {}
-    sizes: tuple[tuple[str, int, int, float], ...] = (
-        ("roomy", 20 if quick else 200, 10, 1.0),
-        ("crowded", 10 if quick else 200, 10, 25.0),
-    )
-    for name, services, nodes, scale in sizes:
-        problem = made(services, nodes, scale)
+    for size in sizes if sizes is not None else QUICK if quick else FULL:
+        problem = made(size.services, size.nodes, size.scale, size.each, size.concurrency)
         first = [one for one in problem.demands if one.node == "node-0"]
         alone, _ = _timed(partial(_each_alone, first))
+        alone *= size.services / len(first)
         whole, plan = _timed(partial(plan_pool, problem))
         changed = _slower(problem, "node-3")
         link, again = _timed(partial(plan_pool, changed, plan))
         progress(
-            f"{name}: {services} x {nodes} in {whole:.2f} s, {whole / alone:.1f} x plan_entry, "
+            f"{size}: {whole:.2f} s, {whole / alone:.1f} x plan_entry, "
             f"{len(plan.refused)} refused; one link {link:.2f} s, {len(again.moved)} moved"
         )
-        found[f"pool_{services}x{nodes}_{name}"] = {
+        found[f"pool_{size.services}x{size.nodes}_{size.name}"] = {
+            "demands": len(problem.demands),
             "seconds": whole,
             "ratio_to_plan_entry": whole / alone,
             "link_seconds": link,
@@ -52,6 +75,7 @@ def measure(progress: Progress, *, quick: bool) -> dict[str, object]:
             "late": sum(not one.in_time for one in plan.placed.values()),
             "short": sum(one.short is not None for one in plan.placed.values()),
             "moved": len(again.moved),
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
     return found
 
@@ -67,7 +91,9 @@ def _timed(action: Callable[[], Result]) -> tuple[float, Result]:
     return time.process_time() - started, result
 
 
-def made(services: int, nodes: int, scale: float, each: int | None = None) -> PoolProblem:
+def made(
+    services: int, nodes: int, scale: float, each: int | None = None, concurrency: int = 4
+) -> PoolProblem:
     """Returns the pool of the benchmark: every service at `each` random entry nodes (default: at all)."""
     rng = np.random.default_rng(0)
     models = [_model(f"model-{n}") for n in range(MODELS)]
@@ -83,7 +109,7 @@ def made(services: int, nodes: int, scale: float, each: int | None = None) -> Po
             PoolNode(f"node-{n}", f"class-{n % CLASSES}", 0.9 - 0.05 * (n % CLASSES), 4e9, 1e8)
             for n in range(nodes)
         ),
-        servers=(PoolServer("triton-0", 8e9, 4), PoolServer("triton-1", 8e9, 4)),
+        servers=tuple(PoolServer(f"triton-{n}", 8e9, concurrency) for n in range(2)),
         demands=demands,
         runtime_memory=100e6,
     )
@@ -125,4 +151,11 @@ def _slower(problem: PoolProblem, node: str) -> PoolProblem:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    print(json.dumps(measure(lambda line: print(line, file=sys.stderr), quick=parser.parse_args().quick)))
+    parser.add_argument("--large", action="store_true")
+    arguments = parser.parse_args()
+    found = measure(
+        lambda line: print(line, file=sys.stderr, flush=True),
+        quick=arguments.quick,
+        sizes=LARGE if arguments.large else None,
+    )
+    print(json.dumps(found))

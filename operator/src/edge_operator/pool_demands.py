@@ -4,7 +4,7 @@ Pure; the sharing itself is `edge_planning.pools`.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -18,6 +18,7 @@ from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pools import PoolMember, intermediate_nodes, number_of
 from edge_operator.published_tables import Adopted, published_routes
+from edge_operator.server_choice import Choice
 from edge_operator.server_links import Link
 from edge_operator.shortages import Demands, lack, refusal
 from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
@@ -90,7 +91,7 @@ def runtime_memory(resources: Mapping[str, Mapping[str, object]]) -> float:
 def published_links(
     servers: Iterable[TritonServer],
     placements: Mapping[str, Placement],
-    others: Mapping[str, list[Placement]],
+    others: Mapping[str, Sequence[Placement]],
 ) -> dict[LinkKey, Link]:
     """Returns the links from the nodes of Placements to Triton servers, as far as Placements tell.
 
@@ -102,8 +103,8 @@ def published_links(
             LinkKey(node, names[0]): server_links.published_link(each) for node, each in placements.items()
         }
     return {
-        LinkKey(node, name): server_links.link_to(name, each, others.get(node, ()))
-        for node, each in placements.items()
+        LinkKey(node, name): server_links.link_to(name, placements.get(node), others.get(node, ()))
+        for node in {**placements, **others}
         for name in names
     }
 
@@ -323,7 +324,12 @@ class _Planner:
             server = adopted.server
         notes = self._notes(entry, server)
         made = PlannedEntry(
-            entry.member, entry.problem_to(server), None, self.servers.get(server or ""), notes
+            entry.member,
+            entry.problem_to(server),
+            None,
+            self.servers.get(server or ""),
+            notes,
+            choice=self._choice(entry, server),
         )
         if placed is None:
             refused = plan.refused[name]
@@ -397,6 +403,18 @@ class _Planner:
             notes |= server_links.annotations(server, left, placement, self.servers)
         return notes
 
+    def _choice(self, entry: _Entry, server: str | None) -> Choice | None:
+        if server is None:
+            return None
+        able = [
+            name
+            for name, each in self.servers.items()
+            if each.device_class in entry.service.profiles
+            and not self._state(name).away
+            and name not in entry.service.full
+        ]
+        return Choice(server, self._left(entry, server), replaceable=len(able) > 1)
+
     def _left(self, entry: _Entry, server: str) -> str | None:
         """Returns the server that was lost, to which the entry node returns."""
         known = entry.left if entry.left in self.servers else None
@@ -415,7 +433,15 @@ class _Planner:
         problem = replace(entry.problem_to(entry.linked), min_accuracy=None, objective=ACCURACY)
         server = self.servers.get(entry.linked or "")
         notes = self._notes(entry, entry.linked)
-        return PlannedEntry(member, problem, plan_entry(problem), server, notes, intermediate=True)
+        return PlannedEntry(
+            member,
+            problem,
+            plan_entry(problem),
+            server,
+            notes,
+            intermediate=True,
+            choice=self._choice(entry, entry.linked),
+        )
 
     def _key(self, entry: _Entry) -> EntryKey:
         return EntryKey(*entry.service.key, entry.member.node.name)

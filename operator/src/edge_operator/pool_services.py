@@ -12,6 +12,7 @@ from edge_api.policies import Isolation
 from edge_operator.keys import ServiceKey
 from edge_operator.pools import PoolMember
 from edge_operator.rates import Measured
+from edge_operator.server_choice import Choice
 from edge_operator.server_links import Link
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import EntryProblem, Infeasible, Plan
@@ -102,6 +103,7 @@ class PlannedEntry:
         intermediate: Whether no requests of clients arrive at the node.
         adopted: Whether the table is the published one, read back after a start of the operator. What a
             condition says of it stays, since the reasons in `plan` are those of another table.
+        choice: Of `server`; None if the pool has none.
     """
 
     member: PoolMember
@@ -113,3 +115,4 @@ class PlannedEntry:
     shortage: str = ""
     intermediate: bool = False
     adopted: bool = False
+    choice: Choice | None = None

@@ -13,6 +13,7 @@ from edge_operator.names import DEMAND_ANNOTATION, SERVERS_ANNOTATION, UNFIT_ANN
 from edge_operator.pool_demands import NO_PLAN, PooledPlan, plan_services, published_links, runtime_memory
 from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pools import PoolMember, intermediate_nodes
+from edge_operator.server_choice import Choice
 from edge_operator.server_links import Link
 from edge_operator.slo import Counters
 from edge_planning import Infeasible, Plan, plan_entry
@@ -405,12 +406,14 @@ def test_an_entry_node_notes_the_server_that_it_lost_and_returns_to_it() -> None
     lost, during = with_servers(before, far=ServerState(away=True))
     assert used(during) == {"cloud"}
     assert '"left": "far"' in lost.notes[SERVERS_ANNOTATION]
+    assert lost.choice == Choice("cloud", "far", replaceable=False)
     waiting, during = with_servers(during, far=ServerState(steady=False))
     assert used(during) == {"cloud"}
     assert '"left": "far"' in waiting.notes[SERVERS_ANNOTATION]
     back, after = with_servers(during)
     assert used(after) == {"far"}
     assert "left" not in back.notes.get(SERVERS_ANNOTATION, "")
+    assert back.choice == Choice("far", None, replaceable=True)
 
 
 def test_local_routes_wait_for_no_steady_server() -> None:
@@ -433,6 +436,8 @@ def test_links_are_read_from_placements() -> None:
     two = published_links(pool_spec(NAMES).triton_servers, {"cam-0": mine}, {"cam-0": [mine, theirs]})
     assert two[LinkKey("cam-0", "far")] == Link(0.04, 90_000_000)
     assert two[LinkKey("cam-0", "cloud")] == Link(0.004, 20_000_000)
+    new = published_links(pool_spec(NAMES).triton_servers, {}, {"cam-0": [mine, theirs]})
+    assert new[LinkKey("cam-0", "far")].rtt == 0.04
 
 
 @settings(max_examples=30, deadline=None)

@@ -8,6 +8,7 @@ place. Of all choices the best counts, judged with the waits that it causes itse
 from collections.abc import Iterable, Mapping, Sequence
 
 from edge_planning.pools.costed import Costed, Costs
+from edge_planning.pools.exchanges import FEW, Exchanges
 from edge_planning.pools.joint import Asking, joint_choice, sharers
 from edge_planning.pools.ledgers import Held, Ledger
 from edge_planning.pools.reservations import Kind, Part, Reservation, Resource
@@ -33,14 +34,16 @@ class Contention:
         self.places = [*(one.name for one in problem.nodes), *self.servers]
         queued = {place for demand in problem.demands if not demand.assumed for place in demand.places}
         self.limits = {
-            resource: amount * BUSY
+            resource: min(amount, BUSY * self.servers.get(resource.place, 1))
             if resource.kind in (Kind.CPU, Kind.BUSY) and resource.place in queued
             else amount
             for resource, amount in capacity.items()
         }
 
-    def choose(self, units: Sequence[Unit], ledger: Ledger, wanted: Mapping[str, Reservation]) -> Choice:
-        """Returns a candidate for each demand that is not refused.
+    def choose(
+        self, units: Sequence[Unit], ledger: Ledger, wanted: Mapping[str, Reservation]
+    ) -> tuple[Choice, Score]:
+        """Returns a candidate for each demand that is not refused, and the score of this choice.
 
         ledger: What other demands hold; unchanged afterwards.
         wanted: What each demand would hold without others.
@@ -53,7 +56,7 @@ class Contention:
             asking = [self._asking(unit, waits, ledger) for unit in units]
             asking = [one for one in asking if one.costed]
             if not asking:
-                return {}
+                break
             picked = joint_choice(
                 asking,
                 self.tenants,
@@ -73,7 +76,16 @@ class Contention:
             before, waits = waits, self._caused(units, ledger, chosen)
             if waits == before:
                 break
-        return best[1] if best is not None else {}
+        result, choice = best if best is not None else (score(units, {}, ledger), {})
+        return self._exchanged(units, choice, ledger) if len(units) <= FEW else (choice, result)
+
+    def _exchanged(self, units: Sequence[Unit], choice: Choice, ledger: Ledger) -> tuple[Choice, Score]:
+        """Returns the choice after the exchanges that improve it, and its score."""
+        costed = {unit.name: self.costs.costed(unit.demand, {}) for unit in units}
+        for unit in units:
+            if unit.name in choice:
+                ledger.add(Held(unit.demand, choice[unit.name].reserved, unit.count))
+        return Exchanges(units, costed, ledger).improved(choice)
 
     def waits(self, ledger: Ledger, percentile: float) -> dict[str, float]:
         """Returns the waits at every place with what is held, at BUSY at most."""

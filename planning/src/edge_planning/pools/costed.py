@@ -202,7 +202,7 @@ class Costs:
             parts = parts_of(demand, problem, at, self.figures)
             if beside is not None:
                 parts |= parts_of(demand, problem, beside, self.figures)
-            self._parts[key] = with_runtimes(demand, parts, self.runtime)
+            self._parts[key] = with_runtimes(demand, parts, self.runtime, self.figures)
         return self._parts[key]
 
     def _companion(self, node: str, one: Candidates) -> int | None:

@@ -1,10 +1,14 @@
-"""Figures of models and profiles that many reservations need, computed once for a plan."""
+"""What many reservations have in common, computed and kept once for a plan."""
 
+from collections.abc import Hashable
 from itertools import accumulate
+from typing import Any, TypeVar
 
 from edge_planning.choosing.exit_costs import variance_of
 from edge_planning.costs.profiles import ClassProfile
 from edge_planning.graphs.models import Exit, Model
+
+Value = TypeVar("Value", bound=Hashable)
 
 
 class Figures:
@@ -14,6 +18,12 @@ class Figures:
         self._variances: dict[tuple[int, int], tuple[object, object, float]] = {}
         self._sizes: dict[tuple[int, int], tuple[object, object, list[float]]] = {}
         self._tensors: dict[int, tuple[object, tuple[str, ...]]] = {}
+        self._known: dict[Any, Any] = {}
+
+    def known(self, value: Value) -> Value:
+        """Returns the first equal value, so that equal ones take memory once."""
+        first: Value = self._known.setdefault(value, value)
+        return first
 
     def variance(self, profile: ClassProfile, exit_: Exit) -> float:
         """Returns the squared coefficient of variation of an exit's time on a class."""

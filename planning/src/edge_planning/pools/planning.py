@@ -1,11 +1,11 @@
 """Plans all demands of a pool together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
 from edge_planning.pools.changes import Changes, changes
-from edge_planning.pools.contention import Contention
+from edge_planning.pools.contention import Choice, Contention
 from edge_planning.pools.costed import Costed, Costs
 from edge_planning.pools.figures import Figures
 from edge_planning.pools.groups import Group, groups, steady
@@ -16,10 +16,12 @@ from edge_planning.pools.refusals import blocked, never, unfit
 from edge_planning.pools.renaming import placed_at, refused_at
 from edge_planning.pools.reservations import Resource
 from edge_planning.pools.results import Placed, PoolPlan, Refusal
-from edge_planning.pools.tables import Ranked, Tables
+from edge_planning.pools.tables import Ranked, Tables, as_good_as, no_busier
 from edge_planning.pools.units import Score, Unit, score
 from edge_planning.pools.values import PoolDemand, PoolProblem
 
+SETTLE = 0.002
+"""Relative gain of accuracy for which a pool is planned as a whole again, if it has no fewer refusals."""
 ROUNDS = 4
 """How often tables are planned again with the waits that the last ones cause."""
 
@@ -72,10 +74,23 @@ class _Planner:
         self.units.sort(key=lambda unit: (-unit.demand.priority, unit.name))
 
     def plan(self) -> PoolPlan:
-        if self.previous is None or not self._changed_only(self.previous):
-            self._clear()
+        if self.previous is None:
             self._all(self.units)
+        elif not self._changed_only(self.previous):
+            self._all_again()
         return self._result()
+
+    def _all_again(self) -> None:
+        """Plans everything again, and takes that only if it is better than what was kept."""
+        before, refusals = self._score(self.units), dict(self.refusals)
+        kept = self._dropped(self.units)
+        self.refusals.clear()
+        self._all(self.units)
+        after = self._score(self.units)
+        if after[0] > before[0] or (after[0] == before[0] and after[1] > before[1] * (1 + SETTLE)):
+            self._dropped(self.units)
+            self._take_all(self.units, kept)
+            self.refusals = refusals
 
     def _changed_only(self, previous: PoolPlan) -> bool:
         """Keeps what no change concerns and plans the rest beside it.
@@ -122,7 +137,7 @@ class _Planner:
         best = max(self.tables.alone(unit.demand), key=lambda one: one.rank, default=None)
         if best is None or not old.in_time:
             return None
-        table = self.tables.again(unit.demand, old.plan, old.server)
+        table = self.tables.again(unit.demand, old.plan, old.server, old.reservation)
         return table if table.met and _close(table, best) else None
 
     def _refused_at_home(self, unit: Unit, kept: Sequence[Unit]) -> bool:
@@ -142,29 +157,50 @@ class _Planner:
         if wanted and self._satisfied(free):
             return
         apart = self._score(free)
-        first = {unit.name: self.chosen[unit.name] for unit in free if unit.name in self.chosen}
         fits = wanted and not self.ledger.overfull()
-        for unit in free:
-            self._drop(unit)
+        first = self._dropped(free)
         able = [unit for unit in free if self.tables.alone(unit.demand)]
         if not able:
             return
         lonely = {unit.name: self.tables.alone(unit.demand)[0].reserved for unit in able}
-        choice = self.contention.choose(able, self.ledger, lonely)
+        choice, best = self.contention.choose(able, self.ledger, lonely)
+        self._take_choice(able, choice, strict=False)
+        loose = self._score(able)
+        if loose > best:  # what some gain from the room that is left makes others late
+            tables = self._dropped(able)
+            self._take_choice(able, choice, strict=True)
+            if self._score(able) > loose:
+                self._dropped(able)
+                self._take_all(able, tables)
+        if fits and apart <= self._score(free):
+            self._dropped(free)
+            self._take_all(free, first)
+
+    def _dropped(self, units: Sequence[Unit]) -> dict[str, Ranked]:
+        """Frees what demands hold, and returns their tables."""
+        tables = {unit.name: self.chosen[unit.name] for unit in units if unit.name in self.chosen}
+        for unit in units:
+            self._drop(unit)
+        return tables
+
+    def _take_all(self, units: Sequence[Unit], tables: Mapping[str, Ranked]) -> None:
+        for unit in units:
+            if unit.name in tables:
+                self._take(unit, tables[unit.name])
+
+    def _take_choice(self, able: Sequence[Unit], choice: Choice, *, strict: bool) -> None:
+        """Takes tables for a joint choice, then for the demands that it refused.
+
+        strict: Whether no table uses more of a place's time than its candidate.
+        """
         for unit in able:
             if unit.name in choice:
                 self.ledger.add(Held(unit.demand, choice[unit.name].reserved, unit.count))
         for unit in able:
             if unit.name in choice:
                 self.ledger.remove(unit.name)
-                self._take_admitted(unit, choice[unit.name])
+                self._take_admitted(unit, choice[unit.name], strict=strict)
         self._fill([unit for unit in able if unit.name not in self.chosen])
-        if fits and apart <= self._score(free):
-            for unit in free:
-                self._drop(unit)
-            for unit in free:
-                if unit.name in first:
-                    self._take(unit, first[unit.name])
 
     def _score(self, free: Sequence[Unit]) -> Score:
         worth = {unit.name: self.chosen[unit.name].worth for unit in free if unit.name in self.chosen}
@@ -241,11 +277,11 @@ class _Planner:
             self._take(unit, now)
         return kept if fits else None
 
-    def _take_admitted(self, unit: Unit, choice: Costed) -> None:
+    def _take_admitted(self, unit: Unit, choice: Costed, *, strict: bool) -> None:
         """Takes the best table that fits, with the chosen candidate's uses at most, or less memory."""
         tables = self.tables
         demand = unit.demand
-        free = self._best(unit, tables.beside(demand, self.ledger, choice.problem.peer))
+        free = None if strict else self._best(unit, tables.beside(demand, self.ledger, choice.problem.peer))
         if (
             free is not None
             and self.ledger.fits(Held(demand, free.reserved, unit.count), self.contention.limits)
@@ -253,10 +289,15 @@ class _Planner:
         ):
             self._take(unit, free)
             return
+        first = None
         for one in tables.admitted(demand, choice, self.ledger):
             if self.ledger.fits(Held(demand, one.reserved, unit.count)):
-                self._take(unit, one)
-                return
+                if as_good_as(one, choice) and (not strict or no_busier(one, choice)):
+                    self._take(unit, one)
+                    return
+                first = first or one
+        if first is not None:
+            self._take(unit, first)
 
     def _fill(self, refused: Sequence[Unit]) -> None:
         """Takes a table for refused demands that fit into what is left."""
@@ -264,7 +305,7 @@ class _Planner:
             waits = self.contention.waits(self.ledger, unit.demand.problems[0].slo.percentile)
             for one in self.costs.costed(unit.demand, waits):
                 if self.ledger.fits(Held(unit.demand, one.reserved, unit.count)):
-                    self._take_admitted(unit, one)
+                    self._take_admitted(unit, one, strict=True)
                     break
 
     def _satisfied(self, free: Iterable[Unit]) -> bool:
@@ -293,11 +334,6 @@ class _Planner:
 
     def _kept(self, unit: Unit, old: Placed) -> Ranked:
         return self.tables.kept(unit.demand, old.plan, old.server, old.reservation, self.ledger)
-
-    def _clear(self) -> None:
-        self.refusals.clear()
-        for unit in self.units:
-            self._drop(unit)
 
     def _touched(self, previous: PoolPlan) -> set[str]:
         """Returns the places that a change concerns: with other capacities, or of other demands."""

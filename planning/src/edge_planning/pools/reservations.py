@@ -135,7 +135,7 @@ def reservation(
             planned.tail or 0.0,
             float(planned.bits),
         ),
-        with_runtimes(demand, parts, runtime_memory),
+        with_runtimes(demand, parts, runtime_memory, figures),
         _slack(problem, planned, bandwidth),
         figures,
     )
@@ -156,13 +156,13 @@ def made(
     for place, kind, busy, profile, load in _stages(problem, work):
         if busy <= 0 or profile is None:
             continue
-        uses[Resource(kind, place)] = demand.rate * busy
+        uses[figures.known(Resource(kind, place))] = demand.rate * busy
         variance = figures.variance(profile, work.exit)
         waits[place] = _assumed(load, busy, variance, problem.slo.percentile)
         if not demand.assumed:
-            traffic[place] = Traffic(demand.rate, busy, variance)
+            traffic[place] = figures.known(Traffic(demand.rate, busy, variance))
     if work.bits:
-        uses[Resource(Kind.UPLINK, problem.node)] = demand.rate * work.bits
+        uses[figures.known(Resource(Kind.UPLINK, problem.node))] = demand.rate * work.bits
     return Reservation(uses, parts, traffic, waits, slack, problem.slo.percentile)
 
 
@@ -187,18 +187,19 @@ def parts_of(demand: PoolDemand, problem: EntryProblem, at: Stops, figures: Figu
         (problem.peer, "", at.second, end),
     ):
         if start < stop:
-            part = Part(Resource(Kind.MEMORY, place), runtime, demand.digest, names[start], names[stop])
-            found[part] = figures.memory(problem.model, at.exit, start, stop)
+            memory = figures.known(Resource(Kind.MEMORY, place))
+            part = Part(memory, runtime, demand.digest, names[start], names[stop])
+            found[figures.known(part)] = figures.memory(problem.model, at.exit, start, stop)
     return found
 
 
 def with_runtimes(
-    demand: PoolDemand, parts: Mapping[Part, float], runtime_memory: float
+    demand: PoolDemand, parts: Mapping[Part, float], runtime_memory: float, figures: Figures
 ) -> Mapping[Part, float]:
     """Returns the slices, and the runtimes that hold them; the entry node always needs one."""
-    home = Resource(Kind.MEMORY, demand.node)
-    runtimes = {Part(one.memory, one.runtime): runtime_memory for one in parts if one.runtime}
-    return {**parts, **runtimes, Part(home, demand.runtime): runtime_memory}
+    home = Part(Resource(Kind.MEMORY, demand.node), demand.runtime)
+    runtimes = (home, *(Part(one.memory, one.runtime) for one in parts if one.runtime))
+    return {**parts, **{figures.known(one): runtime_memory for one in runtimes}}
 
 
 def renamed(reserved: Reservation, before: str, after: str) -> Reservation:

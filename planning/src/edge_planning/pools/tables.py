@@ -12,7 +12,7 @@ from edge_planning.pools.figures import Figures
 from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.questions import Questions
-from edge_planning.pools.reservations import Reservation, reservation
+from edge_planning.pools.reservations import Kind, Reservation, reservation
 from edge_planning.pools.values import PoolDemand
 from edge_planning.pools.waiting import rounded, rounded_up, wait
 from edge_planning.problems import EntryProblem, Load, Slo, Traffic
@@ -136,9 +136,11 @@ class Tables:
         problem = self._crowded(demand, _at(demand, server), ledger)
         return self._of(problem, plan, reserved)
 
-    def again(self, demand: PoolDemand, plan: Plan, server: str | None) -> Ranked:
+    def again(self, demand: PoolDemand, plan: Plan, server: str | None, old: Reservation) -> Ranked:
         """Returns a table of an earlier plan, with what it reserves at the bandwidth that is measured now."""
-        return self._reserving(demand, self._loaded(demand, _at(demand, server)), plan)
+        table = self._reserving(demand, self._loaded(demand, _at(demand, server)), plan)
+        waits = {place: old.waits.get(place, seconds) for place, seconds in table.reserved.waits.items()}
+        return replace(table, reserved=replace(table.reserved, waits=waits))
 
     def _loaded(self, demand: PoolDemand, problem: EntryProblem) -> EntryProblem:
         """Returns the problem at the demand's rate and its places' concurrency, without other demands."""
@@ -199,6 +201,21 @@ def _as_good(table: Ranked, other: Ranked) -> bool:
         table.met >= other.met
         and table.worth >= other.worth - 1e-9
         and table.plan.table.accuracy >= other.plan.table.accuracy - MOVE_COST
+    )
+
+
+def as_good_as(table: Ranked, chosen: Costed) -> bool:
+    """Returns whether a table's planned route is as accurate in time as a candidate."""
+    return not chosen.worth or (table.met and table.worth >= chosen.worth - 1e-9)
+
+
+def no_busier(table: Ranked, chosen: Costed) -> bool:
+    """Returns whether a table's planned route takes no more compute time anywhere, and the last is local."""
+    most = chosen.reserved.uses
+    return table.plan.table.routes[-1].cut is None and all(
+        amount <= most.get(resource, 0.0) * (1 + 1e-6)
+        for resource, amount in table.reserved.uses.items()
+        if resource.kind in (Kind.CPU, Kind.BUSY)
     )
 
 

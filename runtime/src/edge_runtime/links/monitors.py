@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Final, Protocol
 
 from edge_api.told_links import ToldLink
@@ -27,7 +28,6 @@ from edge_planning.links.estimates import (
     low_at,
     started,
 )
-from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import probe_budgets, probes, told
@@ -37,6 +37,7 @@ from edge_runtime.links.transfer_rates import (
     POLL,
     SEGMENTS,
     FinishedTransfer,
+    fastest_so_far,
     sample_between,
     sample_of_transfer,
     tight,
@@ -46,7 +47,9 @@ from edge_runtime.status import LinkReport
 _log = logging.getLogger(__name__)
 
 _LEAST_BYTES: Final = 2000  # below, the fixed costs of a request outweigh the transfer
-_EARLIEST: Final = 0.03
+_EARLIEST: Final = 0.03  # age in seconds of a transfer from which all that arrived meanwhile bounds the rate
+_EARLY_POLL: Final = 0.002  # seconds between two readings before that age
+_ROUNDING: Final = 0.001  # by which an event loop wakes later than requested
 _WINDOW: Final = 0.5
 _STALLED: Final = 0.5
 _BUSY: Final = 1.0  # seconds after a request within which the next one is expected
@@ -66,6 +69,19 @@ class OnChange(Protocol):
     def __call__(self, *, recovered: bool, notable: bool) -> None: ...
 
 
+class LinkSpec(Protocol):
+    """What a monitor needs of a link. interval: seconds between probes. budget: their bytes an hour."""
+
+    @property
+    def peer(self) -> str: ...
+    @property
+    def probe(self) -> str: ...
+    @property
+    def interval(self) -> float: ...
+    @property
+    def budget(self) -> float: ...
+
+
 class LinkMonitor:
     """The link to one peer.
 
@@ -75,20 +91,25 @@ class LinkMonitor:
 
     def __init__(
         self,
-        spec: LinkSettings,
+        spec: LinkSpec,
         resolver: Resolver,
         on_change: OnChange,
         clock: Callable[[], float] = time.perf_counter,
         tls: ssl.SSLContext | None = None,
         on_probe: Callable[[int], None] = lambda _: None,
+        *,
+        start: float | None = None,
     ) -> None:
+        """start: bandwidth in bit/s that a measurement has to contradict; None if nothing is known."""
         self.spec = spec
         self._client = HttpClient(spec.probe, resolver, tls=tls, size=1)
         self._on_change, self._on_probe, self._clock = on_change, on_probe, clock
         self._budget = probe_budgets.full(spec.budget, clock())
-        self._estimate = Estimate()
+        self._start = start
+        self._estimate = self._first_estimate()
         self._cap: float | None = None
         self._total, self._progress = 0, -1e9
+        self._delays = 0.0  # seconds by which looking at transfers has been late
         self._surprised = False
         self._doubted = self._asked = -1e9
         self._told: float | None = None
@@ -116,10 +137,12 @@ class LinkMonitor:
 
     def report(self) -> LinkReport:
         """The link for the status."""
-        low = low_at(self._estimate, self._clock())
-        return LinkReport(self._up, self._estimate.rate, low, self._round_trip, self._measured_at)
+        low, rate = low_at(self._estimate, self._clock()), self._estimate.rate
+        if self._measured_at is None:
+            low = rate = None
+        return LinkReport(self._up, rate, low, self._round_trip, self._measured_at)
 
-    def adopt(self, spec: LinkSettings) -> None:
+    def adopt(self, spec: LinkSpec) -> None:
         """Continues with another interval and budget; what was measured and saved is kept."""
         self.spec = spec
         self._fit_budget()
@@ -138,6 +161,11 @@ class LinkMonitor:
         if (before is None or not before.same(link)) and now - self._own > _OWN_COUNTS:
             self._take(link, now)
 
+    @property
+    def measured_elsewhere(self) -> bool:
+        """Whether another runtime measures it, as far as is known."""
+        return self._elsewhere is not None
+
     def _take(self, link: ToldLink, now: float) -> None:
         age = float(link.age or 0.0)
         if link.state == "Down":
@@ -155,6 +183,9 @@ class LinkMonitor:
         an_hour = self.spec.budget if link is None or link.budget is None else link.budget
         if max(an_hour, probe_budgets.LEAST_AN_HOUR) != self._budget.an_hour:
             self._budget = probe_budgets.resized(self._budget, an_hour, self._clock())
+
+    def _first_estimate(self) -> Estimate:
+        return Estimate() if self._start is None else started(self._start, None, self._clock())
 
     def start(self) -> None:
         """Starts measuring."""
@@ -194,7 +225,7 @@ class LinkMonitor:
         """
         if paced:
             limit_pacing_rate(sock, self._estimate.rate)
-        transfer = Transfer(sock, size, self._clock(), self._moved())
+        transfer = Transfer(sock, size, self._clock(), self._moved(), self._delays)
         self._transfers.add(transfer)
         self._moving.set()
         return transfer
@@ -272,7 +303,7 @@ class LinkMonitor:
         if sample is not None:
             self._measured_at = datetime.now(UTC)
         if recovered:
-            self._estimate = Estimate()
+            self._estimate = self._first_estimate()
             _log.info("link to %s is up again", self.spec.peer)
             if sample is None:
                 self._ask_soon()
@@ -307,36 +338,43 @@ class LinkMonitor:
         Overlapping requests share the link, so their sum is measured.
         """
         window: tuple[float, int] | None = None
+        age = 0.0
         while True:
             if not self._transfers:
-                window = None
+                window, age = None, 0.0
             await self._moving.wait()
-            await asyncio.sleep(POLL)
-            now, total, waiting = self._clock(), self._finished_bytes, False
+            pause, asleep = POLL if age > _EARLIEST else _EARLY_POLL, self._clock()
+            await asyncio.sleep(pause)
+            now, total = self._clock(), self._finished_bytes
+            self._delays += max(now - asleep - pause - _ROUNDING, 0.0)
             oldest: Transfer | None = None
             for transfer in self._transfers:
                 moved = transfer.moved()
                 total += moved
                 if moved < transfer.size:
-                    waiting = True
                     if oldest is None or transfer.start < oldest.start:
                         oldest = transfer
                 elif transfer.arrived is None:
                     transfer.arrived = now
             if total > self._total:
                 self._total, self._progress = total, now
-            window = window if waiting else None
-            if window is None:
-                window = (now, total) if waiting else None
-                self._cap = None
+            if oldest is None:
+                window, age, self._cap = None, 0.0, None
                 continue
-            rate = self._estimate.rate
-            bound = 8.0 * (total - window[1] + SEGMENTS) / max(now - window[0], POLL)
-            age = now - oldest.start if oldest is not None else 0.0
-            if oldest is not None and age > _EARLIEST:
-                # Bytes that arrived before this one say nothing about a link that slowed down since.
-                bound = min(bound, 8.0 * (total - oldest.moved_before + SEGMENTS) / age)
-            self._cap = bound if age > _EARLIEST and rate is not None and bound < 0.7 * rate else None
+            first, window = window is None, window or (now, total)
+            rate, age = self._estimate.rate, now - oldest.start
+            # Bytes that arrived before this one say nothing about a link that slowed down since.
+            since = total - oldest.moved_before
+            if age <= _EARLIEST:
+                # While this process waits for a core, the node may send and acknowledge nothing either.
+                known = age - (self._delays - oldest.delays_before)
+                bound = fastest_so_far(since, known, oldest.before)
+            elif first:  # it may have waited in this process
+                bound = inf
+            else:
+                recent = 8.0 * (total - window[1] + SEGMENTS) / max(now - window[0], POLL)
+                bound = min(recent, 8.0 * (since + SEGMENTS) / age)
+            self._cap = bound if rate is not None and bound < 0.7 * rate else None
             if now - window[0] >= _WINDOW:
                 if total > window[1]:
                     self._heard(now, sample_between(total - window[1], now - window[0], now))
