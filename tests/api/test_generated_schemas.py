@@ -156,6 +156,8 @@ def test_lists_with_a_key_are_merged_by_it_and_all_others_are_replaced_whole() -
         "ModelProfile.spec.model.exits": ["name"],
         "ModelProfile.spec.deviceClasses": ["name"],
         "ModelProfile.spec.deviceClasses.exits": ["exit"],
+        "Placement.spec.localLinks": ["peer"],
+        "Placement.status.localLinks": ["peer"],
     }
     assert all(lists[where]["items"]["required"].count(*keys) for where, keys in keyed.items())
     others = {part["x-kubernetes-list-type"] for where, part in lists.items() if where not in keyed}

@@ -246,6 +246,25 @@ def test_a_gateway_that_dies_costs_no_request_and_is_used_again(tiers: Trial) ->
     load.check_none_lost()
 
 
+def local_rate(trial: Trial) -> float:
+    """Bit/s of the camera's link to the gateway that its routes are planned for."""
+    links = table(trial, "edge-b").get("localLinks", [])
+    return next(float(parse_quantity(link["bandwidth"])) for link in links if link["peer"] == "edge-a")
+
+
+def test_a_slow_link_between_nodes_is_measured_and_the_plan_follows(tiers: Trial) -> None:
+    declared = float(parse_quantity(LOCAL))
+    tiers.wait("the link to the gateway in the plan", lambda: bool(table(tiers, "edge-b").get("localLinks")))
+    link = tiers.bed.link("edge-b")
+    link.set_local_rate(4e6)
+    try:
+        tiers.wait("the plan for a slow link", lambda: local_rate(tiers) < 0.2 * declared, 300)
+    finally:
+        link.set_local_rate(None)
+    tiers.wait("the plan for the fast link", lambda: local_rate(tiers) > 0.5 * declared, 300)
+    tiers.wait("routes through the gateway", lambda: bool(helped(tiers)), 300)
+
+
 def with_secret(trial: Trial, folder: Path) -> Path:
     """A folder of certificates for the runtimes and a client, also in the Secret."""
     kubectl = trial.cluster.kubectl

@@ -147,7 +147,7 @@ class TritonServer(SelectsNodes):
 
 
 class LocalLinks(Part):
-    """Links between nodes of the pool. They are declared, not measured."""
+    """Links between nodes of the pool until they are measured."""
 
     bandwidth: PositiveQuantity = Field(
         default=Quantity(1_000_000_000), description="Bandwidth in bit/s, above 0. Default: 1G."
@@ -158,7 +158,7 @@ class LocalLinks(Part):
 
 
 class Links(Part):
-    """How links to Triton servers are measured, and what links between nodes are assumed to be."""
+    """How links are measured, and what links between nodes are assumed to be until they are."""
 
     probe_interval: PositiveDuration = Field(
         default=Duration(2.0),
@@ -173,8 +173,9 @@ class Links(Part):
     )
     local: LocalLinks = Field(
         default=LocalLinks(),
-        description="Links from nodes of tier Device to nodes of tier Edge, as declared; they are not "
-        "measured. Default: bandwidth 1G, roundTrip 1ms.",
+        description="Links from nodes of tier Device to nodes of tier Edge until they are measured, which "
+        "needs runtimes of the namespace at both ends. A new value here starts over. Default: bandwidth 1G, "
+        "roundTrip 1ms.",
     )
 
 
@@ -223,7 +224,8 @@ class DevicePoolSpec(Part):
     )
     links: Links = Field(
         default=Links(),
-        description="How links are measured, or declared. Default: measured, with a probeBudget of 16Mi.",
+        description="How links are measured, and the values of links between nodes until then. Default: a "
+        "probeBudget of 16Mi.",
     )
     prices: Prices = Field(
         default=Prices(),

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from edge_api.inferenceservices import Mode
-from edge_api.objects import AGE, Column, KubernetesObject, Part, Resource, StatusPart
+from edge_api.objects import AGE, Column, KeyedBy, KubernetesObject, Part, Resource, StatusPart
 from edge_api.policies import (
     ISOLATION,
     PRIVACY,
@@ -77,6 +77,31 @@ class PlacedLink(Part):
         description="Round trip that the routes are planned for. The runtime reports a measurement that "
         "differs from it by more than half and by more than 5ms. Default: 2ms.",
     )
+
+
+class LocalLink(Part):
+    """A link to an intermediate node. The operator plans by it; the runtime measures it if it can."""
+
+    peer: Name = Field(description="Name of the node at the other end.")
+    probe: Url | None = Field(
+        default=None,
+        description="URL of the runtime there to which probes are POSTed. Default: no runtime of the "
+        "namespace runs there, and the link is not measured.",
+    )
+    interval: Duration = Field(default=Duration(2.0), description="Time between two probes. Default: 2s.")
+    budget: Quantity = Field(
+        default=Quantity(16 << 20),
+        description="Maximum traffic of probes in bytes per hour. Default: 16Mi.",
+    )
+    bandwidth: Quantity = Field(
+        description="Bandwidth in bit/s that the routes are planned for: spec.links.local of the "
+        "DevicePool until the link was measured. The runtime reports a measurement that differs from the "
+        "last one by more than a quarter."
+    )
+    declared: Quantity = Field(
+        description="Bandwidth in bit/s that the DevicePool declared when bandwidth was planned."
+    )
+    round_trip: Duration = Field(description="Round trip that the routes are planned for.")
 
 
 class Stage(Part):
@@ -169,6 +194,9 @@ class PlacementSpec(Part):
     link: PlacedLink | None = Field(
         default=None, description="Link to measure. Default: none, all routes are local."
     )
+    local_links: (
+        Annotated[tuple[LocalLink, ...], Field(min_length=1, max_length=16), KeyedBy("peer")] | None
+    ) = Field(default=None, description="Links to intermediate nodes. Default: none.")
     privacy: Privacy = Field(default="Any", description=PRIVACY)
     early_exit: AnyEarlyExit = Field(
         default=EarlyExit(),
@@ -230,6 +258,12 @@ class LinkStatus(StatusPart):
     measured_at: AwareDatetime | None = Field(default=None, description="Time of the last measurement.")
 
 
+class LocalLinkStatus(LinkStatus):
+    """A link to an intermediate node as measured by the entry node."""
+
+    peer: Name = Field(description="Name of the node at the other end.")
+
+
 class LatencyStatus(StatusPart):
     """Measured latency in the last minute."""
 
@@ -272,6 +306,9 @@ class PlacementStatus(StatusPart):
     exit: str | None = Field(default=None, description="Exit of the active route.")
     cut: str | None = Field(default=None, description="Cut of the active route, or local.")
     link: LinkStatus | None = Field(default=None, description="State of the link.")
+    local_links: Annotated[tuple[LocalLinkStatus, ...], Field(max_length=16), KeyedBy("peer")] | None = Field(
+        default=None, description="States of the links to intermediate nodes."
+    )
     latency: LatencyStatus | None = Field(
         default=None, description="Latency of the requests in the minute before the report."
     )

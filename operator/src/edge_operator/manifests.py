@@ -21,6 +21,7 @@ from edge_api.modelprofiles import (
 from edge_api.objects import written
 from edge_api.quantities import Duration, Share
 from edge_operator import store
+from edge_operator.node_links import NodeLink
 from edge_operator.pools import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
 from edge_planning import problems
@@ -118,17 +119,20 @@ def planned_intermediates(
     costs: Mapping[str, DeviceProfile],
     members: Iterable[PoolMember],
     rates: Mapping[str, float] = MappingProxyType({}),
+    measured: Mapping[str, NodeLink] = MappingProxyType({}),
 ) -> tuple[problems.IntermediateNode, ...]:
-    """Returns the other edge nodes whose class is profiled, with their declared links, for planning.
+    """Returns the other edge nodes whose class is profiled, with their links, for planning.
 
-    rates: requests per second that can arrive at a node.
+    links: as declared. measured: those to plan with instead, by node (`node_links.planned_links`). rates:
+    requests per second that can arrive at a node.
     """
+    declared = NodeLink(float(links.bandwidth), float(links.round_trip))
     return tuple(
         problems.IntermediateNode(
             name=member.node.name,
             profile=class_profile(costs[member.device_class]),
-            bandwidth=float(links.bandwidth),
-            rtt=float(links.round_trip),
+            bandwidth=measured.get(member.node.name, declared).bandwidth,
+            rtt=measured.get(member.node.name, declared).rtt,
             load=problems.Load(rate=rates.get(member.node.name, 0.0)),
         )
         for member in members

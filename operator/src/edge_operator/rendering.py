@@ -9,7 +9,7 @@ from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.names import placement_name
 from edge_api.objects import ObjectMeta
-from edge_api.placements import PlacedLink, PlacedModel, PlacedSlo, PlacementSpec, Route, Stage
+from edge_api.placements import LocalLink, PlacedLink, PlacedModel, PlacedSlo, PlacementSpec, Route, Stage
 from edge_api.policies import Isolation
 from edge_api.quantities import Duration, Quantity
 from edge_api.tensors import Slice
@@ -52,6 +52,7 @@ def placement(
     slices: Mapping[SliceKey, Slice],
     server: TritonServer | None,
     rtt: float,
+    local_links: tuple[LocalLink, ...] | None = None,
     isolation: Isolation = "Shared",
     domain: str = "cluster.local",
     scheme: str = "http",
@@ -93,6 +94,7 @@ def placement(
                 objective=spec.slo.objective,
             ),
             link=_link(server, pool, rtt),
+            local_links=local_links,
             privacy=spec.privacy,
             early_exit=spec.early_exit,
             deadline=spec.deadline,

@@ -211,6 +211,7 @@ class PlacedService:
             exit=active.route.exit if active else "",
             cut=active.route.cut if active else "",
             link=generations.link.report() if generations.link is not None else None,
+            local_links=generations.local_links.report(),
             summary=self.dataplane.window.summary(time.perf_counter()),
             now=datetime.now(UTC),
             residuals=self.dataplane.residuals.report(time.perf_counter()),

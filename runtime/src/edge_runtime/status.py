@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import isfinite
 from typing import Any, Final
@@ -97,6 +97,7 @@ class Report:
     residuals: Sequence[Mapping[str, Any]] = ()
     counted: Counted | None = None
     slo_met: bool | None = None
+    local_links: Mapping[str, LinkReport] = field(default_factory=dict)
 
 
 def status_document(report: Report) -> dict[str, Any]:
@@ -111,15 +112,8 @@ def status_document(report: Report) -> dict[str, Any]:
         "activeRoute": report.route or None,
         "exit": report.exit or None,
         "cut": report.cut or None,
-        "link": None
-        if link is None
-        else {
-            "state": "Up" if link.up else "Down",
-            "bandwidth": _bandwidth(link.bandwidth),
-            "bandwidthLow": _bandwidth(link.bandwidth_low),
-            "roundTrip": duration(link.round_trip),
-            "measuredAt": None if link.measured_at is None else _rfc3339(link.measured_at),
-        },
+        "link": None if link is None else _link(link),
+        "localLinks": [{"peer": peer} | _stated(each) for peer, each in report.local_links.items()] or None,
         "latency": None if p50 is None or p95 is None else {"p50": p50, "p95": p95},
         "residuals": list(report.residuals) or None,
         "requests": counted.requests if counted is not None else 0,
@@ -129,6 +123,21 @@ def status_document(report: Report) -> dict[str, Any]:
         "attainment": f"{summary.met / summary.requests:.3f}" if summary.requests else None,
         "lastUpdated": _rfc3339(report.now),
     }
+
+
+def _link(link: LinkReport) -> dict[str, Any]:
+    return {
+        "state": "Up" if link.up else "Down",
+        "bandwidth": _bandwidth(link.bandwidth),
+        "bandwidthLow": _bandwidth(link.bandwidth_low),
+        "roundTrip": duration(link.round_trip),
+        "measuredAt": None if link.measured_at is None else _rfc3339(link.measured_at),
+    }
+
+
+def _stated(link: LinkReport) -> dict[str, Any]:
+    """As an item of a list, which a merge patch replaces as a whole: without fields of value None."""
+    return {name: value for name, value in _link(link).items() if value is not None}
 
 
 def duration(seconds: float | None) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_planning.links.bands import crosses, departs, differs
-from edge_runtime.status import Report
+from edge_runtime.status import LinkReport, Report
 
 BURST: Final = 5
 """Changes that are written at once after a quiet time."""
@@ -80,12 +80,31 @@ def _generation(report: Report) -> tuple[int, bool, str, str]:
 def _changed(before: Report, now: Report, planned: Planned) -> bool:
     if (before.route, before.exit, before.cut, before.slo_met) != (now.route, now.exit, now.cut, now.slo_met):
         return True
+    if _local_links_changed(before, now):
+        return True
     if before.link is None or now.link is None:
         return before.link is not now.link
     if before.link.up != now.link.up:
         return True
     return _bandwidth_left(before.link.bandwidth, now.link.bandwidth, planned) or _round_trip_left(
         before.link.round_trip, now.link.round_trip, planned
+    )
+
+
+def _local_links_changed(before: Report, now: Report) -> bool:
+    """Whether a link to another node went up or down, or left the band around its last report."""
+    if before.local_links.keys() - now.local_links.keys():
+        return True
+    return any(_departed(before.local_links.get(peer), link) for peer, link in now.local_links.items())
+
+
+def _departed(known: LinkReport | None, link: LinkReport) -> bool:
+    """known: None if the link was not reported yet, so that it counts as up and unmeasured."""
+    bandwidth, round_trip = (known.bandwidth, known.round_trip) if known is not None else (None, None)
+    return (
+        (known is None or known.up) != link.up
+        or (link.bandwidth is not None and departs(bandwidth, link.bandwidth))
+        or (link.round_trip is not None and differs(round_trip, link.round_trip))
     )
 
 

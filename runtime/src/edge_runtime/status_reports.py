@@ -129,6 +129,7 @@ def _report(status: PlacementStatus) -> Report:
         now=status.last_updated or status.since,
         counted=Counted(status.requests, status.met, status.since),
         slo_met=status.slo_met,
+        local_links={link.peer: _link(link) for link in status.local_links or ()},
     )
 
 

@@ -33,7 +33,7 @@ NOT_RUNNING = "the testbed is not running: start it with `testbed up`"
 
 @dataclass(frozen=True)
 class Link:
-    """A node's access link: its way to the cloud. Edge nodes reach each other's pods without it."""
+    """A node's access link: its way to the cloud. Edge nodes reach each other by their local network."""
 
     node: str
     network: Network
@@ -41,6 +41,10 @@ class Link:
     def set_rate(self, bps: float | None) -> None:
         """Shapes both directions to `bps` bit/s; None removes the limit."""
         self.network.set_rate(self.node, None if bps is None else checked_rate(bps))
+
+    def set_local_rate(self, bps: float | None) -> None:
+        """Shapes both directions between an edge node and the other edge nodes; None removes the limit."""
+        self.network.set_local_rate(self.node, None if bps is None else checked_rate(bps))
 
     def cut(self) -> None:
         self.network.set_up(self.node, up=False)
@@ -219,7 +223,7 @@ class Testbed:
                 self._wait_available(triton.NAMESPACE, "triton")
 
     def start_outside_triton(self, progress: Progress = print_line) -> str:
-        """Starts a second, smaller Triton server, as if it were outside the cluster; returns its host:port.
+        """Starts a second Triton server, as if it were outside the cluster; returns its host:port.
 
         It accepts the key of the first one, which must have been started.
         """

@@ -104,41 +104,19 @@ class Network:
 
     def set_rate(self, node: str, rate_bps: float | None) -> None:
         """Shapes both directions of the node's access link; None removes the limit."""
-        for netns, device in ((WAN, access(node)), (node, "eth0")):
+        self._shape([(WAN, access(node)), (node, "eth0")], rate_bps)
+
+    def set_local_rate(self, node: str, rate_bps: float | None) -> None:
+        """Shapes both directions between an edge node and the local network; None removes the limit."""
+        self._shape([(WAN, f"l-{node}"), (node, "eth1")], rate_bps)
+
+    def _shape(self, devices: Sequence[tuple[str, str]], rate_bps: float | None) -> None:
+        for netns, device in devices:
+            qdisc = ["ip", "netns", "exec", netns, "tc", "qdisc"]
             if rate_bps is None:
-                self._run(
-                    [
-                        "ip",
-                        "netns",
-                        "exec",
-                        netns,
-                        "tc",
-                        "qdisc",
-                        "del",
-                        "dev",
-                        device,
-                        "root",
-                        "2>/dev/null",
-                        "||",
-                        "true",
-                    ]
-                )
+                self._run([*qdisc, "del", "dev", device, "root", "2>/dev/null", "||", "true"])
             else:
-                self._run(
-                    [
-                        "ip",
-                        "netns",
-                        "exec",
-                        netns,
-                        "tc",
-                        "qdisc",
-                        "replace",
-                        "dev",
-                        device,
-                        "root",
-                        *shaping(rate_bps),
-                    ]
-                )
+                self._run([*qdisc, "replace", "dev", device, "root", *shaping(rate_bps)])
 
     def set_up(self, node: str, *, up: bool) -> None:
         """Restores or cuts the node's access link."""

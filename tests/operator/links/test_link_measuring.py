@@ -58,11 +58,11 @@ def carried_out(found: list[Telling]) -> dict[str, dict[str, ToldLink]]:
 tell = functools.partial(tellings, ready=READY, now=NOW, every=EVERY)
 
 
-def test_a_runtime_that_alone_uses_a_link_is_told_nothing() -> None:
+def test_a_runtime_that_alone_uses_a_link_has_no_annotation() -> None:
     assert tell([placement("shop")]) == []
 
 
-def test_the_oldest_runtime_measures_and_the_others_are_told_value_and_age() -> None:
+def test_the_oldest_runtime_measures_and_the_others_receive_value_and_age() -> None:
     bodies = [
         placement("shop", created="2026-03-01T11:00:00Z", bandwidth="3M"),
         placement("factory", created="2026-03-01T09:00:00Z"),
@@ -113,7 +113,7 @@ def test_servers_of_two_pools_with_one_name_are_two_links() -> None:
         ({"bandwidthLow": "2M"}, False),
     ],
 )
-def test_only_what_leaves_the_band_is_told_again(change: dict[str, str], rewritten: bool) -> None:
+def test_only_what_leaves_the_band_is_written_again(change: dict[str, str], rewritten: bool) -> None:
     bodies = [placement("factory", created="2026-03-01T09:00:00Z"), placement("shop")]
     carried_out(tell(bodies))
     bodies[0]["status"]["link"] |= change
@@ -128,7 +128,7 @@ def test_a_border_of_a_route_is_in_no_band() -> None:
     assert carried_out(tell(bodies))["shop"]["cloud"].bandwidth == 10_500_000
 
 
-def test_what_is_told_is_renewed_before_it_ends() -> None:
+def test_a_value_is_renewed_before_it_ends() -> None:
     bodies = [placement("factory", created="2026-03-01T09:00:00Z"), placement("shop")]
     carried_out(tell(bodies))
     assert tell(bodies, now=NOW + datetime.timedelta(seconds=EVERY - 1)) == []
@@ -145,7 +145,7 @@ def test_the_measurement_moves_from_a_runtime_that_is_not_ready_and_stays_where_
     assert tell(bodies) == []
 
 
-def test_the_last_user_of_a_link_is_told_nothing_any_more() -> None:
+def test_the_last_user_of_a_link_loses_its_annotation() -> None:
     bodies = [placement("factory", created="2026-03-01T09:00:00Z"), placement("shop")]
     carried_out(tell(bodies))
     assert [each.text for each in tell(bodies[1:])] == [None]
@@ -206,7 +206,7 @@ def test_the_choice_stays_while_the_chosen_one_is_ready(users: list[LinkUser]) -
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(10**5, 10**9)), min_size=1, max_size=6),
     st.sets(st.sampled_from("abcd")),
 )
-def test_telling_ends_after_one_round(reports: list[tuple[str, int]], ready: set[str]) -> None:
+def test_nothing_is_left_to_write_after_one_round(reports: list[tuple[str, int]], ready: set[str]) -> None:
     bodies = []
     for number, (namespace, bandwidth) in enumerate(reports):
         body = placement(namespace, created=f"2026-03-01T0{number}:00:00Z", bandwidth=str(bandwidth))

@@ -199,3 +199,32 @@ def test_planning_n_devices_searches_for_their_intermediate_nodes_in_proportion_
     cameras = sorted(set(searches) - {"gate"})
     assert len(cameras) == 12
     assert len({searches.count(name) for name in cameras}) == 1
+
+
+def local_link(body: Any) -> Any:
+    """The link to the gateway in a camera's Placement; None without one."""
+    return next(iter(body["spec"].get("localLinks") or ()), None)
+
+
+def test_the_link_to_an_intermediate_node_is_planned_as_declared_and_then_as_measured(tiers: Any) -> None:
+    for _ in range(3):
+        tiers.settle()
+    before = tiers.placements()["cam-1"]
+    assert local_link(before) == {
+        "peer": "gate",
+        "probe": "http://edge-runtime-gate.default.svc.cluster.local:8080/v1/probe",
+        "interval": "2s",
+        "budget": "16Mi",
+        "bandwidth": "1G",
+        "declared": "1G",
+        "roundTrip": "1ms",
+    }
+    assert used(before)
+    tiers.runtimes_report(localLinks=[{"peer": "gate", "state": "Up", "bandwidth": "50k"}])
+    tiers.reconcile()
+    after = tiers.placements()["cam-1"]
+    assert (local_link(after)["bandwidth"], local_link(after)["declared"]) == ("50k", "1G")
+    assert used(after) == set(), "no route crosses a link that is too slow"
+    applied = len(tiers.log)
+    tiers.reconcile()
+    assert not [line for line in tiers.log[applied:] if line.startswith("apply Placement digits.cam")]

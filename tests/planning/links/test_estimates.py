@@ -70,7 +70,7 @@ def test_a_single_transfer_that_was_held_up_changes_nothing() -> None:
     assert held_up.rate == pytest.approx(4e6, rel=0.15)
 
 
-def test_an_estimate_goes_on_from_what_another_runtime_measured() -> None:
+def test_an_estimate_starts_from_what_another_runtime_measured() -> None:
     estimate = started(20e6, 15e6, 7.0)
     assert estimate.rate == pytest.approx(20e6)
     assert estimate.at == 7.0

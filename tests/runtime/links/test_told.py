@@ -23,11 +23,11 @@ DOWN = ToldLink(measured="Elsewhere", told="2026-03-01T12:00:02Z", state="Down")
         (DOWN, {Why.QUESTION, Why.UNKNOWN}),
     ],
 )
-def test_only_what_contradicts_a_told_link_is_probed(told: ToldLink | None, sent: set[Why]) -> None:
+def test_only_what_contradicts_a_received_value_is_probed(told: ToldLink | None, sent: set[Why]) -> None:
     assert {why for why in Why if probes(told, why)} == sent
 
 
-def test_the_newest_of_what_is_told_counts() -> None:
+def test_the_newest_value_counts() -> None:
     assert newest([UP, DOWN, HERE]) == DOWN
     assert newest([]) is None
     assert [is_elsewhere(told) for told in (None, HERE, UP)] == [False, False, True]
@@ -36,12 +36,12 @@ def test_the_newest_of_what_is_told_counts() -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"cloud": {}}', '{"cloud": {"measured": "Never"}}', None, 7]
 )
-def test_an_annotation_that_cannot_be_read_tells_nothing(text: object) -> None:
+def test_an_annotation_that_cannot_be_read_is_ignored(text: object) -> None:
     assert told_links({"annotations": {LINKS_ANNOTATION: text}}) == {}
 
 
 @pytest.mark.parametrize("metadata", [{}, {"annotations": None}, {"annotations": []}])
-def test_a_placement_without_annotations_tells_nothing(metadata: object) -> None:
+def test_a_placement_without_annotations_has_no_values(metadata: object) -> None:
     assert told_links(metadata) == {}
 
 

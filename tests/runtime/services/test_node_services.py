@@ -184,7 +184,7 @@ async def test_a_link_has_one_monitor_while_any_service_uses_it(tmp_path: Path) 
         await eventually(lambda: not _measuring(first))
 
 
-async def test_a_link_that_another_runtime_measures_has_what_the_placement_tells(tmp_path: Path) -> None:
+async def test_a_link_that_another_runtime_measures_has_the_values_of_the_placement(tmp_path: Path) -> None:
     store = SmallStore(adding(1))
     (digest,) = store.digests
     told = ToldLink(measured="Elsewhere", told="2026-03-01T12:00:00Z", bandwidth=Bandwidth(7_000_000))

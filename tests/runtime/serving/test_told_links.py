@@ -89,7 +89,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_told_link_is_used_and_not_probed() -> None:
+async def test_a_received_value_is_used_and_the_link_not_probed() -> None:
     async with a_link() as (peer, registry, link, spec):
         registry.tell(link, ignored, UP)
         registry.use(link, spec, ignored)
@@ -102,7 +102,7 @@ async def test_a_told_link_is_used_and_not_probed() -> None:
         assert peer.probes == 0
 
 
-async def test_what_is_told_ends_and_the_runtime_measures_by_itself() -> None:
+async def test_a_value_ends_and_the_runtime_measures_by_itself() -> None:
     async with a_link() as (peer, registry, link, spec):
         registry.tell(link, ignored, UP.model_copy(update={"valid_for": Duration(0.1)}))
         registry.use(link, spec, ignored)
@@ -124,7 +124,7 @@ async def test_the_runtime_that_measures_for_others_probes() -> None:
         await peer.probed.wait()
 
 
-async def test_a_link_that_is_told_down_is_not_used_until_it_is_told_up() -> None:
+async def test_a_link_that_another_runtime_reports_down_is_not_used_until_it_reports_it_up() -> None:
     async with a_link() as (peer, registry, link, spec):
         changes: list[tuple[bool, bool]] = []
 
@@ -142,7 +142,7 @@ async def test_a_link_that_is_told_down_is_not_used_until_it_is_told_up() -> Non
         assert changes[-2:] == [(False, True), (True, True)]
 
 
-async def test_transfers_of_the_runtime_itself_are_newer_than_what_is_told() -> None:
+async def test_transfers_of_the_runtime_itself_are_newer_than_what_it_receives() -> None:
     async with a_link() as (_, registry, link, spec):
         registry.use(link, spec, ignored)
         await until(lambda: link.view().bandwidth is not None)
@@ -151,7 +151,7 @@ async def test_transfers_of_the_runtime_itself_are_newer_than_what_is_told() -> 
         assert (link.view().up, link.view().bandwidth) == (True, measured)
 
 
-async def test_a_failure_on_a_link_that_is_told_up_is_checked_by_probes() -> None:
+async def test_a_failure_on_a_link_that_another_runtime_reports_up_is_checked_by_probes() -> None:
     async with a_link() as (peer, registry, link, spec):
         registry.tell(link, ignored, UP)
         registry.use(link, spec, ignored)
@@ -161,7 +161,7 @@ async def test_a_failure_on_a_link_that_is_told_up_is_checked_by_probes() -> Non
         assert peer.probes > 0
 
 
-async def test_of_what_two_services_are_told_the_newest_counts() -> None:
+async def test_of_the_values_that_two_services_receive_the_newest_counts() -> None:
     async with a_link() as (_, registry, link, _):
 
         def other(*, recovered: bool, notable: bool) -> None:
@@ -175,7 +175,7 @@ async def test_of_what_two_services_are_told_the_newest_counts() -> None:
         assert link.view().bandwidth == pytest.approx(20e6)
 
 
-async def test_a_runtime_whose_told_value_ended_has_its_share_of_the_budget() -> None:
+async def test_a_runtime_whose_value_ended_has_its_share_of_the_budget() -> None:
     """A share of 256Ki an hour holds 64 KiB: a few probes, then tiny ones."""
     async with a_link() as (peer, registry, link, spec):
         told = UP.model_copy(update={"valid_for": Duration(0.05), "budget": Quantity(256 << 10)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -54,6 +55,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
             "roundTrip": "800µs",
             "measuredAt": "2026-01-02T03:04:05Z",
         },
+        "localLinks": None,
         "latency": {"p50": "41ms", "p95": "77ms"},
         "residuals": None,
         "requests": 101,
@@ -94,3 +96,14 @@ def test_a_quantile_is_the_nearest_rank(share: float, value: float) -> None:
 
 def test_a_quantile_of_nothing_is_none() -> None:
     assert quantile([], 0.5) is None
+
+
+def test_links_to_other_nodes_are_listed_by_node_without_what_is_unknown() -> None:
+    links = {
+        "gate": LinkReport(True, 19.94e6, 15e6, 0.0012, NOW),
+        "hub": LinkReport(False, None, None, None, None),
+    }
+    found = status_document(replace(_report(Window(), None), local_links=links))["localLinks"]
+    assert [link["peer"] for link in found] == ["gate", "hub"]
+    assert (found[0]["state"], found[0]["bandwidth"]) == ("Up", "19.9M")
+    assert found[1] == {"peer": "hub", "state": "Down"}

@@ -113,3 +113,25 @@ def test_a_runtime_that_has_just_started_leaves_the_report_before_it() -> None:
     assert due_in(WRITTEN, nothing, PLANNED, 1e6) is None
     assert due_in(None, nothing, PLANNED, 1e6) == 0.0
     assert due_in(WRITTEN, replace(nothing, message="cannot be loaded"), PLANNED, 1e6) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "written"),
+    [
+        (None, LinkReport(True, None, None, 0.001, None), False),
+        (None, LinkReport(False, None, None, None, NOW), True),
+        (None, LinkReport(True, 50e6, 40e6, 0.001, NOW), True),
+        (LinkReport(True, 50e6, 40e6, 0.001, NOW), LinkReport(True, 45e6, 20e6, 0.002, NOW), False),
+        (LinkReport(True, 50e6, 40e6, 0.001, NOW), LinkReport(True, 30e6, 20e6, 0.001, NOW), True),
+        (LinkReport(True, 50e6, 40e6, 0.001, NOW), LinkReport(False, 50e6, 40e6, 0.001, NOW), True),
+        (LinkReport(True, 50e6, 40e6, 0.001, NOW), LinkReport(True, 50e6, 40e6, 0.05, NOW), True),
+        (LinkReport(True, 50e6, 40e6, 0.001, NOW), None, True),
+    ],
+)
+def test_a_link_to_another_node_is_reported_when_it_leaves_the_band_of_its_last_report(
+    before: LinkReport | None, now: LinkReport | None, written: bool
+) -> None:
+    earlier, later = (
+        replace(REPORT, local_links={} if each is None else {"gate": each}) for each in (before, now)
+    )
+    assert (due_in(Written(earlier, 100.0), later, PLANNED, 1e6) == 0.0) is written

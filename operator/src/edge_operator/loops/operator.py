@@ -30,6 +30,7 @@ from edge_operator.effects.executor import Executor
 from edge_operator.errors import ClusterError
 from edge_operator.keys import NamespaceKey, ServiceKey, TailKey
 from edge_operator.leadership import Leadership, end_process
+from edge_operator.link_telling import tell_links
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.pools import PoolLoop, Shared
 from edge_operator.loops.servers import Servers
@@ -134,7 +135,8 @@ class Operator:
         servers = self.servers.run(
             self.tritons, self.tails_in_use, self._server_changed, self._pool_status_changed
         )
-        runs = (self.queue.run(), servers, self.resync())
+        links = tell_links(self.clients.cluster, Clock(), asyncio.sleep)
+        runs = (self.queue.run(), servers, links, self.resync())
         self.tasks += [asyncio.create_task(run) for run in runs]
         for name in self.pools:
             self._run(name)

@@ -307,17 +307,21 @@ def _inputs(draft: Draft) -> tuple[object, ...]:
 
 
 def _planned_from(placement: Object) -> tuple[str, ...]:
-    """Returns what a plan reads of a Placement: not the counters, and the link to two digits."""
+    """Returns what a plan reads of a Placement: not the counters, and links to two digits."""
     metadata, status = placement["metadata"], placement.get("status") or {}
-    link = status.get("link") or {}
-    bandwidth = _rounded(link.get("bandwidth"), parse_quantity)
-    measured = (bandwidth, _rounded(link.get("roundTrip"), parse_duration))
+    links = [status.get("link") or {}, *(status.get("localLinks") or ())]
     notes = [(k, v) for k, v in sorted((metadata.get("annotations") or {}).items()) if k != LINKS_ANNOTATION]
     return (
         str(metadata["name"]),
         repr((metadata.get("uid"), metadata.get("generation"), status.get("observedGeneration"), notes)),
-        repr((link.get("state"), measured, status.get("residuals"))),
+        repr(([_link(each) for each in links], status.get("residuals"), status.get("reason"))),
     )
+
+
+def _link(reported: Object) -> tuple[object, ...]:
+    bandwidth = _rounded(reported.get("bandwidth"), parse_quantity)
+    round_trip = _rounded(reported.get("roundTrip"), parse_duration)
+    return (reported.get("peer"), reported.get("state"), bandwidth, round_trip)
 
 
 def _rounded(text: object, parse: Callable[[str], float]) -> str:

@@ -11,7 +11,7 @@ from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice
-from edge_operator import manifests, margins, recorded, rendering
+from edge_operator import lost_slices, manifests, margins, node_links, recorded, rendering
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
@@ -97,7 +97,8 @@ def route_tables(
         draft.placed = servers.placed
     slices: dict[SliceKey, Slice] = {}
     if draft.recorded:
-        slices |= recorded.published_slices(card, tables.values(), draft.known.values())
+        published = recorded.published_slices(card, tables.values(), draft.known.values())
+        slices |= lost_slices.without(published, lost_slices.unloaded_slices(draft.known.values()))
     missing = sorted(rendering.needed_slices(card, tables.values()) - set(slices))
     needs = [SliceOf(draft.key.namespace, key) for key in missing]
     try:
@@ -105,6 +106,7 @@ def route_tables(
     except StoreError as error:
         return Blocked(reasons.PLACED, error.reason, str(error), transient=error.transient, again=10.0)
     slices |= {need.key: made[need] for need in needs}
+    reached = node_links.probed_addresses(draft.placements, draft.key, draft.isolation, draft.settings)
     return [
         rendering.placement(
             draft.body,
@@ -116,6 +118,7 @@ def route_tables(
             slices=slices,
             server=each.server,
             rtt=each.problem.rtt,
+            local_links=node_links.local_links(pool.spec.links, each.problem.intermediates, reached),
             isolation=draft.isolation,
             domain=draft.settings.cluster_domain,
             scheme=draft.settings.runtime_scheme,
@@ -230,7 +233,9 @@ def problem_at(
         rtt=link.rtt,
         bandwidth=link.bandwidth,
         codecs=codecs,
-        intermediates=manifests.planned_intermediates(pool.links.local, costs, near, rates),
+        intermediates=manifests.planned_intermediates(
+            pool.links.local, costs, near, rates, node_links.planned_links(pool.links, published)
+        ),
         entries=len(served),
         confidences=confidences,
         prices=pool.prices,

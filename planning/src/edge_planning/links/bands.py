@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 DEFAULT_ROUND_TRIP = 0.002
 """The round trip (s) that tables are planned for until one is measured."""
+FASTEST_MEASURED = 100e6
+"""Bandwidth (bit/s) between nodes up to which probes measure it; a report of it stands for any higher one."""
 _BEYOND = 0.1
 """Part of a route's least bandwidth by which a measurement must be beyond it."""
 _APART = 1.25

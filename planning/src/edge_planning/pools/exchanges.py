@@ -1,7 +1,8 @@
 """Improves the choice of a small pool by exchanges of candidates, judged with the waits that they cause.
 
 The joint choice assumes waits, and repairs one demand at a time. In a pool of a few demands much depends on
-each, so moves of single demands are tried, and for a demand that is refused or late also moves of pairs.
+each, so moves of single demands are tried, and for a demand that is refused or late also moves of pairs. No
+exchange takes accuracy from another tenant, since the joint choice decides what each is entitled to.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,13 +69,14 @@ class Exchanges:
             return None
         self.left -= 1
         before = {name: found[name] for name in exchange if name in found}
+        gains = self._gains(found)
         for name in before:
             self.ledger.remove(name)
         if self._take(exchange):
             merged: dict[str, Costed | None] = {**found, **exchange}
             trial = {name: one for name, one in merged.items() if one is not None}
             now = self._score(trial)
-            if now < reached:
+            if now < reached and self._fair(exchange, trial, gains):
                 found.clear()
                 found.update(trial)
                 return now
@@ -94,6 +96,25 @@ class Exchanges:
                     return False
                 self.ledger.add(held)
         return True
+
+    def _fair(
+        self, exchange: Mapping[str, Costed | None], trial: Mapping[str, Costed], before: Mapping[str, float]
+    ) -> bool:
+        """Returns whether only the tenant of the first demand of an exchange can lose by it."""
+        first = next(iter(exchange))
+        own = next(unit.demand.tenant for unit in self.units if unit.name == first)
+        after = self._gains(trial)
+        return all(after[name] >= gain - 1e-9 for name, gain in before.items() if name != own)
+
+    def _gains(self, choice: Mapping[str, Costed]) -> dict[str, float]:
+        """Returns the accuracy in time of each tenant, weighted."""
+        found: dict[str, float] = {}
+        for unit in self.units:
+            held = choice.get(unit.name)
+            timely = held is not None and self.ledger.in_time(unit.name)
+            gain = unit.weight * held.worth if held is not None and timely else 0.0
+            found[unit.demand.tenant] = found.get(unit.demand.tenant, 0.0) + gain
+        return found
 
     def _score(self, choice: Mapping[str, Costed]) -> Score:
         return score(self.units, {name: one.worth for name, one in choice.items()}, self.ledger)

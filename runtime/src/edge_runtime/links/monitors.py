@@ -28,7 +28,6 @@ from edge_planning.links.estimates import (
     low_at,
     started,
 )
-from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import probe_budgets, probes, told
@@ -70,6 +69,19 @@ class OnChange(Protocol):
     def __call__(self, *, recovered: bool, notable: bool) -> None: ...
 
 
+class LinkSpec(Protocol):
+    """What a monitor needs of a link. interval: seconds between probes. budget: their bytes an hour."""
+
+    @property
+    def peer(self) -> str: ...
+    @property
+    def probe(self) -> str: ...
+    @property
+    def interval(self) -> float: ...
+    @property
+    def budget(self) -> float: ...
+
+
 class LinkMonitor:
     """The link to one peer.
 
@@ -79,18 +91,22 @@ class LinkMonitor:
 
     def __init__(
         self,
-        spec: LinkSettings,
+        spec: LinkSpec,
         resolver: Resolver,
         on_change: OnChange,
         clock: Callable[[], float] = time.perf_counter,
         tls: ssl.SSLContext | None = None,
         on_probe: Callable[[int], None] = lambda _: None,
+        *,
+        start: float | None = None,
     ) -> None:
+        """start: bandwidth in bit/s that a measurement has to contradict; None if nothing is known."""
         self.spec = spec
         self._client = HttpClient(spec.probe, resolver, tls=tls, size=1)
         self._on_change, self._on_probe, self._clock = on_change, on_probe, clock
         self._budget = probe_budgets.full(spec.budget, clock())
-        self._estimate = Estimate()
+        self._start = start
+        self._estimate = self._first_estimate()
         self._cap: float | None = None
         self._total, self._progress = 0, -1e9
         self._delays = 0.0  # seconds by which looking at transfers has been late
@@ -121,10 +137,12 @@ class LinkMonitor:
 
     def report(self) -> LinkReport:
         """The link for the status."""
-        low = low_at(self._estimate, self._clock())
-        return LinkReport(self._up, self._estimate.rate, low, self._round_trip, self._measured_at)
+        low, rate = low_at(self._estimate, self._clock()), self._estimate.rate
+        if self._measured_at is None:
+            low = rate = None
+        return LinkReport(self._up, rate, low, self._round_trip, self._measured_at)
 
-    def adopt(self, spec: LinkSettings) -> None:
+    def adopt(self, spec: LinkSpec) -> None:
         """Continues with another interval and budget; what was measured and saved is kept."""
         self.spec = spec
         self._fit_budget()
@@ -143,6 +161,11 @@ class LinkMonitor:
         if (before is None or not before.same(link)) and now - self._own > _OWN_COUNTS:
             self._take(link, now)
 
+    @property
+    def measured_elsewhere(self) -> bool:
+        """Whether another runtime measures it, as far as is known."""
+        return self._elsewhere is not None
+
     def _take(self, link: ToldLink, now: float) -> None:
         age = float(link.age or 0.0)
         if link.state == "Down":
@@ -160,6 +183,9 @@ class LinkMonitor:
         an_hour = self.spec.budget if link is None or link.budget is None else link.budget
         if max(an_hour, probe_budgets.LEAST_AN_HOUR) != self._budget.an_hour:
             self._budget = probe_budgets.resized(self._budget, an_hour, self._clock())
+
+    def _first_estimate(self) -> Estimate:
+        return Estimate() if self._start is None else started(self._start, None, self._clock())
 
     def start(self) -> None:
         """Starts measuring."""
@@ -277,7 +303,7 @@ class LinkMonitor:
         if sample is not None:
             self._measured_at = datetime.now(UTC)
         if recovered:
-            self._estimate = Estimate()
+            self._estimate = self._first_estimate()
             _log.info("link to %s is up again", self.spec.peer)
             if sample is None:
                 self._ask_soon()

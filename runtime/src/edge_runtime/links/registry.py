@@ -11,10 +11,9 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from edge_api.told_links import ToldLink
-from edge_runtime.assignment import LinkSettings
 from edge_runtime.connections import Resolver
 from edge_runtime.links import told
-from edge_runtime.links.monitors import LinkMonitor, OnChange
+from edge_runtime.links.monitors import LinkMonitor, LinkSpec, OnChange
 
 
 class OnMeasured(Protocol):
@@ -40,8 +39,8 @@ class LinkRegistry:
         self._listeners: dict[tuple[str, str], list[OnChange]] = {}
         self._told: dict[tuple[str, str], dict[OnChange, ToldLink]] = {}
 
-    def find(self, spec: LinkSettings) -> LinkMonitor:
-        """Returns the monitor of a link, which measures while a service uses it."""
+    def find(self, spec: LinkSpec, start: float | None = None) -> LinkMonitor:
+        """Returns the monitor of a link, which measures while a service uses it. start: see LinkMonitor."""
         key = (spec.peer, spec.probe)
         known = self._monitors.get(key)
         if known is None:
@@ -52,10 +51,11 @@ class LinkRegistry:
                 self._clock,
                 self._tls,
                 lambda size: self._on_probe(spec.peer, size),
+                start=start,
             )
         return known
 
-    def use(self, link: LinkMonitor, spec: LinkSettings, listener: OnChange) -> None:
+    def use(self, link: LinkMonitor, spec: LinkSpec, listener: OnChange) -> None:
         """Measures a link for one more listener, by the newest interval and budget."""
         key = (spec.peer, spec.probe)
         listeners = self._listeners.setdefault(key, [])

@@ -16,6 +16,7 @@ from edge_runtime.assignment import Placement, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError, Unreachable
 from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.inference.sessions import Session
+from edge_runtime.links.local_links import LocalLinks
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
@@ -52,6 +53,7 @@ class Generations:
         self.intermediates: Mapping[str, IntermediateBackend] = {}
         self.link: LinkMonitor | None = None
         self._told: Mapping[str, ToldLink] = {}
+        self.local_links = LocalLinks(resources.links, self._local_link_changed)
         self.memoization = OFF
         self.generation, self.message, self.reason, self.loaded = 0, "", "", False
         self.changed = asyncio.Event()
@@ -115,6 +117,7 @@ class Generations:
             self._told = told
             if self.link is not None:
                 self._tell(self.link)
+            self.local_links.tell(told)
 
     def break_off(self) -> None:
         """Ends trials that are no longer needed, because a newer placement arrived."""
@@ -125,6 +128,7 @@ class Generations:
         if self._completing is not None:
             self._completing.cancel()
         self._switch_link(None)
+        self.local_links.use(())
         self.resources.breakers.watch(self.changed.set, ())
         self.resources.clients.keep(self, ())
 
@@ -140,6 +144,7 @@ class Generations:
         }
         self.memoization = self._memoization(table)
         self._switch_link(link)
+        self.local_links.use(spec.local_links or ())
         self.active_route.hand_over(before, table)
         self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
         self.reason = CannotLoad.__name__ if table.missing else ""
@@ -222,6 +227,10 @@ class Generations:
 
     def _tell(self, link: LinkMonitor) -> None:
         self.resources.links.tell(link, self._link_changed, self._told.get(link.spec.peer))
+
+    def _local_link_changed(self, *, recovered: bool, notable: bool) -> None:
+        if notable:
+            self.changed.set()
 
     def _link_changed(self, *, recovered: bool, notable: bool) -> None:
         if self.link is not None:
