@@ -314,7 +314,7 @@ def _planned_from(placement: Object) -> tuple[str, ...]:
     return (
         str(metadata["name"]),
         repr((metadata.get("uid"), metadata.get("generation"), status.get("observedGeneration"), notes)),
-        repr(([_link(each) for each in links], status.get("residuals"))),
+        repr(([_link(each) for each in links], status.get("residuals"), status.get("reason"))),
     )
 
 

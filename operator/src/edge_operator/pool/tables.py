@@ -11,7 +11,7 @@ from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Slice
-from edge_operator import manifests, margins, node_links, recorded, rendering
+from edge_operator import lost_slices, manifests, margins, node_links, recorded, rendering
 from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
@@ -98,7 +98,8 @@ def route_tables(
         draft.placed = servers.placed
     slices: dict[SliceKey, Slice] = {}
     if draft.recorded:
-        slices |= recorded.published_slices(card, tables.values(), draft.known.values())
+        published = recorded.published_slices(card, tables.values(), draft.known.values())
+        slices |= lost_slices.without(published, lost_slices.unloaded_slices(draft.known.values()))
     missing = sorted(rendering.needed_slices(card, tables.values()) - set(slices))
     needs = [SliceOf(draft.key.namespace, key) for key in missing]
     try:
