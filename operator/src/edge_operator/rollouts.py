@@ -6,8 +6,10 @@ changed at once, since nothing is lost there.
 """
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from edge_operator.cluster import Object
+from edge_operator.pools import number_of
 
 IN_PLACE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 """The old pod is terminated first: its node has no room for two."""
@@ -16,9 +18,17 @@ SURGE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailab
 _SHARE = 10
 
 
-def lacks_room(pod: Object) -> bool:
-    """Whether the pod waits for resources of its node."""
-    return any(
+def lacks_room(pod: Object, memory: float = inf) -> bool:
+    """Whether the pod waits for resources of its node that other pods have.
+
+    memory: bytes of the node that pods can use. A pod that requests more than that does not wait for others:
+    it would not start in place of another one either.
+    """
+    requests = [
+        number_of((container.get("resources") or {}).get("requests", {}).get("memory"))
+        for container in pod.get("spec", {}).get("containers") or []
+    ]
+    return sum(filter(None, requests)) <= memory and any(
         condition.get("type") == "PodScheduled"
         and condition.get("status") == "False"
         and condition.get("reason") == "Unschedulable"

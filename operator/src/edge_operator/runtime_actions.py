@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from edge_api.policies import Isolation
 from edge_operator import rollouts, succession
@@ -125,12 +126,17 @@ def _users(runtimes: Iterable[Runtime], placements: Iterable[Object]) -> dict[Ru
 
 
 def _pods(seen: Seen, runtimes: Iterable[Runtime]) -> succession.Pods:
-    names = {runtime.name for runtime in runtimes}
+    nodes = {runtime.name: runtime.node for runtime in runtimes}
     deployments = {body["metadata"]["name"]: body for body in seen.all(DEPLOYMENTS)}
-    crowded = {pod["metadata"]["labels"][RUNTIME_LABEL] for pod in seen.pods if rollouts.lacks_room(pod)}
+    crowded = set()
+    for pod in seen.pods:
+        name = pod["metadata"]["labels"][RUNTIME_LABEL]
+        host = seen.hosts.get(nodes.get(name, ""))
+        if name in nodes and rollouts.lacks_room(pod, host.memory if host is not None else inf):
+            crowded.add(name)
     return succession.Pods(
-        {name: deployments[name] for name in sorted(names & deployments.keys())},
-        frozenset(crowded & names),
+        {name: deployments[name] for name in sorted(nodes.keys() & deployments.keys())},
+        frozenset(crowded),
         seen.hosts,
     )
 

@@ -6,6 +6,7 @@ It is needed where a Placement is, so that services and nodes can come and go wi
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.names import dedicated_service_name, placement_name, runtime_service_name
@@ -39,11 +40,15 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What a pod for a node needs to know of it. tolerations: of all groups of pools that select the node."""
+    """What a pod for a node needs to know of it.
+
+    tolerations: of all groups of pools that select the node. memory: bytes that pods can use.
+    """
 
     hostname: str
     ready: bool
     tolerations: tuple[Object, ...] = ()
+    memory: float = inf
 
 
 def runtime_of(placement: Object) -> Runtime:
@@ -76,7 +81,7 @@ def hosts(nodes: Iterable[Node], pools: Iterable[DevicePoolSpec]) -> dict[str, H
             for each in (written(t) for t in (group.tolerations if group is not None else None) or ()):
                 if each not in tolerations:
                     tolerations.append(each)
-        found[node.name] = Host(node.hostname, node.ready, tuple(tolerations))
+        found[node.name] = Host(node.hostname, node.ready, tuple(tolerations), node.memory)
     return found
 
 

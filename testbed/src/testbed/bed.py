@@ -223,7 +223,7 @@ class Testbed:
                 self._wait_available(triton.NAMESPACE, "triton")
 
     def start_outside_triton(self, progress: Progress = print_line) -> str:
-        """Starts a second, smaller Triton server, as if it were outside the cluster; returns its host:port.
+        """Starts a second Triton server, as if it were outside the cluster; returns its host:port.
 
         It accepts the key of the first one, which must have been started.
         """

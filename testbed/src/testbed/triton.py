@@ -7,7 +7,6 @@ import yaml
 NAMESPACE, OUTSIDE = "triton", "triton-outside"
 PORT = 8000
 """HTTP; the two ports after it are gRPC and metrics."""
-_SMALLER = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
 
 
 def outside(manifests: str) -> str:
@@ -23,7 +22,6 @@ def outside(manifests: str) -> str:
     template = deployment["spec"]["template"]
     template["metadata"] = {"labels": label}
     template["spec"] |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
-    template["spec"]["containers"][0]["resources"] = _SMALLER
     service["metadata"]["name"] = OUTSIDE
     service["spec"]["selector"] = label
     return yaml.safe_dump_all([deployment, service])

@@ -1,15 +1,20 @@
 """The operator writes to Placements what their runtimes need to know of links, and nothing twice."""
 
+import asyncio
 import datetime
 from typing import Any
 
 import pytest
 
 from edge_api.told_links import read_links
+from edge_operator import link_telling
 from edge_operator.clients import Clock
 from edge_operator.cluster import DEPLOYMENTS, PLACEMENTS, Object
 from edge_operator.errors import ApiUnreachableError
+from edge_operator.leadership import Leadership
 from edge_operator.link_telling import tell_once
+from edge_operator.loops.operator import Operator
+from edge_operator.observed.mirror import Mirror
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 CLOCK = Clock(monotonic=lambda: 0.0, wall=lambda: NOW)
@@ -86,3 +91,19 @@ def test_one_write_that_fails_holds_up_no_other(cluster: Any, monkeypatch: pytes
     assert measured(cluster) == {"b": "Elsewhere"}
     monkeypatch.undo()
     assert tell_once(cluster, CLOCK) == 1
+
+
+async def test_an_operator_that_leads_writes_the_values_by_itself(
+    cluster: Any, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_telling, "EVERY", 0.01)
+    leadership = Leadership(cluster, "edge-intelligence", "a")
+    operator = Operator(world.clients, world.settings, None, cluster, Mirror(), leadership)
+    operator.lead()
+    try:
+        async with asyncio.timeout(20):
+            while len(measured(cluster)) < 2:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
+    finally:
+        await operator.stop()
+    assert measured(cluster) == {"a": "Here", "b": "Elsewhere"}

@@ -3,11 +3,17 @@
 import dataclasses
 from typing import Any
 
-from edge_operator.cluster import DEPLOYMENTS
+import pytest
+
+from edge_operator.cluster import DEPLOYMENTS, NODES
 from edge_operator.rollouts import IN_PLACE, SURGE, next_updates
 from operator_objects import rolled_out
 
 World = Any  # tests/operator/conftest.py
+NODE_OF_4_GIB = {
+    "allocatable": {"memory": "4194304Ki"},
+    "conditions": [{"type": "Ready", "status": "True"}],
+}
 
 
 def ready(world: World, *names: str) -> None:
@@ -116,6 +122,21 @@ def test_a_full_node_takes_a_new_version_in_place_and_the_condition_reports_it(w
     world.reconcile()
     assert deployment(world, name)["spec"]["strategy"] == SURGE
     assert "no room" not in world.condition("Placed")["message"]
+
+
+@pytest.mark.parametrize(("requested", "strategy"), [("3Gi", IN_PLACE), ("5Gi", SURGE)])
+def test_a_pod_that_is_larger_than_its_node_is_not_given_the_place_of_the_one_that_serves(
+    world: World, requested: str, strategy: Any
+) -> None:
+    upgraded(world)
+    world.cluster.put(world.cluster.get(NODES, None, "cam-1") | {"status": NODE_OF_4_GIB})
+    name = "edge-runtime-cam-1"
+    surging(world, name, "0/4 nodes are available: 1 Insufficient memory")
+    pod = world.cluster.objects["Pod", "default", f"{name}-new"]
+    resources = {"requests": {"memory": requested}}
+    world.cluster.put(pod | {"spec": {"containers": [{"name": "runtime", "resources": resources}]}})
+    world.reconcile()
+    assert deployment(world, name)["spec"]["strategy"] == strategy
 
 
 def test_a_pod_that_waits_for_something_else_is_not_replaced_in_place(world: World) -> None:

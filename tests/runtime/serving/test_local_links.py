@@ -59,8 +59,7 @@ class Changes:
         self.event = asyncio.Event()
 
     def __call__(self, *, recovered: bool, notable: bool) -> None:
-        if notable:
-            self.event.set()
+        self.event.set()
 
 
 @asynccontextmanager

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from edge_api import Placement, reasons
 from edge_api.objects import ObjectMeta
 from edge_api.tensors import Slice
-from edge_operator import node_links, recorded, rendering
+from edge_operator import lost_slices, node_links, recorded, rendering
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.keys import SliceKey
+from edge_operator.peers import peers
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import SliceOf
 from edge_operator.pool.findings import planned_finding, without_routes
@@ -57,6 +58,8 @@ def _inputs(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> tupl
         published,
         ready,
         tuple(entries),
+        peers(draft.settings, draft.known),
+        lost_slices.unloaded_slices(draft.known.values()),
         _away(draft, ready),
         draft.full,
     )
@@ -75,7 +78,8 @@ def _rendered(
     else:
         slices: dict[SliceKey, Slice] = {}
         if ready.recorded:
-            slices |= recorded.published_slices(ready.card, tables.values(), draft.known.values())
+            published = recorded.published_slices(ready.card, tables.values(), draft.known.values())
+            slices |= lost_slices.without(published, lost_slices.unloaded_slices(draft.known.values()))
         missing = sorted(rendering.needed_slices(ready.card, tables.values()) - set(slices))
         needs = dict.fromkeys(SliceOf(draft.key.namespace, key) for key in missing)
         try:
@@ -131,7 +135,8 @@ def _placement(
     slices: Mapping[SliceKey, Slice],
     tables: int,
 ) -> Placement:
-    reached = node_links.probed_addresses(draft.placements, draft.key, draft.isolation, draft.settings)
+    addresses, node = peers(draft.settings, draft.known), entry.member.node.name
+    reached = node_links.probed_addresses(draft.placements, draft.key, draft.isolation, addresses, node)
     return rendering.placement(
         draft.body,
         draft.service.spec,
@@ -144,8 +149,7 @@ def _placement(
         rtt=entry.problem.rtt,
         local_links=node_links.local_links(ready.pool.spec.links, entry.problem.intermediates, reached),
         isolation=draft.isolation,
-        domain=draft.settings.cluster_domain,
-        scheme=draft.settings.runtime_scheme,
+        peers=addresses,
         installation=draft.settings.installation,
         margins=entry.problem.entry.margins,
         notes=entry.notes,
