@@ -458,6 +458,9 @@ def _steady(before: Link | None, measured: float | None) -> float | None:
 
 
 def _slices_of(problems: ServiceProblems) -> str:
-    """Returns what is equal for services that have the same slices: the model with the same cuts."""
-    cuts = repr([exit_.segments() for exit_ in problems.model.exits])
-    return f"{problems.digest}/{hashlib.sha256(cuts.encode()).hexdigest()[:8]}"
+    """Returns what is equal for services that have the same slices: the model with the same cuts and bytes.
+
+    An earlier version recorded no bytes, so two services can know different ones of a model.
+    """
+    slices = repr(sorted(problems.model.memory.items()))
+    return f"{problems.digest}/{hashlib.sha256(slices.encode()).hexdigest()[:8]}"

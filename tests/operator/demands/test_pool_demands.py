@@ -197,6 +197,15 @@ def test_models_take_memory_once_for_each_runtime() -> None:
     assert "memory of cam-0: 280Mi needed" in at(plan, "b", "cam-0").shortage
 
 
+def test_services_that_know_different_bytes_of_a_model_share_no_slices() -> None:
+    nodes = members(1, 0, memory=500.0 * MI)
+    sizes = [CARD.model_copy(update={"size": size * MI}) for size in (280, 0)]
+    services = [service(name, nodes, card=one) for name, one in zip("ab", sizes, strict=True)]
+    plan = plan_services(pool(nodes, *services), NOW)
+    first, second = (one.digest for one in plan.plan.problem.demands)
+    assert first != second
+
+
 def test_a_service_of_lower_priority_is_refused_with_what_binds_and_what_makes_room() -> None:
     nodes = members(1, 0)
     local: dict[str, Any] = {"mode": "LocalOnly", "slo": {"latency": "1s", "minAccuracy": 0.9}}

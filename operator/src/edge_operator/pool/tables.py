@@ -16,6 +16,7 @@ from edge_operator.codecs import refusals, usable_codecs
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.keys import SliceKey
+from edge_operator.peers import peers
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.entry_servers import EntryServers
 from edge_operator.pool.facts import SliceOf
@@ -106,7 +107,11 @@ def route_tables(
     except StoreError as error:
         return Blocked(reasons.PLACED, error.reason, str(error), transient=error.transient, again=10.0)
     slices |= {need.key: made[need] for need in needs}
-    reached = node_links.probed_addresses(draft.placements, draft.key, draft.isolation, draft.settings)
+    addresses = peers(draft.settings, draft.known)
+
+    def reached(sender: str) -> dict[str, str]:
+        return node_links.probed_addresses(draft.placements, draft.key, draft.isolation, addresses, sender)
+
     return [
         rendering.placement(
             draft.body,
@@ -118,10 +123,11 @@ def route_tables(
             slices=slices,
             server=each.server,
             rtt=each.problem.rtt,
-            local_links=node_links.local_links(pool.spec.links, each.problem.intermediates, reached),
+            local_links=node_links.local_links(
+                pool.spec.links, each.problem.intermediates, reached(each.member.node.name)
+            ),
             isolation=draft.isolation,
-            domain=draft.settings.cluster_domain,
-            scheme=draft.settings.runtime_scheme,
+            peers=addresses,
             installation=draft.settings.installation,
             margins=each.problem.entry.margins,
             notes=each.notes,
