@@ -103,7 +103,7 @@ def _finding(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> Fin
     """Returns the condition. That of tables which an operator found at its start stays as it was."""
     found = planned_finding(draft.service.spec, entries, ready.accuracies)
     status = draft.service.status
-    if any(each.adopted for each in entries) and status is not None:
+    if entries and all(each.adopted or each.intermediate for each in entries) and status is not None:
         before = next((c for c in status.conditions if c.type == reasons.PLANNED), None)
         if before is not None and before.observed_generation == draft.body["metadata"].get("generation"):
             return Finding(reasons.PLANNED, before.status, before.reason, before.message)
