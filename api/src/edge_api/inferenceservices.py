@@ -164,8 +164,9 @@ class Load(Part):
     rate: Annotated[float, Field(strict=True), _RATE] | None = Field(
         default=None,
         description="Requests per second that each entry node is planned for, above 0 and below 1000000. The "
-        "plan adds the time for which they wait for each other, and uses at most 80 % of the uplink. "
-        "Default: requests do not wait.",
+        "plan adds the time for which they wait for each other, and uses at most 80 % of the uplink. A "
+        "service whose rate the pool cannot hold is refused. Default: the measured rate, and 0.01 before "
+        "there is one.",
     )
 
 
@@ -235,7 +236,7 @@ class InferenceServiceSpec(Part):
 
     @property
     def planned_rate(self) -> float:
-        """The requests per second that each entry node is planned for; 0 if they do not wait."""
+        """The requests per second that each entry node is declared to have; 0 if that is not declared."""
         return self.load.rate or self.slo.throughput or 0.0
 
 
