@@ -3,15 +3,22 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
 from edge_operator.keys import ServiceKey
 from edge_operator.loops.pools import PoolLoop
-from edge_operator.pool import plans
+from edge_operator.pool import plans, publishing, services
+from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import CardOf, SliceOf
 from edge_operator.pool.preparing import PATIENCE
+from messages import mentions
 from operator_objects import KEY
 
 World = Any  # tests/operator/conftest.py
 OTHER = ServiceKey("default", "letters")
+CAMERAS = {"nodeSelector": {"class": "camera"}}
+ACCURATE = {"latency": "900ms", "percentile": 95, "objective": 0.95, "minAccuracy": 0.95}
 
 
 def second(world: World) -> None:
@@ -98,3 +105,49 @@ def test_facts_are_forgotten_once_no_plan_uses_them(world: World) -> None:
     world.settle()
     assert not [need for need in world.planned().used if isinstance(need, CardOf | SliceOf)]
     assert dict(world.loops["factory"].take().facts) == {}
+
+
+def test_a_defect_that_one_service_meets_leaves_the_others_planned(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second(world)
+    made = publishing.publish
+
+    def publish(draft: Draft, *rest: Any) -> Any:
+        if draft.key == KEY:
+            raise KeyError("a defect")
+        return made(draft, *rest)
+
+    monkeypatch.setattr(publishing, "publish", publish)
+    world.reconcile()
+    assert {body["spec"]["service"] for body in world.cluster.find(PLACEMENTS)} == {OTHER.name}
+    assert isinstance(world.planned().defect, KeyError)
+    monkeypatch.undo()
+    world.now += services.DEFECT
+    world.reconcile()
+    assert {body["spec"]["service"] for body in world.cluster.find(PLACEMENTS)} == {KEY.name, OTHER.name}
+    assert world.planned().defect is None
+
+
+def test_a_service_that_the_pool_cannot_hold_is_refused_and_the_first_keeps_its_tables(world: World) -> None:
+    world.change(mode="LocalOnly", load={"rate": 6.0}, slo=ACCURATE, entryNodes=CAMERAS)
+    world.settle()
+    before = world.placements()
+    assert set(before) == {"cam-1", "cam-2"}
+    second(world)
+    world.settle()
+    found = world.planned(OTHER).blocked
+    assert (found.step, found.reason) == ("Planned", "DoesNotFit")
+    assert mentions("cpu of cam-1", KEY.name, "spec.load.rate").search(found.message)
+    assert {n: p["spec"] for n, p in world.placements().items()} == {n: p["spec"] for n, p in before.items()}
+
+
+def test_a_service_of_higher_priority_takes_the_room_of_another(world: World) -> None:
+    world.change(mode="LocalOnly", load={"rate": 6.0}, slo=ACCURATE, entryNodes=CAMERAS)
+    world.settle()
+    second(world)
+    body = world.cluster.get(INFERENCE_SERVICES, *OTHER)
+    world.cluster.put(body | {"spec": body["spec"] | {"priority": 10}})
+    world.settle()
+    assert world.planned(OTHER).blocked is None
+    assert world.condition("Planned")["reason"] == "DoesNotFit"

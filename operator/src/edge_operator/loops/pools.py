@@ -197,7 +197,7 @@ class PoolLoop:
                 metrics.RECONCILES.labels("pool", "failed").inc()
                 logging.getLogger(__name__).exception("planning pool %s failed", self.name)
                 await asyncio.sleep(LONGEST)
-                self._woken.set()
+                self.topology_changed()
 
     async def turn(self, planner: Planner) -> None:
         """One turn: observe, plan, act."""
@@ -299,7 +299,7 @@ class PoolLoop:
             planned = found.services[key]
             earlier = before.services.get(key)
             self._use(key, earlier.used if earlier is not None else frozenset(), planned.used)
-            self._count(planned)
+            self._count(key, planned)
             self._act(key, planned)
         if found.status is not None:
             done = functools.partial(self._status_written, found.status.regarding)
@@ -428,7 +428,11 @@ class PoolLoop:
                 self._facts.pop(need, None)
                 self._open.discard(need)
 
-    def _count(self, planned: ServicePlan) -> None:
+    def _count(self, key: ServiceKey, planned: ServicePlan) -> None:
+        if planned.defect is not None:
+            metrics.RECONCILES.labels("service", "failed").inc()
+            logging.getLogger(__name__).error("%s/%s cannot be planned", *key, exc_info=planned.defect)
+            return
         blocked = planned.blocked
         metrics.RECONCILES.labels("service", "done" if blocked is None else "blocked").inc()
         if blocked is not None:

@@ -26,7 +26,7 @@ from edge_operator.pool.drafts import Draft, Now, Shared
 from edge_operator.pool.measurements import measuring_nodes
 from edge_operator.pool.pooled import PlannedEntry, Pool, ServerState
 from edge_operator.pool.preparing import prepare
-from edge_operator.pool.services import NEW, ServicePlan, begun, finished
+from edge_operator.pool.services import NEW, ServicePlan, begun, failed_by, finished
 from edge_operator.pool.states import PoolState
 from edge_operator.pools import Node, missing_certificates
 from edge_operator.reading import read, unreadable
@@ -93,12 +93,16 @@ def plan(state: PoolState, previous: PoolPlan, now: Now) -> PoolPlan:
 
     def begin(key: ServiceKey) -> None:
         before = previous.services.get(key, NEW)
-        found = begun(state, state.services[key], before, shared, now)
         planned.add(key)
-        if isinstance(found, ServicePlan):
-            services[key] = found
+        try:
+            found = begun(state, state.services[key], before, shared, now)
+            if isinstance(found, ServicePlan):
+                services[key] = found
+                return
+            prepare(found, before.prepared, before.pooled, before.measured)
+        except Exception as error:
+            services[key] = failed_by(error, before, now)
             return
-        prepare(found, before.prepared, before.pooled, before.measured)
         drafts[key] = found
 
     for key in state.services:
@@ -115,7 +119,10 @@ def plan(state: PoolState, previous: PoolPlan, now: Now) -> PoolPlan:
     for key, draft in drafts.items():
         failed = joint.plan.failed.get(key)
         before = previous.services.get(key, NEW)
-        services[key] = finished(draft, before, joint.entries.get(key, ()), failed)
+        try:
+            services[key] = finished(draft, before, joint.entries.get(key, ()), failed)
+        except Exception as error:
+            services[key] = failed_by(error, before, now)
     ordered = MappingProxyType({key: services[key] for key in state.services})
     return PoolPlan(ordered, frozenset(planned), _status(state, now), surroundings, joint)
 

@@ -5,7 +5,7 @@ A plan that lacks a fact waits for it a moment; then its condition says what it 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -37,6 +37,8 @@ from edge_operator.workloads import service_url
 from edge_planning.errors import PlanningError
 
 NEVER = float("inf")
+DEFECT = 30.0
+"""Seconds after which a service is planned again that met a defect of the operator."""
 FULL_FOR = 600.0
 """Seconds for which a service avoids a server without room for its tails, if there is another one."""
 
@@ -55,6 +57,7 @@ class ServicePlan:
         again_at: When it has to be planned again, in seconds of the monotonic clock.
         blocked: The step that failed.
         gone: Whether nothing is left to do for it.
+        defect: What went wrong in the operator itself; the service keeps what it has.
     """
 
     objects: tuple[Write, ...] = ()
@@ -66,6 +69,7 @@ class ServicePlan:
     again_at: float = NEVER
     blocked: Blocked | None = None
     gone: bool = False
+    defect: Exception | None = None
     prepared: Prepared | None = None
     pooled: PooledService | None = None
     """What of it is planned together with the other services of the pool."""
@@ -98,8 +102,19 @@ def begun(
         service = read(InferenceService, own.body)
     except ValidationError as error:
         status = reports.report_unreadable(own, sentences(InferenceService, error), now.wall)
-        return ServicePlan(status=status, reporting=before.reporting)
+        return replace(
+            before, objects=(), status=status, loads=(), unloads=(), again_at=NEVER, blocked=None, defect=None
+        )
     return _draft(state, own, before, shared, now, service)
+
+
+def failed_by(error: Exception, before: ServicePlan, now: Now) -> ServicePlan:
+    """Returns the plan of a service that could not be planned because of a defect: it keeps what it has."""
+    blocked = Blocked(reasons.PLANNED, reasons.CANNOT_PLAN, repr(error))
+    again = now.monotonic + DEFECT
+    return replace(
+        before, objects=(), status=None, loads=(), unloads=(), again_at=again, blocked=blocked, defect=error
+    )
 
 
 def _removed(state: PoolState, own: ServiceState, before: ServicePlan, now: Now) -> ServicePlan:
@@ -194,10 +209,8 @@ def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
     status, reporting, delayed = None, before.reporting, NEVER
     if not draft.waits_for_plan and not pending:
         status, reporting, delayed = _report(draft, before.reporting)
-    prepared = draft.prepared if draft.prepared is not None else before.prepared
-    again = min(
-        draft.again, delayed, unsteady(draft), prepared.until - now if prepared is not None else NEVER
-    )
+    due = draft.prepared.until - now if draft.prepared is not None else NEVER
+    again = min(draft.again, delayed, unsteady(draft), due)
     return ServicePlan(
         objects=tuple(draft.writes),
         status=status,
@@ -206,7 +219,7 @@ def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
         tails=draft.tails or before.tails,
         again_at=now + again,
         blocked=draft.blocked,
-        prepared=prepared,
+        prepared=draft.prepared if draft.prepared is not None else before.prepared,
         pooled=draft.pooled,
         measured=draft.measured,
         rendered=draft.rendered if draft.rendered is not None else before.rendered,
