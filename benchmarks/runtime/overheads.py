@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from math import nan
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ _WARM: Final = 100
 
 
 def measure(names: Sequence[str], folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
-    """`overhead_ms`, `session_ms` and `memory_mb` of the named servers.
+    """`overhead_ms`, `session_ms`, `memory_mb` of the named servers, and `latency_over_bare` (ratios of p50).
 
     The servers of a size run in parallel and receive alternating blocks of requests, so that other load on
     the machine affects all of them.
@@ -28,18 +29,22 @@ def measure(names: Sequence[str], folder: Path, say: Say, *, quick: bool) -> dic
     overhead: dict[str, dict[str, dict[str, object]]] = {"http": {}, "grpc": {}}
     memory: dict[str, float] = {}
     sessions: dict[str, float] = {}
+    ratios: dict[str, dict[str, dict[str, float]]] = {"http": {}, "grpc": {}}
     for size, model in models.items():
         with ExitStack() as stack:
             servers = {n: stack.enter_context(started(n, size, model, folder, say)) for n in names}
             sessions[size] = alone = _session_ms(model, SIZES[size])
             for kind, found in _ask(servers, size, quick=quick).items():
                 overhead[kind][size] = {name: _less(row, alone) for name, row in found.items()}
+                bare = found["bare"]["p50"] if "bare" in found else nan
+                ratios[kind][size] = {name: round(row["p50"] / bare, 3) for name, row in found.items()}
                 for name, row in found.items():
                     say(f"{kind} {size} {name}: p50 {row['p50'] - alone:.3f} ms over {alone:.3f} ms")
             if size == "48KB":
                 memory = {name: round(server.memory_mb(), 1) for name, server in servers.items()}
     return {
         "overhead_ms": overhead,
+        **({"latency_over_bare": ratios} if "bare" in names else {}),
         "session_ms": sessions,
         "memory_mb": memory,
         "json_only_over_http": sorted(JSON_ONLY & servers.keys()),

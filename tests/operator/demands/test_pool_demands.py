@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_api import Placement
-from edge_operator import manifests, rates
+from edge_operator import manifests
 from edge_operator.names import DEMAND_ANNOTATION, SERVERS_ANNOTATION, UNFIT_ANNOTATION
-from edge_operator.pool_demands import NO_PLAN, PooledPlan, plan_services, published_links, runtime_memory
-from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
+from edge_operator.pool import rates
+from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, published_links, runtime_memory
+from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pools import PoolMember, intermediate_nodes
 from edge_operator.server_choice import Choice
 from edge_operator.server_links import Link
@@ -195,6 +196,15 @@ def test_models_take_memory_once_for_each_runtime() -> None:
     plan = plan_services(pool(nodes, *services, runtime_memory=192.0 * MI), NOW)
     assert at(plan, "b", "cam-0").plan is None
     assert "memory of cam-0: 280Mi needed" in at(plan, "b", "cam-0").shortage
+
+
+def test_services_that_know_different_bytes_of_a_model_share_no_slices() -> None:
+    nodes = members(1, 0, memory=500.0 * MI)
+    sizes = [CARD.model_copy(update={"size": size * MI}) for size in (280, 0)]
+    services = [service(name, nodes, card=one) for name, one in zip("ab", sizes, strict=True)]
+    plan = plan_services(pool(nodes, *services), NOW)
+    first, second = (one.digest for one in plan.plan.problem.demands)
+    assert first != second
 
 
 def test_a_service_of_lower_priority_is_refused_with_what_binds_and_what_makes_room() -> None:

@@ -30,7 +30,7 @@ def slower(problem: PoolProblem, node: str, bandwidth: float) -> PoolProblem:
     return replace(problem, demands=demands)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6))
 def test_at_constant_demand_a_plan_settles_within_two_rounds(seed: int) -> None:
     problem = small_pool(seed)
@@ -43,7 +43,7 @@ def test_at_constant_demand_a_plan_settles_within_two_rounds(seed: int) -> None:
             assert {*plan.refused} == refused
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from([0.1e6, 1e6, 1e7]))
 def test_a_changed_link_moves_no_table_elsewhere_unless_a_demand_lacks_something(
     seed: int, bandwidth: float
