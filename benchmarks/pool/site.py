@@ -95,7 +95,7 @@ class Site:
 
     def store_requests(self) -> float:
         """Returns the store's count of requests since it started."""
-        return self._metric("services/http:model-store:8080", "edge_store_requests_total")
+        return self._metric("services/https:model-store:8080", "edge_store_requests_total")
 
     def _metric(self, target: str, name: str) -> float:
         path = f"/api/v1/namespaces/{installation.NAMESPACE}/{target}/proxy/metrics"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET
 from edge_operator.rollouts import SURGE
 from edge_operator.runtimes import Host, Runtime
 from edge_operator.settings import Settings
@@ -66,18 +67,18 @@ def test_the_operators_environment_is_one_that_it_reads(render: Render) -> None:
     container = _one(objects, "Deployment", "edge-operator")["spec"]["template"]["spec"]["containers"][0]
     environment = {variable["name"]: variable.get("value", "from-the-pod") for variable in container["env"]}
     settings = Settings.from_environment(environment)
-    assert settings.store_url == "http://model-store.edge-intelligence.svc.cluster.local:8080"
+    assert settings.store_url == "https://model-store.edge-intelligence.svc.cluster.local:8080"
     assert settings.runtime_image == "example/runtime:1.2.3"
     assert settings.runtime_resources == {"requests": {"cpu": "50m", "memory": "192Mi"}}
     assert settings.pull_secrets == ("a", "b")
     store = _one(objects, "Service", "model-store")
     assert settings.store_url.startswith(
-        f"http://{store['metadata']['name']}.{store['metadata']['namespace']}."
+        f"https://{store['metadata']['name']}.{store['metadata']['namespace']}."
     )
     assert store["spec"]["ports"][0]["port"] == 8080
 
 
-def test_certificates_and_traces_of_the_runtimes_are_off_until_the_values_say_so(render: Render) -> None:
+def test_tls_for_clients_and_traces_are_off_until_the_values_say_so(render: Render) -> None:
     def settings(*values: str) -> Settings:
         pod = _one(render(*values), "Deployment", "edge-operator")["spec"]["template"]["spec"]
         variables = pod["containers"][0]["env"]
@@ -85,7 +86,10 @@ def test_certificates_and_traces_of_the_runtimes_are_off_until_the_values_say_so
 
     assert (settings().tls_secret, settings().tracing_endpoint) == ("", "")
     told = settings(
-        "runtime.tlsSecret=edge-runtimes", "tracing.endpoint=http://collector:4318", "tracing.ratio=0.25"
+        "tls.mode=Secrets",
+        "runtime.tlsSecret=edge-runtimes",
+        "tracing.endpoint=http://collector:4318",
+        "tracing.ratio=0.25",
     )
     assert (told.tls_secret, told.runtime_scheme) == ("edge-runtimes", "https")
     assert (told.tracing_endpoint, told.tracing_ratio) == ("http://collector:4318", 0.25)
@@ -125,7 +129,7 @@ def test_the_operators_certificates_are_mounted_where_it_looks_for_them(render: 
         variables = {v["name"]: v.get("value", "from-the-pod") for v in pod["containers"][0]["env"]}
         return Settings.from_environment(variables).tls_dir
 
-    without, given = pod(), pod("operator.tlsSecret=edge-operator")
+    without, given = pod("tls.mode=Disabled"), pod("tls.mode=Secrets", "operator.tlsSecret=edge-operator")
     assert folder(without) == ""
     assert "tls" not in [volume["name"] for volume in without["volumes"]]
     mount = {"name": "tls", "mountPath": folder(given), "readOnly": True}
@@ -138,11 +142,15 @@ def test_the_operators_certificates_are_mounted_where_it_looks_for_them(render: 
 
 
 def test_a_store_with_a_secret_speaks_tls_and_tells_the_kubelet_its_health_without(render: Render) -> None:
-    plain = _one(render("store.tokens=false"), "Deployment", "model-store")["spec"]["template"]["spec"]
+    off = render("store.tokens=false", "tls.mode=Disabled")
+    plain = _one(off, "Deployment", "model-store")["spec"]["template"]["spec"]
     assert plain["containers"][0]["args"] == ["store", "--root=/data", "--host=::", "--port=8080"]
     assert plain["containers"][0]["readinessProbe"]["httpGet"]["port"] == "http"
     objects = render(
-        "store.tlsSecret=edge-store", "operator.tlsSecret=edge-operator", "runtime.tlsSecret=edge-runtimes"
+        "tls.mode=Secrets",
+        "store.tlsSecret=edge-store",
+        "operator.tlsSecret=edge-operator",
+        "runtime.tlsSecret=edge-runtimes",
     )
     pod = _one(objects, "Deployment", "model-store")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -176,10 +184,38 @@ def test_shared_folders_and_allowed_internal_addresses_are_passed_to_the_store(
 
 @pytest.mark.parametrize("other", ["operator.tlsSecret=a", "runtime.tlsSecret=a"])
 def test_a_store_that_no_client_could_reach_is_refused(helm: Helm, other: str) -> None:
-    values = ("--set", "store.tlsSecret=edge-store", "--set", other)
+    values = ("--set", "tls.mode=Secrets", "--set", "store.tlsSecret=edge-store", "--set", other)
     done = helm("template", "test", str(CHART), "--kube-version", "1.34.2", *values)
     assert done.returncode != 0
     assert mentions("store.tlsSecret", "operator", "runtimes").search(done.stderr)
+
+
+@pytest.mark.parametrize("part", ["operator", "runtime", "store"])
+@pytest.mark.parametrize("mode", ["Auto", "Disabled"])
+def test_a_secret_that_the_mode_does_not_use_is_refused(helm: Helm, part: str, mode: str) -> None:
+    values = ("--set", f"tls.mode={mode}", "--set", f"{part}.tlsSecret=mine")
+    done = helm("template", "test", str(CHART), "--kube-version", "1.34.2", *values)
+    assert done.returncode != 0
+    assert mentions(f"{part}.tlsSecret", "mine", f"tls.mode {mode}", "tls.mode=Secrets").search(done.stderr)
+
+
+def test_by_default_the_operator_issues_the_certificates_of_all_parts(render: Render) -> None:
+    objects = render()
+    operator = _one(objects, "Deployment", "edge-operator")["spec"]["template"]["spec"]["containers"][0]
+    settings = Settings.from_environment({v["name"]: v.get("value", "x") for v in operator["env"]})
+    assert settings.issues_certificates
+    # A folder of its own, since no Secret can be mounted before the operator has made it.
+    writable = next(m for m in operator["volumeMounts"] if settings.tls_dir.startswith(f"{m['mountPath']}/"))
+    assert not writable.get("readOnly")
+    assert settings.own_secret == OPERATOR_SECRET
+    pod = _one(objects, "Deployment", "model-store")["spec"]["template"]["spec"]
+    assert {"name": "tls", "secret": {"secretName": STORE_SECRET, "defaultMode": 0o440}} in pod["volumes"]
+    (store,) = pod["containers"]
+    assert {"--tls-dir=/etc/edge/tls", "--tls-clients=optional", "--health-port=8082"} <= set(store["args"])
+    (open_store,) = _one(render("store.tokens=false"), "Deployment", "model-store")["spec"]["template"][
+        "spec"
+    ]["containers"]
+    assert "--tls-clients=optional" not in open_store["args"]
 
 
 def test_images_default_to_the_charts_version(render: Render) -> None:

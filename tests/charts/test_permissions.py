@@ -1,5 +1,6 @@
 """The chart grants exactly the permissions that the operator uses."""
 
+import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from edge_operator.authority.provision import AUTHORITY_SECRET, TRUST_CONFIG_MAP
+from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET, Upkeep
 from edge_operator.cluster import KINDS, Kind, Object
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
 from edge_operator.observed.watched import WATCHED
+from edge_operator.peers import PEER_SECRET
 from edge_operator.settings import Settings
 
 Render = Callable[..., list[dict[str, Any]]]
@@ -93,7 +97,7 @@ class Recording:
 
 
 @pytest.fixture(scope="module")
-def used(operator_tests: ModuleType) -> set[Use]:
+def used(operator_tests: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> set[Use]:
     """A service's life: measured, published, narrowed, failed, deleted; and the watches."""
     world = operator_tests.World()
     measured = dict(world.store.profiles)
@@ -124,6 +128,12 @@ def used(operator_tests: ModuleType) -> set[Use]:
     leadership.campaign()
     leadership.release()
     world.report_pool()
+    placed, folder = {"default"}, str(tmp_path_factory.mktemp("tls"))
+    given = dataclasses.replace(world.settings, tls_dir=folder, issues_certificates=True)
+    upkeep = Upkeep(cluster, given, lambda: set(placed))
+    upkeep.renew()
+    placed.clear()
+    upkeep.provide("default")
     reports = {("patch", "placements/status")}  # by the runtimes
     return cluster.uses - reports | watched()
 
@@ -156,17 +166,35 @@ def test_what_is_granted_is_used(render: Render, used: set[Use]) -> None:
     assert granted(render()) - (used | KOPF | GIVEN_ON) == set()
 
 
-def test_only_the_named_secrets_can_be_read_in_the_operators_own_namespace(render: Render) -> None:
-    rules = [
-        (body["kind"], body["metadata"]["namespace"], rule)
-        for body in render("operator.tritonControlSecrets={cloud,plant}")
+Rule = tuple[str, list[str], list[str]]
+
+
+def rules_of(objects: list[dict[str, Any]], resource: str) -> list[Rule]:
+    return [
+        (body["kind"], rule["verbs"], rule["resourceNames"])
+        for body in objects
         if body["kind"] in ("ClusterRole", "Role")
         for rule in body["rules"]
-        if "secrets" in rule["resources"]
+        if resource in rule["resources"]
     ]
-    assert [(kind, rule["verbs"], rule["resourceNames"]) for kind, _, rule in rules] == [
-        ("Role", ["get"], ["cloud", "plant"])
+
+
+def test_only_the_named_secrets_can_be_read_in_the_operators_own_namespace(render: Render) -> None:
+    objects = render("operator.tritonControlSecrets={cloud,plant}", "tls.mode=Disabled")
+    assert rules_of(objects, "secrets") == [("Role", ["get"], ["cloud", "plant"])]
+
+
+def test_secrets_and_configmaps_are_written_by_name_alone(render: Render) -> None:
+    objects = render()
+    assert rules_of(objects, "secrets") == [
+        ("ClusterRole", ["get", "create", "patch", "delete"], [PEER_SECRET]),
+        ("Role", ["get", "create", "patch"], [AUTHORITY_SECRET, OPERATOR_SECRET, STORE_SECRET]),
     ]
+    assert rules_of(objects, "configmaps") == [
+        ("ClusterRole", ["get", "create", "patch", "delete"], [TRUST_CONFIG_MAP]),
+        ("Role", ["get", "create", "patch"], [TRUST_CONFIG_MAP]),
+    ]
+    assert rules_of(render("tls.mode=Disabled"), "configmaps") == []
 
 
 def test_one_watched_namespace_gets_the_only_binding(render: Render) -> None:

@@ -138,6 +138,8 @@ def test_the_gateway_runs_parts_for_cameras_and_takes_no_requests_of_its_own(tie
     slices = {each["model"] for each in table(tiers, "edge-a")["intermediateSlices"]}
     asked = {s["model"] for r in helped(tiers) for s in r["stages"] if s["place"] == "edge-a"}
     assert asked <= slices
+    by_tls = "https://edge-runtime-edge-a.default.svc.cluster.local:8443"
+    tiers.wait("hops by TLS", lambda: set(hops(tiers)) == {by_tls})
     status = tiers.get("inferenceservice", SERVICE)["status"]
     assert [entry["node"] for entry in status["entries"]] == ["edge-b", "edge-c"]
 
@@ -314,7 +316,7 @@ def test_with_certificates_no_stage_answers_without_and_answers_come_by_way_of_t
         return any(route_with(tiers, mount) in names for _ in range(ANSWERS))
 
     try:
-        installation.install(tiers.cluster, tiers.root, f"runtime.tlsSecret={SECRET}")
+        installation.install(tiers.cluster, tiers.root, "tls.mode=Secrets", f"runtime.tlsSecret={SECRET}")
         for node, old in before.items():
             tiers.wait(f"a pod with certificates at {node}", partial(renewed, tiers, node, old))
             # The old pod answers without TLS until its Service has lost it.

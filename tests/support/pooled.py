@@ -11,7 +11,7 @@ from edge_api.tensors import Slice
 from edge_operator import rendering
 from edge_operator.keys import ServiceKey, SliceKey
 from edge_operator.names import SERVERS_ANNOTATION
-from edge_operator.pool_services import LinkKey, PlannedEntry, Pool, PooledService
+from edge_operator.pool.pooled import LinkKey, PlannedEntry, Pool, PooledService
 from edge_operator.pools import PoolMember, entries, group_members, node_of
 from edge_operator.server_links import Link
 from edge_operator.store import CodecAccuracies, ModelCard

@@ -14,6 +14,8 @@ NODE_LABEL: Final = "edge-intelligence.io/node"
 """On a Placement: `label_value` of the entry node's name."""
 ISOLATION_LABEL: Final = "edge-intelligence.io/isolation"
 """On a Placement and on a runtime's pods: the isolation of the services."""
+PEER_SCHEME_LABEL: Final = "edge-intelligence.io/peer-scheme"
+"""On a Placement: HTTPS if the runtime at its node serves TLS on ports for other nodes."""
 
 _LABEL, _NAME, _HASH = 63, 253, 10
 _SHORTENED = re.compile(rf"-[0-9a-f]{{{_HASH}}}$")

@@ -340,6 +340,11 @@ class PlacementStatus(StatusPart):
         description="Whether attainment reached slo.objective in the minute before the report. Default: "
         "there were no requests.",
     )
+    peer_scheme: Literal["HTTPS"] | None = Field(
+        default=None,
+        description="HTTPS if the runtime serves TLS on ports for other nodes, 8443 for HTTP and 8444 "
+        "for gRPC. Default: other nodes reach it at the ports for clients.",
+    )
     last_updated: AwareDatetime | None = Field(
         default=None,
         description="Time at which the runtime wrote this status, by the clock of the entry node. It is for "

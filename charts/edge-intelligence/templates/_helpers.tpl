@@ -21,7 +21,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "edge.store.url" -}}
-{{ ternary "https" "http" (ne .Values.store.tlsSecret "") }}://model-store.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:8080
+{{ ternary "https" "http" (ne (include "edge.store.tlsSecret" .) "") }}://model-store.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:8080
 {{- end -}}
 
 {{/* Name of cluster-scoped objects, unique per installation. */}}
@@ -56,3 +56,18 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 {{- end -}}
+
+{{/* The Secret with the certificate of the model store; empty without TLS. */}}
+{{- define "edge.store.tlsSecret" -}}
+{{- if eq .Values.tls.mode "Auto" }}model-store-tls{{ else }}{{ .Values.store.tlsSecret }}{{ end -}}
+{{- end }}
+
+{{/* Rejects Secrets that tls.mode does not use. */}}
+{{- define "edge.tls.check" -}}
+{{- range $part := list "operator" "runtime" "store" }}
+{{- $name := (index $.Values $part).tlsSecret }}
+{{- if and $name (ne $.Values.tls.mode "Secrets") }}
+{{- fail (printf "%s.tlsSecret: %q is not used with tls.mode %s: set tls.mode=Secrets, or leave %s.tlsSecret empty" $part $name $.Values.tls.mode $part) }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -14,12 +14,11 @@ from edge_api.objects import Condition, Part
 from edge_api.placements import UNENCODED
 from edge_api.quantities import Duration, Quantity
 from edge_api.validation_messages import sentences
-from edge_operator import manifests
+from edge_operator import explained_problems, manifests
 from edge_operator.cluster import INFERENCE_SERVICES, MODEL_PROFILES, Cluster
 from edge_operator.codecs import usable_codecs
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ExplanationError
-from edge_operator.pool import tables
 from edge_operator.pools import PoolMember
 from edge_operator.published import published
 from edge_operator.reading import read
@@ -144,11 +143,11 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
         accuracies = manifests.codec_accuracies(profile)
         codecs = usable_codecs(accuracies)
         confidences = accuracies.confidences if accuracies is not None else ()
-        rates = tables.arrival_rates(spec, found.members)
+        rates = explained_problems.arrival_rates(spec, found.members)
         entries = []
         for member in found.entries:
             placement = placements.get(member.node.name)
-            problem = tables.problem_at(
+            problem = explained_problems.problem_at(
                 spec,
                 model,
                 found.pool.spec,
@@ -156,7 +155,7 @@ def explain_service(cluster: Cluster, namespace: str, name: str) -> Explanation:
                 costs=costs,
                 member=member,
                 placements=placements,
-                server=tables.published_server(found.pool.spec, costs, placement),
+                server=explained_problems.published_server(found.pool.spec, costs, placement),
                 link=published_link(placement),
                 rates=rates,
                 codecs=codecs,

@@ -47,7 +47,7 @@ def node(body: Body) -> Hashable:
 def placement(body: Body) -> Hashable:
     """The runtime's report without measurements."""
     status = body.get("status") or {}
-    fields = ("observedGeneration", "loaded", "message", "activeRoute", "sloMet")
+    fields = ("observedGeneration", "loaded", "message", "activeRoute", "sloMet", "peerScheme")
     return (
         generation(body),
         tuple(status.get(field) for field in fields),

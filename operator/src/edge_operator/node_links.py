@@ -14,9 +14,8 @@ from edge_api.placements import LocalLink, LocalLinkStatus
 from edge_api.policies import Isolation
 from edge_api.quantities import Duration, Quantity
 from edge_operator.keys import ServiceKey
+from edge_operator.peers import Peers
 from edge_operator.runtimes import Runtime
-from edge_operator.settings import Settings
-from edge_operator.workloads import service_url
 from edge_planning.links.bands import FASTEST_MEASURED, departs, differs
 from edge_planning.problems import IntermediateNode
 
@@ -82,12 +81,8 @@ def local_links(
 
 
 def probed_addresses(
-    nodes: Iterable[str], service: ServiceKey, isolation: Isolation, settings: Settings
+    nodes: Iterable[str], service: ServiceKey, isolation: Isolation, peers: Peers, sender: str
 ) -> dict[str, str]:
-    """Returns the URLs of the runtimes that serve a service at nodes, by node."""
+    """Returns the URLs of the runtimes of a service at nodes, by node. sender: the node that probes."""
     dedicated = service.name if isolation == "Dedicated" else ""
-    scheme, domain = settings.runtime_scheme, settings.cluster_domain
-    return {
-        node: service_url(Runtime(service.namespace, node, dedicated).name, service.namespace, scheme, domain)
-        for node in nodes
-    }
+    return {node: peers.url(Runtime(service.namespace, node, dedicated), sender) for node in nodes}

@@ -153,7 +153,8 @@ def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tup
 
 def missing_certificates(pool: DevicePoolSpec, settings: Settings) -> str:
     """Returns why TLS to a Triton server is not possible; empty if it is or if no server uses it."""
-    held = {"operator.tlsSecret": settings.tls_dir, "runtime.tlsSecret": settings.tls_secret}
+    runtimes = settings.tls_secret or settings.issues_certificates
+    held = {"operator.tlsSecret": settings.tls_dir, "runtime.tlsSecret": runtimes}
     lacking = [value for value, given in held.items() if not given]
     index = next((i for i, server in enumerate(pool.triton_servers) if server.scheme == "HTTPS"), None)
     if index is None or not lacking:

@@ -10,6 +10,17 @@ from edge_operator.names import SERVICE_LABEL, label_value
 from edge_operator.runtimes import is_current
 
 
+def readable(bodies: Iterable[Object]) -> list[Placement]:
+    """Returns the Placements that this version can read."""
+    found = []
+    for body in bodies:
+        try:
+            found.append(Placement.model_validate(body))
+        except ValidationError:
+            continue
+    return found
+
+
 def by_node(bodies: Iterable[Object]) -> tuple[dict[str, Placement], dict[str, Placement]]:
     """Returns Placements of a service by node: those of this version, and those of an earlier one.
 

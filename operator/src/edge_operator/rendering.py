@@ -22,16 +22,18 @@ from edge_operator.names import (
     intermediate_slice_name,
     label_value,
 )
+from edge_operator.peers import Peers
 from edge_operator.pieces import pieces
 from edge_operator.pools import PoolMember
 from edge_operator.report_intervals import SHORTEST
 from edge_operator.runtimes import Runtime
 from edge_operator.store import ModelCard
 from edge_operator.tail_models import tail_name
-from edge_operator.workloads import metadata, service_url
+from edge_operator.workloads import metadata
 from edge_planning import plans
 
 LOCAL = "local"
+_PEERS = Peers()
 
 
 def needed_slices(card: ModelCard, tables: Iterable[plans.RouteTable]) -> frozenset[SliceKey]:
@@ -54,8 +56,7 @@ def placement(
     rtt: float,
     local_links: tuple[LocalLink, ...] | None = None,
     isolation: Isolation = "Shared",
-    domain: str = "cluster.local",
-    scheme: str = "http",
+    peers: Peers = _PEERS,
     installation: str = "",
     margins: Mapping[str, float] = MappingProxyType({}),
     notes: Mapping[str, str] = MappingProxyType({}),
@@ -65,7 +66,7 @@ def placement(
 
     server: that the routes lead to. rtt: the link's round trip (s) that the plan assumed.
     isolation: of the runtimes that serve it now. installation: whose tails the routes use.
-    domain, scheme: of the URLs of intermediate nodes, which are reached through the cluster's Services.
+    peers: the addresses of intermediate nodes, which are reached through the cluster's Services.
     margins: by exit, those that the plan took from residuals. notes: further annotations. report_interval: in
     seconds.
     """
@@ -73,6 +74,7 @@ def placement(
     meta = metadata(service, placement_name(name, member.node.name), member.node.name)
     final = card.exits[-1]
     labels = {ISOLATION_LABEL: isolation, POOL_LABEL: label_value(spec.device_pool)}
+    labels |= peers.labels(member.node.name)
     return Placement(
         metadata=ObjectMeta.model_validate(
             meta
@@ -112,7 +114,7 @@ def placement(
                     slices=slices,
                     service=name,
                     runtimes=Runtime(namespace, "", name if isolation == "Dedicated" else ""),
-                    reached=(scheme, domain),
+                    addresses=peers,
                     installation=installation,
                 )
                 for route in table.routes
@@ -143,7 +145,7 @@ def _route(
     slices: Mapping[SliceKey, Slice],
     service: str,
     runtimes: Runtime,
-    reached: tuple[str, str],
+    addresses: Peers,
     installation: str,
 ) -> Route:
     made = pieces(card, route)
@@ -162,14 +164,13 @@ def _route(
         beyond = [slices[key].digest for key in (made.middle, made.tail) if key is not None]
         if several and server is not None and made.tail is not None:
             beyond.append(server.url)  # entry nodes with other servers do not share the slice
-        scheme, domain = reached
         runtime = dataclasses.replace(runtimes, node=route.intermediate)
         stages.append(
             Stage(
                 place=route.intermediate,
                 runtime="Edge",
                 slice=slices[made.middle],
-                address=service_url(runtime.name, runtime.namespace, scheme, domain),
+                address=addresses.url(runtime, member.node.name),
                 model=intermediate_slice_name(service, beyond),
                 predicted_compute=_duration(route.intermediate_compute),
             )

@@ -82,9 +82,12 @@ def link_to(server: str, current: Placement | None, others: Iterable[Placement])
 
 def history(placement: Placement | None) -> History:
     """Returns what a Placement's annotation says; nothing if it is not as written."""
+    return _history(placement.metadata.annotations if placement is not None else {})
+
+
+def _history(annotations: Mapping[str, str]) -> History:
     try:
-        text = placement.metadata.annotations.get(SERVERS_ANNOTATION, "{}") if placement is not None else "{}"
-        found = json.loads(text)
+        found = json.loads(annotations.get(SERVERS_ANNOTATION, "{}"))
         trips = {str(name): float(rtt) for name, rtt in found.get("roundTrips", {}).items() if float(rtt) > 0}
         left = found.get("left")
     except (ValueError, TypeError, AttributeError):

@@ -31,6 +31,8 @@ class Settings:
     """Name of the runtimes' TLS Secret in each service's namespace; empty: no TLS."""
     tls_dir: str = ""
     """Folder with the operator's certificates for TLS with Triton servers and the model store."""
+    issues_certificates: bool = False
+    """Whether an authority of the operator issues the certificates with which parts reach each other."""
     own_secret: str = ""
     """Name of the Secret with these certificates, which the profiling Jobs also mount."""
     tracing_endpoint: str = ""
@@ -77,6 +79,7 @@ class Settings:
             store_token=environment.get("EDGE_STORE_TOKEN_FILE", ""),
             tls_secret=environment.get("EDGE_RUNTIME_TLS_SECRET", ""),
             tls_dir=environment.get("EDGE_TLS_DIR", ""),
+            issues_certificates=_issues(environment),
             own_secret=environment.get("EDGE_TLS_SECRET", ""),
             tracing_endpoint=_tracing_endpoint(environment),
             tracing_ratio=_ratio(environment, "EDGE_TRACING_RATIO"),
@@ -90,6 +93,19 @@ def _required(environment: Mapping[str, str], name: str, what: str) -> str:
     if not value:
         raise SettingsError(f"{name}: not set: set it to {what}")
     return value
+
+
+def _issues(environment: Mapping[str, str]) -> bool:
+    mode = environment.get("EDGE_TLS_MODE") or "Disabled"
+    if mode not in ("Auto", "Secrets", "Disabled"):
+        raise SettingsError(f'EDGE_TLS_MODE: "{mode}" is not a mode: use one of Auto, Secrets, Disabled')
+    if mode == "Auto" and (secret := environment.get("EDGE_RUNTIME_TLS_SECRET")):
+        raise SettingsError(
+            f'EDGE_RUNTIME_TLS_SECRET: "{secret}" cannot be used with EDGE_TLS_MODE Auto: use Secrets'
+        )
+    if mode == "Auto" and not environment.get("EDGE_TLS_DIR"):
+        raise SettingsError("EDGE_TLS_DIR: not set: with EDGE_TLS_MODE Auto, set it to a writable folder")
+    return mode == "Auto"
 
 
 def _tracing_endpoint(environment: Mapping[str, str]) -> str:

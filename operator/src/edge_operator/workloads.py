@@ -24,6 +24,7 @@ from edge_operator.names import (
     label_value,
     profile_job_name,
 )
+from edge_operator.peers import PEER_GRPC_PORT, PEER_PORT, PEER_SECRET
 from edge_operator.runtimes import Host, Runtime
 from edge_operator.settings import Settings
 
@@ -130,7 +131,13 @@ def service_url(name: str, namespace: str, scheme: str, domain: str) -> str:
 
 def runtime_service(runtime: Runtime, settings: Settings) -> Object:
     """Returns the Service of exactly one runtime, for other runtimes and for clients that choose a node."""
-    return _network_service(_metadata(runtime), {RUNTIME_LABEL: runtime.name}, settings)
+    service = _network_service(_metadata(runtime), {RUNTIME_LABEL: runtime.name}, settings)
+    if settings.issues_certificates:
+        service["spec"]["ports"] += [
+            {"name": "peer", "port": PEER_PORT, "targetPort": "peer", "appProtocol": "https"},
+            {"name": "peer-grpc", "port": PEER_GRPC_PORT, "targetPort": "peer-grpc", "appProtocol": "https"},
+        ]
+    return service
 
 
 def profile_job(
@@ -239,6 +246,8 @@ def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strateg
     }
     if settings.tls_secret:
         _guard(container, annotations)
+    elif settings.issues_certificates:
+        _add_peer_ports(container)
     if settings.tracing_endpoint:
         container["env"] = _tracing(settings, runtime.namespace, runtime.node)
     pod = _pod(container, host.hostname, settings) | {
@@ -246,8 +255,8 @@ def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strateg
         "tolerations": [*_TOLERATIONS, *host.tolerations],
         "terminationGracePeriodSeconds": 30,
     }
-    if settings.tls_secret:
-        _mount(container, pod, settings.tls_secret)
+    if secret := settings.tls_secret or (PEER_SECRET if settings.issues_certificates else ""):
+        _mount(container, pod, secret)
     if settings.store_token:
         _show_token(container, pod)
     spec = {
@@ -273,6 +282,16 @@ def _guard(container: Object, annotations: dict[str, str]) -> None:
     for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
         container[probe]["httpGet"]["port"] = "health"
     annotations["prometheus.io/port"] = str(_HEALTH_PORT)
+
+
+def _add_peer_ports(container: Object) -> None:
+    """Adds ports with TLS for other nodes; those for clients stay as they are."""
+    container["args"] += ["--tls-dir", _TLS]
+    container["args"] += ["--peer-port", str(PEER_PORT), "--peer-grpc-port", str(PEER_GRPC_PORT)]
+    container["ports"] += [
+        {"name": "peer", "containerPort": PEER_PORT},
+        {"name": "peer-grpc", "containerPort": PEER_GRPC_PORT},
+    ]
 
 
 def _mount(container: Object, pod: Object, secret: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from edge_runtime.errors import CannotListen, EdgeError
+from edge_runtime.errors import BadCertificates, CannotListen, EdgeError
 from edge_runtime.grpc import keepalive
 from edge_runtime.memoization.flags import add_flags
 from edge_runtime.samples import flags as samples
@@ -171,6 +171,8 @@ def _run(arguments: argparse.Namespace) -> int:
     disable_while_starting()
     from edge_runtime.server import serve
 
+    if arguments.peer_port is not None and arguments.tls_dir is None:
+        raise BadCertificates("--peer-port: needs certificates: set --tls-dir to their folder")
     return serve(arguments, _certificates(arguments))
 
 
@@ -232,6 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_queue(run, "the CPU quota of the cgroup, 1 without a quota")
     _add_trials(run)
     _add_security(run)
+    _add_peers(run)
     keepalive.add_flags(run)
 
     _add_lone_commands(commands)
@@ -361,6 +364,22 @@ def _add_security(command: argparse.ArgumentParser) -> None:
         "--health-port",
         type=_port,
         help="also serve health and metrics, nothing else, on this port without TLS",
+    )
+
+
+def _add_peers(command: argparse.ArgumentParser) -> None:
+    """Adds the flags of the ports with TLS for other nodes."""
+    command.add_argument(
+        "--peer-port",
+        type=_port,
+        help="use TLS on this port and --peer-grpc-port, for other nodes, and not on the ports for clients "
+        "(default: on those)",
+    )
+    command.add_argument(
+        "--peer-grpc-port",
+        type=_port,
+        default=8444,
+        help="port for gRPC calls of other nodes, with --peer-port (default %(default)s)",
     )
 
 

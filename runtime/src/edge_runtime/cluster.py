@@ -16,6 +16,7 @@ import orjson
 from edge_api.names import (
     ISOLATION_LABEL,
     NODE_LABEL,
+    PEER_SCHEME_LABEL,
     SERVICE_LABEL,
     dedicated_service_name,
     label_value,
@@ -60,6 +61,8 @@ class Placements:
         self._collection = f"{_GROUP}/namespaces/{namespace}/placements"
         self._selector = f"labelSelector={quote(selector, safe='')}"
         self._watching: Connection | None = None
+        self.secured: set[str] = set()
+        """Runtimes found by `runtimes_of` that serve TLS for other nodes, by the names of their Services."""
 
     @classmethod
     def in_cluster(
@@ -121,8 +124,14 @@ class Placements:
         found = await self._call(
             "GET", f"{self._collection}?labelSelector={labels}&limit=20", accept=_METADATA
         )
-        runtimes = [_runtime_of(item.get("metadata") or {}, service) for item in found.get("items") or ()]
-        return [runtime for runtime in runtimes if runtime]
+        runtimes = []
+        for item in found.get("items") or ():
+            metadata = item.get("metadata") or {}
+            if runtime := _runtime_of(metadata, service):
+                runtimes.append(runtime)
+                secured = (metadata.get("labels") or {}).get(PEER_SCHEME_LABEL) == "HTTPS"
+                (self.secured.add if secured else self.secured.discard)(runtime)
+        return runtimes
 
     def close(self) -> None:
         """Closes idle connections."""

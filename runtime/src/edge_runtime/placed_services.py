@@ -69,7 +69,10 @@ class PlacedService:
         resources: NodeResources,
         word: LastContact,
         metrics: Metrics | None = None,
+        *,
+        peer_scheme: str = "",
     ) -> None:
+        """peer_scheme: HTTPS if the process serves TLS on ports for other nodes."""
         self.name, self.word = name, word
         self.metrics = metrics or Metrics(name, resources.metrics)
         self._folder, self._resources = ServiceFolder(folder), resources
@@ -84,7 +87,7 @@ class PlacedService:
             repeatability=Repeatability(self._disk_cache, store),
         )
         self.dataplane = Dataplane(self.generations, self.metrics)
-        self.reports = StatusReports(self.dataplane.window, time.monotonic)
+        self.reports = StatusReports(self.dataplane.window, time.monotonic, peer_scheme=peer_scheme)
         memoization = MemoizingBackend(self.dataplane, self.metrics.registry, name, token_bytes(16))
         self._runner = resources.runner
         self.service = Service(

@@ -32,7 +32,7 @@ from edge_runtime.placement_files import follow
 from edge_runtime.rest.forwarding import HttpForwarder
 from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.slice_loading import SliceLoader
-from edge_runtime.service_nodes import Addresses, ServiceNodes
+from edge_runtime.service_nodes import Addresses, PeerPorts, ServiceNodes
 from edge_runtime.serving import SERVER
 from edge_runtime.shutdown import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.tls.certificates import Certificates
@@ -94,6 +94,12 @@ def _resources(
     return resources
 
 
+def _peer_ports(arguments: argparse.Namespace) -> PeerPorts | None:
+    if arguments.peer_port is None:
+        return None
+    return PeerPorts(arguments.peer_port, arguments.peer_grpc_port)
+
+
 def _from_file(services: NodeServices | LoneService) -> Callable[[list[Json], int], None]:
     """Receives the documents of a file; the one of a lone service whatever its service and node."""
 
@@ -123,6 +129,7 @@ async def run(
     if certificates is not None:
         process.certificate(lambda: certificates.current.expires)
     word = LastContact(arguments.cache_dir / "last-word")
+    peers = _peer_ports(arguments) if certificates is not None else None
     placements = None
     if arguments.placement_file is None:
         selector = placed_at(arguments.node, arguments.service or "")
@@ -130,7 +137,8 @@ async def run(
 
     def make(name: str, folder: Path) -> PlacedService:
         metrics = spans.metrics(name, process) if spans is not None else None
-        return PlacedService(name, folder, store, resources, word, metrics)
+        scheme = "HTTPS" if peers is not None else ""
+        return PlacedService(name, folder, store, resources, word, metrics, peer_scheme=scheme)
 
     services: NodeServices | LoneService
     if arguments.service:
@@ -147,10 +155,12 @@ async def run(
             arguments.http_port,
             arguments.grpc_port,
             tls is not None,
+            peers,
+            placements.secured,
         )
         forwarders = (
             HttpForwarder(nodes, where.url, resolver, tls, process.forwarded),
-            GrpcForwarder(nodes, where.target, certificates, process.forwarded),
+            GrpcForwarder(nodes, where.target, certificates, process.forwarded, where.secured),
         )
     transports = Transports(
         services.models,
@@ -161,6 +171,7 @@ async def run(
         uds=arguments.uds,
         certificates=certificates,
         health_port=arguments.health_port,
+        peer_ports=peers,
         spans=spans,
         end=resources.runner.end,
         grace=arguments.grace,

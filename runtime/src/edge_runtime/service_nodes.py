@@ -10,9 +10,9 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from edge_runtime.errors import NotFound, NotReady, QueueFull, Unreachable
@@ -34,24 +34,47 @@ _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NodesOf = Callable[[str], Awaitable[list[str]]]
 
 
+class PeerPorts(NamedTuple):
+    """Ports with TLS for requests of other nodes."""
+
+    http: int
+    grpc: int
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Addresses of the runtimes of a namespace. All listen on the ports of this one."""
+    """Addresses of the runtimes of a namespace. All listen on the ports of this one.
+
+    tls: whether this runtime has certificates. peers: its ports for other nodes; None if all its ports have
+    TLS. ready: the runtimes that have such ports already, by the names of their Services; others are of an
+    earlier version and are reached at the ports for clients.
+    """
 
     namespace: str
     domain: str
     http_port: int
     grpc_port: int
     tls: bool = False
+    peers: PeerPorts | None = None
+    ready: Container[str] = ()
 
     def url(self, runtime: str) -> str:
         """Returns the URL of a runtime by the name of its Service."""
-        scheme = "https" if self.tls else "http"
-        return f"{scheme}://{self._host(runtime)}:{self.http_port}"
+        scheme = "https" if self.secured(runtime) else "http"
+        return f"{scheme}://{self._host(runtime)}:{self._ports(runtime).http}"
 
     def target(self, runtime: str) -> str:
         """Returns its gRPC target."""
-        return f"{self._host(runtime)}:{self.grpc_port}"
+        return f"{self._host(runtime)}:{self._ports(runtime).grpc}"
+
+    def secured(self, runtime: str) -> bool:
+        """Returns whether it is reached by TLS."""
+        return self.tls and (self.peers is None or runtime in self.ready)
+
+    def _ports(self, runtime: str) -> PeerPorts:
+        if self.peers is not None and self.secured(runtime):
+            return self.peers
+        return PeerPorts(self.http_port, self.grpc_port)
 
     def _host(self, runtime: str) -> str:
         return f"{runtime}.{self.namespace}.svc.{self.domain}"

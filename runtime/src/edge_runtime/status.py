@@ -82,7 +82,10 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that the status reports. slo_met: None if there were no requests in the last minute."""
+    """Everything that the status reports.
+
+    slo_met: None if there were no requests in the last minute. peer_scheme: HTTPS with ports for other nodes.
+    """
 
     generation: int
     loaded: bool
@@ -97,6 +100,7 @@ class Report:
     residuals: Sequence[Mapping[str, Any]] = ()
     counted: Counted | None = None
     slo_met: bool | None = None
+    peer_scheme: str = ""
     local_links: Mapping[str, LinkReport] = field(default_factory=dict)
 
 
@@ -121,6 +125,7 @@ def status_document(report: Report) -> dict[str, Any]:
         "since": _rfc3339(counted.since) if counted is not None else None,
         "sloMet": report.slo_met,
         "attainment": f"{summary.met / summary.requests:.3f}" if summary.requests else None,
+        "peerScheme": report.peer_scheme or None,
         "lastUpdated": _rfc3339(report.now),
     }
 

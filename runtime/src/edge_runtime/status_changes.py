@@ -77,8 +77,12 @@ def _generation(report: Report) -> tuple[int, bool, str, str]:
     return (report.generation, report.loaded, report.reason, report.message)
 
 
+def _route(report: Report) -> tuple[str, str, str, bool | None]:
+    return (report.route, report.exit, report.cut, report.slo_met)
+
+
 def _changed(before: Report, now: Report, planned: Planned) -> bool:
-    if (before.route, before.exit, before.cut, before.slo_met) != (now.route, now.exit, now.cut, now.slo_met):
+    if _route(before) != _route(now) or before.peer_scheme != now.peer_scheme:
         return True
     if _local_links_changed(before, now):
         return True

@@ -32,8 +32,10 @@ class StatusReports:
         window: Window,
         clock: Callable[[], float],
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        peer_scheme: str = "",
     ) -> None:
         self._window, self._clock, self._wall = window, clock, wall
+        self._peer_scheme = peer_scheme
         self._uid: str | None = None
         self._written: Written | None = None
         self._before = Counted(0, 0, wall().replace(microsecond=0))
@@ -77,7 +79,7 @@ class StatusReports:
         if spec is not None:
             share = spec.slo.objective_share
             self._slo_met = judged(summary.requests, summary.met, share, before=self._slo_met)
-        return replace(report, counted=self._counted(), slo_met=self._slo_met)
+        return replace(report, counted=self._counted(), slo_met=self._slo_met, peer_scheme=self._peer_scheme)
 
     def due_in(self, report: Report, spec: Spec | None) -> float | None:
         """Returns the seconds until this report is to be written: 0 for now, None if it says nothing new."""
@@ -129,6 +131,7 @@ def _report(status: PlacementStatus) -> Report:
         now=status.last_updated or status.since,
         counted=Counted(status.requests, status.met, status.since),
         slo_met=status.slo_met,
+        peer_scheme=status.peer_scheme or "",
         local_links={link.peer: _link(link) for link in status.local_links or ()},
     )
 

@@ -22,6 +22,7 @@ from edge_runtime.inference.memory import cgroup_limit
 from edge_runtime.rest.app import RestApp, refuse
 from edge_runtime.rest.bodies import Bodies, room
 from edge_runtime.rest.forwarding import HttpForwarder
+from edge_runtime.service_nodes import PeerPorts
 from edge_runtime.serving import Models
 from edge_runtime.shutdown import GOODBYE, GRACE
 from edge_runtime.tls.certificates import Certificates
@@ -38,8 +39,8 @@ def _nothing_runs() -> None:
 
 
 class Transports:
-    """Both transports. `http_port` and `grpc_port` are the bound ports, also if 0 was requested; `host` is
-    the requested host.
+    """Both transports. `http_port`, `grpc_port` and `peer_ports` are the bound ports, also if 0 was
+    requested; `host` is the requested host.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Transports:
         uds: Path | None = None,
         certificates: Certificates | None = None,
         health_port: int | None = None,
+        peer_ports: PeerPorts | None = None,
         spans: Spans | None = None,
         end: Callable[[], None] = _nothing_runs,
         grace: float = GRACE,
@@ -63,7 +65,8 @@ class Transports:
 
         uds: folder for `http.sock` and `grpc.sock`, for clients on this node; clients that its permissions
           admit need no certificate.
-        certificates: if given, both ports require TLS.
+        certificates: if given, TLS is required on both ports, or on the peer ports alone if there are any.
+        peer_ports: ports for other nodes, beside those for clients.
         health_port: port for health and metrics without TLS.
         spans: if given, each inference is traced.
         end: ends the inferences that still run `grace` seconds after `stop`.
@@ -86,18 +89,22 @@ class Transports:
             app = TracedApp(app, spans)
             interceptors.append(TracedCalls(spans))
         bound = [listening(host, http_port)]
-        doors = [Door(app, bound[0], certificates is not None)]
+        doors = [Door(app, bound[0], certificates is not None and peer_ports is None)]
         try:
+            if peer_ports is not None:
+                bound.append(listening(host, peer_ports.http))
+                doors.append(Door(app, bound[-1], tls=True))
             if uds is not None:
                 doors.append(Door(app, free_socket(uds / _HTTP_SOCKET)))
             if health_port is not None:
                 bound.append(listening(host, health_port))
-                doors.append(Door(HealthApp(app), bound[1]))
+                doors.append(Door(HealthApp(app), bound[-1]))
             credentials = server_credentials(certificates) if certificates is not None else None
-            self._grpc, (self.grpc_port, *_) = grpc_server(
+            self._grpc, (self.grpc_port, *more) = grpc_server(
                 models,
                 *grpc_addresses,
                 credentials=credentials,
+                peers=f"{bracketed(host)}:{peer_ports.grpc}" if peer_ports is not None else None,
                 interceptors=interceptors,
                 keepalive=keepalive,
                 forwarder=by_grpc,
@@ -107,8 +114,9 @@ class Transports:
                 sock.close()
             raise
         self._http = _Http(doors, refuse, certificates, AttendedConnection, grace + GOODBYE / 2)
-        self.http_port, *health = self._http.ports
-        self.health_port: int | None = health[0] if health else None
+        self.http_port, *others = self._http.ports
+        self.peer_ports = PeerPorts(others.pop(0), more[-1]) if peer_ports is not None else None
+        self.health_port: int | None = others[0] if others else None
 
     async def serve(self) -> None:
         """Serves until `stop`."""

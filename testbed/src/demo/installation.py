@@ -22,6 +22,7 @@ from testbed import TestbedError
 NAMESPACE, RELEASE, SERVICE = "edge-intelligence", "edge-intelligence", "digits"
 EXAMPLE = Path("examples/01-digits")
 CHART = Path("charts/edge-intelligence")
+STORE_NAME = f"model-store.{NAMESPACE}.svc"
 STORED_AT = "digits/digits.onnx"
 STORE_AUDIENCE, TOKEN_LIFETIME = "edge-model-store", "10m"
 READY_SECONDS, MODE_SECONDS, HELM_SECONDS = 600.0, 180.0, 180
@@ -82,15 +83,21 @@ def upload(cluster: DemoCluster, file: Path, name: str = STORED_AT, namespace: s
     Shows a token of the namespace's default ServiceAccount. Raises StepFailed with the store's message.
     """
     asked = ("--audience", STORE_AUDIENCE, "--duration", TOKEN_LIFETIME)
-    token = cluster.kubectl("create", "token", "default", "-n", namespace, *asked)
+    token = cluster.kubectl("create", "token", "default", "-n", namespace, *asked).strip()
     entrance = cluster.reach(NAMESPACE, "model-store")
-    host = f"[{entrance.host}]" if ":" in entrance.host else entrance.host
-    url = f"http://{host}:{entrance.http}/v1/files/{name}"
-    argv = [*entrance.prefix, sys.executable, "-m", "demo.uploading", url, str(file)]
-    done = subprocess.run(argv, input=token, capture_output=True, text=True, check=False)
+    where = (entrance.host, str(entrance.http), f"/v1/files/{name}")
+    argv = [*entrance.prefix, sys.executable, "-m", "demo.uploading", *where, str(file)]
+    given = json.dumps({"token": token, "name": STORE_NAME, "authority": authority(cluster)})
+    done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StepFailed(f"upload of {file}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return str(json.loads(done.stdout)["digest"])
+
+
+def authority(cluster: DemoCluster) -> str:
+    """Returns the authority that issued the store's certificate, in PEM; empty if the store has none."""
+    asked = ("configmap", "edge-ca", "-n", NAMESPACE, "--ignore-not-found", "-o", r"jsonpath={.data.ca\.crt}")
+    return cluster.kubectl("get", *asked)
 
 
 def example(root: Path, triton: TritonAddress | None, latency: float | None = None) -> list[dict[str, Any]]:

@@ -1,35 +1,50 @@
-"""Uploads a file to the model store: `python -m demo.uploading URL FILE`, with the token on the input.
+"""Uploads a file to the model store: `python -m demo.uploading HOST PORT PATH FILE`.
 
-A process of its own can run in the network of a node. Prints the store's response.
+A process of its own can run in the network of a node. The input is a JSON object with `token`, and for a
+store with TLS its `name` and the `authority` that issued its certificate, in PEM. Prints the response.
 """
 
 from __future__ import annotations
 
+import http.client
+import json
+import socket
+import ssl
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 WITHIN = 300.0
 
 
-def put(url: str, file: Path, token: str) -> str:
+def connect(host: str, port: int, name: str = "", authority: str = "") -> http.client.HTTPConnection:
+    """Returns a connection to the store; by TLS if an authority is given, which must vouch for `name`."""
+    connection = http.client.HTTPConnection(host, port, timeout=WITHIN)
+    if authority:
+        context = ssl.create_default_context(cadata=authority)
+        plain = socket.create_connection((host, port), timeout=WITHIN)
+        connection.sock = context.wrap_socket(plain, server_hostname=name)
+    return connection
+
+
+def put(connection: http.client.HTTPConnection, path: str, file: Path, token: str) -> str:
     """Sends the file with a ServiceAccount token. Raises OSError with the store's message."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
-    request = urllib.request.Request(url, file.read_bytes(), headers, method="PUT")  # noqa: S310 - http only
-    try:
-        with urllib.request.urlopen(request, timeout=WITHIN) as response:  # noqa: S310
-            return str(response.read().decode())
-    except urllib.error.HTTPError as error:
-        raise OSError(f"PUT {url} returned {error.code} {error.read().decode()}") from error
+    connection.request("PUT", path, file.read_bytes(), headers)
+    response = connection.getresponse()
+    said = response.read().decode()
+    if response.status != http.HTTPStatus.OK:
+        raise OSError(f"PUT {path} returned {response.status} {said}")
+    return said
 
 
 def main(argv: list[str]) -> int:
     """Returns the exit status."""
-    url, file = argv
+    host, port, path, file = argv
+    given = json.load(sys.stdin)
     try:
-        sys.stdout.write(put(url, Path(file), sys.stdin.read().strip()))
-    except OSError as error:
+        connection = connect(host, int(port), given.get("name", ""), given.get("authority", ""))
+        sys.stdout.write(put(connection, path, Path(file), given["token"]))
+    except (OSError, http.client.HTTPException) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

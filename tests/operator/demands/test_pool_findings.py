@@ -4,9 +4,9 @@ from typing import Any
 
 from edge_api import reasons
 from edge_operator.conditions import Blocked, Finding
-from edge_operator.pool_demands import PooledPlan, plan_services
-from edge_operator.pool_findings import planned_finding, without_routes
-from edge_operator.pool_services import PooledService
+from edge_operator.pool.demands import PooledPlan, plan_services
+from edge_operator.pool.findings import planned_finding, without_routes
+from edge_operator.pool.pooled import PooledService
 from edge_operator.store import CodecAccuracies
 from messages import mentions
 from pooled import members, pool, service

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from edge_api import Placement
-from edge_operator import rates
-from edge_operator.rates import ASSUMED, Measured, Rate
+from edge_operator.pool import rates
+from edge_operator.pool.rates import ASSUMED, Measured, Rate
 from pooled import placement
 
 START = 1_770_000_000.0

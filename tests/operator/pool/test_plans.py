@@ -7,7 +7,7 @@ from edge_operator.keys import ServiceKey
 from edge_operator.loops.pools import PoolLoop
 from edge_operator.pool import plans
 from edge_operator.pool.facts import CardOf, SliceOf
-from edge_operator.pool.services import PATIENCE
+from edge_operator.pool.preparing import PATIENCE
 from operator_objects import KEY
 
 World = Any  # tests/operator/conftest.py
@@ -56,25 +56,26 @@ def test_only_the_service_that_changed_is_planned(world: World) -> None:
 
 def test_a_report_of_counters_is_work_for_the_status_alone(world: World) -> None:
     world.settle()
-    before = world.planned().routed
-    world.requests_arrive(100, 99)
+    before = world.planned()
+    world.requests_arrive(10, 10)
     world.now += 60
     loop = world.loops["factory"]
     loop.service_changed(KEY)
     found = planned(world, KEY).services[KEY]
-    assert found.routed is before
+    assert found.rendered is before.rendered
+    assert found.pooled is before.pooled
     assert found.objects == ()
     assert found.status is not None
 
 
 def test_a_link_that_slowed_down_is_planned_for(world: World) -> None:
     world.settle()
-    before = world.planned().routed
+    before = world.planned()
     world.runtimes_report(link={"state": "Up", "bandwidth": "5M", "roundTrip": "250ms"})
     loop = world.loops["factory"]
     loop.service_changed(KEY)
     found = planned(world, KEY).services[KEY]
-    assert found.routed is not before
+    assert found.pooled is not before.pooled
 
 
 def test_a_plan_that_lacks_a_fact_waits_and_then_says_what_for(world: World) -> None:

@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from edge_api import reasons
-from edge_api.quantities import parse_duration, parse_quantity
+from edge_api.quantities import parse_quantity
 from edge_operator.explanations import explain_service
 from edge_operator.store import CodecAccuracies, ModelCard
 from edge_planning.costs.energy import LTE
+from messages import mentions
 
 FAST_CLOUD = "slo: {latency: 60ms}"  # the cameras take 120 ms for the full model
 
@@ -90,14 +91,12 @@ def test_a_throughput_that_the_node_cannot_sustain_alone_moves_the_cut(world: An
     assert parse_quantity(found["final@pool1"]["minBandwidth"]) >= least
 
 
-def test_a_throughput_beyond_every_node_keeps_a_local_route_and_reports_it(world: Any) -> None:
+def test_a_throughput_beyond_every_node_is_refused_with_what_binds(world: Any) -> None:
     change(world, "{slo: {latency: 400ms}, load: {rate: 2000}}")
-    last = routes(world)[-1]
-    assert last["cut"] == "local"
-    assert parse_duration(last["predictedLatency"]) < 1
+    assert world.placements() == {}
     planned = world.condition("Planned")
-    assert planned["reason"] == reasons.SLO_OUT_OF_REACH
-    assert "2000 requests/s" in planned["message"]
+    assert (planned["status"], planned["reason"]) == ("False", reasons.DOES_NOT_FIT)
+    assert mentions("Triton server cloud", "spec.load.rate").search(planned["message"])
 
 
 def test_triton_is_planned_with_the_requests_of_all_entry_nodes(world: Any) -> None:

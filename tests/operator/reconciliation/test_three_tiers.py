@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge_operator.pool import tables
+from edge_operator.pool import demands
 from edge_operator.pools import PoolMember, intermediate_nodes
 
 
@@ -194,7 +194,7 @@ def test_planning_n_devices_searches_for_their_intermediate_nodes_in_proportion_
         searches.append(entry.node.name)
         return intermediate_nodes(entry, pool)
 
-    monkeypatch.setattr(tables, "intermediate_nodes", counted)
+    monkeypatch.setattr(demands, "intermediate_nodes", counted)
     tiers.reconcile()
     cameras = sorted(set(searches) - {"gate"})
     assert len(cameras) == 12

@@ -198,7 +198,10 @@ async def test_the_runtimes_of_a_service_are_read_from_names_and_labels_alone(ac
     labelled["metadata"]["labels"] = {"edge-intelligence.io/node": "edge-c"}
     api.place("digits-edge-d", 1)
     own = api.place("digits.edge-e", 1)
-    own["metadata"]["labels"] = {"edge-intelligence.io/isolation": "Dedicated"}
+    own["metadata"]["labels"] = {
+        "edge-intelligence.io/isolation": "Dedicated",
+        "edge-intelligence.io/peer-scheme": "HTTPS",
+    }
     async with _serving(api) as url:
         placements = Placements("default", placed_at("edge-a"), url, Resolver(), account)
         assert await placements.runtimes_of("digits") == [
@@ -206,6 +209,7 @@ async def test_the_runtimes_of_a_service_are_read_from_names_and_labels_alone(ac
             "edge-runtime-edge-c",
             dedicated_service_name("digits", "edge-e"),
         ]
+        assert placements.secured == {dedicated_service_name("digits", "edge-e")}
         placements.close()
     ((query, accepted),) = api.lists
     assert "labelSelector=edge-intelligence.io%2Fservice%3Ddigits" in query

@@ -63,6 +63,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
         "since": "2026-01-01T00:00:00Z",
         "sloMet": True,
         "attainment": "0.990",
+        "peerScheme": None,
         "lastUpdated": "2026-01-02T03:04:05Z",
     }
 

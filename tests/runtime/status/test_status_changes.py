@@ -41,6 +41,7 @@ def test_what_the_api_server_has_is_not_written_again() -> None:
         {"loaded": False, "message": "slice missing", "reason": "NotFound"},
         {"route": "exit1@local", "exit": "exit1", "cut": "local"},
         {"slo_met": False},
+        {"peer_scheme": "HTTPS"},
         {"link": replace(LINK, up=False)},
         {"link": None},
         {"link": replace(LINK, bandwidth=4e6)},

@@ -5,6 +5,7 @@ import binascii
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_operator.authority import issuing, schedule
 from edge_operator.authority.issuing import Pair
@@ -80,6 +81,23 @@ def provide(cluster: Cluster, holder: Holder, trusted: Mapping[str, Pair], now: 
         }
         if not covers(known, body):
             cluster.apply(body)
+
+
+def write_files(cluster: Cluster, holder: Holder, folder: Path) -> None:
+    """Writes the holder's certificate into a folder of this process, as a mounted Secret would have it."""
+    files = _files(cluster.fetch(SECRETS, holder.namespace, holder.secret))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if {name: _content(folder / name) for name in files} == files:
+        return
+    for name, content in files.items():
+        partial = folder / f".{name}"
+        partial.write_bytes(content)
+        partial.chmod(0o600)
+        partial.replace(folder / name)
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.exists() else None
 
 
 def _pairs(secret: Object | None, namespace: str) -> dict[str, Pair]:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from edge_operator import fingerprints, metrics
+from edge_operator.authority.upkeep import Upkeep
 from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import (
     DEPLOYMENTS,
@@ -111,6 +112,8 @@ class Operator:
         """Nodes that changed since the pools that they concern were woken, as they were then."""
         self.tails: dict[str, frozenset[TailKey]] = {}
         """Tails in use, by the uid of the Placement."""
+        placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
+        self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
         self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
         self.tasks: list[asyncio.Task[None]] = []
         self._pool_tasks: dict[str, asyncio.Task[None]] = {}
@@ -129,8 +132,14 @@ class Operator:
         self.tasks = [asyncio.create_task(self.leadership.run(self.lead, end_process))]
 
     def lead(self) -> None:
-        """Starts the loops."""
+        """Starts the loops, after the operator has issued its own certificate if it issues any."""
         metrics.LEADING.set(1)
+        if self.certificates is None:
+            self._start_loops()
+        else:
+            self.tasks.append(asyncio.create_task(self.certificates.run(self._start_loops)))
+
+    def _start_loops(self) -> None:
         self._leads = True
         servers = self.servers.run(
             self.tritons, self.tails_in_use, self._server_changed, self._pool_status_changed
@@ -324,6 +333,8 @@ class Operator:
             reconcile_namespace, key.namespace, cluster, settings, memory, Clock(monotonic=self._loop.time)
         )
         with metrics.RECONCILE_SECONDS.labels("namespace").time():
+            if self.certificates is not None:
+                await asyncio.to_thread(self.certificates.provide, key.namespace)
             changed, again = await asyncio.to_thread(call)
         metrics.RECONCILES.labels("namespace", "done").inc()
         for name in changed:

@@ -101,6 +101,10 @@ class Mirror:
             and all(_has(body, name, value if given else None) for name, given, value in wanted)
         ]
 
+    def namespaces(self, kind: str) -> set[str]:
+        """Returns the namespaces with objects of a kind."""
+        return {key.namespace for key in self.keys(kind)}
+
     def keys(self, kind: str) -> frozenset[ObjectKey]:
         """Returns the objects of a kind."""
         with self._lock:

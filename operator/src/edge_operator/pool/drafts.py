@@ -1,8 +1,7 @@
 """The plan of one service while it is made, and what the plans of a pool's services share."""
 
 import datetime
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edge_api import ModelProfile, Placement, reasons
@@ -11,11 +10,15 @@ from edge_api.policies import Isolation
 from edge_operator.cluster import Object, covers
 from edge_operator.conditions import STEPS, Blocked, Finding, Step
 from edge_operator.errors import ObjectRefusedError
-from edge_operator.keys import ServiceKey
+from edge_operator.keys import ServiceKey, TailKey
 from edge_operator.pool.actions import Apply, Delete, Event, LoadTails, SetFinalizers, Write, wanted_by
 from edge_operator.pool.facts import Lookups
+from edge_operator.pool.pooled import PooledService
+from edge_operator.pool.rates import Measured
+from edge_operator.pool.results import Prepared, Rendered
 from edge_operator.pool.states import PoolState, ServiceState
 from edge_operator.pools import PoolMember
+from edge_operator.published import readable
 from edge_operator.server_links import peer_of_body
 from edge_operator.settings import Settings
 from edge_operator.surroundings import Surroundings
@@ -36,17 +39,30 @@ class Shared:
     Attributes:
         surroundings: The pool and its nodes, without entry nodes; or why they cannot be used.
         measuring: Nodes with a measurement, also those that this plan begins.
-        placed: Placements on each Triton server, by the server's name.
+        placements: Of the pool.
     """
 
     surroundings: Surroundings | Blocked
     measuring: set[str] = field(default_factory=set)
-    placed: Counter[str] = field(default_factory=Counter)
+    placements: tuple[Object, ...] = ()
+    _at: dict[str, list[Placement]] = field(default_factory=dict)
 
+    def at(self, nodes: Iterable[str]) -> Mapping[str, list[Placement]]:
+        """Returns Placements of nodes, one for each Triton server that they name, as far as they are needed.
 
-def shared_by(state: PoolState, surroundings: Surroundings | Blocked, measuring: set[str]) -> Shared:
-    """Returns what plans share before the first of them."""
-    return Shared(surroundings, measuring, Counter(peer_of_body(body) for body in state.placements))
+        They tell of links to servers that a service does not use. With one server in the pool, none do.
+        """
+        shared = self.surroundings
+        if isinstance(shared, Blocked) or len(shared.pool.spec.triton_servers) < 2:
+            return {}
+        return {node: self._at.setdefault(node, self._read(node)) for node in nodes}
+
+    def _read(self, node: str) -> list[Placement]:
+        here: dict[str, Object] = {}
+        bodies = [body for body in self.placements if body["spec"]["node"] == node]
+        for body in sorted(bodies, key=lambda each: ("status" not in each, each["metadata"]["name"])):
+            here.setdefault(peer_of_body(body), body)
+        return readable(here.values())
 
 
 @dataclass(slots=True)
@@ -69,7 +85,14 @@ class Draft:
         infeasible: Why there is no route, by entry node.
         replaceable: Addresses of chosen Triton servers in whose place another one can be used.
         servers: Which Triton servers are lost, and what is used instead.
-        placed: Placements on each Triton server with those of this plan; None if there is nothing to choose.
+        prepared: What the first steps found.
+        pooled: What is planned together with other services.
+        measured: What was measured of the arrival of requests, by entry node.
+        rendered: The tables, or why there are none.
+        tails: Those that the tables use.
+        blocked: The step that failed.
+        waits_for_plan: Whether the plan cannot be completed yet; its status is left as it is.
+        again: Seconds after which it has to be made again in any case.
         findings: Conditions of the steps that succeeded.
         writes: What the steps write, in order.
         loads: Tails that their servers lack.
@@ -98,7 +121,14 @@ class Draft:
     infeasible: dict[str, str] = field(default_factory=dict)
     replaceable: frozenset[str] = frozenset()
     servers: str = ""
-    placed: Counter[str] | None = None
+    prepared: Prepared | None = None
+    pooled: PooledService | None = None
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    rendered: Rendered | None = None
+    tails: frozenset[TailKey] = frozenset()
+    blocked: Blocked | None = None
+    waits_for_plan: bool = False
+    again: float = float("inf")
     findings: list[Finding] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     loads: list[LoadTails] = field(default_factory=list)
@@ -144,6 +174,14 @@ class Draft:
         """Whether the plan still waits, rather than to say what it lacks. patience: in seconds."""
         self.lacking = True
         return self.waiting < patience
+
+    def lacks(self, step: Step, doing: str, patience: float) -> None:
+        """Waits for a fact, or says what the plan waits for. patience: in seconds."""
+        if self.waits(patience):
+            self.waits_for_plan = True
+            self.again = min(self.again, patience - self.waiting)
+        else:
+            self.blocked = Blocked(step, reasons.FETCHING, doing, transient=True)
 
     def found(self, finding: Finding) -> None:
         """Notes that a step succeeded."""

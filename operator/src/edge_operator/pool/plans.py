@@ -4,8 +4,9 @@ Cost: the services that changed or are due, each of which is planned only if wha
 changed; the others cost nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from pydantic import ValidationError
@@ -20,14 +21,18 @@ from edge_operator.control_checks import control_finding
 from edge_operator.former_servers import former_servers, listed_servers
 from edge_operator.keys import ServiceKey
 from edge_operator.pool.actions import SetStatus, ref_of
-from edge_operator.pool.drafts import Now, shared_by
+from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, runtime_memory
+from edge_operator.pool.drafts import Draft, Now, Shared
 from edge_operator.pool.measurements import measuring_nodes
-from edge_operator.pool.services import NEW, ServicePlan, plan_service
+from edge_operator.pool.pooled import PlannedEntry, Pool, ServerState
+from edge_operator.pool.preparing import prepare
+from edge_operator.pool.services import NEW, ServicePlan, begun, finished
 from edge_operator.pool.states import PoolState
 from edge_operator.pools import Node, missing_certificates
 from edge_operator.reading import read, unreadable
 from edge_operator.status import pool_status
 from edge_operator.surroundings import Surroundings, of_pool
+from edge_planning.errors import PlanningError
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +44,14 @@ class PoolPlan:
         planned: The services whose plan was made in this one; only their actions are new.
         status: The pool's status, if it has to be written.
         surroundings: The pool and its nodes as read, and what they were read from.
+        joint: What each service gets of the pool, and what that was planned from.
     """
 
     services: Mapping[ServiceKey, ServicePlan] = field(default_factory=dict)
     planned: frozenset[ServiceKey] = frozenset()
     status: SetStatus | None = None
     surroundings: "Read | None" = None
+    joint: "Joint | None" = None
 
     @property
     def again_at(self) -> float:
@@ -54,33 +61,124 @@ class PoolPlan:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A pool and the nodes as read. generation: of the DevicePool; nodes: that they were read from."""
+    """A pool and the nodes as read. body, nodes: what they were read from."""
 
     body: tuple[object, ...]
     nodes: tuple[Node, ...]
     found: Surroundings | Blocked
 
 
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """The plan of all services together, and the entries of each."""
+
+    pool: Pool | None
+    plan: PooledPlan
+    entries: Mapping[ServiceKey, tuple[PlannedEntry, ...]]
+
+
 NOTHING = PoolPlan()
 """The plan before the first."""
+_ALONE = Joint(None, NO_PLAN, {})
 
 
 def plan(state: PoolState, previous: PoolPlan, now: Now) -> PoolPlan:
     """Returns the plan of a pool."""
     surroundings = _surroundings(state, previous.surroundings)
     everything = surroundings is not previous.surroundings
-    shared = shared_by(state, surroundings.found, measuring_nodes(state.jobs.values()))
-    services, planned = {}, set()
-    for key, own in state.services.items():
-        before = previous.services.get(key)
-        due = before is None or before.again_at <= now.monotonic
-        if before is not None and not (due or everything or key in state.changed):
-            services[key] = before
-            continue
-        services[key] = plan_service(state, own, before or NEW, shared, now)
+    shared = Shared(surroundings.found, measuring_nodes(state.jobs.values()), state.placements)
+    services: dict[ServiceKey, ServicePlan] = {}
+    drafts: dict[ServiceKey, Draft] = {}
+    planned = set()
+
+    def begin(key: ServiceKey) -> None:
+        before = previous.services.get(key, NEW)
+        found = begun(state, state.services[key], before, shared, now)
         planned.add(key)
-    status = _status(state, now)
-    return PoolPlan(MappingProxyType(services), frozenset(planned), status, surroundings)
+        if isinstance(found, ServicePlan):
+            services[key] = found
+            return
+        prepare(found, before.prepared, before.pooled, before.measured)
+        drafts[key] = found
+
+    for key in state.services:
+        before = previous.services.get(key)
+        if before is None or before.again_at <= now.monotonic or everything or key in state.changed:
+            begin(key)
+        else:
+            services[key] = before
+    joint = _joint(state, surroundings.found, previous.joint or _ALONE, services, drafts, now)
+    for key in _affected(joint, previous.joint or _ALONE):
+        if key in state.services and key not in planned:
+            del services[key]
+            begin(key)
+    for key, draft in drafts.items():
+        failed = joint.plan.failed.get(key)
+        before = previous.services.get(key, NEW)
+        services[key] = finished(draft, before, joint.entries.get(key, ()), failed)
+    ordered = MappingProxyType({key: services[key] for key in state.services})
+    return PoolPlan(ordered, frozenset(planned), _status(state, now), surroundings, joint)
+
+
+def _joint(
+    state: PoolState,
+    surroundings: Surroundings | Blocked,
+    previous: Joint,
+    services: Mapping[ServiceKey, ServicePlan],
+    drafts: Mapping[ServiceKey, Draft],
+    now: Now,
+) -> Joint:
+    """Returns what each service gets; the plan before, if no service brings anything else.
+
+    A service that cannot be planned at the moment keeps what it has.
+    """
+    if isinstance(surroundings, Blocked):
+        return previous
+    found = {key: drafts[key].pooled if key in drafts else services[key].pooled for key in state.services}
+    members = {member.node.name: member for member in surroundings.members}
+    pooled = tuple(
+        service
+        for _, service in sorted(found.items())
+        if service is not None and all(members.get(e.node.name) == e for e in service.entries)
+    )
+    spec, availability = surroundings.pool.spec, state.availability
+    pool = Pool(
+        spec,
+        surroundings.members,
+        pooled,
+        servers={
+            server.name: ServerState(
+                away=availability.away(server.url, now.monotonic),
+                steady=availability.steady(server.url, now.monotonic),
+            )
+            for server in spec.triton_servers
+        },
+        runtime_memory=runtime_memory(state.settings.runtime_resources),
+    )
+    if pool == previous.pool:
+        return previous
+    try:
+        made = plan_services(pool, now.wall.timestamp(), previous.plan)
+    except PlanningError as error:
+        failed = replace(previous.plan, failed=dict.fromkeys(found, error))
+        return Joint(pool, failed, previous.entries)
+    entries: dict[ServiceKey, list[PlannedEntry]] = defaultdict(list)
+    for key, entry in made.entries.items():
+        entries[ServiceKey(key.namespace, key.service)].append(entry)
+    return Joint(pool, made, {key: tuple(each) for key, each in entries.items()})
+
+
+def _affected(joint: Joint, previous: Joint) -> list[ServiceKey]:
+    """Returns the services that get something else than before."""
+    if joint is previous:
+        return []
+    keys = joint.entries.keys() | previous.entries.keys() | joint.plan.failed.keys()
+    return [
+        key
+        for key in sorted(keys)
+        if joint.entries.get(key) != previous.entries.get(key)
+        or (key in joint.plan.failed) != (key in previous.plan.failed)
+    ]
 
 
 def _surroundings(state: PoolState, before: Read | None) -> Read:

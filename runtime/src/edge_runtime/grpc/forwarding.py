@@ -26,7 +26,10 @@ class ForwardedError(EdgeError):
 
 
 class GrpcForwarder:
-    """Calls the runtimes of other nodes. target: the address of the runtime at a node, `host:port`."""
+    """Calls the runtimes of other nodes.
+
+    target: the address of the runtime at a node, `host:port`. secured: whether it is called by TLS.
+    """
 
     def __init__(
         self,
@@ -34,9 +37,11 @@ class GrpcForwarder:
         target: Callable[[str], str],
         certificates: Certificates | None = None,
         on_end: Callable[[str], None] = lambda _: None,
+        secured: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """on_end: called with the outcome of each call: `ok`, `late` or `failed`."""
         self._nodes, self._target, self._certificates, self._on_end = nodes, target, certificates, on_end
+        self._secured = secured
         self._channels: dict[str, tuple[grpc.aio.Channel, Material | None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -98,7 +103,8 @@ class GrpcForwarder:
 
     def _channel(self, node: str, target: str) -> grpc.aio.Channel:
         """The channel to a node; a new one after a change of the certificates."""
-        material = self._certificates.current if self._certificates is not None else None
+        certificates = self._certificates if self._secured(node) else None
+        material = certificates.current if certificates is not None else None
         known = self._channels.get(node)
         if known is not None and known[1] is material:
             return known[0]

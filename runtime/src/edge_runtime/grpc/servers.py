@@ -62,13 +62,15 @@ def grpc_server(
     models: Models,
     *addresses: str,
     credentials: grpc.ServerCredentials | None = None,
+    peers: str | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     keepalive: KeepAlive = DEFAULT,
     forwarder: GrpcForwarder | None = None,
 ) -> tuple[GrpcServer, list[int]]:
     """Returns a server that is not started yet, and its bound ports. Raises CannotListen if one is taken.
 
-    An address is `host:port`, with TLS if there are `credentials`, or `unix:/path` of a socket.
+    An address is `host:port`, with TLS if there are `credentials`, or `unix:/path` of a socket. peers: one
+    more address, the last of the ports; then it alone has TLS.
     """
     server = grpc.aio.server(
         interceptors=interceptors,
@@ -93,13 +95,17 @@ def grpc_server(
             *(grpc.method_handlers_generic_handler(name, handlers) for name, handlers in services.items()),
         )
     )
+    secured = credentials if peers is None else None
+    listening = [(each, None if each.startswith("unix:") else secured) for each in addresses]
+    if peers is not None:
+        listening.append((peers, credentials))
     ports = []
-    for address in addresses:
+    for address, required in listening:
         try:
-            if credentials is None or address.startswith("unix:"):
+            if required is None:
                 ports.append(server.add_insecure_port(address))
             else:
-                ports.append(server.add_secure_port(address, credentials))
+                ports.append(server.add_secure_port(address, required))
         except RuntimeError as error:
             raise CannotListen(
                 f"{address}: gRPC cannot listen on this address: free the port or use another"

@@ -113,7 +113,9 @@ class HttpForwarder:
     async def _send_to(self, node: str, model: str, request: ForwardedRequest, left: float) -> Response:
         url, given = self._url(node), request.headers
         client = self._clients.get(node)
-        if client is None:
+        if client is None or client.url != url:
+            if client is not None:
+                client.close()
             client = self._clients[node] = HttpClient(url, self._resolver, tls=self._tls)
         kept = "".join(f"{name}: {given[name]}\r\n" for name in _REQUEST_HEADERS if name in given)
         with current.get().hop(url, node, model) as trace:

@@ -13,7 +13,7 @@ from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_operator import manifests, margins
 from edge_operator.codecs import usable_codecs
 from edge_operator.margins import Ratios
-from edge_operator.pool_services import LinkKey, PooledService
+from edge_operator.pool.pooled import LinkKey, PooledService
 from edge_operator.pools import PoolMember
 from edge_operator.server_links import Link
 from edge_planning import ClassProfile, Codec, EntryProblem, IntermediateNode, Load, Model, PlanningError

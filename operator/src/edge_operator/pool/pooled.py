@@ -10,8 +10,8 @@ from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.policies import Isolation
 from edge_operator.keys import ServiceKey
+from edge_operator.pool.rates import Measured
 from edge_operator.pools import PoolMember
-from edge_operator.rates import Measured
 from edge_operator.server_choice import Choice
 from edge_operator.server_links import Link
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard

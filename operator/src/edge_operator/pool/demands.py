@@ -10,17 +10,18 @@ from types import MappingProxyType
 
 from edge_api import Placement
 from edge_api.devicepools import TritonServer
-from edge_operator import rates, server_links
-from edge_operator.entry_problems import ServiceProblems, link_to_node, problems_of
+from edge_operator import server_links
 from edge_operator.keys import ServiceKey
 from edge_operator.margins import Ratios
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
-from edge_operator.pool_services import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
+from edge_operator.pool import rates
+from edge_operator.pool.entry_problems import ServiceProblems, link_to_node, problems_of
+from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
+from edge_operator.pool.published_tables import Adopted, published_routes
+from edge_operator.pool.shortages import Demands, lack, refusal
 from edge_operator.pools import PoolMember, intermediate_nodes, number_of
-from edge_operator.published_tables import Adopted, published_routes
 from edge_operator.server_choice import Choice
 from edge_operator.server_links import Link
-from edge_operator.shortages import Demands, lack, refusal
 from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
 from edge_planning.errors import BadPlacesError
 from edge_planning.objectives import ACCURACY
@@ -55,7 +56,7 @@ class PooledPlan:
     entries: Mapping[EntryKey, PlannedEntry]
     failed: Mapping[ServiceKey, PlanningError]
     plan: PoolPlan
-    problems: Mapping[ServiceKey, ServiceProblems] = field(repr=False)
+    problems: Mapping[ServiceKey, ServiceProblems] = field(repr=False, compare=False)
     links: Mapping[tuple[ServiceKey, LinkKey], Link] = field(repr=False)
     adopted: Mapping[str, Adopted] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 

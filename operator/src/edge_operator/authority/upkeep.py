@@ -1,0 +1,134 @@
+"""Keeps the certificates of an installation valid: its own, and one for the runtimes of each namespace."""
+
+import asyncio
+import datetime
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from edge_operator.authority import provision
+from edge_operator.authority.issuing import Pair
+from edge_operator.authority.provision import Holder
+from edge_operator.cluster import CONFIG_MAPS, SECRETS, Cluster
+from edge_operator.errors import ClusterError
+from edge_operator.peers import PEER_SECRET
+from edge_operator.settings import Settings
+
+STORE_SECRET: Final = "model-store-tls"  # noqa: S105 - a name
+OPERATOR_SECRET: Final = "edge-operator-tls"  # noqa: S105 - a name
+EVERY: Final = 600.0
+"""Seconds between two looks at all certificates, which read each of them."""
+_RETRY: Final = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Issues what is due. Blocking and safe to call from several threads; only the leader may.
+
+    cluster: without a mirror, which would keep private keys. placed: returns the namespaces with Placements.
+    clock: the current time in UTC.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        placed: Callable[[], set[str]],
+        clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self._cluster, self._settings, self._clock = cluster, settings, clock
+        self._placed = placed
+        self._trusted: dict[str, Pair] = {}
+        self._provided: set[str] = set()
+        """Namespaces with a certificate since the last `renew`; those with one at all are `_issued`."""
+        self._issued: set[str] = set()
+        self._lock = threading.Lock()
+
+    def renew(self) -> None:
+        """Issues what is due for the installation and for every namespace with Placements.
+
+        Raises ClusterError. A namespace whose Secret is refused does not keep the others from theirs.
+        """
+        with self._lock:
+            namespace = self._settings.namespace
+            self._trusted = provision.authorities(self._cluster, namespace, self._clock())
+            self._provide(_store(self._settings))
+            own = _operator(self._settings)
+            self._provide(own)
+            provision.write_files(self._cluster, own, Path(self._settings.tls_dir))
+            self._provided.clear()
+        refused = None
+        for each in sorted(self._placed()):
+            try:
+                self.provide(each)
+            except ClusterError as error:
+                _log.warning("%s", error)
+                refused = error
+        if refused is not None:
+            raise refused
+
+    def provide(self, namespace: str) -> None:
+        """Issues the certificate of a namespace's runtimes, and removes it with the last Placement.
+
+        Costs no request after the first call until the next `renew`. Raises ClusterError.
+        """
+        with self._lock:
+            if namespace not in self._placed():
+                if namespace in self._issued:
+                    self._cluster.delete(SECRETS, namespace, PEER_SECRET)
+                    if namespace != self._settings.namespace:
+                        self._cluster.delete(CONFIG_MAPS, namespace, provision.TRUST_CONFIG_MAP)
+                    self._provided.discard(namespace)
+                    self._issued.discard(namespace)
+                return
+            if namespace in self._provided:
+                return
+            if not self._trusted:
+                raise ClusterError(
+                    f"Secret {namespace}/{PEER_SECRET}: not yet issued: waiting for the authority in Secret "
+                    f"{self._settings.namespace}/{provision.AUTHORITY_SECRET}"
+                )
+            self._provide(provision.runtimes(namespace, PEER_SECRET, self._settings.cluster_domain))
+            self._provided.add(namespace)
+            self._issued.add(namespace)
+
+    async def run(
+        self, started: Callable[[], None], pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        """Renews at once and every EVERY seconds. Runs until cancelled.
+
+        started: called after the first attempt, also if it failed: what needs no certificate must go on.
+        """
+        first = True
+        while True:
+            wait = EVERY
+            try:
+                await asyncio.to_thread(self.renew)
+            except Exception as error:
+                wait = _RETRY
+                if isinstance(error, ClusterError):
+                    _log.warning("certificates are not renewed: %s", error)
+                else:
+                    _log.exception("certificates are not renewed")
+            if first:
+                started()
+                first = False
+            await pause(wait)
+
+    def _provide(self, holder: Holder) -> None:
+        provision.provide(self._cluster, holder, self._trusted, self._clock())
+
+
+def _store(settings: Settings) -> Holder:
+    """Returns the holder for the model store, whose clients trust the authority in a ConfigMap."""
+    name = f"model-store.{settings.namespace}"
+    names = {name, f"{name}.svc", f"{name}.svc.{settings.cluster_domain}"}
+    return Holder(settings.namespace, STORE_SECRET, frozenset(names), published=True)
+
+
+def _operator(settings: Settings) -> Holder:
+    """Returns the holder for the operator and its profiling Jobs, which only connect."""
+    return Holder(settings.namespace, OPERATOR_SECRET, frozenset({f"edge-operator.{settings.namespace}.svc"}))

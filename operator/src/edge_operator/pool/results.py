@@ -1,0 +1,67 @@
+"""What the steps of a service found, kept until something that they read has changed. Values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge_api import DevicePool, Placement
+from edge_api.inferenceservices import ModelStatus
+from edge_operator.conditions import Blocked, Finding
+from edge_operator.pool.actions import Write
+from edge_operator.pool.facts import Fact, Need
+from edge_operator.pools import PoolMember
+from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A service that can be planned."""
+
+    card: ModelCard
+    costs: Mapping[str, DeviceProfile]
+    accuracies: CodecAccuracies | None
+    pool: DevicePool
+    recorded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the first steps of a service found, and from what; it holds until one of these changes.
+
+    Attributes:
+        inputs: What the steps read besides facts.
+        facts: The facts that they read.
+        until: When they must be run again in any case, in seconds of the monotonic clock.
+        result: What can be planned; or why nothing can.
+        other fields: As in the Draft.
+    """
+
+    inputs: tuple[object, ...]
+    facts: Mapping[Need[object], Fact | None]
+    until: float
+    result: Ready | Blocked
+    members: tuple[PoolMember, ...]
+    pool: tuple[PoolMember, ...]
+    resolved: ModelStatus | None
+    unmeasured: Blocked | None
+    findings: tuple[Finding, ...]
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The Placements of a service, as far as its tails are loaded; or why there are none.
+
+    Attributes:
+        inputs: What they were made from, besides facts.
+        facts: The facts that were read.
+        finding: The condition Planned, if there are tables.
+        other fields: As in the Draft.
+    """
+
+    inputs: tuple[object, ...]
+    facts: Mapping[Need[object], Fact | None]
+    result: tuple[Placement, ...] | Blocked
+    finding: Finding | None
+    infeasible: Mapping[str, str]
+    replaceable: frozenset[str]
+    servers: str
