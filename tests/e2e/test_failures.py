@@ -3,12 +3,15 @@
 import contextlib
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from testbed import KubectlFailed
+from testbed.audit import Request, account, count_requests, lines_of
 from trials import Trial
 
 OPERATOR = ("-n", "edge-intelligence", "deploy/edge-operator")
+ACCOUNT = account("edge-intelligence", "edge-operator")
 
 
 def test_the_entry_nodes_keep_serving_while_the_operator_is_down(trial: Trial) -> None:
@@ -52,6 +55,7 @@ def test_when_the_operator_that_writes_is_killed_another_takes_over(trial: Trial
 
 
 def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial: Trial) -> None:
+    """It writes only what the runtimes report of the requests, and asks the model store for nothing."""
     kubectl = trial.cluster.kubectl
 
     def reconciles() -> float:
@@ -85,11 +89,17 @@ def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial:
 
     before, published, models = objects(), tables(), set(trial.triton_models())
     with trial.load("edge-a", rate=2) as load:
+        asked, start = trial.store_requests(), datetime.now(UTC)
         kubectl("rollout", "restart", *OPERATOR)
         kubectl("rollout", "status", *OPERATOR, "--timeout=180s")
         trial.wait("the new operator's first reconciles", lambda: _told(reconciles) >= 2)
         load.wait_for_cut()
+        requests = count_requests(lines_of(trial.bed.layout.audit), start, datetime.now(UTC))
+        asked = trial.store_requests() - asked
     load.check_none_lost()
+    written = {each for each in requests.requests if each.user == ACCOUNT and each.writes}
+    assert written <= {Request(ACCOUNT, "patch", "inferenceservices.edge-intelligence.io/status")}
+    assert asked == 0
     assert objects() == before
     now = tables()
     assert now.keys() == published.keys()

@@ -63,7 +63,7 @@ def tenants(trial: Trial) -> Iterator[Trial]:
         yield trial
     finally:
         kubectl("delete", "inferenceservice", SERVICE, "-n", TENANT, "--wait", "--timeout=120s")
-        kubectl("delete", "namespace", TENANT, "--wait=false")
+        kubectl("delete", "namespace", TENANT, "--wait", "--timeout=120s")
 
 
 def test_one_runtime_of_a_node_probes_and_the_others_receive_its_values(tenants: Trial) -> None:

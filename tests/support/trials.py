@@ -187,6 +187,12 @@ class Trial:
             for model in found["model_stats"]
         }
 
+    def store_requests(self) -> float:
+        """How many requests the model store has had, without link probes and health checks."""
+        store = "/api/v1/namespaces/edge-intelligence/services/http:model-store:8080/proxy/metrics"
+        lines = self.cluster.kubectl("get", "--raw", store).splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("edge_store_requests_total{"))
+
     def wait(self, what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Waits for a condition; on a timeout, shows the state of the cluster."""
         wait_for(what, condition, seconds, self.state, 0.5)
@@ -298,13 +304,17 @@ class Trial:
         answer = json.loads(done.stdout)
         return Answer(**{**answer, "values": np.array(answer["values"], dtype=np.float32)})
 
+    def listed_exits(self) -> list[Document]:
+        """The example's exits as its file lists them, from the first to the final one."""
+        return _exits(self._session())
+
     def exits(self) -> list[str]:
-        """The example's exits from the first to the final one."""
-        return [str(found["name"]) for found in _exits(self._session())]
+        """Their names."""
+        return [str(found["name"]) for found in self.listed_exits()]
 
     def accuracies(self) -> dict[str, float]:
         """What the example declares for each exit."""
-        return {str(found["name"]): float(found["accuracy"]) for found in _exits(self._session())}
+        return {str(found["name"]): float(found["accuracy"]) for found in self.listed_exits()}
 
     def whole(self, exit_name: str, index: int = 0, count: int = 1) -> npt.NDArray[np.float32]:
         """The result of the uncut model at that exit, computed here by onnxruntime."""
