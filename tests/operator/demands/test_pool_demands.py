@@ -142,7 +142,7 @@ def test_a_server_of_a_class_that_is_not_profiled_has_its_link_measured() -> Non
     assert found.server.name == "cloud"
 
 
-def test_an_intermediate_node_that_is_no_entry_node_gets_a_table_too() -> None:
+def test_a_node_that_is_only_an_intermediate_one_gets_a_table_too() -> None:
     nodes = members(2, 1, tier="Device")
     cameras = {"nodeSelector": {"class": "camera"}}
     one = service(

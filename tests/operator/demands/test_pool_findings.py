@@ -83,7 +83,7 @@ def test_other_entry_nodes_keep_their_routes_if_one_has_no_room() -> None:
     assert list(without_routes(plan.of(second.key))) == ["cam-0"]
 
 
-def test_a_service_that_has_less_than_it_would_have_alone_is_told_so() -> None:
+def test_the_condition_says_that_a_service_has_less_than_it_would_have_alone() -> None:
     nodes = members(1, 0)
     slo = {"latency": "1s"}
     heavy = service("heavy", nodes, mode="LocalOnly", slo=slo, load={"rate": 5.0}, priority=9)
@@ -94,7 +94,7 @@ def test_a_service_that_has_less_than_it_would_have_alone_is_told_so() -> None:
     assert mentions("cpu of cam-0", "60%", "40%", "heavy (60%)").search(finding.message)
 
 
-def test_a_service_that_is_late_because_of_others_is_told_who_they_are() -> None:
+def test_the_condition_of_a_late_service_names_those_that_make_it_late() -> None:
     nodes = members(1, 0)
     heavy = service("heavy", nodes, mode="LocalOnly", slo={"latency": "1s"}, load={"rate": 5.0}, priority=9)
     light = service("light", nodes, mode="LocalOnly", slo={"latency": "130ms"}, load={"rate": 0.1})

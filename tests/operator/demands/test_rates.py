@@ -46,7 +46,7 @@ def test_a_service_without_requests_is_planned_for_a_small_rate_that_nothing_wai
     assert rates.annotations(ASSUMED, 0.0, found, now) == {}
 
 
-def test_a_few_requests_are_no_rate_yet() -> None:
+def test_a_few_requests_do_not_make_a_rate() -> None:
     found, _ = followed((2.0, 19, 0))
     assert planned(found) == ASSUMED
     more, _ = followed((2.0, 19, 0), (2.0, 2, 0))

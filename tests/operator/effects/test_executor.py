@@ -43,7 +43,7 @@ def executor() -> Executor:
     return Executor(clock=lambda: 0.0, jitter=lambda: 1.0)
 
 
-async def test_a_result_is_handed_on_and_then_the_caller_is_woken(executor: Executor) -> None:
+async def test_the_caller_gets_the_result_and_is_woken(executor: Executor) -> None:
     woken, found = Woken(), list[int]()
     executor.submit(action(lambda: 7, woken, done=lambda value: found.append(value)))
     await woken.next()

@@ -242,7 +242,7 @@ async def test_a_rollout_that_keeps_a_pod_ready_wakes_no_service_at_its_node(loo
         assert loops.taken() == woken
 
 
-async def test_a_measurement_that_ended_is_told_to_every_pool(loops: Loops) -> None:
+async def test_a_measurement_that_ended_wakes_every_pool(loops: Loops) -> None:
     status = {"conditions": [{"type": "Complete", "status": "True"}]}
     loops.event(JOBS, _body("profile-camera", status=status))
     assert all(pool.found == {"measurements"} for pool in loops.pools.values())
