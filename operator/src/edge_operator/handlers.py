@@ -21,6 +21,7 @@ import prometheus_client
 from edge_operator.cluster import ApiServer, Kind
 from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import ClusterError
+from edge_operator.fenced_triton import FencedTriton
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
 from edge_operator.loops.operator import Operator
@@ -69,7 +70,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     identity = os.environ.get("EDGE_POD_NAME") or socket.gethostname()
     leadership = Leadership(server, environment.namespace, identity)
     fenced = server.fenced(leadership.check)
-    clients = connected(MirroredCluster(fenced, mirror), store, TritonServers(folder, keys))
+    triton = FencedTriton(TritonServers(folder, keys), leadership.check)
+    clients = connected(MirroredCluster(fenced, mirror), store, triton)
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
     if port:
         prometheus_client.start_http_server(port, environment.listen)

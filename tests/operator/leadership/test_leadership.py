@@ -4,16 +4,27 @@ import asyncio
 import contextlib
 import copy
 import datetime
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_operator.cluster import Kind, Object
-from edge_operator.errors import ApiUnreachableError, NotLeadingError, WriteConflictError
+from edge_operator.errors import (
+    ApiUnreachableError,
+    NotLeadingError,
+    TritonUnreachableError,
+    WriteConflictError,
+)
+from edge_operator.fenced_triton import FencedTriton
 from edge_operator.leadership import DURATION, WRITE, Leadership
+from edge_operator.store import Blob
+from edge_operator.tail_models import Tail
 
+World = Any  # tests/operator/conftest.py
 WALL = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 
 
@@ -215,3 +226,23 @@ def test_a_renewal_on_its_way_while_a_replica_resigns_lets_no_further_write_begi
         first.check()
     first.release()
     assert replica(leases, "b", clock).campaign()
+
+
+def test_a_replica_that_does_not_lead_neither_loads_nor_unloads_models(world: World) -> None:
+    leadership = Leadership(world.cluster, "edge-intelligence", "a")
+    triton = FencedTriton(world.triton, leadership.check)
+    tail = Tail(world.triton.url, "edge-tail", "python", "sha256:" + "0" * 64, (), ())
+
+    def opener() -> AbstractContextManager[Blob]:
+        return nullcontext(Blob(0, []))
+
+    with pytest.raises(TritonUnreachableError, match="edge-operator"):
+        triton.load(tail, opener)
+    with pytest.raises(TritonUnreachableError, match="edge-operator"):
+        triton.unload(tail.address, tail.name)
+    assert world.log == []
+    leadership.campaign()
+    triton.load(tail, opener)
+    assert triton.ready(tail.address) == {tail.name}
+    triton.unload(tail.address, tail.name)
+    assert world.triton.models == set()
