@@ -105,7 +105,7 @@ class FakeCluster:
         wanted = [part.split("=") for part in labels.split(",") if part]
         return [
             copy.deepcopy(body)
-            for (k, n, _), body in self.objects.items()
+            for (k, n, _), body in list(self.objects.items())
             if k == kind.kind
             and namespace in (None, n)
             and all((body["metadata"].get("labels") or {}).get(w[0]) in w[1:] or len(w) == 1 for w in wanted)
@@ -337,7 +337,7 @@ class World:
         named = [body["spec"]["devicePool"] for body in self.cluster.find(INFERENCE_SERVICES)]
         for name in dict.fromkeys([*bodies, *named, *self.loops]):
             loop = self.loops.setdefault(name, PoolLoop(name, self.shared()))
-            loop.share(self.shared())
+            loop.shared = self.shared()
             loop.topology_changed()
             loop.measurements_changed()
             for _ in range(50):

@@ -100,7 +100,7 @@ class PoolLoop:
     """State of a pool between two plans. Nothing in it has to outlive the process. On the event loop only."""
 
     def __init__(self, name: str, shared: Shared) -> None:
-        self.name, self._shared = name, shared
+        self.name, self.shared = name, shared
         self.plan: PoolPlan = plans.NOTHING
         self._services: dict[ServiceKey, ServiceState] = {}
         self._nodes: tuple[Node, ...] = ()
@@ -124,17 +124,13 @@ class PoolLoop:
         self._woken.set()
         self._urgent, self._quiet_from = False, float("-inf")
 
-    def share(self, shared: Shared) -> None:
-        """Uses other clients and settings."""
-        self._shared = shared
-
     # What wakes it.
 
     def service_changed(self, key: ServiceKey, *, mended: bool = False, urgent: bool = False) -> None:
         """Has a service planned. mended: what it failed for may have changed. urgent: at once."""
         if mended:
-            self._shared.executor.mended((key, "objects"), (key, "status"))
-            self._shared.executor.mended(*(("load", key, a) for a in self._outcomes[key].loads))
+            self.shared.executor.mended((key, "objects"), (key, "status"))
+            self.shared.executor.mended(*(("load", key, a) for a in self._outcomes[key].loads))
         self._changed.add(key)
         self._wake(urgent=urgent)
 
@@ -157,7 +153,7 @@ class PoolLoop:
         """Handles that a Triton server lost tails, stopped responding, or responds again."""
         for key, planned in self.plan.services.items():
             if any(server_of(tail.address) == server_of(address) for tail in planned.tails):
-                self._shared.executor.mended(("load", key, address))
+                self.shared.executor.mended(("load", key, address))
                 self._changed.add(key)
         self._wake()
 
@@ -166,18 +162,13 @@ class PoolLoop:
         self._wake()
 
     @property
-    def services(self) -> Mapping[ServiceKey, ServiceState]:
-        """The services on the pool as last planned."""
-        return self._services
-
-    @property
     def due(self) -> bool:
         """Whether there is something to plan."""
-        return self._woken.is_set() or self.plan.again_at <= self._shared.clock.monotonic()
+        return self._woken.is_set() or self.plan.again_at <= self.shared.clock.monotonic()
 
     def _wake(self, *, urgent: bool = False) -> None:
         self._urgent |= urgent
-        self._quiet_from = self._shared.clock.monotonic()
+        self._quiet_from = self.shared.clock.monotonic()
         self._woken.set()
 
     def _wake_service(self, key: ServiceKey) -> None:
@@ -208,10 +199,10 @@ class PoolLoop:
 
     def now(self) -> Now:
         """Returns the time of a plan."""
-        return Now(self._shared.clock.monotonic(), self._shared.clock.wall())
+        return Now(self.shared.clock.monotonic(), self.shared.clock.wall())
 
     async def _until_due(self) -> None:
-        left = self.plan.again_at - self._shared.clock.monotonic()
+        left = self.plan.again_at - self.shared.clock.monotonic()
         timeout = None if left == float("inf") else max(left, 0.0)
         try:
             await asyncio.wait_for(self._woken.wait(), timeout)
@@ -219,7 +210,7 @@ class PoolLoop:
             return
 
     async def _until_quiet(self) -> None:
-        clock = self._shared.clock.monotonic
+        clock = self.shared.clock.monotonic
         began = clock()
         while self._woken.is_set():
             quiet = _OWN if self._urgent else QUIET
@@ -232,7 +223,7 @@ class PoolLoop:
         """Begins a turn: returns what is known, with what changed since the last one looked at again."""
         self._woken.clear()
         self._urgent = False
-        reads, settings, scope = self._shared.clients.cluster, self._shared.settings, self._shared.scope
+        reads, settings, scope = self.shared.clients.cluster, self.shared.settings, self.shared.scope
         body = reads.get(DEVICE_POOLS, None, self.name)
         changed = set(self._changed)
         if self._topology:
@@ -246,7 +237,7 @@ class PoolLoop:
         self._changed.clear()
         self._written.clear()
         self._topology = self._measurements = False
-        servers = self._shared.servers
+        servers = self.shared.servers
         self._planned_from = MappingProxyType(dict(self._facts))
         return PoolState(
             name=self.name,
@@ -267,12 +258,12 @@ class PoolLoop:
         )
 
     def _look_at(self, key: ServiceKey) -> None:
-        reads = self._shared.clients.cluster
+        reads = self.shared.clients.cluster
         body = reads.get(INFERENCE_SERVICES, key.namespace, key.name)
         if body is None or body["spec"].get("devicePool") != self.name:
             self._forget(key)
             return
-        findings = self._shared.findings.get(NamespaceKey(key.namespace), NOTHING)
+        findings = self.shared.findings.get(NamespaceKey(key.namespace), NOTHING)
         outcomes = self._outcomes[key]
         self._services[key] = snapshots.service_state(
             reads,
@@ -315,7 +306,7 @@ class PoolLoop:
         if planned.status is not None:
             done = functools.partial(self._service_reported, key, planned.status.regarding)
             self._submit_writes((key, "status"), (planned.status,), done, wake)
-        loader, submit = self._shared.loader, self._shared.executor.submit
+        loader, submit = self.shared.loader, self.shared.executor.submit
         if not planned.loads and not planned.objects:
             loader.release(planned.tails)
         for load in planned.loads:
@@ -346,7 +337,7 @@ class PoolLoop:
                     Action(
                         target=needs.target(need),
                         key=(self.name, need),
-                        call=functools.partial(needs.met, need, self._shared.clients),
+                        call=functools.partial(needs.met, need, self.shared.clients),
                         done=functools.partial(self._met, need),
                         wake=functools.partial(self._need_woken, need),
                     )
@@ -359,8 +350,8 @@ class PoolLoop:
         done: Callable[[Written], float | None],
         wake: Callable[[], None],
     ) -> None:
-        call = functools.partial(write, self._shared.clients.cluster, writes)
-        self._shared.executor.submit(Action(API_SERVER, key, call, done, wake))
+        call = functools.partial(write, self.shared.clients.cluster, writes)
+        self.shared.executor.submit(Action(API_SERVER, key, call, done, wake))
 
     def _objects_written(self, key: ServiceKey, written: Written) -> float | None:
         self._written.add(key)
@@ -393,7 +384,7 @@ class PoolLoop:
     def _loaded(self, load: LoadTails, found: Loaded) -> float | None:
         outcome = found.outcome
         metrics.TAILS_LOADED.inc(found.count)
-        self._shared.servers.loaded_at(load.address, found.there)
+        self.shared.servers.loaded_at(load.address, found.there)
         self._outcomes[load.service].loads[load.address] = outcome
         if isinstance(outcome.error, TritonBusyError):
             return _BUSY
