@@ -99,7 +99,7 @@ def plan(state: PoolState, previous: PoolPlan, now: Now) -> PoolPlan:
             if isinstance(found, ServicePlan):
                 services[key] = found
                 return
-            prepare(found, before.prepared, before.pooled, before.measured)
+            prepare(found, before.prepared, before.pooled)
         except Exception as error:
             services[key] = failed_by(error, before, now)
             return

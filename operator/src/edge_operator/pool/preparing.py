@@ -1,10 +1,7 @@
 """What a service brings to the plan of its pool: its model, its measurements, its nodes, its links. Pure.
 
-A plan is made anew from what was prepared only if that has changed: counters of runtimes are not among it,
-unless the rate of requests left the one that was planned for.
+A plan is made again from what was prepared only if that has changed: counters of runtimes are not among it.
 """
-
-from collections.abc import Mapping
 
 from edge_api import DevicePool, Placement, reasons
 from edge_api.placements import LinkStatus, LocalLinkStatus
@@ -13,13 +10,12 @@ from edge_operator import node_links, pools
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import FINALIZER
-from edge_operator.pool import models, profiles, rates
+from edge_operator.pool import models, profiles
 from edge_operator.pool.actions import SetFinalizers
 from edge_operator.pool.demands import published_links
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError
 from edge_operator.pool.pooled import LinkKey, PooledService
-from edge_operator.pool.rates import Measured
 from edge_operator.pool.results import Prepared, Ready
 from edge_operator.pools import Node
 from edge_operator.remedies import explained
@@ -34,11 +30,9 @@ UNSTEADY = 20.0
 """Seconds after which servers are chosen again while one of several is away, or has just returned."""
 
 
-def prepare(
-    draft: Draft, before: Prepared | None, pooled: PooledService | None, measured: Mapping[str, Measured]
-) -> None:
-    """Runs the first steps, and notes in the draft what they found. before, pooled, measured: until now."""
-    draft.pooled, draft.measured = pooled, measured
+def prepare(draft: Draft, before: Prepared | None, pooled: PooledService | None) -> None:
+    """Runs the first steps, and notes in the draft what they found. before, pooled: until now."""
+    draft.pooled = pooled
     try:
         _finalizer(draft)
         draft.prepared = _prepared(draft, before)
@@ -53,7 +47,6 @@ def prepare(
         ready = draft.prepared.result
         if isinstance(ready, Ready):
             draft.recorded = ready.recorded
-            _measure(draft)
             changed = before is None or draft.prepared is not before
             draft.pooled = _pooled(draft, ready, None if changed else pooled)
 
@@ -143,22 +136,11 @@ def _surroundings(draft: Draft) -> tuple[DevicePool, tuple[Node, ...]] | Blocked
     return unfit(found, draft.service.spec) or (found.pool, found.nodes)
 
 
-def _measure(draft: Draft) -> None:
-    """Notes the requests that have arrived since the last plan."""
-    at = draft.now.wall.timestamp()
-    entries = {member.node.name for member in draft.members}
-    known = draft.known
-    draft.measured = {
-        node: rates.measured(draft.measured.get(node), known[node], at) for node in entries & known.keys()
-    }
-
-
 def _pooled(draft: Draft, ready: Ready, before: PooledService | None) -> PooledService:
     """Returns the service as it is planned; the one before, as long as that makes no difference."""
-    placements, declared = draft.known, draft.service.spec.planned_rate
+    placements = draft.known
     servers = ready.pool.spec.triton_servers
     full = frozenset(each.name for each in servers if each.url in draft.full)
-    at = draft.now.wall.timestamp()
     if (
         before is not None
         and before.isolation == draft.isolation
@@ -166,9 +148,6 @@ def _pooled(draft: Draft, ready: Ready, before: PooledService | None) -> PooledS
         and {n: _planned_from(p) for n, p in before.placements.items()}
         == {n: _planned_from(p) for n, p in placements.items()}
         and unsteady(draft) == NEVER
-        and not any(
-            rates.moved(declared, found, placements[node], at) for node, found in draft.measured.items()
-        )
     ):
         return before
     between = {
@@ -189,7 +168,6 @@ def _pooled(draft: Draft, ready: Ready, before: PooledService | None) -> PooledS
             **published_links(ready.pool.spec.triton_servers, placements, draft.shared.at(placements)),
             **between,
         },
-        measured=draft.measured,
         full=full,
     )
 
