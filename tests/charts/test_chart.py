@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET
-from edge_operator.rollouts import SURGE
-from edge_operator.runtimes import Host, Runtime
+from edge_operator.nodes.rollouts import SURGE
+from edge_operator.nodes.runtimes import Host, Runtime
+from edge_operator.nodes.workloads import runtime_deployment
 from edge_operator.settings import Settings
-from edge_operator.workloads import runtime_deployment
 from edge_runtime.cli import _parser
 from edge_runtime.grpc.keepalive import keepalive_of
 from messages import mentions

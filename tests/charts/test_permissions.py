@@ -14,8 +14,8 @@ from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET, Upkeep
 from edge_operator.cluster import KINDS, Kind, Object
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
+from edge_operator.nodes.peers import PEER_SECRET
 from edge_operator.observed.watched import WATCHED
-from edge_operator.peers import PEER_SECRET
 from edge_operator.settings import Settings
 
 Render = Callable[..., list[dict[str, Any]]]

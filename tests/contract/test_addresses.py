@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edge_api.devicepools import TritonServer
-from edge_operator.triton import TritonServers
+from edge_operator.tritons.triton import TritonServers
 from edge_runtime.connections import HttpClient
 
 

@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from edge_operator import manifests
-from edge_operator.branches import with_branch_cuts
-from edge_operator.pieces import pieces
+from edge_operator.pool import manifests
+from edge_operator.pool.branches import with_branch_cuts
+from edge_operator.pool.pieces import pieces
 from edge_operator.store import DeviceProfile, LayerGraph, ModelCard
 from edge_planning import EntryProblem, Plan, Slo, plan_entry
 from edge_runtime.slicing import Graph

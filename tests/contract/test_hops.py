@@ -15,9 +15,9 @@ import pytest
 from onnx import helper, load_model_from_string, numpy_helper
 
 from chains import IMAGE, POOL, SERVICE, Document, Runtimes, branches
-from edge_operator.residency import tails_of
 from edge_operator.store import ModelStore
-from edge_operator.tail_models import model_config
+from edge_operator.tritons.residency import tails_of
+from edge_operator.tritons.tail_models import model_config
 from edge_planning.plans import Route
 from networks import info, model_of, run
 from waiting import until

@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime
 
 from chains import IMAGE, POOL, SERVICE, Runtimes, branches, model_described, stand_in
-from edge_operator.residency import tails_of
 from edge_operator.store import ModelStore
+from edge_operator.tritons.residency import tails_of
 from edge_planning.plans import Route
 
 ACROSS = Route("final", "left+right", 0.95, 1000, 0.0, 0.05, 0.001, 0.001, 96)

@@ -7,11 +7,11 @@ import pytest
 
 from edge_api.tensors import Tensor
 from edge_operator.cluster import Kind, Object
-from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import ControlDeniedError
 from edge_operator.store import Blob
-from edge_operator.tail_models import Tail
-from edge_operator.triton import TritonServers
+from edge_operator.tritons.control_keys import ControlKeys
+from edge_operator.tritons.tail_models import Tail
+from edge_operator.tritons.triton import TritonServers
 from messages import mentions
 from proxies import triton_like
 

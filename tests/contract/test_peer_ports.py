@@ -8,11 +8,11 @@ import pytest
 from edge_api import Placement
 from edge_api.placements import PlacementStatus
 from edge_operator.errors import SettingsError
-from edge_operator.peers import Peers, peers
-from edge_operator.rollouts import SURGE
-from edge_operator.runtimes import Host, Runtime
+from edge_operator.nodes.peers import Peers, peers
+from edge_operator.nodes.rollouts import SURGE
+from edge_operator.nodes.runtimes import Host, Runtime
+from edge_operator.nodes.workloads import runtime_deployment, runtime_service
 from edge_operator.settings import Settings
-from edge_operator.workloads import runtime_deployment, runtime_service
 from edge_runtime.cli import _parser
 from messages import mentions
 

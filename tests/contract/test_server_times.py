@@ -7,7 +7,7 @@ import onnxruntime as ort
 import pytest
 
 from chains import branches
-from edge_operator.triton import TritonServers
+from edge_operator.tritons.triton import TritonServers
 from proxies import triton_like
 from stages import alone, split
 

@@ -6,7 +6,7 @@ import httpx
 import onnx
 
 from edge_api.inferenceservices import ModelSource
-from edge_operator import manifests
+from edge_operator.pool import manifests
 from edge_operator.store import DeviceProfile, ModelStore
 from edge_runtime import model_store
 from measuring import profiled

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edge_operator.rollouts import SURGE
-from edge_operator.runtimes import Host, Runtime
+from edge_operator.nodes.rollouts import SURGE
+from edge_operator.nodes.runtimes import Host, Runtime
+from edge_operator.nodes.workloads import runtime_deployment
 from edge_operator.settings import Settings
-from edge_operator.workloads import runtime_deployment
 from edge_runtime.server import DRAIN
 from edge_runtime.shutdown import GOODBYE, GRACE
 

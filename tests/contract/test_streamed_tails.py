@@ -16,8 +16,8 @@ import pytest
 from edge_api.tensors import Tensor
 from edge_operator.errors import StoreError
 from edge_operator.store import ModelStore
-from edge_operator.tail_models import Tail
-from edge_operator.triton import TritonServers
+from edge_operator.tritons.tail_models import Tail
+from edge_operator.tritons.triton import TritonServers
 
 MEGABYTE = 1 << 20
 PIECE = bytes(range(256)) * 256

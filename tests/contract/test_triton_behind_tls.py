@@ -22,8 +22,8 @@ from edge_api.devicepools import TritonServer
 from edge_api.tensors import Tensor
 from edge_operator.errors import TailRefusedError, TritonError, TritonUnreachableError, TritonUntrustedError
 from edge_operator.store import Blob
-from edge_operator.tail_models import Tail
-from edge_operator.triton import Opener, TritonServers
+from edge_operator.tritons.tail_models import Tail
+from edge_operator.tritons.triton import Opener, TritonServers
 from edge_runtime.tls.certificates import Certificates
 from messages import mentions
 from mounts import Mount, Signer
@@ -211,7 +211,7 @@ def test_a_slice_of_any_size_arrives_whole(tmp_path: Path, size: int) -> None:
 def test_a_server_that_accepts_but_never_responds_is_away_after_the_time_for_connecting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edge_operator.triton._CONNECT_TIMEOUT", 0.05)
+    monkeypatch.setattr("edge_operator.tritons.triton._CONNECT_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(TritonUnreachableError, match="timed out"):

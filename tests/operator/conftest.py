@@ -15,7 +15,6 @@ import pytest_socket
 from at_once import AtOnce
 from edge_api.inferenceservices import ModelSource, Validation
 from edge_api.tensors import Slice, Tensor
-from edge_operator.admitted import Admitted
 from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import (
     DEPLOYMENTS,
@@ -28,7 +27,6 @@ from edge_operator.cluster import (
     Kind,
     Object,
 )
-from edge_operator.collecting import Collector
 from edge_operator.effects.writes import write
 from edge_operator.errors import (
     StoreError,
@@ -36,10 +34,11 @@ from edge_operator.errors import (
     TritonUnreachableError,
     WriteConflictError,
 )
-from edge_operator.former_servers import former_addresses
 from edge_operator.keys import NamespaceKey, ServiceKey
+from edge_operator.loops.collecting import Collector
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.operator import Findings
+from edge_operator.loops.pool_servers import Look
 from edge_operator.loops.pools import PoolLoop, Shared
 from edge_operator.loops.servers import Servers
 from edge_operator.names import NODE_LABEL
@@ -47,13 +46,14 @@ from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.services import ServicePlan
 from edge_operator.pool.states import PoolState
-from edge_operator.pool_servers import Look
 from edge_operator.pools import node_of
-from edge_operator.residency import pool_addresses
 from edge_operator.settings import Settings
 from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
-from edge_operator.tail_models import Tail, model_config
-from edge_operator.triton import Arrays, Opener, Timed
+from edge_operator.tritons.admitted import Admitted
+from edge_operator.tritons.former_servers import former_addresses
+from edge_operator.tritons.residency import pool_addresses
+from edge_operator.tritons.tail_models import Tail, model_config
+from edge_operator.tritons.triton import Arrays, Opener, Timed
 from operator_objects import CARD, KEY, TRITON, device_profile, node_body, pool_body, service_body
 
 START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)

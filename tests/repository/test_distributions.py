@@ -141,7 +141,7 @@ def test_the_operator_needs_the_api_and_the_planner_with_minimum_cuts_alone(inst
     assert {"kopf", "kubernetes", "numpy", "pydantic", "scipy"} < operator.names
     assert not {"highspy", "matplotlib", "onnx", "onnxruntime"} & operator.names
     assert {name for name in operator.failures() if name.startswith(("edge_api", "edge_operator"))} == {
-        "edge_operator.tails.model"  # runs in Triton, with the packages of its python backend
+        "edge_operator.tritons.tails.model"  # runs in Triton, with the packages of its python backend
     }
     assert operator.python(str(operator.folder / "bin" / "edge-operator"), "--version")
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path.parent.name for path in ROOT.glob("*/src"))
 NOT_IMPORTED = {
     "demo.__main__": "runs the demo",
-    "edge_operator.tails.model": "imports what Triton's python backend brings",
+    "edge_operator.tritons.tails.model": "imports what Triton's python backend brings",
 }
 
 

@@ -21,10 +21,10 @@ from onnx import helper, numpy_helper
 
 from edge_api import DevicePool, InferenceService, Placement
 from edge_api.devicepools import TritonServer
-from edge_operator import relaying, rendering
+from edge_operator.pool import relaying, rendering
 from edge_operator.pools import Node, PoolMember
-from edge_operator.residency import tails_of
 from edge_operator.store import ModelCard, ModelStore
+from edge_operator.tritons.residency import tails_of
 from edge_planning.plans import Route, RouteTable
 from edge_runtime.cli import _parser
 from edge_runtime.server import run as serve

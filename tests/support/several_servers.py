@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_operator.cluster import Object
-from edge_operator.tail_models import Tail
-from edge_operator.triton import Arrays, Opener, Timed
+from edge_operator.tritons.tail_models import Tail
+from edge_operator.tritons.triton import Arrays, Opener, Timed
 
 World = Any  # tests/operator/conftest.py
 

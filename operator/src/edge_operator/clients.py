@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edge_operator.admitted import Admitted
 from edge_operator.cluster import Cluster
-from edge_operator.server_profiles import ServerProfiles
 from edge_operator.store import Store
-from edge_operator.triton import Triton
+from edge_operator.tritons.admitted import Admitted
+from edge_operator.tritons.server_profiles import ServerProfiles
+from edge_operator.tritons.triton import Triton
 
 
 @dataclass(frozen=True, slots=True)

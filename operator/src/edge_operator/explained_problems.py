@@ -7,9 +7,9 @@ from dataclasses import replace
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
-from edge_operator import manifests, margins, node_links
+from edge_operator.pool import manifests, margins, node_links
+from edge_operator.pool.server_links import Link, peer_of
 from edge_operator.pools import PoolMember, entries, intermediate_nodes
-from edge_operator.server_links import Link, peer_of
 from edge_operator.store import DeviceProfile, ExitConfidence
 from edge_planning import Codec, EntryProblem, Model
 

@@ -14,17 +14,18 @@ from edge_api.objects import Condition, Part
 from edge_api.placements import UNENCODED
 from edge_api.quantities import Duration, Quantity
 from edge_api.validation_messages import sentences
-from edge_operator import explained_problems, manifests
+from edge_operator import explained_problems
 from edge_operator.cluster import INFERENCE_SERVICES, MODEL_PROFILES, Cluster
-from edge_operator.codecs import usable_codecs
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ExplanationError
+from edge_operator.pool import manifests
+from edge_operator.pool.codecs import usable_codecs
+from edge_operator.pool.published import published
+from edge_operator.pool.remedies import explained
+from edge_operator.pool.server_links import published_link
+from edge_operator.pool.surroundings import Surroundings, surroundings, unfit
 from edge_operator.pools import PoolMember
-from edge_operator.published import published
 from edge_operator.reading import read
-from edge_operator.remedies import explained
-from edge_operator.server_links import published_link
-from edge_operator.surroundings import Surroundings, surroundings, unfit
 from edge_planning import EntryProblem, Infeasible, Plan, PlanningError, explain, plan_entry, plans, rejected
 from edge_planning.choosing.sentences import sufficient_seconds
 

@@ -19,20 +19,20 @@ import kopf
 import prometheus_client
 
 from edge_operator.cluster import ApiServer, Kind
-from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import ClusterError
-from edge_operator.fenced_triton import FencedTriton
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
 from edge_operator.loops.operator import Operator
+from edge_operator.loops.pool_servers import connected
 from edge_operator.names import GROUP, OURS
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import MirroredCluster
 from edge_operator.observed.watched import KINDS_BY_PLURAL, LABELLED, WATCHED
-from edge_operator.pool_servers import connected
 from edge_operator.settings import Settings
 from edge_operator.store import ModelStore
-from edge_operator.triton import TritonServers
+from edge_operator.tritons.control_keys import ControlKeys
+from edge_operator.tritons.fenced_triton import FencedTriton
+from edge_operator.tritons.triton import TritonServers
 
 
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:

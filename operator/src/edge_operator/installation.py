@@ -4,9 +4,9 @@ import dataclasses
 
 from edge_operator.cluster import NAMESPACES, Cluster
 from edge_operator.errors import ClusterError
+from edge_operator.nodes.workloads import traffic_distribution
 from edge_operator.settings import Settings
-from edge_operator.tail_models import installation_identity
-from edge_operator.workloads import traffic_distribution
+from edge_operator.tritons.tail_models import installation_identity
 
 
 def identified(settings: Settings, cluster: Cluster, scope: str | None) -> Settings:

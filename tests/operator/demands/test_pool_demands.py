@@ -8,15 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_api import Placement
-from edge_operator import manifests
 from edge_operator.names import DEMAND_ANNOTATION, SERVERS_ANNOTATION, UNFIT_ANNOTATION
-from edge_operator.pool import rates
+from edge_operator.pool import manifests, rates
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, published_links, runtime_memory
 from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
+from edge_operator.pool.server_choice import Choice
+from edge_operator.pool.server_links import Link
+from edge_operator.pool.slo import Counters
 from edge_operator.pools import PoolMember, intermediate_nodes
-from edge_operator.server_choice import Choice
-from edge_operator.server_links import Link
-from edge_operator.slo import Counters
 from edge_planning import Infeasible, Plan, plan_entry
 from edge_planning.errors import BadObjectiveError, BadPlacesError
 from edge_planning.pools.reservations import Kind, Resource

@@ -8,8 +8,8 @@ import pytest
 
 from edge_api import ModelProfile, Placement
 from edge_api.inferenceservices import ModelSource
-from edge_operator import manifests, recorded
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
+from edge_operator.pool import manifests, recorded
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services
 from edge_operator.pool.pooled import EntryKey, Pool, PooledService
 from edge_operator.pool.published_tables import published_routes

@@ -19,10 +19,10 @@ from edge_operator.errors import (
     TritonUnreachableError,
     WriteConflictError,
 )
-from edge_operator.fenced_triton import FencedTriton
 from edge_operator.leadership import DURATION, WRITE, Leadership
 from edge_operator.store import Blob
-from edge_operator.tail_models import Tail
+from edge_operator.tritons.fenced_triton import FencedTriton
+from edge_operator.tritons.tail_models import Tail
 
 World = Any  # tests/operator/conftest.py
 WALL = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edge_api.told_links import LINKS_ANNOTATION, ToldLink, read_links
 from edge_operator.cluster import Object
-from edge_operator.link_measuring import LinkUser, Telling, measurer, renewal, share, tellings
-from edge_operator.runtimes import Runtime
+from edge_operator.loops.link_measuring import LinkUser, Telling, measurer, renewal, share, tellings
+from edge_operator.nodes.runtimes import Runtime
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 EVERY = 900.0

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from edge_api.told_links import read_links
-from edge_operator import link_telling
 from edge_operator.clients import Clock
 from edge_operator.cluster import DEPLOYMENTS, PLACEMENTS, Object
 from edge_operator.errors import ApiUnreachableError
 from edge_operator.leadership import Leadership
-from edge_operator.link_telling import tell_once
+from edge_operator.loops import link_telling
+from edge_operator.loops.link_telling import tell_once
 from edge_operator.loops.operator import Operator
 from edge_operator.observed.mirror import Mirror
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge_api import Placement
 from edge_api.devicepools import Links
-from edge_operator.node_links import NodeLink, local_links, planned_links
+from edge_operator.pool.node_links import NodeLink, local_links, planned_links
 from edge_planning.costs.profiles import ClassProfile
 from edge_planning.problems import IntermediateNode
 

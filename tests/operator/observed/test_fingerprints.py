@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from edge_operator import fingerprints
-from edge_operator.fingerprints import Seen
+from edge_operator.observed import fingerprints
+from edge_operator.observed.fingerprints import Seen
 
 
 def _node(ready: str = "True", heartbeat: str = "12:00", **labels: str) -> dict[str, Any]:

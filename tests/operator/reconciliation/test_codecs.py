@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from edge_api import reasons
-from edge_operator.codecs import usable_codecs
 from edge_operator.effects.needs import MEASURING
 from edge_operator.errors import StoreError
+from edge_operator.pool.codecs import usable_codecs
 from edge_operator.store import CodecAccuracies
 
 MODEL = {

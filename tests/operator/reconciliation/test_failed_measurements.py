@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from edge_operator import attempts
 from edge_operator.cluster import JOBS
+from edge_operator.pool import attempts
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from edge_api import reasons
-from edge_operator import manifests
-from edge_operator.remedies import explained
+from edge_operator.pool import manifests
+from edge_operator.pool.remedies import explained
 from edge_planning.errors import (
     BadModelError,
     BadPlacesError,

@@ -6,10 +6,9 @@ from typing import Any
 from edge_api.policies import Isolation
 from edge_api.validation_messages import problems
 from edge_operator.names import dns_label, label_value
-from edge_operator.rollouts import SURGE
-from edge_operator.runtimes import Host, Runtime
-from edge_operator.settings import Settings
-from edge_operator.workloads import (
+from edge_operator.nodes.rollouts import SURGE
+from edge_operator.nodes.runtimes import Host, Runtime
+from edge_operator.nodes.workloads import (
     client_service,
     profile_job,
     runtime_access,
@@ -17,6 +16,7 @@ from edge_operator.workloads import (
     runtime_service,
     traffic_distribution,
 )
+from edge_operator.settings import Settings
 
 World = Any  # tests/operator/conftest.py
 

@@ -4,7 +4,7 @@ import pytest
 
 from edge_api import ModelProfile
 from edge_api.inferenceservices import ModelSource
-from edge_operator import manifests, recorded
+from edge_operator.pool import manifests, recorded
 from edge_operator.store import DeviceProfile, ModelCard
 
 PROFILE = DeviceProfile.model_validate(

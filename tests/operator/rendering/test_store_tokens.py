@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from edge_operator.cluster import Object
-from edge_operator.rollouts import SURGE
-from edge_operator.runtimes import Host, Runtime
+from edge_operator.nodes.rollouts import SURGE
+from edge_operator.nodes.runtimes import Host, Runtime
+from edge_operator.nodes.workloads import profile_job, runtime_deployment
 from edge_operator.settings import Settings
-from edge_operator.workloads import profile_job, runtime_deployment
 
 SERVICE = {"metadata": {"name": "digits", "namespace": "shop", "uid": "u-1"}}
 DIGEST = "sha256:" + "0" * 64

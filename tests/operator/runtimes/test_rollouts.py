@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edge_operator.cluster import DEPLOYMENTS, NODES
-from edge_operator.rollouts import IN_PLACE, SURGE, next_updates
+from edge_operator.nodes.rollouts import IN_PLACE, SURGE, next_updates
 from operator_objects import rolled_out
 
 World = Any  # tests/operator/conftest.py

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from edge_api import Placement
-from edge_operator.entries import Entry, ei_level
+from edge_operator.pool.entries import Entry, ei_level
 from edge_operator.pools import Node
 
 

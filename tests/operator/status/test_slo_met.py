@@ -3,7 +3,7 @@
 from typing import Any
 
 from edge_api import Placement
-from edge_operator.report_intervals import report_interval
+from edge_operator.pool.report_intervals import report_interval
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_operator.slo import (
+from edge_operator.pool.slo import (
     NOTHING,
     SPANS,
     Counters,

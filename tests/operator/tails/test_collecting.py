@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edge_operator.collecting import GRACE
+from edge_operator.loops.collecting import GRACE
 
 World = Any  # tests/operator/conftest.py
 DIGEST = "sha256:" + "0" * 64

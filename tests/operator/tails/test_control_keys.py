@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from edge_operator.cluster import SECRETS
-from edge_operator.control_checks import INTERVAL, ControlChecks
-from edge_operator.control_keys import HEADER, ControlKey, ControlKeys
 from edge_operator.errors import ControlDeniedError, ObjectRefusedError
-from edge_operator.former_servers import control_secrets
+from edge_operator.tritons.control_checks import INTERVAL, ControlChecks
+from edge_operator.tritons.control_keys import HEADER, ControlKey, ControlKeys
+from edge_operator.tritons.former_servers import control_secrets
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from edge_operator.collecting import GRACE
-from edge_operator.former_servers import KEPT, former_addresses
+from edge_operator.loops.collecting import GRACE
+from edge_operator.tritons.former_servers import KEPT, former_addresses
 
 World = Any  # tests/operator/conftest.py
 

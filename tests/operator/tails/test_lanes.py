@@ -8,10 +8,10 @@ from typing import TypeVar
 import pytest
 
 from edge_operator.errors import TailRefusedError, TritonBusyError, TritonError, TritonUnreachableError
-from edge_operator.lanes import Lanes
 from edge_operator.store import Blob
-from edge_operator.tail_models import Tail
-from edge_operator.triton import Arrays, Opener, Timed
+from edge_operator.tritons.lanes import Lanes
+from edge_operator.tritons.tail_models import Tail
+from edge_operator.tritons.triton import Arrays, Opener, Timed
 
 Result = TypeVar("Result")
 SLOW, FINE = "http://slow:8000", "http://fine:8000"

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-import edge_operator.tails
+import edge_operator.tritons.tails
 
 LOAD = "import model; m = model.TritonPythonModel(); m.initialize({})"
 
@@ -20,7 +20,7 @@ def test_a_tail_sends_no_telemetry(tmp_path: Path) -> None:
     folder, home = tmp_path / "model", tmp_path / "home"
     folder.mkdir()
     home.mkdir()
-    source = Path(edge_operator.tails.__path__[0]) / "model.py"
+    source = Path(edge_operator.tritons.tails.__path__[0]) / "model.py"
     (folder / "model.py").write_bytes(source.read_bytes())
     (folder / "triton_python_backend_utils.py").touch()
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in "xy")

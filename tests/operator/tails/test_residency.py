@@ -10,8 +10,8 @@ import pytest
 
 from edge_api.tensors import Slice, Tensor
 from edge_operator.keys import ServiceKey, TailKey
-from edge_operator.residency import dirty_services, former_tails, in_use, lacking
-from edge_operator.tail_models import (
+from edge_operator.tritons.residency import dirty_services, former_tails, in_use, lacking
+from edge_operator.tritons.tail_models import (
     Backend,
     Tail,
     installation_identity,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_operator.server_choice import MARGIN, Choice, Rated, choose, lost_servers, value_of
+from edge_operator.pool.server_choice import MARGIN, Choice, Rated, choose, lost_servers, value_of
 from edge_planning import Infeasible
 from edge_planning.plans import Plan, Route, RouteTable
 from messages import mentions

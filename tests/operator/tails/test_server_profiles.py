@@ -9,18 +9,18 @@ import pytest
 
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
-from edge_operator.admitted import Admitted
 from edge_operator.conditions import Blocked
 from edge_operator.effects.needs import met
 from edge_operator.errors import TritonUnreachableError
 from edge_operator.pool.facts import Fact, Lookups, Need
 from edge_operator.pool.measurements import Measurement, measure
 from edge_operator.pool.states import PoolState
+from edge_operator.pool.surroundings import Surroundings, surroundings
 from edge_operator.pools import selection, server_to_measure
-from edge_operator.server_profiles import RETRY, Failed, ServerProfiles, Subject, slicings
 from edge_operator.store import DeviceProfile
-from edge_operator.surroundings import Surroundings, surroundings
-from edge_operator.triton import Arrays, Timed
+from edge_operator.tritons.admitted import Admitted
+from edge_operator.tritons.server_profiles import RETRY, Failed, ServerProfiles, Subject, slicings
+from edge_operator.tritons.triton import Arrays, Timed
 
 World = Any  # tests/operator/conftest.py
 

@@ -9,10 +9,10 @@ import pytest
 
 from edge_operator.cluster import PLACEMENTS
 from edge_operator.explanations import explain_service
+from edge_operator.loops.pool_servers import PoolServers
 from edge_operator.loops.servers import Servers
 from edge_operator.names import SERVERS_ANNOTATION
-from edge_operator.pool_servers import PoolServers
-from edge_operator.server_availability import AWAY_AFTER, STEADY_AFTER
+from edge_operator.pool.server_availability import AWAY_AFTER, STEADY_AFTER
 from messages import mentions
 from operator_objects import KEY, device_profile
 from several_servers import give_servers, pass_time, used

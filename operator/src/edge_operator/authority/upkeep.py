@@ -13,7 +13,7 @@ from edge_operator.authority.issuing import Pair
 from edge_operator.authority.provision import Holder
 from edge_operator.cluster import CONFIG_MAPS, SECRETS, Cluster
 from edge_operator.errors import ClusterError
-from edge_operator.peers import PEER_SECRET
+from edge_operator.nodes.peers import PEER_SECRET
 from edge_operator.settings import Settings
 
 STORE_SECRET: Final = "model-store-tls"  # noqa: S105 - a name

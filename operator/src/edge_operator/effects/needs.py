@@ -12,8 +12,8 @@ from edge_operator.pool.facts import (
     ProfileThrough,
     SliceOf,
 )
-from edge_operator.server_profiles import Failed
 from edge_operator.store import CodecAccuracies
+from edge_operator.tritons.server_profiles import Failed
 
 MEASURING = 5.0
 """Seconds between two looks at accuracies that the model store is measuring."""

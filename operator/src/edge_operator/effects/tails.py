@@ -9,16 +9,16 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from edge_operator.addresses import server_of
-from edge_operator.admission import Admission, admission, footprint, full
 from edge_operator.clients import Clients
 from edge_operator.cluster import PLACEMENTS
 from edge_operator.errors import StoreError, TailRefusedError, TritonError
 from edge_operator.keys import TailKey
 from edge_operator.pool.actions import LoadTails, UnloadTails
 from edge_operator.pool.states import LoadOutcome, UnloadOutcome
-from edge_operator.residency import in_use, placed_sizes
-from edge_operator.tail_models import Backend, Tail, is_content, is_ours, marked_size, may_be_ours
+from edge_operator.tritons.addresses import server_of
+from edge_operator.tritons.admission import Admission, admission, footprint, full
+from edge_operator.tritons.residency import in_use, placed_sizes
+from edge_operator.tritons.tail_models import Backend, Tail, is_content, is_ours, marked_size, may_be_ours
 
 
 @dataclass(frozen=True, slots=True)

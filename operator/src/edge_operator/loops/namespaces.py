@@ -27,13 +27,13 @@ from edge_operator.cluster import (
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.foreign import refuse_foreign
 from edge_operator.names import OURS, RUNTIME_LABEL
+from edge_operator.nodes.runtime_actions import ACCESS, Seen, decide
+from edge_operator.nodes.runtimes import hosts, isolations
+from edge_operator.nodes.succession import Moves
 from edge_operator.pool.states import RuntimeFindings
 from edge_operator.pools import node_of
 from edge_operator.reading import read
-from edge_operator.runtime_actions import ACCESS, Seen, decide
-from edge_operator.runtimes import hosts, isolations
 from edge_operator.settings import Settings
-from edge_operator.succession import Moves
 
 REFUSED = 30.0
 """Seconds after which what the API server refused is tried again."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from edge_operator import fingerprints, metrics
+from edge_operator import metrics
 from edge_operator.authority.upkeep import Upkeep
 from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import (
@@ -26,17 +26,18 @@ from edge_operator.cluster import (
     Cluster,
     Kind,
 )
-from edge_operator.control_keys import ControlKeys
 from edge_operator.effects.executor import Executor
 from edge_operator.errors import ClusterError
 from edge_operator.keys import NamespaceKey, ServiceKey, TailKey
 from edge_operator.leadership import Leadership, end_process
-from edge_operator.link_telling import tell_links
+from edge_operator.loops.link_telling import tell_links
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
+from edge_operator.loops.pool_servers import PoolServers
 from edge_operator.loops.pools import PoolLoop, Shared
 from edge_operator.loops.servers import Servers
 from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue
 from edge_operator.names import NODE_LABEL, OURS, label_value
+from edge_operator.observed import fingerprints
 from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import vanished
@@ -45,10 +46,10 @@ from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.states import PoolState, RuntimeFindings
-from edge_operator.pool_servers import PoolServers
 from edge_operator.pools import Node, node_of
-from edge_operator.residency import in_use
 from edge_operator.settings import Settings
+from edge_operator.tritons.control_keys import ControlKeys
+from edge_operator.tritons.residency import in_use
 
 Body = Mapping[str, Any]
 

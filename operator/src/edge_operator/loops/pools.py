@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 from edge_api import reasons
 from edge_operator import metrics
-from edge_operator.addresses import server_of
 from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, Object
 from edge_operator.effects import needs
@@ -45,6 +44,7 @@ from edge_operator.pool.states import (
 )
 from edge_operator.pools import Node
 from edge_operator.settings import Settings
+from edge_operator.tritons.addresses import server_of
 
 QUIET, LONGEST = 0.3, 3.0
 """Seconds without a change after which collected changes are planned, and the longest that one waits."""

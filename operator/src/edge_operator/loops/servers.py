@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from edge_operator.addresses import server_of
 from edge_operator.keys import TailKey
-from edge_operator.pool_servers import Look
-from edge_operator.server_availability import Availability
+from edge_operator.loops.pool_servers import Look
+from edge_operator.pool.server_availability import Availability
+from edge_operator.tritons.addresses import server_of
 
 LOOK = 10.0
 """Seconds between two looks at a server."""

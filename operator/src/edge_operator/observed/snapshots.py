@@ -21,7 +21,6 @@ from edge_operator.cluster import (
     Object,
 )
 from edge_operator.keys import ServiceKey
-from edge_operator.liveness import deployment_of
 from edge_operator.names import (
     MODEL_LABEL,
     POOL_LABEL,
@@ -30,7 +29,10 @@ from edge_operator.names import (
     SERVICE_LABEL,
     label_value,
 )
+from edge_operator.nodes.rollouts import has_ready_pod
+from edge_operator.nodes.runtimes import has_switched, is_earlier, runtime_of
 from edge_operator.pool.actions import ObjectRef
+from edge_operator.pool.liveness import deployment_of
 from edge_operator.pool.states import (
     NOTHING,
     LoadOutcome,
@@ -40,8 +42,6 @@ from edge_operator.pool.states import (
     UnloadOutcome,
 )
 from edge_operator.pools import Node, node_of
-from edge_operator.rollouts import has_ready_pod
-from edge_operator.runtimes import has_switched, is_earlier, runtime_of
 
 PROFILERS = f"{ROLE_LABEL}=profiler,{MODEL_LABEL}"
 

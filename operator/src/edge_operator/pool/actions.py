@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from edge_operator.cluster import KINDS, Kind, Object
 from edge_operator.keys import ServiceKey, TailKey
-from edge_operator.tail_models import Tail
+from edge_operator.tritons.tail_models import Tail
 
 
 class ObjectRef(NamedTuple):

@@ -10,18 +10,17 @@ from types import MappingProxyType
 
 from edge_api import Placement
 from edge_api.devicepools import TritonServer
-from edge_operator import server_links
 from edge_operator.keys import ServiceKey
-from edge_operator.margins import Ratios
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
-from edge_operator.pool import rates
+from edge_operator.pool import rates, server_links
 from edge_operator.pool.entry_problems import ServiceProblems, link_to_node, problems_of
+from edge_operator.pool.margins import Ratios
 from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pool.published_tables import Adopted, published_routes
+from edge_operator.pool.server_choice import Choice
+from edge_operator.pool.server_links import Link
 from edge_operator.pool.shortages import Demands, lack, refusal
 from edge_operator.pools import PoolMember, intermediate_nodes, number_of
-from edge_operator.server_choice import Choice
-from edge_operator.server_links import Link
 from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
 from edge_planning.errors import BadPlacesError
 from edge_planning.objectives import ACCURACY

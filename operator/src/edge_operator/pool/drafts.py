@@ -14,13 +14,13 @@ from edge_operator.keys import ServiceKey, TailKey
 from edge_operator.pool.actions import Apply, Delete, Event, LoadTails, SetFinalizers, Write, wanted_by
 from edge_operator.pool.facts import Lookups
 from edge_operator.pool.pooled import PooledService
+from edge_operator.pool.published import readable
 from edge_operator.pool.results import Prepared, Rendered
+from edge_operator.pool.server_links import peer_of_body
 from edge_operator.pool.states import PoolState, ServiceState
+from edge_operator.pool.surroundings import Surroundings
 from edge_operator.pools import PoolMember
-from edge_operator.published import readable
-from edge_operator.server_links import peer_of_body
 from edge_operator.settings import Settings
-from edge_operator.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True)

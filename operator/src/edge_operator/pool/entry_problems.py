@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from edge_api.devicepools import DevicePoolSpec, TritonServer
-from edge_operator import manifests, margins
-from edge_operator.codecs import usable_codecs
-from edge_operator.margins import Ratios
+from edge_operator.pool import manifests, margins
+from edge_operator.pool.codecs import usable_codecs
+from edge_operator.pool.margins import Ratios
 from edge_operator.pool.pooled import LinkKey, PooledService
+from edge_operator.pool.server_links import Link
 from edge_operator.pools import PoolMember
-from edge_operator.server_links import Link
 from edge_planning import ClassProfile, Codec, EntryProblem, IntermediateNode, Load, Model, PlanningError
 from edge_planning.choosing.entries import check_objective
 

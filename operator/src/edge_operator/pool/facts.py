@@ -14,8 +14,8 @@ from edge_api.tensors import Slice
 from edge_operator.conditions import Step
 from edge_operator.errors import StoreError
 from edge_operator.keys import ServiceKey, SliceKey
-from edge_operator.server_profiles import Failed, Subject
 from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
+from edge_operator.tritons.server_profiles import Failed, Subject
 
 Value = TypeVar("Value")
 Values = TypeVar("Values", covariant=True)

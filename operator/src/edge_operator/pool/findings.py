@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from edge_api import reasons
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.placements import UNENCODED
-from edge_operator.codecs import refusals
 from edge_operator.conditions import Blocked, Finding
+from edge_operator.pool.codecs import refusals
 from edge_operator.pool.pooled import PlannedEntry
 from edge_operator.store import CodecAccuracies
 from edge_planning import Infeasible, Plan

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from edge_api import DevicePool, reasons
 from edge_api.devicepools import TritonServer
 from edge_api.objects import written
-from edge_operator import attempts, manifests
-from edge_operator.attempts import Attempt
 from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked
 from edge_operator.names import label_value, profile_job_name
-from edge_operator.pod_troubles import cannot_start, pod_trouble
+from edge_operator.nodes.workloads import profile_job
+from edge_operator.pool import attempts, manifests
 from edge_operator.pool.actions import Apply, Delete, ref_of
+from edge_operator.pool.attempts import Attempt
 from edge_operator.pool.facts import Lookups, NotKnownError, ProfileOf, ProfileThrough
+from edge_operator.pool.pod_troubles import cannot_start, pod_trouble
 from edge_operator.pool.states import PoolState
 from edge_operator.pools import Node, PoolMember, selection, server_to_measure, sites
-from edge_operator.server_profiles import RETRY, Failed, Subject
 from edge_operator.settings import Settings
 from edge_operator.store import DeviceProfile, ModelCard
-from edge_operator.workloads import profile_job
+from edge_operator.tritons.server_profiles import RETRY, Failed, Subject
 from edge_planning.errors import BadProfileError
 
 _POLL = 2.0

@@ -4,13 +4,13 @@ from pydantic import ValidationError
 
 from edge_api import ModelProfile, reasons
 from edge_api.inferenceservices import ModelSource, ModelStatus
-from edge_operator import manifests, recorded
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
+from edge_operator.pool import manifests, recorded
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import AccuraciesOf, CardOf
+from edge_operator.pool.remedies import explained
 from edge_operator.pool.states import ServiceState
-from edge_operator.remedies import explained
 from edge_operator.store import CodecAccuracies, ModelCard
 from edge_planning.errors import PlanningError
 

@@ -17,8 +17,6 @@ from edge_api.earlier import earlier_spellings
 from edge_api.objects import written
 from edge_api.validation_messages import sentences
 from edge_operator.conditions import Blocked
-from edge_operator.control_checks import control_finding
-from edge_operator.former_servers import former_servers, listed_servers
 from edge_operator.keys import ServiceKey
 from edge_operator.pool.actions import SetStatus, ref_of
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, runtime_memory
@@ -28,10 +26,12 @@ from edge_operator.pool.pooled import PlannedEntry, Pool, ServerState
 from edge_operator.pool.preparing import prepare
 from edge_operator.pool.services import NEW, ServicePlan, begun, failed_by, finished
 from edge_operator.pool.states import PoolState
+from edge_operator.pool.status import pool_status
+from edge_operator.pool.surroundings import Surroundings, of_pool
 from edge_operator.pools import Node, missing_certificates
 from edge_operator.reading import read, unreadable
-from edge_operator.status import pool_status
-from edge_operator.surroundings import Surroundings, of_pool
+from edge_operator.tritons.control_checks import control_finding
+from edge_operator.tritons.former_servers import former_servers, listed_servers
 from edge_planning.errors import PlanningError
 
 

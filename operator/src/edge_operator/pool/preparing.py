@@ -6,21 +6,21 @@ A plan is made again from what was prepared only if that has changed: counters o
 from edge_api import DevicePool, Placement, reasons
 from edge_api.placements import LinkStatus, LocalLinkStatus
 from edge_api.told_links import LINKS_ANNOTATION
-from edge_operator import node_links, pools
+from edge_operator import pools
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import FINALIZER
-from edge_operator.pool import models, profiles
+from edge_operator.pool import models, node_links, profiles
 from edge_operator.pool.actions import SetFinalizers
 from edge_operator.pool.demands import published_links
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError
 from edge_operator.pool.pooled import LinkKey, PooledService
+from edge_operator.pool.remedies import explained
 from edge_operator.pool.results import Prepared, Ready
+from edge_operator.pool.server_links import Link
+from edge_operator.pool.surroundings import Surroundings, of_service, unfit
 from edge_operator.pools import Node
-from edge_operator.remedies import explained
-from edge_operator.server_links import Link
-from edge_operator.surroundings import Surroundings, of_service, unfit
 from edge_planning.errors import PlanningError
 
 NEVER = float("inf")

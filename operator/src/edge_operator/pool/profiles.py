@@ -5,16 +5,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from edge_api import DevicePool, reasons
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
-from edge_operator import manifests, pools, recorded
-from edge_operator.branches import with_branch_cuts
+from edge_operator import pools
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
-from edge_operator.pool import measurements, models
+from edge_operator.nodes.workloads import metadata
+from edge_operator.pool import manifests, measurements, models, recorded
+from edge_operator.pool.branches import with_branch_cuts
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import LayersOf
 from edge_operator.pools import Node
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
-from edge_operator.workloads import metadata
 
 Ends = Collection[tuple[str, str]]
 Profiled = tuple[ModelCard, Mapping[str, DeviceProfile]]

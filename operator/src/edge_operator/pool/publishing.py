@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from edge_api import DevicePool, Placement, reasons
-from edge_operator import relaying, residency
 from edge_operator.cluster import PLACEMENTS, Object, covers
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import (
@@ -17,10 +16,12 @@ from edge_operator.errors import (
 )
 from edge_operator.keys import TailKey
 from edge_operator.names import FORMER_TAILS_ANNOTATION
+from edge_operator.pool import relaying
 from edge_operator.pool.actions import Delete, LoadTails, ObjectRef
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError, TailsAt
-from edge_operator.tail_models import Tail
+from edge_operator.tritons import residency
+from edge_operator.tritons.tail_models import Tail
 
 AWAITING = 5.0
 """Seconds after which to check again if an intermediate node has not reported its slice yet."""

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from edge_api import Placement
 from edge_operator.names import RATE_ANNOTATION
-from edge_operator.slo import Counters, counters, total
+from edge_operator.pool.slo import Counters, counters, total
 
 DEFAULT: Final = 0.01
 """Requests per second before any are measured."""

@@ -7,13 +7,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from edge_api import reasons
-from edge_operator.addresses import same_server
 from edge_operator.cluster import Object
 from edge_operator.keys import TailKey
 from edge_operator.names import FINALIZER
 from edge_operator.pool.actions import Delete, Event, SetFinalizers, UnloadTails, Write, ref_of
 from edge_operator.pool.states import PoolState, ServiceState
-from edge_operator.residency import in_use, pool_addresses
+from edge_operator.tritons.addresses import same_server
+from edge_operator.tritons.residency import in_use, pool_addresses
 
 PATIENCE = 30.0
 """Seconds that a deletion waits for a Triton server that does not answer."""

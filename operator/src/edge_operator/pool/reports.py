@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from edge_api import Placement, reasons
 from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.objects import written
-from edge_operator import slo
 from edge_operator.cluster import Object
-from edge_operator.pod_troubles import deployment_trouble, pod_trouble
+from edge_operator.nodes.runtimes import runtime_of
+from edge_operator.pool import slo
 from edge_operator.pool.actions import Event, SetStatus, ref_of
 from edge_operator.pool.drafts import Now
+from edge_operator.pool.pod_troubles import deployment_trouble, pod_trouble
+from edge_operator.pool.slo import Counters, Tally
 from edge_operator.pool.states import ServiceState
+from edge_operator.pool.status import ORDER, Observation, service_status
 from edge_operator.pools import PoolMember
 from edge_operator.reading import unreadable
-from edge_operator.runtimes import runtime_of
-from edge_operator.slo import Counters, Tally
-from edge_operator.status import ORDER, Observation, service_status
 
 INTERVAL = 10.0
 """Least seconds between two writes of a status in which only measurements changed."""

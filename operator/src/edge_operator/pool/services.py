@@ -12,27 +12,26 @@ from pydantic import ValidationError
 from edge_api import Placement, reasons
 from edge_api.inferenceservices import InferenceService
 from edge_api.validation_messages import sentences
-from edge_operator import liveness
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ObjectRefusedError, StoreError
 from edge_operator.keys import TailKey
-from edge_operator.pool import publishing, reports, tables
+from edge_operator.nodes.runtimes import published_isolation
+from edge_operator.nodes.workloads import service_url
+from edge_operator.pool import liveness, publishing, reports, tables
 from edge_operator.pool.actions import LoadTails, SetStatus, UnloadTails, Write
 from edge_operator.pool.drafts import Draft, Now, Shared
 from edge_operator.pool.facts import Lookups, Need, NotKnownError, SliceOf
 from edge_operator.pool.pooled import PlannedEntry, PooledService
 from edge_operator.pool.preparing import PATIENCE, unsteady
+from edge_operator.pool.published import by_node
+from edge_operator.pool.remedies import explained
 from edge_operator.pool.removals import Removal, removal
 from edge_operator.pool.reports import Reporting
 from edge_operator.pool.results import Prepared, Rendered
 from edge_operator.pool.states import PoolState, ServiceState
-from edge_operator.published import by_node
+from edge_operator.pool.status import Observation
 from edge_operator.reading import read
-from edge_operator.remedies import explained
-from edge_operator.residency import tails_of
-from edge_operator.runtimes import published_isolation
-from edge_operator.status import Observation
-from edge_operator.workloads import service_url
+from edge_operator.tritons.residency import tails_of
 from edge_planning.errors import PlanningError
 
 NEVER = float("inf")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 
 from edge_api.quantities import format_bandwidth
-from edge_operator.admission import bytes_text
+from edge_operator.tritons.admission import bytes_text
 from edge_planning.choosing.sentences import seconds_text
 from edge_planning.pools import PoolDemand, Refusal
 from edge_planning.pools.reservations import Kind

@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from edge_api import Placement, reasons
 from edge_api.objects import ObjectMeta
 from edge_api.tensors import Slice
-from edge_operator import lost_slices, node_links, recorded, rendering
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.keys import SliceKey
-from edge_operator.peers import peers
+from edge_operator.nodes.peers import peers
+from edge_operator.pool import lost_slices, node_links, recorded, rendering
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import SliceOf
 from edge_operator.pool.findings import planned_finding, without_routes
 from edge_operator.pool.pooled import PlannedEntry
+from edge_operator.pool.report_intervals import report_interval
 from edge_operator.pool.results import Ready, Rendered
-from edge_operator.report_intervals import report_interval
-from edge_operator.server_choice import lost_servers
+from edge_operator.pool.server_choice import lost_servers
 from edge_planning import Plan
 from edge_planning.plans import RouteTable
 

@@ -21,7 +21,7 @@ from edge_api.modelprofiles import (
 from edge_api.objects import written
 from edge_api.quantities import Duration, Share
 from edge_operator import store
-from edge_operator.node_links import NodeLink
+from edge_operator.pool.node_links import NodeLink
 from edge_operator.pools import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
 from edge_planning import problems

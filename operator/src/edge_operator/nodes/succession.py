@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object
-from edge_operator.rollouts import has_ready_pod
-from edge_operator.runtimes import Host, Runtime, has_switched, runtime_of
+from edge_operator.nodes.rollouts import has_ready_pod
+from edge_operator.nodes.runtimes import Host, Runtime, has_switched, runtime_of
 
 SETTLING = 10.0
 """Seconds for which new pods must serve before clients are sent to them, and former pods stay after that.

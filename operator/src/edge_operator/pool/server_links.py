@@ -12,9 +12,9 @@ from types import MappingProxyType
 
 from edge_api import Placement
 from edge_api.quantities import parse_duration
-from edge_operator import manifests
 from edge_operator.cluster import Object
 from edge_operator.names import RTT_ANNOTATION, SERVERS_ANNOTATION
+from edge_operator.pool import manifests
 
 _CLEARLY = 2.0
 """Factor by which a bandwidth must differ from the one to the current server to count."""

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 from edge_api.devicepools import TritonServer
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Tensor
-from edge_operator.addresses import server_of
-from edge_operator.admission import footprint
-from edge_operator.admitted import Admitted
 from edge_operator.errors import TailRefusedError, TritonBusyError
 from edge_operator.store import AssumedSize, DeviceProfile, ExitTime, ModelCard, SegmentTime, Store
-from edge_operator.tail_models import Tail, tail_name
-from edge_operator.triton import Arrays, Timed, Triton, zeros
+from edge_operator.tritons.addresses import server_of
+from edge_operator.tritons.admission import footprint
+from edge_operator.tritons.admitted import Admitted
+from edge_operator.tritons.tail_models import Tail, tail_name
+from edge_operator.tritons.triton import Arrays, Timed, Triton, zeros
 
 RUNS = 20
 """Requests for each slice."""

@@ -14,10 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from edge_operator.addresses import server_of
 from edge_operator.errors import TritonBusyError, TritonError, TritonUnreachableError
-from edge_operator.tail_models import Tail
-from edge_operator.triton import Arrays, Opener, Timed, Triton
+from edge_operator.tritons.addresses import server_of
+from edge_operator.tritons.tail_models import Tail
+from edge_operator.tritons.triton import Arrays, Opener, Timed, Triton
 
 Result = TypeVar("Result")
 

@@ -14,10 +14,10 @@ from edge_api.inferenceservices import InferenceService, ModelSource, Validation
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
 from edge_api.tensors import Slice
-from edge_operator.codecs import refusals
 from edge_operator.keys import SliceKey
 from edge_operator.names import CUTS_ANNOTATION, SOURCE_ANNOTATION, VALIDATION_ANNOTATION
-from edge_operator.pieces import pieces
+from edge_operator.pool.codecs import refusals
+from edge_operator.pool.pieces import pieces
 from edge_operator.store import CardCut, CardExit, CodecAccuracies, ModelCard
 from edge_planning import plans
 

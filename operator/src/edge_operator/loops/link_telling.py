@@ -10,9 +10,9 @@ from edge_api.told_links import LINKS_ANNOTATION, read_links
 from edge_operator.clients import Clock
 from edge_operator.cluster import DEPLOYMENTS, PLACEMENTS, Cluster, Object
 from edge_operator.errors import ClusterError
-from edge_operator.link_measuring import Telling, renewal, tellings
-from edge_operator.rollouts import has_ready_pod
-from edge_operator.runtimes import Runtime, runtime_of
+from edge_operator.loops.link_measuring import Telling, renewal, tellings
+from edge_operator.nodes.rollouts import has_ready_pod
+from edge_operator.nodes.runtimes import Runtime, runtime_of
 
 EVERY: Final = 3.0
 """Seconds between two looks at the mirror. They cost no requests."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from math import inf
 
 from edge_api.policies import Isolation
-from edge_operator import rollouts, succession
 from edge_operator.cluster import (
     DEPLOYMENTS,
     PLACEMENTS,
@@ -19,7 +18,8 @@ from edge_operator.cluster import (
     covers,
 )
 from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL, label_value
-from edge_operator.runtimes import (
+from edge_operator.nodes import rollouts, succession
+from edge_operator.nodes.runtimes import (
     Host,
     Runtime,
     is_current,
@@ -28,13 +28,13 @@ from edge_operator.runtimes import (
     live_isolation,
     needed,
 )
-from edge_operator.settings import Settings
-from edge_operator.workloads import (
+from edge_operator.nodes.workloads import (
     client_service,
     runtime_access,
     runtime_deployment,
     runtime_service,
 )
+from edge_operator.settings import Settings
 
 AGAIN = 5.0
 """Seconds until the next look at pods that are being replaced, and at services that move."""

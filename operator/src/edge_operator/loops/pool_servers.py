@@ -3,20 +3,20 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from edge_operator.admitted import Admitted
 from edge_operator.clients import Clients
 from edge_operator.cluster import Cluster, Object
-from edge_operator.collecting import Collector
-from edge_operator.control_checks import ControlChecks
-from edge_operator.control_keys import ControlKeys
-from edge_operator.former_servers import control_secrets, former_addresses
 from edge_operator.keys import TailKey
-from edge_operator.lanes import Lanes
-from edge_operator.residency import pool_addresses
-from edge_operator.server_profiles import ServerProfiles
+from edge_operator.loops.collecting import Collector
 from edge_operator.settings import Settings
 from edge_operator.store import Store
-from edge_operator.triton import Triton
+from edge_operator.tritons.admitted import Admitted
+from edge_operator.tritons.control_checks import ControlChecks
+from edge_operator.tritons.control_keys import ControlKeys
+from edge_operator.tritons.former_servers import control_secrets, former_addresses
+from edge_operator.tritons.lanes import Lanes
+from edge_operator.tritons.residency import pool_addresses
+from edge_operator.tritons.server_profiles import ServerProfiles
+from edge_operator.tritons.triton import Triton
 
 
 def connected(cluster: Cluster, store: Store, triton: Triton) -> Clients:

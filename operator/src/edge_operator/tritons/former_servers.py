@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 from pydantic import AwareDatetime, ValidationError
 
 from edge_api.devicepools import FormerTritonServer, KnownTritonServer
-from edge_operator.addresses import server_of
 from edge_operator.cluster import Object
-from edge_operator.residency import pool_addresses
+from edge_operator.tritons.addresses import server_of
+from edge_operator.tritons.residency import pool_addresses
 
 KEPT = datetime.timedelta(days=7)
 """How long a server that does not respond is remembered."""

@@ -9,9 +9,11 @@ from edge_api.devicepools import DevicePool, DevicePoolStatus, PoolNode
 from edge_api.inferenceservices import InferenceService, InferenceServiceStatus, ModelStatus
 from edge_api.objects import Condition
 from edge_api.reasons import ConditionType
-from edge_operator import entries
 from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status, condition, conditions
-from edge_operator.entries import Entry
+from edge_operator.pool import entries
+from edge_operator.pool.entries import Entry
+from edge_operator.pool.slo import NOTHING, Counters
+from edge_operator.pool.slo_status import slo_met, slo_status
 from edge_operator.pools import (
     Node,
     PoolMember,
@@ -22,8 +24,6 @@ from edge_operator.pools import (
     server_nodes,
     taken_names,
 )
-from edge_operator.slo import NOTHING, Counters
-from edge_operator.slo_status import slo_met, slo_status
 
 ORDER: tuple[ConditionType, ...] = tuple(reasons.CONDITIONS)
 _ALL_SELECT = "every selector selects a node"

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from edge_operator.errors import NotLeadingError, TritonUnreachableError
-from edge_operator.tail_models import Tail
-from edge_operator.triton import Arrays, Opener, Timed, Triton
+from edge_operator.tritons.tail_models import Tail
+from edge_operator.tritons.triton import Arrays, Opener, Timed, Triton
 
 
 class FencedTriton:

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from edge_operator.addresses import server_of
 from edge_operator.clients import Clients
 from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
 from edge_operator.errors import TritonBusyError, TritonError
 from edge_operator.keys import TailKey
-from edge_operator.residency import in_use, servers
-from edge_operator.tail_models import former_service, is_ours, may_be_ours
+from edge_operator.tritons.addresses import server_of
+from edge_operator.tritons.residency import in_use, servers
+from edge_operator.tritons.tail_models import former_service, is_ours, may_be_ours
 
 GRACE = 30.0
 """Seconds that a tail stays loaded after the last table that names it, for requests in flight."""

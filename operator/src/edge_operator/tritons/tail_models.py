@@ -125,4 +125,4 @@ def _described(tensor: Tensor) -> dict[str, Any]:
 
 
 def _source() -> bytes:
-    return importlib.resources.files("edge_operator.tails").joinpath("model.py").read_bytes()
+    return importlib.resources.files("edge_operator.tritons.tails").joinpath("model.py").read_bytes()

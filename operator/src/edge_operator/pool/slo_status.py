@@ -8,9 +8,9 @@ from edge_api import Placement, reasons
 from edge_api.inferenceservices import CountedRequests, InferenceService, Slo, SloStatus, SloWindow
 from edge_api.objects import Condition
 from edge_api.quantities import Attainment, Duration
-from edge_operator import slo
 from edge_operator.conditions import Finding, condition
-from edge_operator.slo import SPANS, Counters, Window
+from edge_operator.pool import slo
+from edge_operator.pool.slo import SPANS, Counters, Window
 from edge_planning.attainment import attained, burn_rate, judged
 
 JUDGED: Final[slo.Span] = "5m"

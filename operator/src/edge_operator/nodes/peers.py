@@ -10,7 +10,7 @@ from typing import Final
 
 from edge_api import Placement
 from edge_api.names import PEER_SCHEME_LABEL
-from edge_operator.runtimes import Runtime
+from edge_operator.nodes.runtimes import Runtime
 from edge_operator.settings import Settings
 
 PEER_SECRET: Final = "edge-runtime-tls"  # noqa: S105 - a name

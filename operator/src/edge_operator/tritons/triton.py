@@ -22,7 +22,6 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype, tri
 
 from edge_api.tensors import Tensor
 from edge_operator.certificates import client_context, words
-from edge_operator.control_keys import ControlKeys
 from edge_operator.errors import (
     CertificatesError,
     ControlDeniedError,
@@ -32,7 +31,8 @@ from edge_operator.errors import (
     TritonUntrustedError,
 )
 from edge_operator.store import Blob
-from edge_operator.tail_models import Tail, model_config, sources
+from edge_operator.tritons.control_keys import ControlKeys
+from edge_operator.tritons.tail_models import Tail, model_config, sources
 
 T = TypeVar("T")
 Arrays = Mapping[str, "npt.NDArray[Any]"]

@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec
-from edge_operator.addresses import server_of
 from edge_operator.cluster import Object
 from edge_operator.keys import ServiceKey, TailKey
 from edge_operator.names import FORMER_TAILS_ANNOTATION
-from edge_operator.runtimes import has_switched
-from edge_operator.tail_models import Backend, Tail
+from edge_operator.nodes.runtimes import has_switched
+from edge_operator.tritons.addresses import server_of
+from edge_operator.tritons.tail_models import Backend, Tail
 
 
 def tails_of(placements: Iterable[Placement], pool: DevicePoolSpec, owner: str) -> dict[TailKey, Tail]:

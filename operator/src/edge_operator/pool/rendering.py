@@ -13,7 +13,6 @@ from edge_api.placements import LocalLink, PlacedLink, PlacedModel, PlacedSlo, P
 from edge_api.policies import Isolation
 from edge_api.quantities import Duration, Quantity
 from edge_api.tensors import Slice
-from edge_operator import margins as residual_margins
 from edge_operator.cluster import Object
 from edge_operator.keys import SliceKey
 from edge_operator.names import (
@@ -22,14 +21,15 @@ from edge_operator.names import (
     intermediate_slice_name,
     label_value,
 )
-from edge_operator.peers import Peers
-from edge_operator.pieces import pieces
+from edge_operator.nodes.peers import Peers
+from edge_operator.nodes.runtimes import Runtime
+from edge_operator.nodes.workloads import metadata
+from edge_operator.pool import margins as residual_margins
+from edge_operator.pool.pieces import pieces
+from edge_operator.pool.report_intervals import SHORTEST
 from edge_operator.pools import PoolMember
-from edge_operator.report_intervals import SHORTEST
-from edge_operator.runtimes import Runtime
 from edge_operator.store import ModelCard
-from edge_operator.tail_models import tail_name
-from edge_operator.workloads import metadata
+from edge_operator.tritons.tail_models import tail_name
 from edge_planning import plans
 
 LOCAL = "local"

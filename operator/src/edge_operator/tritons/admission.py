@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge_operator.tail_models import Backend
+from edge_operator.tritons.tail_models import Backend
 
 OVERHEAD: Mapping[Backend, int] = {"python": 64 << 20, "onnxruntime": 16 << 20}
 """Bytes that a model takes besides its own. The python backend starts a process for each model: with

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from edge_operator.addresses import server_of
 from edge_operator.cluster import SECRETS, Cluster
 from edge_operator.errors import ClusterError, ControlDeniedError
+from edge_operator.tritons.addresses import server_of
 
 HEADER = "edge-model-control"
 """The header of a Secret that names none."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from edge_api import Placement
 from edge_operator.cluster import Object
-from edge_operator.rollouts import has_ready_pod
-from edge_operator.runtimes import is_current, runtime_of
+from edge_operator.nodes.rollouts import has_ready_pod
+from edge_operator.nodes.runtimes import is_current, runtime_of
 
 
 def alive(deployments: Mapping[str, Object], placements: Mapping[str, Placement]) -> frozenset[str]:

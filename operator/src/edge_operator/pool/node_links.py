@@ -14,8 +14,8 @@ from edge_api.placements import LocalLink, LocalLinkStatus
 from edge_api.policies import Isolation
 from edge_api.quantities import Duration, Quantity
 from edge_operator.keys import ServiceKey
-from edge_operator.peers import Peers
-from edge_operator.runtimes import Runtime
+from edge_operator.nodes.peers import Peers
+from edge_operator.nodes.runtimes import Runtime
 from edge_planning.links.bands import FASTEST_MEASURED, departs, differs
 from edge_planning.problems import IntermediateNode
 

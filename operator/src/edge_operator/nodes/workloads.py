@@ -24,8 +24,8 @@ from edge_operator.names import (
     label_value,
     profile_job_name,
 )
-from edge_operator.peers import PEER_GRPC_PORT, PEER_PORT, PEER_SECRET
-from edge_operator.runtimes import Host, Runtime
+from edge_operator.nodes.peers import PEER_GRPC_PORT, PEER_PORT, PEER_SECRET
+from edge_operator.nodes.runtimes import Host, Runtime
 from edge_operator.settings import Settings
 
 HTTP_PORT = 8080

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from edge_api import Placement
 from edge_operator.cluster import PLACEMENTS, Cluster, Object
 from edge_operator.names import SERVICE_LABEL, label_value
-from edge_operator.runtimes import is_current
+from edge_operator.nodes.runtimes import is_current
 
 
 def readable(bodies: Iterable[Object]) -> list[Placement]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from edge_api.quantities import Bandwidth, Duration, Quantity, parse_duration, parse_quantity
 from edge_api.told_links import LINKS_ANNOTATION, ToldLink, read_links, write_links
 from edge_operator.cluster import Object
-from edge_operator.runtimes import Runtime, runtime_of
+from edge_operator.nodes.runtimes import Runtime, runtime_of
 from edge_planning.links.bands import crosses, departs, differs
 
 SHORTEST_RENEWAL: Final = 900.0

@@ -1,0 +1,1 @@
+"""Triton servers: what they have loaded, how they are called, what fits into them."""
