@@ -189,7 +189,7 @@ class Trial:
 
     def store_requests(self) -> float:
         """How many requests the model store has had, without link probes and health checks."""
-        store = "/api/v1/namespaces/edge-intelligence/services/http:model-store:8080/proxy/metrics"
+        store = "/api/v1/namespaces/edge-intelligence/services/https:model-store:8080/proxy/metrics"
         lines = self.cluster.kubectl("get", "--raw", store).splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith("edge_store_requests_total{"))
 
