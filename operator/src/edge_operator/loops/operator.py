@@ -57,6 +57,8 @@ RESYNC = 600.0
 """Seconds between two searches for deletions that no watch reported."""
 _PLANNERS = 2
 """Threads that make plans."""
+_RECONCILERS = 4
+"""Threads that reconcile namespaces."""
 _MEASUREMENTS = 5.0
 """Seconds for which events with new measurements alone are collected."""
 _LAST_WRITES = 10.0
@@ -116,6 +118,7 @@ class Operator:
         placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
         self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
         self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
+        self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
         self.tasks: list[asyncio.Task[None]] = []
         self._pool_tasks: dict[str, asyncio.Task[None]] = {}
         self._leads = False
@@ -159,7 +162,8 @@ class Operator:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.executor.stop()
-        self._planners.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._planners, self._reconcilers):
+            threads.shutdown(wait=False, cancel_futures=True)
         if not led:
             return
         try:
@@ -171,6 +175,7 @@ class Operator:
 
     def _give_up(self) -> None:
         self.executor.wait()
+        self._reconcilers.shutdown(wait=True)
         self.leadership.release()
 
     def check(self) -> None:
@@ -333,10 +338,15 @@ class Operator:
         call = functools.partial(
             reconcile_namespace, key.namespace, cluster, settings, memory, Clock(monotonic=self._loop.time)
         )
-        with metrics.RECONCILE_SECONDS.labels("namespace").time():
-            if self.certificates is not None:
-                await asyncio.to_thread(self.certificates.provide, key.namespace)
-            changed, again = await asyncio.to_thread(call)
+        try:
+            with metrics.RECONCILE_SECONDS.labels("namespace").time():
+                if self.certificates is not None:
+                    provide = functools.partial(self.certificates.provide, key.namespace)
+                    await self._loop.run_in_executor(self._reconcilers, provide)
+                changed, again = await self._loop.run_in_executor(self._reconcilers, call)
+        except Exception:
+            metrics.RECONCILES.labels("namespace", "failed").inc()
+            raise
         metrics.RECONCILES.labels("namespace", "done").inc()
         for name in changed:
             service = ServiceKey(key.namespace, name)
