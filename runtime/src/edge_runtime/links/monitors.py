@@ -14,7 +14,6 @@ import ssl
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from math import inf
 from typing import Final, Protocol
 
 from edge_api.told_links import ToldLink
@@ -37,7 +36,6 @@ from edge_runtime.links.transfer_rates import (
     POLL,
     SEGMENTS,
     FinishedTransfer,
-    fastest_so_far,
     sample_between,
     sample_of_transfer,
     tight,
@@ -47,9 +45,7 @@ from edge_runtime.status import LinkReport
 _log = logging.getLogger(__name__)
 
 _LEAST_BYTES: Final = 2000  # below, the fixed costs of a request outweigh the transfer
-_EARLIEST: Final = 0.03  # age in seconds of a transfer from which all that arrived meanwhile bounds the rate
-_EARLY_POLL: Final = 0.002  # seconds between two readings before that age
-_ROUNDING: Final = 0.001  # by which an event loop wakes later than requested
+_EARLIEST: Final = 0.03
 _WINDOW: Final = 0.5
 _STALLED: Final = 0.5
 _BUSY: Final = 1.0  # seconds after a request within which the next one is expected
@@ -109,7 +105,6 @@ class LinkMonitor:
         self._estimate = self._first_estimate()
         self._cap: float | None = None
         self._total, self._progress = 0, -1e9
-        self._delays = 0.0  # seconds by which looking at transfers has been late
         self._surprised = False
         self._doubted = self._asked = -1e9
         self._told: float | None = None
@@ -225,7 +220,7 @@ class LinkMonitor:
         """
         if paced:
             limit_pacing_rate(sock, self._estimate.rate)
-        transfer = Transfer(sock, size, self._clock(), self._moved(), self._delays)
+        transfer = Transfer(sock, size, self._clock(), self._moved())
         self._transfers.add(transfer)
         self._moving.set()
         return transfer
@@ -338,43 +333,36 @@ class LinkMonitor:
         Overlapping requests share the link, so their sum is measured.
         """
         window: tuple[float, int] | None = None
-        age = 0.0
         while True:
             if not self._transfers:
-                window, age = None, 0.0
+                window = None
             await self._moving.wait()
-            pause, asleep = POLL if age > _EARLIEST else _EARLY_POLL, self._clock()
-            await asyncio.sleep(pause)
-            now, total = self._clock(), self._finished_bytes
-            self._delays += max(now - asleep - pause - _ROUNDING, 0.0)
+            await asyncio.sleep(POLL)
+            now, total, waiting = self._clock(), self._finished_bytes, False
             oldest: Transfer | None = None
             for transfer in self._transfers:
                 moved = transfer.moved()
                 total += moved
                 if moved < transfer.size:
+                    waiting = True
                     if oldest is None or transfer.start < oldest.start:
                         oldest = transfer
                 elif transfer.arrived is None:
                     transfer.arrived = now
             if total > self._total:
                 self._total, self._progress = total, now
-            if oldest is None:
-                window, age, self._cap = None, 0.0, None
+            window = window if waiting else None
+            if window is None:
+                window = (now, total) if waiting else None
+                self._cap = None
                 continue
-            first, window = window is None, window or (now, total)
-            rate, age = self._estimate.rate, now - oldest.start
-            # Bytes that arrived before this one say nothing about a link that slowed down since.
-            since = total - oldest.moved_before
-            if age <= _EARLIEST:
-                # While this process waits for a core, the node may send and acknowledge nothing either.
-                known = age - (self._delays - oldest.delays_before)
-                bound = fastest_so_far(since, known, oldest.before)
-            elif first:  # it may have waited in this process
-                bound = inf
-            else:
-                recent = 8.0 * (total - window[1] + SEGMENTS) / max(now - window[0], POLL)
-                bound = min(recent, 8.0 * (since + SEGMENTS) / age)
-            self._cap = bound if rate is not None and bound < 0.7 * rate else None
+            rate = self._estimate.rate
+            bound = 8.0 * (total - window[1] + SEGMENTS) / max(now - window[0], POLL)
+            age = now - oldest.start if oldest is not None else 0.0
+            if oldest is not None and age > _EARLIEST:
+                # Bytes that arrived before this one say nothing about a link that slowed down since.
+                bound = min(bound, 8.0 * (total - oldest.moved_before + SEGMENTS) / age)
+            self._cap = bound if age > _EARLIEST and rate is not None and bound < 0.7 * rate else None
             if now - window[0] >= _WINDOW:
                 if total > window[1]:
                     self._heard(now, sample_between(total - window[1], now - window[0], now))

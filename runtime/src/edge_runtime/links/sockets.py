@@ -81,21 +81,12 @@ class Transfer:
     """A request in flight; `arrived` is when all of it was first seen to be acknowledged.
 
     before: state of the connection at the start. moved_before: bytes on the link that had arrived by then.
-    delays_before: seconds by which this process had been late in looking at transfers by then.
     """
 
-    __slots__ = ("arrived", "before", "delays_before", "moved_before", "size", "sock", "start")
+    __slots__ = ("arrived", "before", "moved_before", "size", "sock", "start")
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        size: int,
-        start: float,
-        moved_before: int,
-        delays_before: float = 0.0,
-    ) -> None:
-        self.sock, self.size, self.start = sock, size, start
-        self.moved_before, self.delays_before = moved_before, delays_before
+    def __init__(self, sock: socket.socket, size: int, start: float, moved_before: int) -> None:
+        self.sock, self.size, self.start, self.moved_before = sock, size, start, moved_before
         self.before = tcp_info(sock) or TcpInfo(0, 0.0)
         self.arrived: float | None = None
 
