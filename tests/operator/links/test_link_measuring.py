@@ -1,4 +1,4 @@
-"""One runtime of a node measures a link; the others are told what matters to their tables, and no more."""
+"""One runtime of a node measures a link; the others receive what matters to their tables, and no more."""
 
 import datetime
 import functools
@@ -46,7 +46,7 @@ def placement(namespace: str, *, created: str = "2026-03-01T10:00:00Z", **change
 
 
 def carried_out(found: list[Telling]) -> dict[str, dict[str, ToldLink]]:
-    """Writes the annotations; returns what is told by namespace."""
+    """Writes the annotations; returns what they say by namespace."""
     told = {}
     for each in found:
         annotations = {} if each.text is None else {LINKS_ANNOTATION: each.text}

@@ -86,7 +86,7 @@ def test_a_link_that_slowed_down_is_planned_for(world: World) -> None:
 
 
 def test_a_plan_that_lacks_a_fact_waits_and_then_says_what_for(world: World) -> None:
-    """The model store takes its time: nothing is written meanwhile but the finalizer."""
+    """The model store is slow: nothing is written until then but the finalizer."""
     loop = PoolLoop("factory", world.shared())
     state = loop.take()
     first = plans.plan(state, plans.NOTHING, loop.now())

@@ -1,4 +1,4 @@
-"""Which probes a runtime sends that is told of a link."""
+"""Which probes a runtime sends that receives the values of a link."""
 
 from __future__ import annotations
 

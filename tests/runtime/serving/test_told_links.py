@@ -1,4 +1,4 @@
-"""A runtime that another one measures a link for: it sends no probes while what it is told holds."""
+"""A runtime that another one measures a link for: it sends no probes while what it received holds."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Upkeep:
     ) -> None:
         """Renews at once and every EVERY seconds. Runs until cancelled.
 
-        started: called after the first attempt, also if it failed: what needs no certificate must go on.
+        started: called after the first attempt, also if it failed: what needs no certificate continues.
         """
         first = True
         while True:

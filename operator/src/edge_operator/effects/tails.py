@@ -23,7 +23,7 @@ from edge_operator.tritons.tail_models import Backend, Tail, is_content, is_ours
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What became of a service's tails. there: those with their content. count: how many were loaded."""
+    """The result of loading tails. there: those with their content. count: how many were loaded."""
 
     outcome: LoadOutcome
     there: frozenset[str] = frozenset()

@@ -22,7 +22,7 @@ from edge_operator.pool.states import Refusal
 
 @dataclass(slots=True)
 class Written:
-    """What became of writes. refused: what the API server refused; the writes after it were left out."""
+    """The result of writes. refused: what the API server refused; the writes after it were left out."""
 
     refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
 

@@ -1,9 +1,9 @@
-"""Which runtime of a node measures a link that several use, and what the others are told of it. Pure.
+"""Which runtime of a node measures a link that several use, and what the others receive of it. Pure.
 
 A link is a node and a peer: a Triton server, or another node. Its probes come from one runtime, the oldest
-that was Ready when they began, as long as it is Ready. The others are told what it reports, when that differs
-from what they know by as much as matters to their route tables. What is told holds for a time and is renewed
-before it ends, so that runtimes measure by themselves while no operator renews it.
+that was Ready when they began, as long as it is Ready. The others receive what it reports, when that differs
+from what they know by as much as matters to their route tables. It holds for a time and is renewed
+before that ends, so that runtimes measure by themselves while no operator renews it.
 """
 
 import math
@@ -19,7 +19,7 @@ from edge_operator.nodes.runtimes import Runtime, runtime_of
 from edge_planning.links.bands import crosses, departs, differs
 
 SHORTEST_RENEWAL: Final = 900.0
-"""Seconds between two renewals of what a Placement is told, while the links hold."""
+"""Seconds between two renewals of what a Placement says of links, while the links hold."""
 _RENEWALS: Final = 10.0
 """Renewals a minute, at most, of all Placements together."""
 _DEFAULT_BUDGET: Final = 16 << 20
@@ -53,7 +53,7 @@ def measurer(users: Iterable[LinkUser]) -> Runtime | None:
 
 
 def renewal(told: int) -> float:
-    """Returns the seconds between two renewals if so many Placements are told of links."""
+    """Returns the seconds between two renewals if so many Placements receive values."""
     return max(SHORTEST_RENEWAL, 60.0 * told / _RENEWALS)
 
 
@@ -166,7 +166,7 @@ def _told(report: ToldLink, budget: int, now: datetime, every: float) -> ToldLin
 
 
 def _holds(known: ToldLink, wanted: ToldLink, body: Object, now: datetime) -> bool:
-    """Whether what a Placement was told is still good enough."""
+    """Whether what a Placement has of a link is still good enough."""
     if known.measured != "Elsewhere" or (known.state, known.budget) != (wanted.state, wanted.budget):
         return False
     try:

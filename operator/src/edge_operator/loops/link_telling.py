@@ -29,7 +29,7 @@ async def tell_links(cluster: Cluster, clock: Clock, pause: Callable[[float], Aw
 
 
 def tell_once(cluster: Cluster, clock: Clock) -> int:
-    """Compares all Placements with what they should be told; returns the number of those it wrote to."""
+    """Compares all Placements with what they should know of links; returns the number of writes."""
     nodes: dict[str, list[Object]] = {}
     told = 0
     for body in cluster.find(PLACEMENTS):

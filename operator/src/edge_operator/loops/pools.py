@@ -89,7 +89,7 @@ class Shared:
 
 @dataclass(slots=True)
 class Outcomes:
-    """What became of the actions for a service: what was refused, and its tails by their server's address."""
+    """Results of the actions for a service: what was refused, and its tails by their server's address."""
 
     refusals: Mapping[ObjectRef, Refusal] = field(default_factory=dict)
     loads: dict[str, LoadOutcome] = field(default_factory=dict)
@@ -220,7 +220,7 @@ class PoolLoop:
             await asyncio.sleep(left)
 
     def take(self) -> PoolState:
-        """Begins a turn: returns what is known, with what changed since the last one looked at again."""
+        """Begins a turn: returns what is known, with what changed since the last one read from the mirror."""
         self._woken.clear()
         self._urgent = False
         reads, settings, scope = self.shared.clients.cluster, self.shared.settings, self.shared.scope
@@ -299,7 +299,7 @@ class PoolLoop:
     def _act(self, key: ServiceKey, planned: ServicePlan) -> None:
         wake = functools.partial(self._wake_service, key)
         if key in self._written:
-            return  # the plan was made without what has been written since; it is made again
+            return  # the plan was made without what has been written since: another one follows
         if planned.objects:
             done = functools.partial(self._objects_written, key)
             self._submit_writes((key, "objects"), planned.objects, done, wake)

@@ -63,7 +63,7 @@ def service_state(
     loads: Mapping[str, LoadOutcome],
     unloads: Mapping[str, UnloadOutcome],
 ) -> ServiceState:
-    """Returns a service as last seen. findings: of its namespace; others: what became of its actions."""
+    """Returns a service as last seen. findings: of its namespace; others: results of its actions."""
     selector = f"{SERVICE_LABEL}={label_value(key.name)}"
     placements = tuple(reads.find(PLACEMENTS, key.namespace, selector))
     deployments, pods = {}, {}

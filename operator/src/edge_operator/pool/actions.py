@@ -103,7 +103,7 @@ class UnloadTails:
 
 
 def wanted_by(action: Write) -> Object:
-    """Returns what an action writes, by which a refusal of the same is recognised."""
+    """Returns what an action writes, by which a refusal of the same is found."""
     match action:
         case Apply(body=body):
             return body

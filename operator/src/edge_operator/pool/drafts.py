@@ -90,7 +90,7 @@ class Draft:
         tails: Those that the tables use.
         blocked: The step that failed.
         waits_for_plan: Whether the plan cannot be completed yet; its status is left as it is.
-        again: Seconds after which it has to be made again in any case.
+        again: Seconds after which the next plan is due in any case.
         findings: Conditions of the steps that succeeded.
         writes: What the steps write, in order.
         loads: Tails that their servers lack.

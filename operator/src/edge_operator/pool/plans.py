@@ -137,7 +137,7 @@ def _joint(
 ) -> Joint:
     """Returns what each service gets; the plan before, if no service brings anything else.
 
-    A service that cannot be planned at the moment keeps what it has.
+    A service that cannot be planned now keeps what it has.
     """
     if isinstance(surroundings, Blocked):
         return previous

@@ -1,6 +1,7 @@
 """What a service brings to the plan of its pool: its model, its measurements, its nodes, its links. Pure.
 
-A plan is made again from what was prepared only if that has changed: counters of runtimes are not among it.
+A service is planned with the others only if what was prepared has changed. Counters of runtimes are not
+among it.
 """
 
 from edge_api import DevicePool, Placement, reasons
@@ -25,7 +26,7 @@ from edge_planning.errors import PlanningError
 
 NEVER = float("inf")
 PATIENCE = 2.0
-"""Seconds that a plan waits for facts before its status says so."""
+"""Seconds that a plan waits for facts before its status reports it."""
 UNSTEADY = 20.0
 """Seconds after which servers are chosen again while one of several is away, or has just returned."""
 

@@ -158,7 +158,8 @@ def finished(
 ) -> ServicePlan:
     """Returns the plan of a service, with what the plan of all services gives it.
 
-    entries: of its entry nodes, and of intermediate nodes that are none. failed: why it cannot be planned.
+    entries: of its entry nodes, and of nodes that are intermediate ones only. failed: why it cannot be
+    planned.
     """
     try:
         _publish(draft, before, entries, failed)

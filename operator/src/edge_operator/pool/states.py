@@ -41,7 +41,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class LoadOutcome:
-    """What became of a service's tails at one Triton server when they were last to be loaded.
+    """The result of loading a service's tails at one Triton server.
 
     tails: their names. refused: those that did not fit; message: why. error: why the others are not loaded.
     """
@@ -54,7 +54,7 @@ class LoadOutcome:
 
 @dataclass(frozen=True, slots=True)
 class UnloadOutcome:
-    """What became of a deleted service's tails at one Triton server. error: empty if all are done with."""
+    """The result of unloading a deleted service's tails at a Triton server. error: empty without one."""
 
     tails: frozenset[TailKey]
     error: str = ""
@@ -75,7 +75,7 @@ class ServiceState:
         refused: What the API server refused for its runtimes.
         notes: What people should know about its runtimes.
         refusals: What it refused of the service's own objects.
-        loads: What became of its tails, by address.
+        loads: The last results of loading its tails, by address.
         unloads: Likewise, of a service that is being deleted.
     """
 

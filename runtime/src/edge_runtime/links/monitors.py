@@ -55,7 +55,7 @@ _IN_A_ROW: Final = 3
 _DOWN_INTERVAL: Final = 0.5
 _DOWN_WITHIN: Final = 0.45
 _LEAST_PATIENCE: Final = 0.05
-_OWN_COUNTS: Final = 5.0  # seconds for which a transfer of this runtime counts more than what it is told
+_OWN_COUNTS: Final = 5.0  # seconds for which a transfer of this runtime counts more than received values
 _ACCEPTED: Final = (200, 405)  # Triton reads all of a POST to its health endpoint before it refuses it
 
 
@@ -143,7 +143,7 @@ class LinkMonitor:
         self._fit_budget()
 
     def tell(self, told_link: ToldLink | None) -> None:
-        """Takes what another runtime measured, and sends no probes while it holds. None: nothing is told."""
+        """Takes what another runtime measured, and sends no probes while it holds. None: nothing is known."""
         before, self._elsewhere = self._elsewhere, told_link if told.is_elsewhere(told_link) else None
         if before == self._elsewhere:
             return

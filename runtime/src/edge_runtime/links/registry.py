@@ -66,7 +66,7 @@ class LinkRegistry:
         link.adopt(spec)
 
     def tell(self, link: LinkMonitor, listener: OnChange, told_link: ToldLink | None) -> None:
-        """Tells a link what the Placement of one listener says of it. What was told last counts."""
+        """Tells a link what the Placement of one listener says of it. The last one counts."""
         told_links = self._told.setdefault((link.spec.peer, link.spec.probe), {})
         if told_link is None:
             told_links.pop(listener, None)

@@ -1,7 +1,7 @@
 """When a runtime measures a link by itself that another runtime measures for it. Pure.
 
 The operator tells what the other one measured. Transfers of this runtime count as well: they are newer than
-anything that is told, and probes check what contradicts it.
+any received value, and probes check what contradicts it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from edge_runtime.links.probe_budgets import Why
 
 
 def newest(told: Iterable[ToldLink]) -> ToldLink | None:
-    """What was told last: the Placements of all services of a runtime tell of the same link."""
+    """What was received last: the Placements of all services of a runtime tell of the same link."""
     return max(told, key=lambda link: link.told, default=None)
 
 
