@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 
 from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
-from edge_operator.keys import ServiceKey
+from edge_operator.errors import StoreError
+from edge_operator.keys import ServiceKey, SliceKey
 from edge_operator.loops.pools import PoolLoop
 from edge_operator.pool import plans, publishing, services
 from edge_operator.pool.drafts import Draft
-from edge_operator.pool.facts import CardOf, SliceOf
+from edge_operator.pool.facts import CardOf, Fact, SliceOf
 from edge_operator.pool.preparing import PATIENCE
 from messages import mentions
-from operator_objects import KEY
+from operator_objects import DIGEST, KEY
 
 World = Any  # tests/operator/conftest.py
 OTHER = ServiceKey("default", "letters")
@@ -151,3 +152,14 @@ def test_a_service_of_higher_priority_takes_the_room_of_another(world: World) ->
     world.settle()
     assert world.planned(OTHER).blocked is None
     assert world.condition("Planned")["reason"] == "DoesNotFit"
+
+
+def test_a_plan_that_waits_for_a_lost_model_still_knows_that_it_is_lost(world: World) -> None:
+    world.settle()
+    loop = world.loops["factory"]
+    need = SliceOf(KEY.namespace, SliceKey(DIGEST, ("image",), ("logits",)))
+    lost = {need: Fact(error=StoreError("NotFound", "no such model"))}
+    before = replace(world.planned(), used=frozenset({need}))
+    state = replace(loop.take(), facts=lost, changed=frozenset({KEY}))
+    found = plans.plan(state, replace(loop.plan, services={KEY: before}), loop.now())
+    assert {type(each) for each in found.services[KEY].used} == {SliceOf, CardOf}

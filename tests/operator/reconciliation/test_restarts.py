@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from edge_api.inferenceservices import ModelSource
+from edge_api.tensors import Slice
 from edge_operator.cluster import MODEL_PROFILES
 from edge_operator.errors import StoreError
-from edge_operator.store import CodecAccuracies
+from edge_operator.store import CodecAccuracies, ModelCard
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py
@@ -138,3 +140,29 @@ def test_a_store_that_requires_tokens_from_now_on_gets_each_model_registered_for
     world.store.registered.clear()
     world.reconcile()
     assert (world.store.registered, [line for line in world.log if "slice" in line]) == ([], [])
+
+
+def test_a_model_is_registered_again_if_the_store_has_lost_it_with_its_slices(world: World) -> None:
+    world.settle()
+    world.runtimes_report(loaded=False, reason="CannotLoad", message="no blob")
+    made, lost = world.store.slice, [True]
+    registered = world.store.register
+
+    def register(source: ModelSource) -> ModelCard:
+        lost[0] = False
+        return registered(source)  # type: ignore[no-any-return]
+
+    def slice_(*key: Any) -> Slice:
+        if lost[0]:
+            raise StoreError("NotFound", "no such model")
+        return made(*key)  # type: ignore[no-any-return]
+
+    world.store.register, world.store.slice = register, slice_
+    world.log.clear()
+    for _ in range(3):
+        world.now += 60
+        world.reconcile()
+    assert f"register {MODEL['storageUri']}" in world.log
+    assert any(line.startswith("slice ") for line in world.log)
+    assert world.condition("ModelReady")["status"] == "True"
+    assert world.condition("Placed")["status"] == "True"

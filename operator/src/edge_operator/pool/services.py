@@ -212,7 +212,8 @@ def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
         objects=tuple(draft.writes),
         status=status,
         loads=tuple(draft.loads),
-        used=frozenset(draft.lookups.used),
+        # A plan that did not get as far as the slices still needs to know that the store has lost some.
+        used=frozenset(draft.lookups.used | (before.used if draft.rendered is None else frozenset())),
         tails=draft.tails or before.tails,
         again_at=now + again,
         blocked=draft.blocked,
