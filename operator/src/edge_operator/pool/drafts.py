@@ -86,7 +86,7 @@ class Draft:
         servers: Which Triton servers are lost, and what is used instead.
         prepared: What the first steps found.
         pooled: What is planned together with other services.
-        rendered: The tables, or why there are none.
+        rendered: The tables, or why the service has no tables.
         tails: Those that the tables use.
         blocked: The step that failed.
         waits_for_plan: Whether the plan cannot be completed yet; its status is left as it is.

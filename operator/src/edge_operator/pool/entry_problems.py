@@ -63,7 +63,7 @@ class ServiceProblems:
     ) -> EntryProblem:
         """Returns the problem of a node.
 
-        server: of a profiled class; None if there is none. link: to the server. near: the nodes that can be
+        server: of a profiled class; None without one. link: to the server. near: the nodes that can be
         intermediate ones, with the links to them. ratios: of the member's class. service: as it is now.
         Raises PlanningError.
         """
@@ -139,7 +139,7 @@ class ServiceProblems:
 def problems_of(
     service: PooledService, pool: DevicePoolSpec, before: ServiceProblems | None
 ) -> ServiceProblems | PlanningError:
-    """Returns the problems of a service: those before, if their parts are the same; or why there are none."""
+    """Returns the problems of a service, those before if their parts are the same; or why it has none."""
     if before is not None and before.still_holds(service, pool):
         return before
     try:

@@ -4,6 +4,7 @@ A plan reads facts and names the needs that no fact meets yet. The loop of its p
 again. A fact stays as long as a plan uses it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar, cast
@@ -21,19 +22,19 @@ Value = TypeVar("Value")
 Values = TypeVar("Values", covariant=True)
 
 
-class Need(Generic[Values]):
+class Need(ABC, Generic[Values]):
     """Something that a plan has to know. Equal needs are met once.
 
     Attributes:
         step: The step of a service's plan that waits for it.
-        doing: What is done to meet it.
     """
 
     step: ClassVar[Step]
 
     @property
+    @abstractmethod
     def doing(self) -> str:
-        raise NotImplementedError
+        """What is done to meet it."""
 
 
 @dataclass(frozen=True, slots=True)

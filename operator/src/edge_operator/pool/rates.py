@@ -115,7 +115,7 @@ def planned_rate(declared: float, found: Measured | None, placement: Placement |
     """Returns the rate to plan for at second `at` of Unix time.
 
     declared: spec.load.rate; 0 without one. placement: the published one, with the rate that it was planned
-    for; None if there is none.
+    for; None without one.
     """
     if declared > 0:
         return Rate(declared)

@@ -49,7 +49,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The Placements of a service, as far as its tails are loaded; or why there are none.
+    """The Placements of a service, or why it has no tables.
 
     Attributes:
         inputs: What they were made from, besides facts.
