@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from edge_api.tensors import Slice, Tensor
-from edge_operator.keys import ServiceKey, TailKey
-from edge_operator.tritons.residency import dirty_services, former_tails, in_use, lacking
+from edge_operator.keys import TailKey
+from edge_operator.tritons.residency import former_tails, in_use
 from edge_operator.tritons.tail_models import (
     Backend,
     Tail,
@@ -111,20 +111,6 @@ def test_an_annotation_that_someone_broke_keeps_the_published_tails(annotation: 
     assert TailKey(HERE, "new") in in_use([body])
 
 
-def test_services_whose_triton_forgot_left_or_returned_are_woken_once() -> None:
-    expected = {
-        ServiceKey("n", "fine"): {TailKey(HERE, "kept")},
-        ServiceKey("n", "forgotten"): {TailKey(HERE, "kept"), TailKey(HERE, "lost")},
-        ServiceKey("n", "away"): {TailKey("http://away:8000", "kept")},
-    }
-    both, kept = frozenset({"kept", "lost"}), frozenset({"kept"})
-    up, down = {HERE: both, "http://away:8000": both}, {HERE: kept, "http://away:8000": None}
-    assert [key.name for key in dirty_services(expected, up, down)] == ["forgotten", "away"]
-    assert dirty_services(expected, down, down) == []
-    assert [key.name for key in dirty_services(expected, down, up)] == ["forgotten", "away"]
-    assert [key.name for key in dirty_services(expected, {}, down)] == ["forgotten", "away"]
-
-
 def test_the_configuration_names_tensors_and_types_in_tritons_words() -> None:
     config = model_config(tail())
     assert config["input"] == [{"name": "pool1", "data_type": "TYPE_FP32", "dims": [-1, 16, 8, 8]}]
@@ -137,15 +123,3 @@ def test_the_python_backend_gets_the_model_py_along_and_onnxruntime_the_slice_al
     source = ast.parse(sources("python")["file:1/model.py"])
     assert "TritonPythonModel" in [node.name for node in source.body if isinstance(node, ast.ClassDef)]
     assert sources("onnxruntime") == {}
-
-
-@pytest.mark.parametrize(
-    ("models", "expected"),
-    [(frozenset({"a", "b"}), []), (frozenset({"a"}), [ServiceKey("default", "digits")]), (None, [])],
-)
-def test_a_server_that_responds_without_a_loaded_tail_lacks_it(
-    models: frozenset[str] | None, expected: list[ServiceKey]
-) -> None:
-    loaded = {ServiceKey("default", "digits"): [TailKey("http://t:8000", "a"), TailKey("http://t:8000", "b")]}
-    assert lacking(loaded, {"http://t:8000": models}) == expected
-    assert lacking(loaded, {}) == []

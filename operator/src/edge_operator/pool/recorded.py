@@ -32,13 +32,6 @@ def resolved(service: InferenceService) -> ModelSource:
     return source.model_copy(update={"digest": before.digest})
 
 
-def same_source(source: ModelSource, registered: ModelSource) -> bool:
-    """Whether a source is the one that was registered, whose digest is always known."""
-    if source.digest is None:
-        registered = registered.model_copy(update={"digest": None})
-    return source == registered
-
-
 def annotations(
     source: ModelSource,
     ends: Ends,

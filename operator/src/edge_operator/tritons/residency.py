@@ -1,12 +1,12 @@
-"""Which tails the tables use, on which Triton servers, and which services must look at theirs. Pure."""
+"""Which tails the tables use, and on which Triton servers. Pure."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec
 from edge_operator.cluster import Object
-from edge_operator.keys import ServiceKey, TailKey
+from edge_operator.keys import TailKey
 from edge_operator.names import FORMER_TAILS_ANNOTATION
 from edge_operator.nodes.runtimes import has_switched
 from edge_operator.tritons.addresses import server_of
@@ -100,44 +100,6 @@ def pool_addresses(pool: Object) -> frozenset[str]:
         for server in listed
         if server.get("httpAddress")
     )
-
-
-def dirty_services(
-    expected: Mapping[ServiceKey, Collection[TailKey]],
-    before: Mapping[str, frozenset[str] | None],
-    now: Mapping[str, frozenset[str] | None],
-) -> Sequence[ServiceKey]:
-    """Returns the services whose Triton server lost or got a tail, left or returned since the last look.
-
-    before, now: the models by address; None for a server that does not respond. A server that stays away or
-    keeps lacking a tail wakes no service: the reconcile that failed because of it tries again by itself.
-    """
-    return [key for key, tails in expected.items() if any(_changed(tail, before, now) for tail in tails)]
-
-
-def lacking(
-    loaded: Mapping[ServiceKey, Collection[TailKey]], now: Mapping[str, frozenset[str] | None]
-) -> Sequence[ServiceKey]:
-    """Returns the services whose Triton server responds without a tail that it had, as after a restart."""
-    return [
-        key
-        for key, tails in loaded.items()
-        if any((models := now.get(tail.address)) is not None and tail.name not in models for tail in tails)
-    ]
-
-
-def _changed(
-    tail: TailKey, before: Mapping[str, frozenset[str] | None], now: Mapping[str, frozenset[str] | None]
-) -> bool:
-    if tail.address not in now:
-        return False
-    models = now[tail.address]
-    if tail.address not in before:
-        return models is None or tail.name not in models
-    earlier = before[tail.address]
-    if earlier is None or models is None:
-        return (earlier is None) != (models is None)
-    return (tail.name in earlier) != (tail.name in models)
 
 
 def _tail_stages(body: Object) -> Iterator[Object]:
