@@ -23,7 +23,7 @@ class Servers:
 
     def __init__(self) -> None:
         self.go, self.done = threading.Event(), threading.Event()
-        self.asked = 0
+        self.asked = self.hung = 0
         self.failure: TritonError | None = None
 
     def ready(self, address: str) -> frozenset[str]:
@@ -51,7 +51,10 @@ class Servers:
     def _answer(self, address: str) -> None:
         if address == SLOW:
             self.asked += 1
-            assert self.go.wait(30)
+            self.hung += 1
+            went = self.go.wait(30)
+            self.hung -= 1
+            assert went
             self.done.set()
             if self.failure is not None:
                 raise self.failure
@@ -84,6 +87,7 @@ def test_a_hung_server_holds_up_no_other(servers: Servers) -> None:
     with pytest.raises(TritonBusyError, match="loading tail"):
         lanes.ready(SLOW)
     assert eventually(lambda: lanes.ready(FINE)) == {"tail"}
+    assert servers.hung == 1, "the other server responds meanwhile"
     assert servers.asked == 1, "one request at a time"
 
 
