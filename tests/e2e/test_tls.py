@@ -36,10 +36,10 @@ except (OSError, http.client.HTTPException) as error:
 """
 
 
-def mounted(trial: Trial, folder: Path) -> Path:
-    """A folder with the certificate of the namespace's runtimes."""
+def mounted(trial: Trial, folder: Path, secret: str = SECRET, namespace: str = "default") -> Path:
+    """A folder with a certificate; by default that of the namespace's runtimes."""
     folder.mkdir(exist_ok=True)
-    for name, data in trial.get("secret", SECRET)["data"].items():
+    for name, data in trial.get("secret", secret, namespace)["data"].items():
         (folder / name).write_bytes(base64.b64decode(data))
     return folder
 
@@ -79,6 +79,14 @@ def test_the_ports_for_other_nodes_refuse_a_pod_without_a_certificate(trial: Tri
     assert ask(*asked, folder, shown=True).get("status") == 200
     assert "error" in ask(*asked, folder)
     assert "error" in ask(*asked, None)
+
+
+def test_the_ports_for_other_nodes_refuse_other_certificates_of_the_installation(
+    trial: Trial, folder: Path, tmp_path: Path
+) -> None:
+    other = mounted(trial, tmp_path / "store", "model-store-tls", NAMESPACE)
+    asked = (trial, RUNTIME, "default", PEER_PORT, "/v2/health/ready")
+    assert ask(*asked, other, shown=True).get("status") == 403
 
 
 def test_the_store_serves_tls_only_and_requires_a_token(trial: Trial, tmp_path: Path) -> None:
