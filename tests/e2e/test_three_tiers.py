@@ -280,6 +280,11 @@ def with_secret(trial: Trial, folder: Path) -> Path:
     return mount
 
 
+def upload_again(trial: Trial) -> None:
+    """Puts the model into a store whose pod was replaced and that has no persistent volume."""
+    installation.upload(trial.cluster, trial.trained.onnx)
+
+
 def renewed(trial: Trial, node: str, before: set[str]) -> bool:
     """Whether a new pod has loaded the published table."""
     return bool(pods(trial, node, ready=True) - before)
@@ -317,6 +322,7 @@ def test_with_certificates_no_stage_answers_without_and_answers_come_by_way_of_t
 
     try:
         installation.install(tiers.cluster, tiers.root, "tls.mode=Secrets", f"runtime.tlsSecret={SECRET}")
+        upload_again(tiers)
         for node, old in before.items():
             tiers.wait(f"a pod with certificates at {node}", partial(renewed, tiers, node, old))
             # The old pod answers without TLS until its Service has lost it.
@@ -328,4 +334,5 @@ def test_with_certificates_no_stage_answers_without_and_answers_come_by_way_of_t
     finally:
         tiers.cluster.set_links(None)
         installation.install(tiers.cluster, tiers.root)
+        upload_again(tiers)
         tiers.cluster.kubectl("delete", "secret", SECRET, "-n", "default")
