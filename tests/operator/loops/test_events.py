@@ -305,10 +305,10 @@ async def test_a_deletion_wakes_what_it_concerns(
 ) -> None:
     operator = loops.operator
     operator.mirror.put("DevicePool", _pool("factory"))
-    operator.tails["digits.edge-a"] = frozenset({TailKey("http://triton:8000", "tail")})
+    operator.tails.note("digits.edge-a", frozenset({TailKey("http://triton:8000", "tail")}))
     loops.event(kind, _body(name, spec={"devicePool": "factory"}), "DELETED")
     assert loops.taken() == woken
-    assert ("digits.edge-a" in operator.tails) == (name != "digits.edge-a")
+    assert operator.tails.at("triton:8000") == ({"tail"} if name != "digits.edge-a" else set())
     assert ("factory" in operator.tritons) == (kind != DEVICE_POOLS)
 
 

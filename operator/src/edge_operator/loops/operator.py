@@ -27,20 +27,21 @@ from edge_operator.cluster import (
     Kind,
 )
 from edge_operator.effects.executor import Executor
+from edge_operator.effects.server_looks import ServerLooks
 from edge_operator.errors import ClusterError, ObjectRefusedError
-from edge_operator.keys import NamespaceKey, ServiceKey, TailKey
+from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.link_telling import tell_links
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
-from edge_operator.loops.pool_servers import PoolServers
 from edge_operator.loops.pools import PoolLoop, Shared
-from edge_operator.loops.servers import Servers
+from edge_operator.loops.triton_servers import TritonServerLoops
 from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue
 from edge_operator.names import NODE_LABEL, OURS, label_value
 from edge_operator.observed import fingerprints
 from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import vanished
+from edge_operator.observed.tails_in_use import TailsInUse
 from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
 from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
@@ -100,13 +101,21 @@ class Operator:
         self.server, self.mirror, self.leadership = server, mirror, leadership
         self._loop = asyncio.get_running_loop()
         self.seen = fingerprints.Seen()
-        self.tritons = PoolServers(dataclasses.replace(clients, cluster=server), settings, scope, keys)
+        self.tails = TailsInUse()
+        direct = dataclasses.replace(clients, cluster=server)
+        self.tritons = TritonServerLoops(
+            ServerLooks(direct, settings.installation, scope),
+            keys or ControlKeys(server, settings.namespace),
+            self._loop.time,
+            self.tails.at,
+            self._server_changed,
+            self._pool_status_changed,
+        )
         self.executor = Executor(self._loop.time)
         self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
         self.queue: WorkQueue[NamespaceKey] = WorkQueue(self._reconcile_namespace, self._loop.time)
         clock = Clock(monotonic=self._loop.time)
-        self.servers = Servers(self.tritons, self._loop.time)
-        findings = Findings(self.namespaces)
+        findings, servers = Findings(self.namespaces), self.tritons.findings
         placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
         self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
         self.uncertified: Mapping[str, Sequence[str]] | None = None
@@ -116,7 +125,7 @@ class Operator:
             settings,
             clock,
             self.executor,
-            self.servers,
+            servers,
             findings,
             scope,
             certificates=lambda: self.uncertified,
@@ -126,8 +135,6 @@ class Operator:
         self.nodes: dict[str, Node] = {}
         self.changed_nodes: dict[str, Node | None] = {}
         """Nodes that changed since the pools that they concern were woken, as they were then."""
-        self.tails: dict[str, frozenset[TailKey]] = {}
-        """Tails in use, by the uid of the Placement."""
         self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
         self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
         self.tasks: list[asyncio.Task[None]] = []
@@ -158,12 +165,10 @@ class Operator:
 
     def _start_loops(self) -> None:
         self._leads = True
-        servers = self.servers.run(
-            self.tritons, self.tails_in_use, self._server_changed, self._pool_status_changed
-        )
         links = tell_links(self.clients.cluster, Clock(), asyncio.sleep)
-        runs = (self.queue.run(), servers, links, self.resync())
+        runs = (self.queue.run(), links, self.resync())
         self.tasks += [asyncio.create_task(run) for run in runs]
+        self.tritons.start()
         for name in self.pools:
             self._run(name)
 
@@ -174,6 +179,7 @@ class Operator:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        self.tritons.stop()
         await self.executor.stop()
         for threads in (self._planners, self._reconcilers):
             threads.shutdown(wait=False, cancel_futures=True)
@@ -188,18 +194,15 @@ class Operator:
 
     def _give_up(self) -> None:
         self.executor.wait()
+        self.tritons.wait()
         self._reconcilers.shutdown(wait=True)
         self.leadership.release()
 
     def check(self) -> None:
         """Raises RuntimeError if a task that should run until shutdown has ended."""
-        for task in [*self.tasks, *self._pool_tasks.values()]:
+        for task in [*self.tasks, *self._pool_tasks.values(), *self.tritons.running.values()]:
             if task.done():
-                raise RuntimeError(f"task {task.get_coro()} ended unexpectedly")
-
-    def tails_in_use(self) -> frozenset[TailKey]:
-        """Returns the tails that published tables use."""
-        return frozenset[TailKey]().union(*self.tails.values())
+                raise RuntimeError(f"task {task} ended unexpectedly")
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -275,10 +278,8 @@ class Operator:
 
     def _placement(self, event_type: str | None, body: Body) -> None:
         """Handles reports of runtimes: immediately if the route changed, else collected."""
-        if event_type == "DELETED":
-            self.tails.pop(body["metadata"].get("uid", ""), None)
-        else:
-            self.tails[body["metadata"].get("uid", "")] = in_use([dict(body)])
+        used = in_use([dict(body)]) if event_type != "DELETED" else frozenset()
+        self.tails.note(body["metadata"].get("uid", ""), used)
         if self.seen.changed(event_type, "Placement", body, fingerprints.placement(body)):
             self._wake_owner(body)
         else:

@@ -25,7 +25,7 @@ from edge_operator.effects.tails import Loaded, TailLoader
 from edge_operator.effects.writes import Written, write
 from edge_operator.errors import TritonBusyError
 from edge_operator.keys import NamespaceKey, ServiceKey
-from edge_operator.loops.servers import Servers
+from edge_operator.loops.server_findings import ServerFindings
 from edge_operator.observed import snapshots
 from edge_operator.pool import plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
@@ -78,7 +78,7 @@ class Shared:
     settings: Settings
     clock: Clock
     executor: Submits
-    servers: Servers
+    servers: ServerFindings
     findings: Mapping[NamespaceKey, RuntimeFindings]
     scope: str | None = None
     certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
