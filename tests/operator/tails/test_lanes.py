@@ -131,3 +131,17 @@ def test_a_server_that_is_away_is_left_alone_longer_each_time(servers: Servers) 
     servers.failure = None
     now[0] += 60
     assert lanes.ready(SLOW) == {"tail"}
+
+
+def test_a_request_that_is_left_out_says_how_long_the_breaker_rests(servers: Servers) -> None:
+    now = [0.0]
+    servers.go.set()
+    servers.failure = TritonUnreachableError("no response")
+    lanes = Lanes(servers, clock=lambda: now[0], jitter=lambda: 1.0, patience=30)
+    with pytest.raises(TritonUnreachableError) as failed:
+        lanes.ready(SLOW)
+    assert failed.value.rest == 2.0
+    now[0] = 0.5
+    with pytest.raises(TritonUnreachableError) as left_out:
+        lanes.ready(SLOW)
+    assert left_out.value.rest == 1.5

@@ -25,7 +25,7 @@ from edge_operator.effects.tails import Loaded, TailLoader
 from edge_operator.effects.writes import Written, write
 from edge_operator.errors import TritonBusyError
 from edge_operator.keys import NamespaceKey, ServiceKey
-from edge_operator.loops.servers import Servers
+from edge_operator.loops.server_findings import ServerFindings
 from edge_operator.observed import snapshots
 from edge_operator.pool import plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
@@ -71,15 +71,17 @@ class Shared:
     """What all pool loops share. scope: the watched namespace; None: all.
 
     findings: what the loop of a namespace found out about its runtimes.
+    certificates: returns why certificates are not issued or renewed, by namespace; None if others issue them.
     """
 
     clients: Clients
     settings: Settings
     clock: Clock
     executor: Submits
-    servers: Servers
+    servers: ServerFindings
     findings: Mapping[NamespaceKey, RuntimeFindings]
     scope: str | None = None
+    certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
 
     @property
     def loader(self) -> TailLoader:
@@ -255,6 +257,7 @@ class PoolLoop:
             availability=servers.availability,
             emptied=servers.emptied,
             control_open=servers.control_open,
+            certificates=self.shared.certificates(),
         )
 
     def _look_at(self, key: ServiceKey) -> None:
