@@ -72,6 +72,7 @@ class Shared:
     """What all pool loops share. scope: the watched namespace; None: all.
 
     findings: what the loop of a namespace found out about its runtimes.
+    certificates: returns why certificates are not issued or renewed, by namespace; None if others issue them.
     """
 
     clients: Clients
@@ -81,6 +82,7 @@ class Shared:
     servers: ServerFindings
     findings: Mapping[NamespaceKey, RuntimeFindings]
     scope: str | None = None
+    certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
 
     @property
     def loader(self) -> TailLoader:
@@ -256,6 +258,7 @@ class PoolLoop:
             availability=servers.availability,
             emptied=servers.emptied,
             control_open=servers.control_open,
+            certificates=self.shared.certificates(),
         )
 
     def _look_at(self, key: ServiceKey) -> None:
