@@ -36,10 +36,10 @@ except (OSError, http.client.HTTPException) as error:
 """
 
 
-def mounted(trial: Trial, folder: Path) -> Path:
-    """A folder with the certificate of the namespace's runtimes."""
+def mounted(trial: Trial, folder: Path, secret: str = SECRET, namespace: str = "default") -> Path:
+    """A folder with a certificate; by default that of the namespace's runtimes."""
     folder.mkdir(exist_ok=True)
-    for name, data in trial.get("secret", SECRET)["data"].items():
+    for name, data in trial.get("secret", secret, namespace)["data"].items():
         (folder / name).write_bytes(base64.b64decode(data))
     return folder
 
@@ -81,12 +81,28 @@ def test_the_ports_for_other_nodes_refuse_a_pod_without_a_certificate(trial: Tri
     assert "error" in ask(*asked, None)
 
 
+def test_the_ports_for_other_nodes_refuse_other_certificates_of_the_installation(
+    trial: Trial, folder: Path, tmp_path: Path
+) -> None:
+    other = mounted(trial, tmp_path / "store", "model-store-tls", NAMESPACE)
+    asked = (trial, RUNTIME, "default", PEER_PORT, "/v2/health/ready")
+    assert ask(*asked, other, shown=True).get("status") == 403
+
+
 def test_the_store_serves_tls_only_and_requires_a_token(trial: Trial, tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text(authority(trial.cluster))
     asked = (trial, "model-store", NAMESPACE, 8080)
     assert ask(*asked, "/v1/health/ready", tmp_path).get("status") == 200
     assert ask(*asked, "/v1/files/digits/digits.onnx", tmp_path).get("status") == 401
     assert "error" in ask(*asked, "/v1/health/ready", None)
+
+
+def test_the_pool_reports_that_its_certificates_are_issued(trial: Trial) -> None:
+    def issued() -> bool:
+        conditions = trial.get("devicepool", "factory")["status"]["conditions"]
+        return ("CertificatesIssued", "Issued") in {(each["type"], each["reason"]) for each in conditions}
+
+    trial.wait("the condition CertificatesIssued", issued)
 
 
 def test_placements_have_a_label_for_nodes_that_are_reached_by_tls(trial: Trial, folder: Path) -> None:

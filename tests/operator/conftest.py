@@ -34,13 +34,12 @@ from edge_operator.errors import (
     TritonUnreachableError,
     WriteConflictError,
 )
+from edge_operator.explaining.services import explain_service
+from edge_operator.explaining.values import Explanation
 from edge_operator.keys import NamespaceKey, ServiceKey
-from edge_operator.loops.collecting import Collector
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.operator import Findings
-from edge_operator.loops.pool_servers import Look
 from edge_operator.loops.pools import PoolLoop, Shared
-from edge_operator.loops.servers import Servers
 from edge_operator.names import NODE_LABEL
 from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
@@ -50,11 +49,10 @@ from edge_operator.pools import node_of
 from edge_operator.settings import Settings
 from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tritons.admitted import Admitted
-from edge_operator.tritons.former_servers import former_addresses
-from edge_operator.tritons.residency import pool_addresses
 from edge_operator.tritons.tail_models import Tail, model_config
 from edge_operator.tritons.triton import Arrays, Opener, Timed
 from operator_objects import CARD, KEY, TRITON, device_profile, node_body, pool_body, service_body
+from triton_looks import TritonLooks
 
 START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 INSTALLATION = "c0ffee000000"
@@ -353,6 +351,10 @@ class World:
             (loop.plan.services[key] for loop in self.loops.values() if key in loop.plan.services), None
         )
 
+    def explained(self, key: ServiceKey = KEY) -> Explanation:
+        """What `edge-operator explain` says of a service."""
+        return explain_service(self.cluster, *key, self.settings, self.clock().wall())
+
     def report_pool(self, name: str = "factory", **seen: Any) -> None:
         """Writes the status of a pool. seen: of the PoolState."""
         found = [node_of(body) for body in self.cluster.find(NODES)]
@@ -369,21 +371,14 @@ class World:
         return again
 
     def collect(self) -> None:
-        pools = self.cluster.find(DEVICE_POOLS)
-        self.collector.clients = self.clients
-        listed = {url for pool in pools for url in pool_addresses(pool)}
-        former = {url for pool in pools for url in former_addresses(pool)}
-        models = self.collector.collect(listed, self.now, former=former)
-        for address in self.servers.looked(Look(models, frozenset())):
-            for loop in self.loops.values():
-                loop.server_changed(address)
+        """A look at every Triton server."""
+        self.looks.take()
 
     def restart(self) -> None:
         """Forgets the state that a restart of the operator loses."""
         self.actions, self.loops, self.admitted = AtOnce(), dict[str, PoolLoop](), Admitted()
         self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
-        self.collector = Collector(self.clients, INSTALLATION, None)
-        self.servers = Servers(_Observed(self), lambda: self.now)
+        self.looks = TritonLooks(self)
 
     def shared(self) -> Shared:
         return Shared(
@@ -391,7 +386,7 @@ class World:
             self.settings,
             self.clock(),
             self.actions,
-            self.servers,
+            self.looks.loops.findings,
             Findings(self.namespaces),
         )
 
@@ -463,17 +458,6 @@ class World:
 
     def remove_node(self, name: str) -> None:
         self.cluster.delete(NODES, None, name)
-
-
-@dataclass
-class _Observed:
-    """What the loop over Triton servers observed."""
-
-    world: World
-
-    @property
-    def observed(self) -> tuple[frozenset[str], dict[str, bool]]:
-        return self.world.collector.emptied, {}
 
 
 def _key(body: Object) -> tuple[str, str, str]:

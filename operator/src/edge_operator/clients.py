@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from edge_operator.cluster import Cluster
 from edge_operator.store import Store
 from edge_operator.tritons.admitted import Admitted
+from edge_operator.tritons.lanes import Lanes
 from edge_operator.tritons.server_profiles import ServerProfiles
 from edge_operator.tritons.triton import Triton
 
@@ -22,6 +23,12 @@ class Clients:
     admitted: Admitted = field(default_factory=Admitted)
     server_profiles: ServerProfiles | None = None
     """Measures on Triton servers that name no node; None if this process cannot."""
+
+
+def connected(cluster: Cluster, store: Store, triton: Triton) -> Clients:
+    """Returns the clients of a process, with a lane for each Triton server."""
+    lanes, admitted = Lanes(triton), Admitted()
+    return Clients(cluster, store, lanes, admitted, ServerProfiles(lanes, store, admitted))
 
 
 @dataclass(frozen=True, slots=True)

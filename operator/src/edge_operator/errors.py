@@ -75,7 +75,14 @@ class TritonError(OperatorError):
 
 
 class TritonUnreachableError(TritonError):
-    """The Triton server does not respond."""
+    """The Triton server does not respond.
+
+    rest: seconds for which its circuit breaker lets no request through.
+    """
+
+    def __init__(self, message: str, rest: float = 0.0) -> None:
+        super().__init__(message)
+        self.rest = rest
 
 
 class TritonBusyError(TritonUnreachableError):

@@ -18,12 +18,12 @@ from typing import Any, cast
 import kopf
 import prometheus_client
 
+from edge_operator.clients import connected
 from edge_operator.cluster import ApiServer, Kind
 from edge_operator.errors import ClusterError
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
 from edge_operator.loops.operator import Operator
-from edge_operator.loops.pool_servers import connected
 from edge_operator.names import GROUP, OURS
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import MirroredCluster

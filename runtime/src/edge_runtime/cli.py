@@ -372,8 +372,8 @@ def _add_peers(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--peer-port",
         type=_port,
-        help="use TLS on this port and --peer-grpc-port, for other nodes, and not on the ports for clients "
-        "(default: on those)",
+        help="use TLS on this port and --peer-grpc-port, for nodes with a certificate for *.NAMESPACE.svc, "
+        "and not on the ports for clients (default: on those)",
     )
     command.add_argument(
         "--peer-grpc-port",

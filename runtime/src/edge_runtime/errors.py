@@ -24,7 +24,7 @@ EdgeError
 │   └── TooSlow              a body that stalls
 ├── AccessDenied             a caller without the right
 │   ├── Unauthenticated      no valid token
-│   └── Forbidden            a valid token without the right
+│   └── Forbidden            a valid token or certificate without the right
 ├── MethodNotAllowed         an HTTP method that the path does not support
 ├── UnknownModel             a model name that is not served here
 ├── BadPlacement             a Placement that cannot be read
@@ -148,7 +148,7 @@ class Unauthenticated(AccessDenied):
 
 
 class Forbidden(AccessDenied):
-    """The token is valid, but its account does not have the right."""
+    """The token or certificate is valid, but its holder does not have the right."""
 
 
 class MethodNotAllowed(EdgeError):

@@ -37,6 +37,13 @@ class ProcessMetrics:
             ("service", "outcome"),
             registry=self.registry,
         )
+        self._refused_peers = Counter(
+            "edge_refused_peers",
+            "Connections over HTTP and calls over gRPC that the ports for other nodes refused because the "
+            "certificate is not that of the namespace's runtimes",
+            ("service", "transport"),
+            registry=self.registry,
+        )
         Gauge(
             "edge_resident_bytes",
             "Resident memory of the process in bytes",
@@ -60,6 +67,10 @@ class ProcessMetrics:
     def forwarded(self, outcome: str) -> None:
         """Counts a request that was forwarded to another node."""
         self._forwarded.labels(self._service, outcome).inc()
+
+    def refused_peer(self, transport: str) -> None:
+        """Counts a client that was refused at the ports for other nodes."""
+        self._refused_peers.labels(self._service, transport).inc()
 
     def certificate(self, expires: Callable[[], float]) -> None:
         """Registers a certificate; `expires` returns its expiry in Unix time."""

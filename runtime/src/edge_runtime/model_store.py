@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import mmap
 import os
 import ssl
 import tempfile
 import time
 from collections.abc import Collection, Sequence
 from http import HTTPStatus
-from mmap import mmap
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +24,12 @@ from edge_runtime.errors import ConnectionFailed, DigestMismatch, NotFound, Stor
 
 _log = logging.getLogger(__name__)
 
+Blob = bytes | mmap.mmap
+
 _FETCH: Final = 120.0
 _INCOMING: Final = ".incoming-"
 _ABANDONED: Final = 600.0
+_AT_ONCE: Final = 1 << 20  # bytes of one read: the kernel hands the core to no other thread before its end
 _LATER: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 
 
@@ -46,10 +49,11 @@ class ModelStore:
         self._client = HttpClient(url, resolver, tls=tls, size=1)
         self.url, self._token = url, token
 
-    async def blob(self, digest: str) -> bytes:
-        """Returns the bytes of a blob after checking the digest."""
-        data = await self._call("GET", f"/v1/blobs/{digest}")
-        found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    async def blob(self, digest: str) -> Blob:
+        """Returns the bytes of a blob after checking the digest, which does not delay requests."""
+        parts: list[bytes] = []
+        await self._call("GET", f"/v1/blobs/{digest}", parts=parts)
+        data, found = await asyncio.to_thread(_joined, parts)
         if found != digest:
             raise DigestMismatch(
                 f"{self.url}: requested {digest}, but the {len(data)} bytes received have digest {found}"
@@ -81,17 +85,24 @@ class ModelStore:
         """Closes idle connections."""
         self._client.close()
 
-    async def _call(self, method: str, path: str, body: bytes = b"") -> bytes:
+    async def _call(
+        self, method: str, path: str, body: bytes = b"", parts: list[bytes] | None = None
+    ) -> bytes:
+        """Returns the body of a response. With `parts`, it is appended to them, and b"" is returned."""
+        sink = None if parts is None else parts.append
         try:
-            response = await self._client.request(method, path, [body], self._headers(), within=_FETCH)
+            response = await self._client.request(
+                method, path, [body], self._headers(), within=_FETCH, sink=sink
+            )
         except (ConnectionFailed, TimeoutError) as error:
             raise Unreachable(f"model store {self.url}: {str(error) or 'timed out'}") from error
         if response.status == 200:
             return response.body
+        said = response.body if parts is None else b"".join(parts)
         try:
-            message = response.json()["error"]["message"]
+            message = orjson.loads(said)["error"]["message"]
         except (ValueError, KeyError, TypeError):
-            message = response.body[:200].decode("latin-1")
+            message = said[:200].decode("latin-1")
         raise _error_of(response.status)(f"model store {self.url}: {message}")
 
     def _headers(self) -> str:
@@ -122,9 +133,9 @@ class SliceCache:
 
     def __init__(self, folder: Path, store: ModelStore) -> None:
         self._folder, self._store = folder, store
-        self._fetching: dict[str, asyncio.Task[bytes]] = {}
+        self._fetching: dict[str, asyncio.Task[Blob]] = {}
 
-    def read(self, digest: str) -> mmap | None:
+    def read(self, digest: str) -> mmap.mmap | None:
         """Returns a slice from the disk, for the caller to close; None if it is missing or damaged.
 
         Blocking, but without the interpreter's lock; closing an mmap also releases the lock, which freeing
@@ -136,7 +147,7 @@ class SliceCache:
         """Path of a slice, whether it exists or not."""
         return self._folder / digest.removeprefix("sha256:")
 
-    async def fetch(self, digest: str) -> bytes:
+    async def fetch(self, digest: str) -> Blob:
         """Fetches a slice from the store and keeps it on the disk. Raises StorageError.
 
         Several callers that need the same slice wait for one transfer.
@@ -147,7 +158,7 @@ class SliceCache:
             task.add_done_callback(lambda done: _fetched(self._fetching, digest, done))
         return await asyncio.shield(task)
 
-    async def _fetch(self, digest: str) -> bytes:
+    async def _fetch(self, digest: str) -> Blob:
         data = await self._store.blob(digest)
         path = self.path(digest)
         try:
@@ -177,13 +188,13 @@ class SliceCache:
                     path.unlink(missing_ok=True)
 
 
-def _fetched(running: dict[str, asyncio.Task[bytes]], digest: str, done: asyncio.Task[bytes]) -> None:
+def _fetched(running: dict[str, asyncio.Task[Blob]], digest: str, done: asyncio.Task[Blob]) -> None:
     running.pop(digest, None)
     if not done.cancelled():
         done.exception()  # marks it as read even if every caller has left
 
 
-def _read_whole(path: Path, digest: str) -> mmap | None:
+def _read_whole(path: Path, digest: str) -> mmap.mmap | None:
     """Returns the content of a file; None if it is missing or does not have the digest.
 
     It is read, not mapped from the file: a failing disk then raises an error instead of SIGBUS.
@@ -193,9 +204,9 @@ def _read_whole(path: Path, digest: str) -> mmap | None:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 return None
-            data, filled = mmap(-1, size), 0
+            data, filled = _empty(size), 0
             with memoryview(data) as view:
-                while filled < size and (count := file.readinto(view[filled:])):
+                while filled < size and (count := file.readinto(view[filled : filled + _AT_ONCE])):
                     filled += count
     except OSError:
         return None
@@ -205,7 +216,32 @@ def _read_whole(path: Path, digest: str) -> mmap | None:
     return None
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def _joined(parts: list[bytes]) -> tuple[Blob, str]:
+    """Takes the parts and returns them as one, with its digest.
+
+    Parts leave one by one, because freeing all of them at once would hold the interpreter's lock for long.
+    """
+    size, digest, at = sum(map(len, parts)), hashlib.sha256(), 0
+    data = _empty(size) if size else b""
+    parts.reverse()
+    while parts:
+        part = parts.pop()
+        digest.update(part)
+        if isinstance(data, mmap.mmap):
+            data[at : at + len(part)] = part
+        at += len(part)
+    return data, f"sha256:{digest.hexdigest()}"
+
+
+def _empty(size: int) -> mmap.mmap:
+    """Memory that is private to this process. Huge pages halve the time to fill and to free it."""
+    data = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError, AttributeError):  # a kernel without huge pages, or not Linux
+        data.madvise(mmap.MADV_HUGEPAGE)
+    return data
+
+
+def write_whole(path: Path, data: Blob) -> None:
     """Writes atomically, by a temporary file and a rename: readers see the old content or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=_INCOMING)

@@ -36,6 +36,7 @@ from edge_runtime.service_nodes import Addresses, PeerPorts, ServiceNodes
 from edge_runtime.serving import SERVER
 from edge_runtime.shutdown import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.tls.certificates import Certificates
+from edge_runtime.tls.peers import NamespacePeers
 from edge_runtime.tracing.startup import start
 from edge_runtime.transports import Transports
 from edge_runtime.trials.admission import Trials
@@ -172,6 +173,7 @@ async def run(
         certificates=certificates,
         health_port=arguments.health_port,
         peer_ports=peers,
+        peers=NamespacePeers(arguments.namespace, process.refused_peer) if peers is not None else None,
         spans=spans,
         end=resources.runner.end,
         grace=arguments.grace,

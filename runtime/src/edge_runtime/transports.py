@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import grpc
 
 from edge_runtime.asgi import App
 from edge_runtime.errors import CannotListen
 from edge_runtime.grpc.credentials import server_credentials
 from edge_runtime.grpc.forwarding import GrpcForwarder
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
+from edge_runtime.grpc.peer_calls import PeerCalls
 from edge_runtime.grpc.servers import grpc_server
 from edge_runtime.http.addresses import bracketed, free_socket, listening, usable
 from edge_runtime.http.callers import AttendedConnection
@@ -26,6 +30,7 @@ from edge_runtime.service_nodes import PeerPorts
 from edge_runtime.serving import Models
 from edge_runtime.shutdown import GOODBYE, GRACE
 from edge_runtime.tls.certificates import Certificates
+from edge_runtime.tls.peers import NamespacePeers
 
 if TYPE_CHECKING:
     from edge_runtime.tracing.spans import Spans
@@ -55,6 +60,7 @@ class Transports:
         certificates: Certificates | None = None,
         health_port: int | None = None,
         peer_ports: PeerPorts | None = None,
+        peers: NamespacePeers | None = None,
         spans: Spans | None = None,
         end: Callable[[], None] = _nothing_runs,
         grace: float = GRACE,
@@ -67,6 +73,7 @@ class Transports:
           admit need no certificate.
         certificates: if given, TLS is required on both ports, or on the peer ports alone if there are any.
         peer_ports: ports for other nodes, beside those for clients.
+        peers: whom the ports for other nodes admit; None: everyone with a certificate of the authority.
         health_port: port for health and metrics without TLS.
         spans: if given, each inference is traced.
         end: ends the inferences that still run `grace` seconds after `stop`.
@@ -81,7 +88,8 @@ class Transports:
             grpc_addresses.append(f"unix:{free_socket(uds / _GRPC_SOCKET).absolute()}")
         by_http, by_grpc = forwarders if forwarders is not None else (None, None)
         app: App = RestApp(models, exposition, Bodies(room(cgroup_limit())), by_http)
-        interceptors = []
+        admit = functools.partial(peers.admit, "http") if peers is not None else None
+        interceptors: list[grpc.aio.ServerInterceptor] = [PeerCalls(peers)] if peers is not None else []
         if spans is not None:
             from edge_runtime.grpc.traced import TracedCalls
             from edge_runtime.rest.traced import TracedApp
@@ -93,7 +101,7 @@ class Transports:
         try:
             if peer_ports is not None:
                 bound.append(listening(host, peer_ports.http))
-                doors.append(Door(app, bound[-1], tls=True))
+                doors.append(Door(app, bound[-1], tls=True, admit=admit))
             if uds is not None:
                 doors.append(Door(app, free_socket(uds / _HTTP_SOCKET)))
             if health_port is not None:

@@ -92,6 +92,8 @@ def test_a_change_during_a_run_that_fails_runs_the_key_again_at_once() -> None:
     schedule.add("a", 1.5, mended=True)
     schedule.fail("a", 2.0)
     assert schedule.take(2.0, 1) == ["a"]
+    assert schedule.fail("a", 3.0) > 0, "the change counts once"
+    assert schedule.take(3.0, 1) == []
 
 
 KEYS = st.sampled_from("abc")

@@ -95,6 +95,35 @@ def test_a_missed_objective_is_met_again_once_the_misses_left_the_window(world: 
     assert world.condition("SLOMet")["status"] == "True"
 
 
+def test_a_missed_objective_stays_missed_for_as_long_as_its_window(world: World) -> None:
+    world.settle()
+    pass_time(world, 10)
+    world.requests_arrive(100, 0)
+    pass_time(world, 10)
+    missed = world.condition("SLOMet")["lastTransitionTime"]
+    for _ in range(29):
+        world.requests_arrive(10_000, 10_000)
+        pass_time(world, 10)
+        assert world.condition("SLOMet")["status"] == "False", "99 % of the requests in the window met it"
+    world.requests_arrive(10_000, 10_000)
+    pass_time(world, 10)
+    assert world.condition("SLOMet")["status"] == "True"
+    assert world.condition("SLOMet")["lastTransitionTime"] != missed
+
+
+def test_a_missed_objective_is_not_met_again_at_its_edge(world: World) -> None:
+    world.settle()
+    pass_time(world, 10)
+    world.requests_arrive(100, 90)
+    pass_time(world, 10)
+    for _ in range(70):
+        world.requests_arrive(100, 95)
+        pass_time(world, 10)
+    met = world.condition("SLOMet")
+    assert (met["status"], met["reason"]) == ("False", "ObjectiveMissed")
+    assert mentions("95.0%").search(met["message"])
+
+
 def test_reports_without_counters_of_an_earlier_runtime_say_nothing_about_the_slo(world: World) -> None:
     world.settle()
     world.runtimes_report(requests=80, attainment="0.5", since=None, met=None)

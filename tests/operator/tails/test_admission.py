@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from edge_operator.errors import TritonBusyError
-from edge_operator.loops.collecting import GRACE
 from edge_operator.tritons.admission import OVERHEAD, Admission, admission, bytes_text, footprint
 from edge_operator.tritons.admitted import Admitted
 from edge_operator.tritons.tail_models import Tail, model_config
+from edge_operator.tritons.unused_tails import GRACE
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py

@@ -1,14 +1,18 @@
 """Models that no table names are unloaded after a grace period, if they are the installation's own."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from edge_operator.loops.collecting import GRACE
+from edge_operator.effects.server_looks import ServerLooks
+from edge_operator.errors import ApiUnreachableError
+from edge_operator.tritons.unused_tails import GRACE, UnusedTails
 
 World = Any  # tests/operator/conftest.py
 DIGEST = "sha256:" + "0" * 64
 FORMER = "default-digits-" + "0" * 12
+INSTALLATION = "c0ffee000000"
 
 
 def _wait_out(world: World) -> None:
@@ -105,9 +109,51 @@ def test_a_tail_that_is_used_again_restarts_its_grace_period(world: World) -> No
     assert world.triton.models == models
 
 
-def test_nothing_is_read_from_the_api_server_while_all_models_are_known_to_be_used(world: World) -> None:
+class _Listed:
+    """The API server, as far as it is asked for lists."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.kinds = world, list[str]()
+
+    def find(self, kind: Any, scope: str | None = None) -> Any:
+        self.kinds.append(kind.kind)
+        return self.world.cluster.find(kind, scope)
+
+
+def test_placements_are_listed_only_before_tails_are_unloaded(world: World) -> None:
     world.settle()
-    used = [(address, name) for address in (world.triton.url,) for name in world.triton.models]
-    world.collector.clients = world.collector.clients.__class__(None, None, world.triton)
-    world.collector.collect([world.triton.url], world.now + GRACE, used)
-    assert {name for _, name in used} == world.triton.models
+    server = _Listed(world)
+    looks = ServerLooks(replace(world.clients, cluster=server), INSTALLATION, None)
+    names, address = frozenset(world.triton.models), world.triton.url
+
+    def look(before: UnusedTails, used: frozenset[str], now: float) -> UnusedTails:
+        return looks.look(address, before, used, now, check_control=False).unused
+
+    unused = look(UnusedTails(), names, 0.0)
+    assert unused == UnusedTails()
+    for now in (10.0, 20.0, 10.0 + GRACE - 1):
+        unused = look(unused, frozenset(), now)
+    assert server.kinds == []
+    unused = look(unused, frozenset(), 10.0 + GRACE)
+    assert server.kinds == ["Placement"]
+    assert unused == UnusedTails(), (
+        "they are in use, which no watch has reported: the grace period begins again"
+    )
+    assert world.triton.models == names
+
+
+class _Away:
+    """An API server that does not respond."""
+
+    def find(self, *_: object) -> Any:
+        raise ApiUnreachableError("no response")
+
+
+def test_tails_stay_while_the_api_server_does_not_respond(world: World) -> None:
+    world.settle()
+    models = frozenset(world.triton.models)
+    looks = ServerLooks(replace(world.clients, cluster=_Away()), INSTALLATION, None)
+    before = UnusedTails(dict.fromkeys(models, 0.0))
+    found = looks.look(world.triton.url, before, frozenset(), GRACE, check_control=False)
+    assert found.models == models == world.triton.models
+    assert found.unused == before, "tried again at the next look"

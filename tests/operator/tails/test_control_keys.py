@@ -7,7 +7,7 @@ import pytest
 
 from edge_operator.cluster import SECRETS
 from edge_operator.errors import ControlDeniedError, ObjectRefusedError
-from edge_operator.tritons.control_checks import INTERVAL, ControlChecks
+from edge_operator.tritons.control_checks import INTERVAL
 from edge_operator.tritons.control_keys import HEADER, ControlKey, ControlKeys
 from edge_operator.tritons.former_servers import control_secrets
 from messages import mentions
@@ -138,14 +138,22 @@ def test_a_pool_without_triton_has_no_such_condition(world: World) -> None:
 
 
 def test_servers_are_checked_at_intervals_and_those_away_until_they_respond(world: World) -> None:
-    checks = ControlChecks(world.triton)
+    def checked() -> dict[str, bool]:
+        world.collect()
+        return dict(world.looks.loops.findings.control_open)
+
     world.triton.away = True
-    assert checks.check([HERE], 0.0) == set()
-    assert checks.open == {}
+    assert checked() == {}
+    assert world.looks.changed_pools == []
     world.triton.away = False
-    assert checks.check([HERE], 10.0) == {HERE}
-    assert checks.open == {HERE: True}
+    assert checked() == {HERE: True}
+    assert world.looks.changed_pools == ["factory"]
     world.triton.open = False
-    assert checks.check([HERE], 9.0 + INTERVAL) == set()
-    assert checks.check([HERE], 10.0 + INTERVAL) == {HERE}
-    assert checks.open == {HERE: False}
+    world.now += INTERVAL - 1
+    assert checked() == {HERE: True}
+    world.now += 1
+    assert checked() == {HERE: False}
+    assert world.looks.changed_pools == ["factory", "factory"]
+    world.now += INTERVAL
+    assert checked() == {HERE: False}
+    assert world.looks.changed_pools == ["factory", "factory"], "the status says so already"

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from edge_operator.loops.collecting import GRACE
 from edge_operator.tritons.former_servers import KEPT, former_addresses
+from edge_operator.tritons.unused_tails import GRACE
 
 World = Any  # tests/operator/conftest.py
 
 
 def _pool(world: World) -> dict[str, Any]:
-    world.report_pool(emptied=world.collector.emptied)
+    world.report_pool(emptied=world.looks.loops.findings.emptied)
     status: dict[str, Any] = world.pool()["status"]
     return status
 
@@ -48,7 +48,7 @@ def test_a_change_made_while_the_operator_was_away_is_noticed(world: World) -> N
     _drop_server(world)
     world.restart()
     world.settle()
-    assert world.collector.addresses == {world.triton.url}, "before the pool's status is written"
+    assert set(world.looks.loops.loops) == {world.triton.url}, "before the pool's status is written"
 
 
 def test_a_server_that_returns_to_the_pool_is_a_current_one_again(world: World) -> None:
@@ -79,5 +79,5 @@ def test_a_former_server_with_tails_in_use_is_not_forgotten(world: World) -> Non
     _pool(world)
     _drop_server(world)
     world.collect()
-    assert world.collector.emptied == set()
-    assert world.collector.addresses == {world.triton.url}
+    assert world.looks.loops.findings.emptied == set()
+    assert set(world.looks.loops.loops) == {world.triton.url}

@@ -23,7 +23,7 @@ class Servers:
 
     def __init__(self) -> None:
         self.go, self.done = threading.Event(), threading.Event()
-        self.asked = 0
+        self.asked = self.hung = 0
         self.failure: TritonError | None = None
 
     def ready(self, address: str) -> frozenset[str]:
@@ -51,7 +51,10 @@ class Servers:
     def _answer(self, address: str) -> None:
         if address == SLOW:
             self.asked += 1
-            assert self.go.wait(30)
+            self.hung += 1
+            went = self.go.wait(30)
+            self.hung -= 1
+            assert went
             self.done.set()
             if self.failure is not None:
                 raise self.failure
@@ -84,6 +87,7 @@ def test_a_hung_server_holds_up_no_other(servers: Servers) -> None:
     with pytest.raises(TritonBusyError, match="loading tail"):
         lanes.ready(SLOW)
     assert eventually(lambda: lanes.ready(FINE)) == {"tail"}
+    assert servers.hung == 1, "the other server responds meanwhile"
     assert servers.asked == 1, "one request at a time"
 
 
@@ -127,3 +131,17 @@ def test_a_server_that_is_away_is_left_alone_longer_each_time(servers: Servers) 
     servers.failure = None
     now[0] += 60
     assert lanes.ready(SLOW) == {"tail"}
+
+
+def test_a_request_that_is_left_out_says_how_long_the_breaker_rests(servers: Servers) -> None:
+    now = [0.0]
+    servers.go.set()
+    servers.failure = TritonUnreachableError("no response")
+    lanes = Lanes(servers, clock=lambda: now[0], jitter=lambda: 1.0, patience=30)
+    with pytest.raises(TritonUnreachableError) as failed:
+        lanes.ready(SLOW)
+    assert failed.value.rest == 2.0
+    now[0] = 0.5
+    with pytest.raises(TritonUnreachableError) as left_out:
+        lanes.ready(SLOW)
+    assert left_out.value.rest == 1.5

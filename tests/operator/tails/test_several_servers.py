@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 
 from edge_operator.cluster import PLACEMENTS
-from edge_operator.explanations import explain_service
-from edge_operator.loops.pool_servers import PoolServers
-from edge_operator.loops.servers import Servers
 from edge_operator.names import SERVERS_ANNOTATION
 from edge_operator.pool.server_availability import AWAY_AFTER, STEADY_AFTER
 from messages import mentions
@@ -287,22 +284,22 @@ def test_the_explanation_is_of_the_server_in_use(world: World) -> None:
     world.store.profiles["slow"] = device_profile("slow", 0.5)
     give_servers(world, NAMES, cloud_a={"deviceClass": "slow"})
     pass_time(world, 60)
-    for entry in explain_service(world.cluster, *KEY).entries:
+    for entry in world.explained().entries:
         published = world.placements()[entry.node]["spec"]["routes"]
         assert [r.name for r in entry.routes] == [r["name"] for r in published]
         assert [str(r.predicted_latency) for r in entry.routes] == [r["predictedLatency"] for r in published]
 
 
-def test_the_loop_over_the_servers_notes_which_respond(world: World) -> None:
+def test_the_loops_of_the_servers_note_which_respond(world: World) -> None:
     servers = give_servers(world, NAMES)
-    looks = PoolServers(world.clients, world.settings, None)
-    looks.note(world.pool())
-    loop = Servers(looks, lambda: world.now)
     servers.by_name["cloud-a"].away = True
-    for world.now in (0.0, AWAY_AFTER, STEADY_AFTER):
-        loop.looked(looks.look(world.now, ()))
+    began = world.now
+    for passed in (0.0, AWAY_AFTER, STEADY_AFTER):
+        world.now = began + passed
+        world.collect()
+    availability = world.looks.loops.findings.availability
     urls = {name: server.url for name, server in servers.by_name.items()}
-    assert loop.availability.away(urls["cloud-a"], STEADY_AFTER)
-    assert not loop.availability.away(urls["cloud-b"], STEADY_AFTER)
-    assert loop.availability.steady(urls["cloud-b"], STEADY_AFTER)
-    assert not loop.availability.steady(urls["cloud-b"], STEADY_AFTER - 1)
+    assert availability.away(urls["cloud-a"], world.now)
+    assert not availability.away(urls["cloud-b"], world.now)
+    assert availability.steady(urls["cloud-b"], world.now)
+    assert not availability.steady(urls["cloud-b"], world.now - 1)

@@ -8,8 +8,9 @@ import os
 import resource
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -173,7 +174,7 @@ class _Source:
 async def _get(cache: SliceCache, digest: str) -> bytes:
     data = cache.read(digest)
     if data is None:
-        return await cache.fetch(digest)
+        return bytes(await cache.fetch(digest))
     with data:
         return bytes(data)
 
@@ -225,3 +226,26 @@ async def test_a_node_whose_disk_fails_while_syncing_keeps_serving(
     cache = SliceCache(tmp_path, _Source(a=b"slice"))  # type: ignore[arg-type]
     assert await _get(cache, _digest(b"slice")) == b"slice"
     assert _files(tmp_path) == set()
+
+
+class _CountedFile(FileIO):
+    """Remembers the size of each read."""
+
+    reads: ClassVar[list[int]] = []
+
+    def readinto(self, buffer: Any) -> int:
+        self.reads.append(len(buffer))
+        return super().readinto(buffer)
+
+
+async def test_a_large_slice_is_read_in_parts_between_which_other_threads_can_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytes(range(256)) * (10 << 10)
+    source, digest = _Source(a=content), _digest(content)
+    cache = SliceCache(tmp_path, source)  # type: ignore[arg-type]
+    assert await _get(cache, digest) == content
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: _CountedFile(path))
+    assert await _get(cache, digest) == content
+    assert source.asked == 1
+    assert _CountedFile.reads == [1 << 20, 1 << 20, len(content) - (2 << 20)]

@@ -1,11 +1,11 @@
-"""Ports for other nodes demand certificates; the ports for clients beside them do not."""
+"""Ports for other nodes admit runtimes of the namespace alone; the ports for clients beside them everyone."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ import grpc
 import pytest
 
 from edge_runtime.cli import main
-from edge_runtime.connections import HttpClient, Resolver
-from edge_runtime.errors import ConnectionFailed
+from edge_runtime.connections import HttpClient, Resolver, Response
+from edge_runtime.errors import ConnectionFailed, Forbidden
 from edge_runtime.grpc.forwarding import GrpcForwarder
 from edge_runtime.node_services import NodeServices
 from edge_runtime.rest.forwarding import ForwardedRequest, HttpForwarder
 from edge_runtime.service_nodes import Addresses, PeerPorts, ServiceNodes
 from edge_runtime.tls.certificates import Certificates
+from edge_runtime.tls.peers import NamespacePeers
 from edge_runtime.transports import Transports
 from messages import mentions
 from mounts import Mount, Signer, caller
@@ -30,10 +31,23 @@ ZEROS = json.dumps(
     {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0, 0, 0, 0]}]}
 ).encode()
 
+RUNTIMES = ("localhost", "*.shop.svc", "*.shop.svc.cluster.local")
+"""Names in the certificate of the runtimes of the namespace shop, and the host of these tests."""
+OTHERS = (
+    ("*.warehouse.svc", "*.warehouse.svc.cluster.local"),
+    ("edge-operator.shop.svc",),
+    ("model-store.shop", "model-store.shop.svc", "model-store.shop.svc.cluster.local"),
+    ("*.shop.svc.warehouse.svc", "shop.svc"),
+)
+"""Names in other certificates of the installation."""
+
 
 @asynccontextmanager
 async def serving(
-    services: NodeServices, certificates: Certificates, ports: PeerPorts | None
+    services: NodeServices,
+    certificates: Certificates,
+    ports: PeerPorts | None,
+    peers: NamespacePeers | None,
 ) -> AsyncIterator[Transports]:
     transports = Transports(
         services.models,
@@ -43,6 +57,7 @@ async def serving(
         grpc_port=0,
         certificates=certificates,
         peer_ports=ports,
+        peers=peers,
     )
     running = asyncio.create_task(transports.serve())
     try:
@@ -52,20 +67,23 @@ async def serving(
 
 
 @asynccontextmanager
-async def gateway(folder: Path, certificates: Certificates) -> AsyncIterator[Transports]:
-    """A runtime with ports for other nodes that serves `ones`."""
+async def gateway(
+    folder: Path, certificates: Certificates, refused: Callable[[str], None] = print
+) -> AsyncIterator[Transports]:
+    """A runtime of the namespace shop with ports for other nodes that serves `ones`."""
+    peers = NamespacePeers("shop", refused)
     store = SmallStore(adding(1))
     async with node(folder, store) as services:
         services.replace([placement("ones", store.digests[0])])
         await eventually(lambda: bool(services.models.index(only_ready=True)))
-        async with serving(services, certificates, PeerPorts(0, 0)) as transports:
+        async with serving(services, certificates, PeerPorts(0, 0), peers) as transports:
             yield transports
 
 
-async def infer(url: str, tls: ssl.SSLContext | None = None) -> int:
+async def infer(url: str, tls: ssl.SSLContext | None = None) -> Response:
     client = HttpClient(url, Resolver(), tls=tls)
     try:
-        return (await client.request("POST", "/v2/models/ones/infer", [ZEROS], within=10)).status
+        return await client.request("POST", "/v2/models/ones/infer", [ZEROS], within=10)
     finally:
         client.close()
 
@@ -77,7 +95,7 @@ def signer(tmp_path: Path) -> Signer:
 
 @pytest.fixture
 def certificates(tmp_path: Path, signer: Signer) -> Certificates:
-    return Certificates(Mount(tmp_path / "tls", signer.pair()).path)
+    return Certificates(Mount(tmp_path / "tls", signer.pair(hosts=RUNTIMES)).path)
 
 
 async def test_only_holders_of_a_certificate_are_served_at_the_port_for_nodes(
@@ -87,11 +105,77 @@ async def test_only_holders_of_a_certificate_are_served_at_the_port_for_nodes(
     async with gateway(tmp_path, certificates) as transports:
         assert transports.peer_ports is not None
         peer = f"localhost:{transports.peer_ports.http}"
-        assert await infer(f"https://{peer}", certificates.client) == 200
+        assert (await infer(f"https://{peer}", certificates.client)).status == 200
         for url, tls in ((f"https://{peer}", without), (f"http://{peer}", None)):
             with pytest.raises(ConnectionFailed):
                 await infer(url, tls)
-        assert await infer(f"http://localhost:{transports.http_port}") == 200
+        assert (await infer(f"http://localhost:{transports.http_port}")).status == 200
+
+
+@pytest.mark.parametrize("names", OTHERS)
+async def test_another_certificate_of_the_installation_is_refused_over_http(
+    tmp_path: Path, signer: Signer, certificates: Certificates, names: tuple[str, ...]
+) -> None:
+    refused: list[str] = []
+    other = caller(tmp_path / "other", signer.pair(hosts=names))
+    async with gateway(tmp_path, certificates, refused.append) as transports:
+        assert transports.peer_ports is not None
+        response = await infer(f"https://localhost:{transports.peer_ports.http}", other)
+        assert response.status == 403
+        said = mentions("client certificate", min(names), "*.shop.svc", "port for clients")
+        assert said.search(response.json()["error"])
+        assert refused == ["http"]
+        assert (await infer(f"http://localhost:{transports.http_port}")).status == 200
+
+
+@pytest.mark.parametrize("names", OTHERS)
+async def test_another_certificate_of_the_installation_is_refused_over_grpc(
+    tmp_path: Path, signer: Signer, certificates: Certificates, names: tuple[str, ...]
+) -> None:
+    refused: list[str] = []
+    files = signer.pair(hosts=names)
+    async with gateway(tmp_path, certificates, refused.append) as transports:
+        assert transports.peer_ports is not None
+        credentials = grpc.ssl_channel_credentials(files["ca.crt"], files["tls.key"], files["tls.crt"])
+        async with grpc.aio.secure_channel(f"localhost:{transports.peer_ports.grpc}", credentials) as channel:
+            unary: Any = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+            watch: Any = channel.unary_stream("/grpc.health.v1.Health/Watch")
+            stream: Any = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+            calls: list[Callable[[], Any]] = [
+                lambda: unary(b"", timeout=10),
+                lambda: watch(b"", timeout=10).read(),
+                lambda: stream(iter([b""]), timeout=10).read(),
+            ]
+            for call in calls:
+                with pytest.raises(grpc.aio.AioRpcError, match="port for clients") as caught:
+                    await call()
+                assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert refused == ["grpc"] * 3
+
+
+async def test_a_runtime_of_the_namespace_is_admitted_over_grpc(
+    tmp_path: Path, signer: Signer, certificates: Certificates
+) -> None:
+    files = signer.pair(hosts=("*.SHOP.svc", "*.shop.svc.cluster.local"))
+    async with gateway(tmp_path, certificates) as transports:
+        assert transports.peer_ports is not None
+        credentials = grpc.ssl_channel_credentials(files["ca.crt"], files["tls.key"], files["tls.crt"])
+        async with grpc.aio.secure_channel(f"localhost:{transports.peer_ports.grpc}", credentials) as channel:
+            unary: Any = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+            watch: Any = channel.unary_stream("/grpc.health.v1.Health/Watch")
+            assert await unary(b"", timeout=10)
+            assert await watch(b"", timeout=10).read()
+
+
+def test_refused_clients_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    peers = NamespacePeers("shop", lambda transport: None, clock=lambda: now[0])
+    for now[0] in (0.0, 1.0, 59.0, 60.0):
+        with pytest.raises(Forbidden):
+            peers.admit("http", ["*.warehouse.svc"])
+    said = [mentions("http", "*.warehouse.svc", "*.shop.svc").search(each) for each in caplog.messages]
+    assert len(said) == 2
+    assert all(said)
 
 
 async def test_requests_are_forwarded_by_tls_to_nodes_that_are_known_to_serve_it(

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,20 +27,21 @@ from edge_operator.cluster import (
     Kind,
 )
 from edge_operator.effects.executor import Executor
-from edge_operator.errors import ClusterError
-from edge_operator.keys import NamespaceKey, ServiceKey, TailKey
+from edge_operator.effects.server_looks import ServerLooks
+from edge_operator.errors import ClusterError, ObjectRefusedError
+from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.link_telling import tell_links
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
-from edge_operator.loops.pool_servers import PoolServers
 from edge_operator.loops.pools import PoolLoop, Shared
-from edge_operator.loops.servers import Servers
+from edge_operator.loops.triton_servers import TritonServerLoops
 from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue
 from edge_operator.names import NODE_LABEL, OURS, label_value
 from edge_operator.observed import fingerprints
 from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import vanished
+from edge_operator.observed.tails_in_use import TailsInUse
 from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
 from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
@@ -100,23 +101,40 @@ class Operator:
         self.server, self.mirror, self.leadership = server, mirror, leadership
         self._loop = asyncio.get_running_loop()
         self.seen = fingerprints.Seen()
-        self.tritons = PoolServers(dataclasses.replace(clients, cluster=server), settings, scope, keys)
+        self.tails = TailsInUse()
+        direct = dataclasses.replace(clients, cluster=server)
+        self.tritons = TritonServerLoops(
+            ServerLooks(direct, settings.installation, scope),
+            keys or ControlKeys(server, settings.namespace),
+            self._loop.time,
+            self.tails.at,
+            self._server_changed,
+            self._pool_status_changed,
+        )
         self.executor = Executor(self._loop.time)
         self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
         self.queue: WorkQueue[NamespaceKey] = WorkQueue(self._reconcile_namespace, self._loop.time)
         clock = Clock(monotonic=self._loop.time)
-        self.servers = Servers(self.tritons, self._loop.time)
-        findings = Findings(self.namespaces)
-        self._shared = Shared(clients, settings, clock, self.executor, self.servers, findings, scope)
+        findings, servers = Findings(self.namespaces), self.tritons.findings
+        placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
+        self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
+        self.uncertified: Mapping[str, Sequence[str]] | None = None
+        """Why certificates are not issued or renewed, by namespace; None if the operator issues none."""
+        self._shared = Shared(
+            clients,
+            settings,
+            clock,
+            self.executor,
+            servers,
+            findings,
+            scope,
+            certificates=lambda: self.uncertified,
+        )
         self.pools: dict[str, PoolLoop] = {}
         self.pool_of: dict[ServiceKey, str] = {}
         self.nodes: dict[str, Node] = {}
         self.changed_nodes: dict[str, Node | None] = {}
         """Nodes that changed since the pools that they concern were woken, as they were then."""
-        self.tails: dict[str, frozenset[TailKey]] = {}
-        """Tails in use, by the uid of the Placement."""
-        placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
-        self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
         self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
         self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
         self.tasks: list[asyncio.Task[None]] = []
@@ -141,16 +159,16 @@ class Operator:
         if self.certificates is None:
             self._start_loops()
         else:
-            self.tasks.append(asyncio.create_task(self.certificates.run(self._start_loops)))
+            self.tasks.append(
+                asyncio.create_task(self.certificates.run(self._start_loops, self.report_certificates))
+            )
 
     def _start_loops(self) -> None:
         self._leads = True
-        servers = self.servers.run(
-            self.tritons, self.tails_in_use, self._server_changed, self._pool_status_changed
-        )
         links = tell_links(self.clients.cluster, Clock(), asyncio.sleep)
-        runs = (self.queue.run(), servers, links, self.resync())
+        runs = (self.queue.run(), links, self.resync())
         self.tasks += [asyncio.create_task(run) for run in runs]
+        self.tritons.start()
         for name in self.pools:
             self._run(name)
 
@@ -161,6 +179,7 @@ class Operator:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        self.tritons.stop()
         await self.executor.stop()
         for threads in (self._planners, self._reconcilers):
             threads.shutdown(wait=False, cancel_futures=True)
@@ -175,18 +194,15 @@ class Operator:
 
     def _give_up(self) -> None:
         self.executor.wait()
+        self.tritons.wait()
         self._reconcilers.shutdown(wait=True)
         self.leadership.release()
 
     def check(self) -> None:
         """Raises RuntimeError if a task that should run until shutdown has ended."""
-        for task in [*self.tasks, *self._pool_tasks.values()]:
+        for task in [*self.tasks, *self._pool_tasks.values(), *self.tritons.running.values()]:
             if task.done():
-                raise RuntimeError(f"task {task.get_coro()} ended unexpectedly")
-
-    def tails_in_use(self) -> frozenset[TailKey]:
-        """Returns the tails that published tables use."""
-        return frozenset[TailKey]().union(*self.tails.values())
+                raise RuntimeError(f"task {task} ended unexpectedly")
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -262,10 +278,8 @@ class Operator:
 
     def _placement(self, event_type: str | None, body: Body) -> None:
         """Handles reports of runtimes: immediately if the route changed, else collected."""
-        if event_type == "DELETED":
-            self.tails.pop(body["metadata"].get("uid", ""), None)
-        else:
-            self.tails[body["metadata"].get("uid", "")] = in_use([dict(body)])
+        used = in_use([dict(body)]) if event_type != "DELETED" else frozenset()
+        self.tails.note(body["metadata"].get("uid", ""), used)
         if self.seen.changed(event_type, "Placement", body, fingerprints.placement(body)):
             self._wake_owner(body)
         else:
@@ -340,10 +354,11 @@ class Operator:
         )
         try:
             with metrics.RECONCILE_SECONDS.labels("namespace").time():
-                if self.certificates is not None:
-                    provide = functools.partial(self.certificates.provide, key.namespace)
-                    await self._loop.run_in_executor(self._reconcilers, provide)
-                changed, again = await self._loop.run_in_executor(self._reconcilers, call)
+                uncertified = await self._loop.run_in_executor(
+                    self._reconcilers, self._certify, key.namespace
+                )
+                self.report_certificates()
+                changed, again = await self._loop.run_in_executor(self._reconcilers, call, uncertified)
         except Exception:
             metrics.RECONCILES.labels("namespace", "failed").inc()
             raise
@@ -353,6 +368,25 @@ class Operator:
             if service in self.pool_of:
                 self._pool(self.pool_of[service]).service_changed(service, mended=True)
         return again
+
+    def _certify(self, namespace: str) -> str:
+        """Issues the certificate of a namespace's runtimes. Returns why it is refused; empty if it is not."""
+        if self.certificates is not None:
+            try:
+                self.certificates.provide(namespace)
+            except ObjectRefusedError as error:
+                return str(error)
+        return ""
+
+    def report_certificates(self) -> None:
+        """Has the pools report the certificates that cannot be issued or renewed, if these changed."""
+        if self.certificates is None:
+            return
+        before, self.uncertified = self.uncertified, self.certificates.failures
+        if self.uncertified != before:
+            metrics.CERTIFICATE_FAILURES.set(sum(map(len, self.uncertified.values())))
+            for pool in self.pools.values():
+                pool.status_changed()
 
     async def resync(self) -> None:
         """Finds what was deleted while a watch was interrupted, and wakes what that concerns."""

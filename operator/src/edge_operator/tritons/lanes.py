@@ -1,4 +1,4 @@
-"""A lane for each Triton server: its requests run one after another, on a thread of their own.
+"""A lane for each Triton server: its requests run one after another, each on a thread of its own.
 
 A caller waits for a lane for a moment at most. A server that is slow, hung or away therefore holds up neither
 other servers nor the threads that reconciles share; a request that takes longer continues without its caller.
@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -93,7 +93,6 @@ class _Lane:
     ) -> None:
         self._address, self._clock, self._jitter, self._patience = address, clock, jitter, patience
         self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="triton")
         self._running: _Request | None = None
         self._missed: dict[Hashable, BaseException] = {}
         """Errors of requests whose callers did not wait for them."""
@@ -111,11 +110,13 @@ class _Lane:
                     raise missed
                 running = self._running
                 if running is None:
-                    if self._clock() < self._closed_until:
-                        raise TritonUnreachableError(self._reason)
+                    rest = self._closed_until - self._clock()
+                    if rest > 0:
+                        raise TritonUnreachableError(self._reason, rest)
                     running = _Request(key, doing, self._clock(), Future())
                     self._running = running
-                    self._thread.submit(self._work, running, call)
+                    # No pool: a server that no pool of devices names any more keeps no thread.
+                    threading.Thread(target=self._work, args=(running, call), name="triton").start()
             left = self._patience - (self._clock() - min(began, running.since))
             with contextlib.suppress(TimeoutError):
                 error = running.future.exception(timeout=max(0.0, left))
@@ -140,6 +141,7 @@ class _Lane:
                 pause = min(_LONGEST, _SHORTEST * 2**self._failures) * (0.5 + self._jitter() / 2)
                 self._failures += 1
                 self._closed_until, self._reason = self._clock() + pause, str(error)
+                error.rest = pause
             elif error is None or isinstance(error, TritonError):
                 self._failures, self._closed_until = 0, float("-inf")
             if error is not None:

@@ -63,9 +63,9 @@ def may_be_ours(model: str, owner: str) -> bool:
     return model.startswith(f"{_PREFIX}-{owner}-") or _FORMER.fullmatch(model) is not None
 
 
-def former_service(model: str) -> str | None:
-    """Returns NAMESPACE-SERVICE of a name that a previous version gave, else None."""
-    found = _FORMER.fullmatch(model)
+def former_service(model: str, owner: str) -> str | None:
+    """Returns NAMESPACE-SERVICE of a name that a previous version gave; None for one of this version."""
+    found = None if model.startswith(f"{_PREFIX}-{owner}-") else _FORMER.fullmatch(model)
     return found["service"] if found is not None else None
 
 

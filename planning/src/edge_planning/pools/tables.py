@@ -80,7 +80,7 @@ class Tables:
         """
         found: list[Ranked] = []
         for one in sorted(demand.problems, key=lambda one: one.peer != first):
-            table = self._ranked(demand, self._crowded(demand, one, ledger))
+            table = self._ranked(demand, self.crowded(demand, one, ledger))
             if table is not None:
                 found.append(table)
                 if one.peer == first and all(_as_good(table, other) for other in self.alone(demand)):
@@ -104,7 +104,7 @@ class Tables:
     def admitted(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> Iterator[Ranked]:
         """Yields tables that use no more than a candidate at its places, the best first."""
         problem = next(one for one in demand.problems if one.peer == chosen.problem.peer)
-        yield from self._narrowed(demand, self._crowded(demand, problem, ledger), chosen)
+        yield from self._narrowed(demand, self.crowded(demand, problem, ledger), chosen)
 
     def within(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> Iterator[Ranked]:
         """Yields tables as good as a candidate that use no more, with the waits assumed for it."""
@@ -143,12 +143,12 @@ class Tables:
         self, demand: PoolDemand, plan: Plan, server: str | None, reserved: Reservation, ledger: Ledger
     ) -> Ranked:
         """Returns a table of an earlier plan."""
-        problem = self._crowded(demand, _at(demand, server), ledger)
+        problem = self.crowded(demand, problem_at(demand, server), ledger)
         return self._of(problem, plan, reserved)
 
     def again(self, demand: PoolDemand, plan: Plan, server: str | None, old: Reservation) -> Ranked:
         """Returns a table of an earlier plan, with what it reserves at the bandwidth that is measured now."""
-        table = self._reserving(demand, self._loaded(demand, _at(demand, server)), plan)
+        table = self._reserving(demand, self._loaded(demand, problem_at(demand, server)), plan)
         waits = {place: old.waits.get(place, seconds) for place, seconds in table.reserved.waits.items()}
         return replace(table, reserved=replace(table.reserved, waits=waits))
 
@@ -166,7 +166,8 @@ class Tables:
             ),
         )
 
-    def _crowded(self, demand: PoolDemand, problem: EntryProblem, ledger: Ledger) -> EntryProblem:
+    def crowded(self, demand: PoolDemand, problem: EntryProblem, ledger: Ledger) -> EntryProblem:
+        """Returns the problem at the demand's rate, with the requests and bits of all others."""
         loaded = self._loaded(demand, problem)
 
         def load(one: Load, place: str) -> Load:
@@ -201,7 +202,8 @@ class Tables:
         return Ranked(problem, plan, server, reserved, met, worth)
 
 
-def _at(demand: PoolDemand, server: str | None) -> EntryProblem:
+def problem_at(demand: PoolDemand, server: str | None) -> EntryProblem:
+    """Returns the problem with a Triton server, or the first one."""
     return next((one for one in demand.problems if one.peer == server), demand.problems[0])
 
 

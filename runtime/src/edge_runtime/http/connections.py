@@ -11,7 +11,7 @@ import asyncio
 import functools
 import urllib.parse
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,9 +22,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from edge_runtime.asgi import AtOnce, Header, PromptApp, Receive, Scope, Send
-from edge_runtime.errors import BadRequest, EdgeError, HeadersTooLarge, TooSlow
+from edge_runtime.errors import BadRequest, EdgeError, Forbidden, HeadersTooLarge, TooSlow
 from edge_runtime.http.exchanges import Exchange, Refuse, whole
 from edge_runtime.http.heads import FRAMING, Head, split_target, unreadable
+from edge_runtime.tls.peers import dns_names
+
+Admit = Callable[[Collection[str]], None]
+"""Raises Forbidden unless a client whose certificate is for these DNS names is admitted."""
 
 LARGEST_HEAD: Final = 64 << 10
 PATIENCE: Final = 75.0  # the keep-alive time of idle connections
@@ -90,10 +94,15 @@ class ServerConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         refuse: Refuse,
+        admit: Admit | None = None,
     ) -> None:
-        """refuse: formats the response to an unreadable request, in the form of the application."""
+        """refuse: formats the response to an unreadable request, in the form of the application.
+        admit: checks the client's certificate; None: a completed handshake suffices.
+        """
         super().__init__(config, server_state, app_state, _loop)
         self._refuse_with = refuse
+        self._admit = admit
+        self._stranger: Forbidden | None = None  # why the client is not admitted
         self._read: _ReadHead | None = None  # the last valid one
         self._unfinished = False  # inside a head
         self._open = False  # inside a body
@@ -113,6 +122,11 @@ class ServerConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._limit_to(PATIENCE)
+        if self._admit is not None:
+            try:
+                self._admit(dns_names(transport.get_extra_info("peercert")))
+            except Forbidden as error:
+                self._stranger = error
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
@@ -176,6 +190,9 @@ class ServerConnection(HttpToolsProtocol):
         if self._offered:
             self._offered = False
             return
+        if self._stranger is not None:
+            self._fault = self._stranger
+            raise self._stranger
         version = self.parser.get_http_version()
         given = (self.parser.get_method(), version, self.url, self.headers)
         if self._read is None or given != self._read.given:  # most clients repeat the same head

@@ -18,7 +18,7 @@ import uvicorn
 
 from edge_runtime.asgi import App
 from edge_runtime.http.addresses import BACKLOG
-from edge_runtime.http.connections import PATIENCE, ServerConnection
+from edge_runtime.http.connections import PATIENCE, Admit, ServerConnection
 from edge_runtime.http.exchanges import Refuse
 from edge_runtime.tls.certificates import Certificates
 
@@ -34,12 +34,13 @@ _LETTING_IN: Final = 2.0
 class Door:
     """Where an application is reached: a listening socket, or the path of a future one.
 
-    tls: whether clients must use TLS.
+    tls: whether clients must use TLS. admit: which of their certificates; None: every valid one.
     """
 
     app: App
     place: socket.socket | Path
     tls: bool = False
+    admit: Admit | None = None
 
 
 class HttpServer(uvicorn.Server):
@@ -59,8 +60,10 @@ class HttpServer(uvicorn.Server):
         """refuse: see Connection. certificates: for the doors with TLS; changes are followed. kind: class of
         the connections. grace: seconds that requests in flight get at shutdown.
         """
-        connection = functools.partial(kind, refuse=refuse)
-        self._doors = [(door, config_of(door.app, connection, grace)) for door in doors]
+        self._doors = [
+            (door, config_of(door.app, functools.partial(kind, refuse=refuse, admit=door.admit), grace))
+            for door in doors
+        ]
         super().__init__(self._doors[0][1])
         places = [door.place for door in doors]
         self.ports = [place.getsockname()[1] for place in places if isinstance(place, socket.socket)]

@@ -12,6 +12,7 @@ from edge_runtime.errors import (
     CannotAnswer,
     DeadlinePassed,
     EdgeError,
+    Forbidden,
     MethodNotAllowed,
     NotFound,
     QueueFull,
@@ -26,6 +27,7 @@ INTERNAL_ERROR: Final = Response(500, (JSON,), (b'{"error":"internal error: see 
 _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
     (UnknownModel, 404),
     (NotFound, 404),
+    (Forbidden, 403),
     (MethodNotAllowed, 405),
     (TooLarge, 413),
     (UnsupportedEncoding, 415),

@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from mmap import mmap
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -16,7 +15,7 @@ from edge_runtime.errors import BadTensor, DigestMismatch, EdgeError, ModelFaile
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.memory import UNLIMITED, Memory
 from edge_runtime.inference.sessions import Session
-from edge_runtime.model_store import SliceCache
+from edge_runtime.model_store import Blob, SliceCache
 from edge_runtime.tensors import Tensor
 from edge_runtime.trials.admission import Subject, Trials
 from edge_runtime.trials.findings import proven
@@ -165,7 +164,7 @@ class SliceLoader:
         with data:
             return self._load(slice_, data)
 
-    def _load(self, slice_: Slice, data: bytes | mmap) -> Session:
+    def _load(self, slice_: Slice, data: Blob) -> Session:
         self._memory.check(f"slice {slice_.digest}", len(data))
         known = self._proven(slice_)
         session = Session(data, slice_.inputs, slice_.outputs, self._threads, known)
@@ -218,5 +217,5 @@ def _known(trials: Trials, slices: Sequence[Slice]) -> tuple[Failures, list[Slic
     return failures, list(untried.values())
 
 
-def _subject(slice_: Slice, source: bytes | Path, size: int) -> Subject:
+def _subject(slice_: Slice, source: Blob | Path, size: int) -> Subject:
     return Subject(f"slice {slice_.digest}", source, size, slice_.digest, slice_.inputs, slice_.outputs)

@@ -1,0 +1,100 @@
+"""Looks at one Triton server: lists its models, unloads those that no table uses, checks its model control.
+
+Cost: one request, which lists the models, and one for each tail that is unloaded or turns out to be foreign.
+Before tails are unloaded, Placements are listed once at the API server: after a start, the watches have not
+reported all of them. A look at a server whose tails are all in use reads nothing there.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from edge_operator.clients import Clients
+from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
+from edge_operator.errors import ClusterError, TritonBusyError, TritonError, TritonUnreachableError
+from edge_operator.tritons.addresses import server_of
+from edge_operator.tritons.residency import in_use
+from edge_operator.tritons.tail_models import former_service, is_ours
+from edge_operator.tritons.unused_tails import UnusedTails
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look found.
+
+    Attributes:
+        models: That are loaded; None if the server does not respond.
+        unused: Of the server's models, for the next look.
+        busy: Whether the server has not finished an earlier request: nothing is known of it.
+        rest: Seconds for which its circuit breaker lets no request through.
+        control_open: Whether it accepts model control without a key; None if that was not checked.
+    """
+
+    models: frozenset[str] | None
+    unused: UnusedTails
+    busy: bool = False
+    rest: float = 0.0
+    control_open: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLooks:
+    """Looks at servers; blocking. clients: with the API server. scope: the watched namespace; None: all."""
+
+    clients: Clients
+    owner: str
+    scope: str | None
+
+    def look(
+        self, address: str, before: UnusedTails, used: frozenset[str], now: float, *, check_control: bool
+    ) -> Look:
+        """Returns what a server has, after tails whose grace period is over are unloaded.
+
+        before: from the last look. used: the tails there that are known to be in use. now: in seconds.
+        """
+        try:
+            ready = self.clients.triton.ready(address)
+        except TritonBusyError:
+            return Look(None, before, busy=True)
+        except TritonUnreachableError as error:
+            return Look(None, before, rest=error.rest)
+        except TritonError:
+            return Look(None, before)
+        known = used | self.clients.admitted.held(server_of(address)).keys()
+        unused = before.seen(ready, known, self.owner, now)
+        if unused.due(now):
+            try:
+                unused = self._unloaded(address, unused, now)
+            except ClusterError as error:  # tried again at the next look
+                logging.getLogger(__name__).warning("unused tails of %s stay loaded: %s", address, error)
+        return Look(ready, unused, control_open=self._control_open(address) if check_control else None)
+
+    def _unloaded(self, address: str, unused: UnusedTails, now: float) -> UnusedTails:
+        server = server_of(address)
+        placements = self.clients.cluster.find(PLACEMENTS, self.scope)
+        unused = unused.without({key.name for key in in_use(placements) if server_of(key.address) == server})
+        for name in unused.due(now):
+            try:
+                if not self._is_ours(address, name):
+                    unused = unused.with_foreign(name)
+                    continue
+                self.clients.triton.unload(address, name)
+            except TritonError:
+                continue  # tried again at the next look
+            unused = unused.without({name})
+        return unused
+
+    def _is_ours(self, address: str, name: str) -> bool:
+        """Reads the model's mark; a previous version's tail must name a service of this cluster."""
+        if not is_ours(name, self.clients.triton.parameters(address, name), self.owner):
+            return False
+        former = former_service(name, self.owner)
+        if former is None:
+            return True
+        bodies = self.clients.cluster.find(INFERENCE_SERVICES, self.scope)
+        return former in {f"{body['metadata']['namespace']}-{body['metadata']['name']}" for body in bodies}
+
+    def _control_open(self, address: str) -> bool | None:
+        try:
+            return self.clients.triton.control_open(address)
+        except TritonError:
+            return None
