@@ -1,5 +1,6 @@
 """What the requests that runtimes count change in the plan of a pool, through the operator."""
 
+import json
 from typing import Any
 
 import pytest
@@ -176,7 +177,36 @@ def test_a_restart_keeps_what_was_measured_and_writes_nothing(world: World) -> N
     assert (tables(world, OTHER), planned(world, OTHER)) == (before, said)
 
 
-def test_a_service_returns_to_its_table_when_the_other_one_is_gone(world: World) -> None:
+def test_a_restarted_operator_follows_small_changes_no_more_than_the_one_before(world: World) -> None:
+    """2 % of the requests were late: too few to begin with, too many to end it."""
+    both(world)
+    under_load(world, late={OTHER.name: 50}, rate=5.0)
+    for body in placed(world, OTHER):
+        noted = json.loads(body["metadata"]["annotations"][RATE_ANNOTATION])
+        counted = [body["status"]["requests"], body["status"]["met"]]
+        text = json.dumps(noted | {"bands": {"4": [100.0, 2.0]}, "counted": counted})
+        annotations = body["metadata"]["annotations"] | {RATE_ANNOTATION: text}
+        world.cluster.put(body | {"metadata": body["metadata"] | {"annotations": annotations}})
+    world.restart()
+    world.log.clear()
+    world.reconcile()
+    assert world.log == []
+    assert {*exits(world, OTHER).values()} == {"exit1"}
+
+
+def test_a_service_returns_to_its_table_if_the_operator_starts_a_week_after_the_last_requests(
+    world: World,
+) -> None:
+    both(world)
+    under_load(world, late={OTHER.name: 50}, rate=5.0)
+    assert {*exits(world, OTHER).values()} == {"exit1"}
+    world.restart()
+    world.now += 8 * 86400
+    world.reconcile()
+    assert {*exits(world, OTHER).values()} == {"final"}
+
+
+def test_a_service_returns_to_its_table_when_when_the_other_one_is_gone(world: World) -> None:
     both(world)
     under_load(world, late={OTHER.name: 50}, rate=5.0)
     assert {*exits(world, OTHER).values()} == {"exit1"}

@@ -12,6 +12,7 @@ from edge_planning.errors import BadValueError
 from edge_planning.pools import Observed, PoolDemand, PoolNode, PoolPlan, PoolProblem, PoolServer, plan_pool
 from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.ledgers import Held, Ledger, capacities
+from edge_planning.pools.relief import Relief
 from edge_planning.pools.reservations import Kind, Resource
 from messages import mentions
 
@@ -107,6 +108,22 @@ def test_a_demand_that_is_late_or_has_less_than_alone_reports_what_is_short(
         assert placed.short is not None or not worse
 
 
+@settings(max_examples=60)
+@given(seeds, st.lists(measurements, min_size=3, max_size=4))
+def test_demands_move_only_if_more_are_in_time_then_and_none_is_late_that_was_in_time(
+    seed: int, some: list[Observed | None]
+) -> None:
+    problem = measured(small_pool(seed), *some)
+    found = plan_pool(problem)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Relief, "relieve", lambda _: None)
+        unmoved = plan_pool(problem)
+    before, after = ({name for name, one in plan.placed.items() if one.in_time} for plan in (unmoved, found))
+    assert before <= after
+    moved = {name for name, one in found.placed.items() if one.plan != unmoved.placed[name].plan}
+    assert before < after or not moved
+
+
 @settings(max_examples=20)
 @given(seeds, st.lists(measurements, min_size=1, max_size=4))
 def test_the_order_of_demands_makes_no_difference(seed: int, some: list[Observed | None]) -> None:
@@ -173,6 +190,44 @@ def test_a_service_returns_to_its_table_when_the_requests_of_the_other_one_end()
     assert {*exits(after).values()} == {"full@local"}
     assert after.moved == ("shop/second@edge-a",)
     assert after.placed["shop/second@edge-a"].short is None
+
+
+def test_services_move_no_further_than_the_one_that_needs_most_leaves_necessary() -> None:
+    problem = two(LATE, LATE, latency=0.3)
+    one = problem.demands[0]
+    rates = {"first": 20.0, "second": 4.0, "third": 4.0}
+    demands = (replace(one, service=name, observed=Observed(rate, late=True)) for name, rate in rates.items())
+    plan = plan_pool(replace(problem, demands=tuple(demands)))
+    assert [*exits(plan).values()] == ["early@local", "full@local", "full@local"]
+    assert all(placed.in_time for placed in plan.placed.values())
+
+
+def test_a_service_moves_to_no_server_where_it_makes_another_service_late() -> None:
+    def sends(
+        name: str, node: str, rate: float, latency: float, *servers: str, late: bool = True
+    ) -> PoolDemand:
+        one = small_pool(0).demands[0].problems[0]
+        slo = replace(one.slo, latency=latency)
+        problems = tuple(replace(one, node=node, peer=peer, slo=slo, bandwidth=None) for peer in servers)
+        return PoolDemand(
+            name, "shop", "sha256:0", problems, 0.01, assumed=True, observed=Observed(rate, late=late)
+        )
+
+    problem = PoolProblem(
+        tuple(PoolNode(name, "pi", uplink=100e6) for name in ("edge-a", "edge-b", "edge-c")),
+        (PoolServer("cloud"), PoolServer("far")),
+        (
+            replace(sends("a", "edge-a", 100.0, 0.2, "cloud", "far"), server="cloud"),
+            sends("b", "edge-b", 120.0, 0.2, "cloud", late=False),
+            sends("c", "edge-c", 50.0, 0.025, "far"),
+        ),
+    )
+    beside = plan_pool(problem)
+    assert all(placed.in_time for placed in beside.placed.values())
+    assert exits(beside, 100e6)["shop/a@edge-a"] == "early@image"
+    without = plan_pool(replace(problem, demands=problem.demands[:2]))
+    moved = without.placed["shop/a@edge-a"]
+    assert (exits(without, 100e6)["shop/a@edge-a"], moved.server) == ("full@image", "far")
 
 
 def test_a_service_makes_room_for_one_that_declares_its_rate() -> None:

@@ -43,16 +43,13 @@ class Relief:
         if not movers:
             return
         self.content = {unit.name for unit in placed if self.crowding.in_time(unit.name)}
-        first, before = {unit.name: self.chosen[unit.name] for unit in movers}, len(self.content)
+        first = {unit.name: self.chosen[unit.name] for unit in movers}
         for unit in reversed(movers):
             if not all(map(self.crowding.in_time, owed[unit.name])):
                 self._make_room(unit, owed[unit.name])
         self.content |= {unit.name for unit in placed if self.crowding.in_time(unit.name)}
         for unit in movers:
             self._restore(unit, first[unit.name])
-        if len(self.content) == before:
-            for unit in movers:
-                self._put(unit, first[unit.name])
 
     def _crowded(self, unit: Unit) -> bool:
         return self.ledger.in_time(unit.name) and not self.crowding.in_time(unit.name)
@@ -96,7 +93,10 @@ class Relief:
         self._put(unit, now)
 
     def _tables(self, unit: Unit) -> Sequence[Ranked]:
-        """Returns the tables of the candidates that fit and are in time beside others, the best first."""
+        """Returns the tables of the candidates that fit and are in time beside others, the best first.
+
+        Without those with which the demand could serve less of its own requests than now.
+        """
         demand = unit.demand
         percentile = demand.problems[0].slo.percentile
         waits = {
@@ -104,6 +104,7 @@ class Relief:
             for place in sorted(demand.places & self.crowding.places)
         }
         now = self.chosen[unit.name]
+        most = max(self._load(unit, now), 1.0) * (1 + 1e-9)
         self.chosen.drop(unit)
         found = []
         for one in self.costs.costed(demand, waits):
@@ -116,7 +117,7 @@ class Relief:
                     ),
                     None,
                 )
-                if table is not None:
+                if table is not None and self._load(unit, table) <= most:
                     found.append(table)
         self.chosen.take(unit, now)
         return found
@@ -131,7 +132,7 @@ class Relief:
         return all(self.crowding.in_time(name) for name in sorted(concerned & self.content))
 
     def _load(self, unit: Unit, table: Ranked) -> float:
-        """Returns the largest share of any resource that a demand's requests would take."""
+        """Returns the largest share of a resource that a demand wants; above 1, requests are left over."""
         held = Held(unit.demand, table.reserved, unit.count)
         return max(
             (
