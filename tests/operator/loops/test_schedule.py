@@ -229,3 +229,20 @@ async def test_the_queue_works_on_what_is_dirty_comes_back_when_told_and_survive
         pytest.fail(f"worked on {done}")
     finally:
         task.cancel()
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_queue_that_is_cancelled_while_an_event_wakes_it_ends(steps: int) -> None:
+    async def work(key: str) -> float | None:
+        raise AssertionError(key)
+
+    queue: WorkQueue[str] = WorkQueue(work, asyncio.get_running_loop().time)
+    queue.add("later", 1000.0)
+    task = asyncio.create_task(queue.run())
+    await asyncio.sleep(0.01)
+    queue.add("other", 1000.0)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=5)
+    assert done

@@ -1,6 +1,7 @@
 """A work queue of keys that events mark as dirty: one run per key at a time, retried with backoff."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable, Iterator
@@ -128,10 +129,10 @@ class WorkQueue(Generic[Key]):
                     task.add_done_callback(self._done)
                 # Without a free place, the next change is the end of a run.
                 due = self._schedule.wait(self._clock()) if self._free else None
-                try:
-                    await asyncio.wait_for(self._changed.wait(), due)
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):
+                    # wait_for of Python 3.11 loses a cancellation that comes with the event.
+                    async with asyncio.timeout(due):
+                        await self._changed.wait()
         finally:
             for task in self._tasks:
                 task.cancel()
