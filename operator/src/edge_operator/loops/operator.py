@@ -31,7 +31,7 @@ from edge_operator.effects.server_looks import ServerLooks
 from edge_operator.errors import ClusterError
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
-from edge_operator.loops.link_telling import tell_links
+from edge_operator.loops.link_telling import LinkTelling
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.pools import PoolLoop, Shared
 from edge_operator.loops.triton_servers import TritonServerLoops
@@ -59,7 +59,7 @@ RESYNC = 600.0
 _PLANNERS = 2
 """Threads that make plans."""
 _RECONCILERS = 4
-"""Threads that reconcile namespaces."""
+"""Threads that reconcile namespaces and tell runtimes of links."""
 _MEASUREMENTS = 5.0
 """Seconds for which events with new measurements alone are collected."""
 _LAST_WRITES = 10.0
@@ -126,6 +126,7 @@ class Operator:
         self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
         self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
         self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
+        self.links = LinkTelling(clients.cluster, clock, self._reconcilers)
         self.tasks: list[asyncio.Task[None]] = []
         self._pool_tasks: dict[str, asyncio.Task[None]] = {}
         self._leads = False
@@ -152,8 +153,7 @@ class Operator:
 
     def _start_loops(self) -> None:
         self._leads = True
-        links = tell_links(self.clients.cluster, Clock(), asyncio.sleep)
-        runs = (self.queue.run(), links, self.resync())
+        runs = (self.queue.run(), self.links.run(), self.resync())
         self.tasks += [asyncio.create_task(run) for run in runs]
         self.tritons.start()
         for name in self.pools:
@@ -267,6 +267,7 @@ class Operator:
         """Handles reports of runtimes: immediately if the route changed, else collected."""
         used = in_use([dict(body)]) if event_type != "DELETED" else frozenset()
         self.tails.note(body["metadata"].get("uid", ""), used)
+        self.links.placement_changed(event_type, body)
         if self.seen.changed(event_type, "Placement", body, fingerprints.placement(body)):
             self._wake_owner(body)
         else:
@@ -282,6 +283,7 @@ class Operator:
         if not self.seen.changed(event_type, "pods of Deployment", body, fingerprints.pods(body)):
             return
         if node := labels.get(NODE_LABEL):
+            self.links.readiness_changed(node)
             for placement in self.mirror.find(PLACEMENTS.kind, namespace, f"{NODE_LABEL}={node}"):
                 self._wake_owner(placement)
 
