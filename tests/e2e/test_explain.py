@@ -36,6 +36,8 @@ def test_it_shows_the_routes_that_are_published(trial: Trial) -> None:
     for entry in found["entries"]:
         routes = published[entry["node"]]["spec"]["routes"]
         assert [route["name"] for route in entry["routes"]] == [route["name"] for route in routes]
+        assert entry["table"] in ("Published", "Standing")
+        assert {use["resource"] for use in entry["uses"]} >= {"Cpu", "Memory"}
         assert entry["rejected"]
         assert all(each["reason"] for each in entry["rejected"])
 

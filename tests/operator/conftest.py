@@ -34,6 +34,8 @@ from edge_operator.errors import (
     TritonUnreachableError,
     WriteConflictError,
 )
+from edge_operator.explaining.services import explain_service
+from edge_operator.explaining.values import Explanation
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.operator import Findings
@@ -348,6 +350,10 @@ class World:
         return next(
             (loop.plan.services[key] for loop in self.loops.values() if key in loop.plan.services), None
         )
+
+    def explained(self, key: ServiceKey = KEY) -> Explanation:
+        """What `edge-operator explain` says of a service."""
+        return explain_service(self.cluster, *key, self.settings, self.clock().wall())
 
     def report_pool(self, name: str = "factory", **seen: Any) -> None:
         """Writes the status of a pool. seen: of the PoolState."""

@@ -1,6 +1,7 @@
 """`edge-operator`: run the operator, explain the plan of a service, validate manifests."""
 
 import argparse
+import datetime
 import json
 import os
 import sys
@@ -49,10 +50,13 @@ def _run(parsed: argparse.Namespace) -> int:
 def _explain(parsed: argparse.Namespace) -> int:
     from edge_api import written
     from edge_operator.cluster import ApiServer
-    from edge_operator.explanation_text import explanation_text
-    from edge_operator.explanations import explain_service
+    from edge_operator.explaining.installed import installed
+    from edge_operator.explaining.services import explain_service
+    from edge_operator.explaining.text import explanation_text
 
-    found = explain_service(ApiServer.from_environment(), parsed.namespace, parsed.service)
+    cluster, now = ApiServer.from_environment(), datetime.datetime.now(datetime.UTC)
+    operator = installed(os.environ, cluster)
+    found = explain_service(cluster, parsed.namespace, parsed.service, operator.settings, now, operator.scope)
     if parsed.output == "json":
         sys.stdout.write(json.dumps(written(found), indent=2) + "\n")
     else:

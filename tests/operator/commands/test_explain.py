@@ -10,20 +10,23 @@ from edge_api.quantities import parse_duration, parse_quantity
 from edge_operator.cli import main
 from edge_operator.cluster import MODEL_PROFILES, ApiServer
 from edge_operator.errors import ExplanationError
-from edge_operator.explanation_text import SHOWN, explanation_text
-from edge_operator.explanations import EntryExplanation, Lost, explain_service
+from edge_operator.explaining.text import SHOWN, explanation_text
+from edge_operator.explaining.values import EntryExplanation, Lost
+from edge_operator.keys import ServiceKey
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py
 
 
 def explained(world: World) -> Any:
-    return explain_service(world.cluster, "default", "digits")
+    return world.explained()
 
 
 @pytest.fixture
 def command(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs the command against the world's cluster; returns status, output and errors."""
+    monkeypatch.setenv("EDGE_STORE", world.settings.store_url)
+    monkeypatch.setenv("EDGE_RUNTIME_IMAGE", world.settings.runtime_image)
     monkeypatch.setattr(ApiServer, "from_environment", classmethod(lambda cls: world.cluster))
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -125,9 +128,9 @@ def test_it_only_reads(world: World) -> None:
 
 def test_a_service_that_does_not_exist_is_answered_with_those_that_do(world: World) -> None:
     with pytest.raises(ExplanationError, match=r"InferenceService default/digit: .*digits"):
-        explain_service(world.cluster, "default", "digit")
+        world.explained(ServiceKey("default", "digit"))
     with pytest.raises(ExplanationError, match="InferenceService other/digits"):
-        explain_service(world.cluster, "other", "digits")
+        world.explained(ServiceKey("other", "digits"))
 
 
 def test_for_a_service_that_is_not_profiled_yet_the_condition_is_printed(world: World) -> None:

@@ -19,7 +19,7 @@ from edge_operator.pools import PoolMember, intermediate_nodes
 from edge_planning import Infeasible, Plan, plan_entry
 from edge_planning.errors import BadObjectiveError, BadPlacesError
 from edge_planning.pools.reservations import Kind, Resource
-from edge_planning.problems import EntryProblem, Load
+from edge_planning.problems import EntryProblem, IntermediateNode, Load
 from messages import mentions
 from operator_objects import CARD
 from pooled import PROFILES, members, noted, placement, pool, pool_spec, published, service
@@ -41,11 +41,18 @@ def alone(pooled: Pool, one: PooledService, member: PoolMember, server: str | No
         peer=server or "the cloud",
         rtt=link.rtt,
         bandwidth=link.bandwidth,
-        intermediates=manifests.planned_intermediates(
-            pooled.spec.links.local, PROFILES, intermediate_nodes(member, pooled.members)
-        ),
     )
-    near = tuple(replace(each, load=Load(rate=rate)) for each in made.intermediates)
+    local = pooled.spec.links.local
+    near = tuple(
+        IntermediateNode(
+            each.node.name,
+            manifests.class_profile(PROFILES[each.device_class]),
+            float(local.bandwidth),
+            float(local.round_trip),
+            Load(rate=rate),
+        )
+        for each in intermediate_nodes(member, pooled.members)
+    )
     return replace(made, remote_load=Load(rate=rate), intermediates=near)
 
 

@@ -1,12 +1,14 @@
 """Which events wake which loops."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import kopf
 import pytest
 
+from edge_operator.authority.upkeep import Upkeep
 from edge_operator.cluster import (
     DEPLOYMENTS,
     DEVICE_POOLS,
@@ -17,10 +19,12 @@ from edge_operator.cluster import (
     SERVICES,
     Kind,
 )
+from edge_operator.errors import ClusterError
 from edge_operator.handlers import configure, run
 from edge_operator.keys import NamespaceKey, ServiceKey, TailKey
 from edge_operator.leadership import Leadership
 from edge_operator.loops.operator import Operator
+from edge_operator.metrics import CERTIFICATE_FAILURES
 from edge_operator.observed.mirror import Mirror
 from edge_operator.settings import Settings
 
@@ -51,6 +55,9 @@ class Woken:
 
     def measurements_changed(self) -> None:
         self.found.add("measurements")
+
+    def status_changed(self) -> None:
+        self.found.add(self.name)
 
     def add(self, key: NamespaceKey) -> None:
         self.found.add(key)
@@ -111,6 +118,26 @@ def _body(name: str, *, generation: int = 1, **fields: Any) -> Any:
         "ownerReferences": OWNER,
     }
     return {"metadata": meta} | fields
+
+
+async def test_a_certificate_that_cannot_be_issued_wakes_all_pools_once(
+    loops: Loops, world: World, tmp_path: Path
+) -> None:
+    operator = loops.operator
+    settings = replace(world.settings, issues_certificates=True, tls_dir=str(tmp_path))
+    operator.certificates = Upkeep(world.cluster, settings, set)
+    operator.certificates.renew()
+    operator.report_certificates()
+    assert operator.uncertified == {}
+    loops.taken()
+    meta = {"name": "model-store-tls", "namespace": settings.namespace}
+    world.cluster.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta})
+    with pytest.raises(ClusterError):
+        operator.certificates.renew()
+    for woken in ({"factory", "shop"}, set()):
+        operator.report_certificates()
+        assert loops.taken() == woken
+    assert [sample.value for family in CERTIFICATE_FAILURES.collect() for sample in family.samples] == [1]
 
 
 async def test_a_pools_change_wakes_its_loop_and_the_namespaces_with_services(loops: Loops) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from edge_operator.explanations import explain_service
 from edge_operator.store import DeviceProfile, LayerGraph, ModelCard
 
 SIZES = {"image": 60_000, "a1": 40_000, "b1": 600, "a2": 40_000, "b2": 600, "a3": 500, "b3": 600}
@@ -107,9 +106,7 @@ def test_the_same_cuts_are_found_after_a_restart_and_by_explain(branched: Any) -
     branched.restart()
     branched.settle()
     assert {node: body["spec"] for node, body in branched.placements().items()} == before
-    entry = next(
-        e for e in explain_service(branched.cluster, "default", "digits").entries if e.node == "cam-1"
-    )
+    entry = next(e for e in branched.explained().entries if e.node == "cam-1")
     assert {route.name for route in entry.routes} == set(routes(branched))
 
 

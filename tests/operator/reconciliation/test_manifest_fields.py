@@ -7,7 +7,6 @@ import yaml
 
 from edge_api import reasons
 from edge_api.quantities import parse_quantity
-from edge_operator.explanations import explain_service
 from edge_operator.store import CodecAccuracies, ModelCard
 from edge_planning.costs.energy import LTE
 from messages import mentions
@@ -111,7 +110,7 @@ def test_declared_watts_and_radio_give_the_joules_of_each_candidate(world: Any) 
     pool["spec"]["nodes"][1] |= {"watts": 2.5, "radio": "LTE"}
     world.cluster.put(pool)
     world.settle()
-    entries = {e.node: e for e in explain_service(world.cluster, "default", "digits").entries}
+    entries = {e.node: e for e in world.explained().entries}
     joules = {w.name: w.joules for w in entries["cam-1"].weighed}
     assert joules["final@local"] == pytest.approx(2.5 * 0.12)
     bandwidth = entries["cam-1"].bandwidth
@@ -155,7 +154,7 @@ def test_measured_confidences_let_the_full_model_answer_locally_within_the_slo(w
     last = routes(world)[-1]
     assert (last["name"], last["cut"]) == ("final?0.85@local", "local")
     assert last["accuracy"] == pytest.approx(0.97 * 0.97 + 0.03 * 0.9)
-    entry = next(e for e in explain_service(world.cluster, "default", "digits").entries if e.node == "cam-1")
+    entry = next(e for e in world.explained().entries if e.node == "cam-1")
     assert {route.name for route in entry.routes} == {route["name"] for route in routes(world)}
 
 

@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from edge_api import reasons
-from edge_operator.explanation_text import explanation_text
-from edge_operator.explanations import explain_service
+from edge_operator.explaining.text import explanation_text
 
 COST = "optimize: Cost\nslo: {latency: 150ms, minAccuracy: 0.9}"  # the cameras take 120 ms for the full model
 POWER: dict[str, Any] = {"watts": 10.0}
@@ -93,7 +92,7 @@ def test_what_the_pool_lacks_is_a_condition_that_names_it(world: Any, optimize: 
 
 def test_explain_shows_costs_and_says_what_costs_less(world: Any) -> None:
     change(world, COST, "{uplinkGigabyte: 100, joule: 0.0004}", **POWER)
-    found = explain_service(world.cluster, "default", "digits")
+    found = world.explained()
     assert found.optimize == "Cost"
     entry = next(each for each in found.entries if each.node == "cam-1")
     best = next(each for each in entry.weighed if each.reason is None)

@@ -15,6 +15,7 @@ from edge_operator.cluster import (
     SERVICES,
 )
 from edge_operator.keys import ServiceKey
+from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 
 World = Any  # tests/operator/conftest.py
 NODES = ["edge-runtime-cam-1", "edge-runtime-cam-2", "edge-runtime-gate"]
@@ -172,3 +173,20 @@ def test_other_amounts_are_applied(world: World) -> None:
 
 def _with_resources(world: World, resources: Any) -> Any:
     return dataclasses.replace(world.settings, runtime_resources=resources)
+
+
+def test_a_refused_certificate_is_reported_and_its_runtimes_are_reconciled_all_the_same(world: World) -> None:
+    world.settle()
+    world.cluster.delete(SERVICES, "default", "edge-runtime-gate")
+    memory = NamespaceMemory()
+    said = "Secret default/edge-runtime-tls: belongs to something other than this operator"
+    changed, again = reconcile_namespace(
+        "default", world.cluster, world.settings, memory, world.clock(), uncertified=said
+    )
+    assert world.cluster.get(SERVICES, "default", "edge-runtime-gate") is not None
+    assert changed == {"digits"}
+    assert again is not None
+    assert memory.findings.concerning("digits") == ((said,), ())
+    changed, _ = reconcile_namespace("default", world.cluster, world.settings, memory, world.clock())
+    assert changed == {"digits"}
+    assert memory.findings.concerning("digits") == ((), ())

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from edge_api.devicepools import DevicePoolSpec
-from edge_api.inferenceservices import InferenceServiceSpec
+from edge_operator.cluster import NODES
 from edge_operator.conditions import Blocked
 from edge_operator.effects.needs import met
 from edge_operator.errors import TritonUnreachableError
 from edge_operator.pool.facts import Fact, Lookups, Need
 from edge_operator.pool.measurements import Measurement, measure
 from edge_operator.pool.states import PoolState
-from edge_operator.pool.surroundings import Surroundings, surroundings
-from edge_operator.pools import selection, server_to_measure
+from edge_operator.pool.surroundings import Surroundings, of_pool
+from edge_operator.pools import node_of, selection, server_to_measure
 from edge_operator.store import DeviceProfile
 from edge_operator.tritons.admitted import Admitted
 from edge_operator.tritons.server_profiles import RETRY, Failed, ServerProfiles, Subject, slicings
@@ -49,18 +49,23 @@ def _outside(world: World) -> Subject:
     world.remove_node("big")
     world.store.profiles.pop("cloud")
 
-    found = surroundings(world.cluster, InferenceServiceSpec.model_validate(world.service()["spec"]))
-    assert isinstance(found, Surroundings)
+    found = _surroundings(world)
     spec = found.pool.spec
     server = server_to_measure(spec, "cloud")
     assert server is not None
     return Subject(server, selection("factory", spec, "cloud"), world.store.card, world.settings.installation)
 
 
+def _surroundings(world: World) -> Surroundings:
+    nodes = tuple(map(node_of, world.cluster.find(NODES)))
+    found = of_pool("factory", world.pool(), ["factory"], nodes)
+    assert isinstance(found, Surroundings)
+    return found
+
+
 def _measure_cloud(world: World) -> Blocked | None:
     """Measures the class of the server with what is known by now."""
-    found = surroundings(world.cluster, InferenceServiceSpec.model_validate(world.service()["spec"]))
-    assert isinstance(found, Surroundings)
+    found = _surroundings(world)
     state, facts = PoolState("factory", world.settings), dict[Need[object], Fact]()
     for _ in range(2):
         wanted = Measurement(

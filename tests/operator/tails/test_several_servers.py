@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from edge_operator.cluster import PLACEMENTS
-from edge_operator.explanations import explain_service
 from edge_operator.names import SERVERS_ANNOTATION
 from edge_operator.pool.server_availability import AWAY_AFTER, STEADY_AFTER
 from messages import mentions
@@ -285,7 +284,7 @@ def test_the_explanation_is_of_the_server_in_use(world: World) -> None:
     world.store.profiles["slow"] = device_profile("slow", 0.5)
     give_servers(world, NAMES, cloud_a={"deviceClass": "slow"})
     pass_time(world, 60)
-    for entry in explain_service(world.cluster, *KEY).entries:
+    for entry in world.explained().entries:
         published = world.placements()[entry.node]["spec"]["routes"]
         assert [r.name for r in entry.routes] == [r["name"] for r in published]
         assert [str(r.predicted_latency) for r in entry.routes] == [r["predictedLatency"] for r in published]

@@ -186,6 +186,22 @@ def test_an_explanation_names_the_winner_first_and_what_beat_the_others() -> Non
     assert answer.remedies == ()
 
 
+def test_an_excluded_candidate_is_not_chosen_and_says_why() -> None:
+    answer = explain(PROBLEM, "digits", "edge-b", 3e6, {"full@pool": "does not fit"})
+    reasons = {line.name: line.reason for line in answer.lines}
+    assert reasons["full@pool"] == "does not fit"
+    assert answer.lines[0].reason is None
+    assert answer.lines[0].name != "full@pool"
+    assert answer.nearest_slo == min(line.latency.total for line in answer.lines if line.name != "full@pool")
+
+
+def test_if_every_candidate_is_excluded_none_is_chosen() -> None:
+    names = [line.name for line in explain(PROBLEM, "digits", "edge-b", 3e6).lines]
+    answer = explain(PROBLEM, "digits", "edge-b", 3e6, dict.fromkeys(names, "does not fit"))
+    assert {line.reason for line in answer.lines} == {"does not fit"}
+    assert (answer.nearest_slo, answer.remedies) == (None, ())
+
+
 def test_for_an_infeasible_problem_the_sufficient_bandwidth_accuracy_or_capacity_is_returned() -> None:
     answer = explain(replace(PROBLEM, slo=Slo(0.05), min_accuracy=0.95), "digits", "edge-b", 3e6)
     assert answer.nearest_slo == pytest.approx(0.056 + 80_000 / 3e6)

@@ -48,9 +48,14 @@ class NamespaceMemory:
 
 
 def reconcile_namespace(
-    namespace: str, cluster: Cluster, settings: Settings, memory: NamespaceMemory, clock: Clock
+    namespace: str,
+    cluster: Cluster,
+    settings: Settings,
+    memory: NamespaceMemory,
+    clock: Clock,
+    uncertified: str = "",
 ) -> tuple[frozenset[str], float | None]:
-    """Applies and deletes what differs.
+    """Applies and deletes what differs. uncertified: why the runtimes' certificate is not issued or renewed.
 
     Returns the services whose findings changed, and the seconds until the next reconcile, if any. Raises
     ClusterError if the API server does not respond; a refused object is reported, and the others are applied.
@@ -59,6 +64,8 @@ def reconcile_namespace(
     seen = observe(namespace, cluster)
     actions = decide(seen, settings, memory.moves, clock.monotonic())
     refused: dict[str, list[str]] = defaultdict(list)
+    for service in _placed(seen) if uncertified else ():
+        refused[service].append(uncertified)
     for wanted in actions.apply:
         try:
             kind, name = KINDS[wanted.body["kind"]], wanted.body["metadata"]["name"]
@@ -99,6 +106,11 @@ def observe(namespace: str, cluster: Cluster) -> Seen:
         objects,
         hosts(nodes, _readable(cluster.find(DEVICE_POOLS))),
     )
+
+
+def _placed(seen: Seen) -> set[str]:
+    """Returns the services with Placements."""
+    return {body["spec"]["service"] for body in seen.placements}
 
 
 def _readable(pools: Iterable[Mapping[str, object]]) -> Iterator[DevicePoolSpec]:

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,7 +28,7 @@ from edge_operator.cluster import (
 )
 from edge_operator.effects.executor import Executor
 from edge_operator.effects.server_looks import ServerLooks
-from edge_operator.errors import ClusterError
+from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.link_telling import LinkTelling
@@ -116,14 +116,25 @@ class Operator:
         self.queue: WorkQueue[NamespaceKey] = WorkQueue(self._reconcile_namespace, self._loop.time)
         clock = Clock(monotonic=self._loop.time)
         findings, servers = Findings(self.namespaces), self.tritons.findings
-        self._shared = Shared(clients, settings, clock, self.executor, servers, findings, scope)
+        placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
+        self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
+        self.uncertified: Mapping[str, Sequence[str]] | None = None
+        """Why certificates are not issued or renewed, by namespace; None if the operator issues none."""
+        self._shared = Shared(
+            clients,
+            settings,
+            clock,
+            self.executor,
+            servers,
+            findings,
+            scope,
+            certificates=lambda: self.uncertified,
+        )
         self.pools: dict[str, PoolLoop] = {}
         self.pool_of: dict[ServiceKey, str] = {}
         self.nodes: dict[str, Node] = {}
         self.changed_nodes: dict[str, Node | None] = {}
         """Nodes that changed since the pools that they concern were woken, as they were then."""
-        placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
-        self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
         self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
         self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
         self.links = LinkTelling(clients.cluster, clock, self._reconcilers)
@@ -149,7 +160,9 @@ class Operator:
         if self.certificates is None:
             self._start_loops()
         else:
-            self.tasks.append(asyncio.create_task(self.certificates.run(self._start_loops)))
+            self.tasks.append(
+                asyncio.create_task(self.certificates.run(self._start_loops, self.report_certificates))
+            )
 
     def _start_loops(self) -> None:
         self._leads = True
@@ -343,10 +356,11 @@ class Operator:
         )
         try:
             with metrics.RECONCILE_SECONDS.labels("namespace").time():
-                if self.certificates is not None:
-                    provide = functools.partial(self.certificates.provide, key.namespace)
-                    await self._loop.run_in_executor(self._reconcilers, provide)
-                changed, again = await self._loop.run_in_executor(self._reconcilers, call)
+                uncertified = await self._loop.run_in_executor(
+                    self._reconcilers, self._certify, key.namespace
+                )
+                self.report_certificates()
+                changed, again = await self._loop.run_in_executor(self._reconcilers, call, uncertified)
         except Exception:
             metrics.RECONCILES.labels("namespace", "failed").inc()
             raise
@@ -356,6 +370,25 @@ class Operator:
             if service in self.pool_of:
                 self._pool(self.pool_of[service]).service_changed(service, mended=True)
         return again
+
+    def _certify(self, namespace: str) -> str:
+        """Issues the certificate of a namespace's runtimes. Returns why it is refused; empty if it is not."""
+        if self.certificates is not None:
+            try:
+                self.certificates.provide(namespace)
+            except ObjectRefusedError as error:
+                return str(error)
+        return ""
+
+    def report_certificates(self) -> None:
+        """Has the pools report the certificates that cannot be issued or renewed, if these changed."""
+        if self.certificates is None:
+            return
+        before, self.uncertified = self.uncertified, self.certificates.failures
+        if self.uncertified != before:
+            metrics.CERTIFICATE_FAILURES.set(sum(map(len, self.uncertified.values())))
+            for pool in self.pools.values():
+                pool.status_changed()
 
     async def resync(self) -> None:
         """Finds what was deleted while a watch was interrupted, and wakes what that concerns."""

@@ -31,7 +31,7 @@ from edge_operator.observed import snapshots
 from edge_operator.pool import plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.pool.drafts import Now
-from edge_operator.pool.facts import Fact, Facts, Need
+from edge_operator.pool.facts import CardOf, Fact, Facts, Need, SliceOf
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.services import ServicePlan
 from edge_operator.pool.states import (
@@ -45,6 +45,7 @@ from edge_operator.pool.states import (
 )
 from edge_operator.pools import Node
 from edge_operator.settings import Settings
+from edge_operator.store import ModelCard
 from edge_operator.tritons.addresses import server_of
 
 QUIET, LONGEST = 0.3, 3.0
@@ -72,6 +73,7 @@ class Shared:
     """What all pool loops share. scope: the watched namespace; None: all.
 
     findings: what the loop of a namespace found out about its runtimes.
+    certificates: returns why certificates are not issued or renewed, by namespace; None if others issue them.
     """
 
     clients: Clients
@@ -81,6 +83,7 @@ class Shared:
     servers: ServerFindings
     findings: Mapping[NamespaceKey, RuntimeFindings]
     scope: str | None = None
+    certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
 
     @property
     def loader(self) -> TailLoader:
@@ -256,6 +259,7 @@ class PoolLoop:
             availability=servers.availability,
             emptied=servers.emptied,
             control_open=servers.control_open,
+            certificates=self.shared.certificates(),
         )
 
     def _look_at(self, key: ServiceKey) -> None:
@@ -400,9 +404,18 @@ class PoolLoop:
     def _met(self, need: Need[object], fact: Fact) -> float | None:
         if need in self._users:
             self._facts[need] = fact
+        if isinstance(need, CardOf) and isinstance(fact.value, ModelCard):
+            self._registered(need.service.namespace, fact.value.digest)
         again = FAILED if fact.error is not None else needs.again_after(fact, need)
         (self._open.discard if again is None else self._open.add)(need)
         return again
+
+    def _registered(self, namespace: str, digest: str) -> None:
+        """Has slices requested again at once that failed while the store did not know their model."""
+        failed = (need for need, fact in self._facts.items() if fact.error is not None)
+        for need in failed:
+            if isinstance(need, SliceOf) and (need.namespace, need.key.model) == (namespace, digest):
+                self.shared.executor.mended((self.name, need))
 
     def _need_woken(self, need: Need[object]) -> None:
         for key in self._users.get(need, ()):

@@ -57,7 +57,7 @@ def placement(body: Body) -> Hashable:
 
 
 def links(body: Body) -> Hashable:
-    """The spec, what a Placement reports of links without the time of measurements, and its annotation of links."""
+    """The spec, its annotation of links, and what it reports of them without the time of measurements."""
     status = body.get("status") or {}
     reported = [status.get("link"), *(status.get("localLinks") or ())]
     values = [{**link, "measuredAt": None} for link in reported if link]

@@ -1,9 +1,8 @@
 """Builds a planning problem from manifests and the model store's data. Pure."""
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
-from edge_api.devicepools import LocalLinks, Prices
+from edge_api.devicepools import Prices
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.modelprofiles import (
     MOST_CODEC_ACCURACIES,
@@ -21,7 +20,6 @@ from edge_api.modelprofiles import (
 from edge_api.objects import written
 from edge_api.quantities import Duration, Share
 from edge_operator import store
-from edge_operator.pool.node_links import NodeLink
 from edge_operator.pools import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
 from edge_planning import problems
@@ -48,15 +46,10 @@ def entry_problem(
     rtt: float,
     bandwidth: float | None,
     codecs: tuple[problems.Codec, ...] = (problems.FP32,),
-    intermediates: tuple[problems.IntermediateNode, ...] = (),
-    entries: int = 1,
     confidences: Iterable[store.ExitConfidence] = (),
     prices: Prices = Prices(),
 ) -> problems.EntryProblem:
-    """One service at one entry node; remote is the device class at the other end of the link, if any.
-
-    entries: number of entry nodes, all of which can send their requests to the other end.
-    """
+    """One service at one entry node; remote is the device class at the other end of the link, if any."""
     rate = service.planned_rate
     return problems.EntryProblem(
         model=model,
@@ -75,9 +68,8 @@ def entry_problem(
         active_power=member.watts,
         radio=RADIOS[member.radio] if member.radio is not None else None,
         load=problems.Load(rate=rate),
-        remote_load=problems.Load(rate=rate * entries),
+        remote_load=problems.Load(rate=rate),
         codecs=codecs,
-        intermediates=intermediates,
         confidences=planned_confidences(service, model, confidences),
         objective=objective_of(service.optimize),
         prices=problems.Prices(prices.triton_second, prices.uplink_gigabyte, prices.joule),
@@ -112,41 +104,6 @@ def planned_confidences(
     if abs(sum(shares) - 1) > 1e-6:
         return ()
     return (problems.Confidence(threshold, shares, tuple(each.accuracy for each in exits)),)
-
-
-def planned_intermediates(
-    links: LocalLinks,
-    costs: Mapping[str, DeviceProfile],
-    members: Iterable[PoolMember],
-    rates: Mapping[str, float] = MappingProxyType({}),
-    measured: Mapping[str, NodeLink] = MappingProxyType({}),
-) -> tuple[problems.IntermediateNode, ...]:
-    """Returns the other edge nodes whose class is profiled, with their links, for planning.
-
-    links: as declared. measured: those to plan with instead, by node (`node_links.planned_links`). rates:
-    requests per second that can arrive at a node.
-    """
-    declared = NodeLink(float(links.bandwidth), float(links.round_trip))
-    return tuple(
-        problems.IntermediateNode(
-            name=member.node.name,
-            profile=class_profile(costs[member.device_class]),
-            bandwidth=measured.get(member.node.name, declared).bandwidth,
-            rtt=measured.get(member.node.name, declared).rtt,
-            load=problems.Load(rate=rates.get(member.node.name, 0.0)),
-        )
-        for member in members
-        if member.device_class in costs
-    )
-
-
-def profiled_model(name: str, profiled: ProfiledModel) -> models.Model:
-    """Returns the exits and cuts in a ModelProfile for planning."""
-    exits = tuple(
-        models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
-        for e in profiled.exits
-    )
-    return models.Model(name, exits, input_copies=frozenset(profiled.input_copies or ()))
 
 
 def planned_model(name: str, card: ModelCard) -> models.Model:

@@ -16,6 +16,7 @@ from edge_api.devicepools import DevicePoolStatus
 from edge_api.earlier import earlier_spellings
 from edge_api.objects import written
 from edge_api.validation_messages import sentences
+from edge_operator.authority.failures import certificates_finding
 from edge_operator.conditions import Blocked
 from edge_operator.keys import ServiceKey
 from edge_operator.pool.actions import SetStatus, ref_of
@@ -219,5 +220,11 @@ def _found(state: PoolState, now: Now) -> DevicePoolStatus:
     except ValidationError as error:
         return unreadable(DevicePoolStatus, body, sentences(DevicePool, error), ("Ready",), now.wall)
     untrusted = missing_certificates(pool.spec, state.settings)
-    control = control_finding(pool, state.control_open)
-    return pool_status(pool, state.nodes, now.wall, untrusted, earlier_spellings(body), control)
+    namespaces = {state.settings.namespace, *(key.namespace for key in state.services)}
+    further = (
+        control_finding(pool, state.control_open),
+        certificates_finding(state.certificates, namespaces),
+    )
+    return pool_status(
+        pool, state.nodes, now.wall, untrusted, earlier_spellings(body), [each for each in further if each]
+    )

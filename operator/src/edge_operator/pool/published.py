@@ -1,12 +1,11 @@
-"""The Placements of a service, as the API server has them."""
+"""Reads the Placements of a service. Pure."""
 
 from collections.abc import Iterable
 
 from pydantic import ValidationError
 
 from edge_api import Placement
-from edge_operator.cluster import PLACEMENTS, Cluster, Object
-from edge_operator.names import SERVICE_LABEL, label_value
+from edge_operator.cluster import Object
 from edge_operator.nodes.runtimes import is_current
 
 
@@ -35,10 +34,3 @@ def by_node(bodies: Iterable[Object]) -> tuple[dict[str, Placement], dict[str, P
             continue
         (current if is_current(body) else former)[placement.spec.node] = placement
     return current, former
-
-
-def published(
-    cluster: Cluster, namespace: str, service: str
-) -> tuple[dict[str, Placement], dict[str, Placement]]:
-    """Returns the service's Placements by node: those of this version, and those of an earlier one."""
-    return by_node(cluster.find(PLACEMENTS, namespace, f"{SERVICE_LABEL}={label_value(service)}"))

@@ -60,8 +60,13 @@ def card_of(profile: ModelProfile | None, source: ModelSource, *, tokens: bool =
         source, tokens=tokens
     ):
         return None
-    model = profile.spec.model
-    if model.output is None or source.digest not in (None, model.digest):
+    return metadata(profile.spec) if source.digest in (None, profile.spec.model.digest) else None
+
+
+def metadata(profile: ModelProfileSpec) -> ModelCard | None:
+    """Returns the metadata in a ModelProfile, whatever its source; None if it was written without."""
+    model = profile.model
+    if model.output is None:
         return None
     exits = tuple(
         CardExit(

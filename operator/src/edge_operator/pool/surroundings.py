@@ -1,4 +1,4 @@
-"""Where a service can run: its pool, the nodes of the pool, its entry nodes; or why it cannot run."""
+"""Where a service can run: its pool, the nodes of the pool, its entry nodes; or why it cannot run. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,9 +9,9 @@ from edge_api import DevicePool, reasons
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.validation_messages import sentences
 from edge_operator import pools
-from edge_operator.cluster import DEVICE_POOLS, NODES, Cluster, Object
+from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked
-from edge_operator.pools import Node, PoolMember, entries, group_members, node_of
+from edge_operator.pools import Node, PoolMember, entries, group_members
 from edge_operator.reading import read
 
 
@@ -25,20 +25,10 @@ class Surroundings:
     entries: tuple[PoolMember, ...]
 
 
-def surroundings(cluster: Cluster, service: InferenceServiceSpec) -> Surroundings | Blocked:
-    """Reads the pool and the nodes."""
-    name = service.device_pool
-    body = cluster.get(DEVICE_POOLS, None, name)
-    names = [pool["metadata"]["name"] for pool in cluster.find(DEVICE_POOLS)] if body is None else []
-    nodes = tuple(node_of(node) for node in cluster.find(NODES))
-    found = of_pool(name, body, names, nodes)
-    return found if isinstance(found, Blocked) else of_service(found, service)
-
-
 def of_pool(
     name: str, body: Object | None, pools: Iterable[str], nodes: tuple[Node, ...]
 ) -> Surroundings | Blocked:
-    """Returns what the services of a pool have in common, without entry nodes. Pure.
+    """Returns what the services of a pool have in common, without entry nodes.
 
     body: of the pool; None if it does not exist. pools: the names of those that do.
     """
@@ -56,12 +46,12 @@ def of_pool(
 
 
 def of_service(found: Surroundings, service: InferenceServiceSpec) -> Surroundings:
-    """Returns the surroundings with the entry nodes of a service. Pure."""
+    """Returns the surroundings with the entry nodes of a service."""
     return replace(found, entries=entries(service, found.members))
 
 
 def unfit(found: Surroundings, service: InferenceServiceSpec) -> Blocked | None:
-    """Returns why nothing can be planned there, if so. Pure."""
+    """Returns why nothing can be planned there, if so."""
     name = service.device_pool
     taken = pools.taken_names(found.pool.spec.triton_servers, found.entries)
     if taken:

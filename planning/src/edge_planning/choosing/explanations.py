@@ -1,10 +1,12 @@
 """Explains the choice at one bandwidth, as a value and as a text table."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
-from edge_planning.choosing.candidates import Candidates, Latency
+from edge_planning.choosing.candidates import Candidates, Integers, Latency
 from edge_planning.choosing.choices import Choice, choose
 from edge_planning.choosing.enumeration import candidates
 from edge_planning.choosing.sentences import nothing_allowed, seconds_text, shortfall
@@ -58,10 +60,17 @@ class Explanation:
         return "\n".join([text_table(rows), *self.remedies])
 
 
-def explain(problem: EntryProblem, service: str, node: str, bandwidth: float | None = None) -> Explanation:
+def explain(
+    problem: EntryProblem,
+    service: str,
+    node: str,
+    bandwidth: float | None = None,
+    excluded: Mapping[str, str] = MappingProxyType({}),
+) -> Explanation:
     """Returns all candidates at a bandwidth in bit/s, and why each lost.
 
-    The default is the problem's measured bandwidth, otherwise the top of its range.
+    The default is the problem's measured bandwidth, otherwise the top of its range. excluded: why candidates
+    cannot be used, by name.
 
     Raises:
         BadValueError: The problem has another service (its model's name) or node.
@@ -74,28 +83,37 @@ def explain(problem: EntryProblem, service: str, node: str, bandwidth: float | N
     if not len(options):
         return Explanation(service, node, at, (), None, (nothing_allowed(problem),))
     latencies, energies, costs = options.latencies(at), options.energies(at), options.costs(at)
-    choice = choose(options, problem.slo.latency, at, problem.objective)
+    names = [options.name(i) for i in range(len(options))]
+    usable = np.flatnonzero([name not in excluded for name in names])
+    choice = _chosen(problem, options, usable, at)
     order = np.argsort(latencies, kind="stable").tolist()
     if choice is not None:
         order.remove(choice.index)
         order.insert(0, choice.index)
     lines = tuple(
         Line(
-            name=options.name(i),
+            name=names[i],
             exit=options.exits[int(options.exit[i])].name,
             where=_where(problem, options, i),
             latency=options.latency(i, at),
             accuracy=float(options.accuracy[i]),
             energy=float(energies[i]),
-            reason=_reason(problem, options, i, choice, at),
+            reason=excluded.get(names[i]) or _reason(problem, options, i, choice, at),
             cost=float(costs[i]),
         )
         for i in order
     )
-    nearest = float(latencies.min())
-    return Explanation(
-        service, node, at, lines, nearest if np.isfinite(nearest) else None, _remedies(problem, options, at)
-    )
+    nearest = float(latencies[usable].min(initial=np.inf))
+    remedies = _remedies(problem, options.select(usable), at) if len(usable) else ()
+    return Explanation(service, node, at, lines, nearest if np.isfinite(nearest) else None, remedies)
+
+
+def _chosen(problem: EntryProblem, options: Candidates, usable: Integers, bandwidth: float) -> Choice | None:
+    """Returns the choice among some candidates, with its index among all."""
+    if not len(usable):
+        return None
+    choice = choose(options.select(usable), problem.slo.latency, bandwidth, problem.objective)
+    return None if choice is None else replace(choice, index=int(usable[choice.index]))
 
 
 def _where(problem: EntryProblem, options: Candidates, i: int) -> str:

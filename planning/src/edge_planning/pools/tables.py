@@ -80,7 +80,7 @@ class Tables:
         """
         found: list[Ranked] = []
         for one in sorted(demand.problems, key=lambda one: one.peer != first):
-            table = self._ranked(demand, self._crowded(demand, one, ledger))
+            table = self._ranked(demand, self.crowded(demand, one, ledger))
             if table is not None:
                 found.append(table)
                 if one.peer == first and all(_as_good(table, other) for other in self.alone(demand)):
@@ -108,7 +108,7 @@ class Tables:
         last with the candidate alone.
         """
         problem = next(one for one in demand.problems if one.peer == chosen.problem.peer)
-        crowded = self._crowded(demand, problem, ledger)
+        crowded = self.crowded(demand, problem, ledger)
         every = self.questions.candidates(crowded)
         small = no_more_than(every, chosen)
         itself = np.array([every.name(index) == chosen.name for index in range(len(every))])
@@ -133,12 +133,12 @@ class Tables:
         self, demand: PoolDemand, plan: Plan, server: str | None, reserved: Reservation, ledger: Ledger
     ) -> Ranked:
         """Returns a table of an earlier plan."""
-        problem = self._crowded(demand, _at(demand, server), ledger)
+        problem = self.crowded(demand, problem_at(demand, server), ledger)
         return self._of(problem, plan, reserved)
 
     def again(self, demand: PoolDemand, plan: Plan, server: str | None, old: Reservation) -> Ranked:
         """Returns a table of an earlier plan, with what it reserves at the bandwidth that is measured now."""
-        table = self._reserving(demand, self._loaded(demand, _at(demand, server)), plan)
+        table = self._reserving(demand, self._loaded(demand, problem_at(demand, server)), plan)
         waits = {place: old.waits.get(place, seconds) for place, seconds in table.reserved.waits.items()}
         return replace(table, reserved=replace(table.reserved, waits=waits))
 
@@ -156,7 +156,8 @@ class Tables:
             ),
         )
 
-    def _crowded(self, demand: PoolDemand, problem: EntryProblem, ledger: Ledger) -> EntryProblem:
+    def crowded(self, demand: PoolDemand, problem: EntryProblem, ledger: Ledger) -> EntryProblem:
+        """Returns the problem at the demand's rate, with the requests and bits of all others."""
         loaded = self._loaded(demand, problem)
 
         def load(one: Load, place: str) -> Load:
@@ -191,7 +192,8 @@ class Tables:
         return Ranked(problem, plan, server, reserved, met, worth)
 
 
-def _at(demand: PoolDemand, server: str | None) -> EntryProblem:
+def problem_at(demand: PoolDemand, server: str | None) -> EntryProblem:
+    """Returns the problem with a Triton server, or the first one."""
     return next((one for one in demand.problems if one.peer == server), demand.problems[0])
 
 

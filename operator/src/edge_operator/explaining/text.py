@@ -2,13 +2,23 @@
 
 from collections.abc import Iterable
 
-from edge_api.quantities import Quantity
-from edge_operator.explanations import EntryExplanation, Explanation
+from edge_api.quantities import Quantity, format_bandwidth
+from edge_operator.explaining.values import EntryExplanation, Explanation, ResourceUse
+from edge_operator.tritons.admission import bytes_text
 from edge_planning.choosing.sentences import bandwidth_text, seconds_text
 from edge_planning.text_tables import text_table
 
 SHOWN = 15
 """How many of the rejected candidates of an entry node are printed."""
+
+_TABLES = {
+    "Published": "as planned now",
+    "Standing": "stays, since nothing that it was planned for has changed",
+    "New": "none yet",
+    "Changed": "not the one that is planned now",
+    "WithoutRoom": "stays, although the pool has no room for it",
+    "None": "none",
+}
 
 
 def explanation_text(found: Explanation) -> str:
@@ -35,6 +45,10 @@ def _entry(entry: EntryExplanation) -> Iterable[str]:
         f"{bandwidth_text(entry.bandwidth)} {'measured' if entry.measured else 'assumed, not measured yet'}"
     )
     yield f"Entry node {entry.node} (device class {entry.device_class}), link: {link}"
+    yield f"  published table: {_TABLES[entry.table]}"
+    yield from _planned_for(entry)
+    if entry.shortage:
+        yield f"  {entry.shortage}"
     for limit in entry.limits:
         yield f"  {limit}"
     if entry.nearest_feasible_latency is not None:
@@ -64,6 +78,44 @@ def _entry(entry: EntryExplanation) -> Iterable[str]:
         yield f"  at {bandwidth_text(entry.bandwidth)}:"
         yield from (f"    {remedy}" for remedy in remedies)
     yield from _rejected(entry)
+
+
+def _planned_for(entry: EntryExplanation) -> Iterable[str]:
+    """Yields what the table was planned with, and what it uses."""
+    rate = entry.rate
+    waits = "with" if rate.waits else "without"
+    yield f"  planned for {rate.value:g} requests/s ({rate.source.lower()}), {waits} waits"
+    links = [
+        f"{link.peer} {seconds_text(link.round_trip)}"
+        + ("" if link.bandwidth is None else f" at {bandwidth_text(link.bandwidth)}")
+        for link in entry.links
+    ]
+    if links:
+        yield f"  round trips: {', '.join(links)}"
+    margins = (
+        f"{margin.exit} {margin.factor:.3g}{' (measured)' if margin.measured else ''}"
+        for margin in entry.margins
+    )
+    yield f"  margins of compute times: {', '.join(margins)}"
+    yield from (f"  uses {_use(use)}" for use in entry.uses)
+
+
+def _use(use: ResourceUse) -> str:
+    if use.resource == "Memory":
+        own, total = bytes_text(int(use.own), up=True), bytes_text(int(use.total), up=True)
+        capacity = "" if use.capacity is None else f" of {bytes_text(int(use.capacity))}"
+        return f"memory of {use.place}: {own}, all services {total}{capacity}"
+    if use.resource == "Uplink":
+        own, total = (f"{format_bandwidth(amount)}bit/s" for amount in (use.own, use.total))
+        capacity = "" if use.capacity is None else f" of {format_bandwidth(use.capacity)}bit/s"
+        return f"uplink of {use.place}: {own}, all services {total}{capacity}"
+    place = f"Triton server {use.place}" if use.resource == "Triton" else f"cpu of {use.place}"
+    capacity = "" if use.capacity is None else f" of {_share(use.capacity)}"
+    return f"{place}: {_share(use.own)} of its time, all services {_share(use.total)}{capacity}"
+
+
+def _share(amount: float) -> str:
+    return f"{float(f'{100 * amount:.2g}'):g}%"
 
 
 def _rejected(entry: EntryExplanation) -> Iterable[str]:

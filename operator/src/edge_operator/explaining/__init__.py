@@ -1,0 +1,1 @@
+"""`edge-operator explain`: how a service is planned beside the others of its pool."""

@@ -1,0 +1,107 @@
+"""The plan of a pool as an operator makes it that starts now. Only reads.
+
+What an operator asks the model store for is taken from ModelProfiles. Cost: one list of each kind, and a plan
+of all services of the pool.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from pydantic import ValidationError
+
+from edge_api import ModelProfile
+from edge_operator.cluster import (
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    MODEL_PROFILES,
+    NODES,
+    PLACEMENTS,
+    Cluster,
+    Kind,
+)
+from edge_operator.keys import ServiceKey
+from edge_operator.observed import snapshots
+from edge_operator.observed.mirror import Mirror
+from edge_operator.observed.mirrored_cluster import MirroredCluster
+from edge_operator.pool import manifests, plans, recorded
+from edge_operator.pool.drafts import Now
+from edge_operator.pool.facts import AccuraciesOf, CardOf, Fact, LayersOf, Need, ProfileOf
+from edge_operator.pool.plans import PoolPlan
+from edge_operator.pool.states import PoolState
+from edge_operator.settings import Settings
+from edge_operator.store import CodecAccuracies
+
+READ: Final[tuple[Kind, ...]] = (DEVICE_POOLS, NODES, INFERENCE_SERVICES, PLACEMENTS, MODEL_PROFILES)
+"""The kinds that a plan is made from."""
+
+
+def pool_state(cluster: Cluster, name: str, settings: Settings, scope: str | None) -> PoolState:
+    """Returns a pool as the API server has it. scope: the only namespace to read; None: all.
+
+    Raises ClusterError.
+    """
+    mirror = Mirror()
+    for kind in READ:
+        for body in cluster.find(kind, scope if kind.namespaced else None):
+            mirror.put(kind.kind, body)
+    reads = MirroredCluster(cluster, mirror)
+    return PoolState(
+        name=name,
+        settings=settings,
+        body=reads.get(DEVICE_POOLS, None, name),
+        pools=snapshots.pool_names(reads),
+        nodes=snapshots.nodes(reads),
+        services={
+            key: snapshots.service_state(reads, key, body, refusals={}, loads={}, unloads={})
+            for key, body in snapshots.services_of(reads, name, scope).items()
+        },
+        placements=snapshots.pool_placements(reads, name),
+    )
+
+
+def replanned(state: PoolState, now: Now) -> PoolPlan:
+    """Returns the first plan of an operator that starts, with the ModelProfiles in place of the store."""
+    profiles = _profiles(state)
+    facts: dict[Need[object], Fact] = {}
+    while True:
+        found = plans.plan(replace(state, facts=facts), plans.NOTHING, now)
+        needs = frozenset(need for each in found.services.values() for need in each.used) - facts.keys()
+        known = {need: fact for need in needs if (fact := _recorded(need, profiles)) is not None}
+        if not known:
+            return found
+        facts |= known
+
+
+def _profiles(state: PoolState) -> dict[ServiceKey, ModelProfile]:
+    found = {}
+    for key, own in state.services.items():
+        if own.profile is not None:
+            try:
+                found[key] = ModelProfile.model_validate(own.profile)
+            except ValidationError:
+                continue
+    return found
+
+
+def _recorded(need: Need[object], profiles: Mapping[ServiceKey, ModelProfile]) -> Fact | None:
+    """Returns what ModelProfiles tell of a need; None if they do not tell."""
+    if isinstance(need, CardOf):
+        profile = profiles.get(need.service)
+        card = recorded.metadata(profile.spec) if profile is not None else None
+        return None if card is None else Fact(card)
+    if isinstance(need, AccuraciesOf):
+        return Fact(_accuracies(need, profiles))
+    # What is not in a ModelProfile is not measured as far as this plan knows.
+    return Fact(None) if isinstance(need, LayersOf | ProfileOf) else None
+
+
+def _accuracies(need: AccuraciesOf, profiles: Mapping[ServiceKey, ModelProfile]) -> CodecAccuracies:
+    for key, profile in profiles.items():
+        model = profile.spec.model
+        exits = tuple((e.name, e.output, e.accuracy) for e in model.exits)
+        if (key.namespace, model.digest, exits) == (need.namespace, need.digest, need.exits):
+            found = manifests.codec_accuracies(profile.spec)
+            if found is not None:
+                return found
+    return CodecAccuracies(complete=False, samples=0)

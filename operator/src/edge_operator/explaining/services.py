@@ -1,0 +1,212 @@
+"""Explains the plan of a service: route tables, rejected candidates and why, what the pool lacks.
+
+Plans the pool from the objects at the API server, with the operator's functions. Changes nothing.
+"""
+
+import datetime
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from edge_api import ModelProfile, reasons
+from edge_api.inferenceservices import InferenceService
+from edge_api.modelprofiles import ModelProfileSpec
+from edge_api.objects import Condition
+from edge_api.placements import UNENCODED
+from edge_api.quantities import Duration
+from edge_api.validation_messages import sentences
+from edge_operator.cluster import INFERENCE_SERVICES, Cluster
+from edge_operator.conditions import Blocked
+from edge_operator.errors import ExplanationError
+from edge_operator.explaining.entries import EntryExplainer
+from edge_operator.explaining.replanning import pool_state, replanned
+from edge_operator.explaining.values import ConditionNow, Explanation
+from edge_operator.keys import ServiceKey
+from edge_operator.pool import manifests, recorded
+from edge_operator.pool.drafts import Now
+from edge_operator.pool.plans import Joint, PoolPlan
+from edge_operator.pool.remedies import explained
+from edge_operator.pool.states import PoolState
+from edge_operator.pool.surroundings import Surroundings, of_service, unfit
+from edge_operator.reading import read
+from edge_operator.settings import Settings
+from edge_planning.errors import PlanningError
+
+_STEPS = (reasons.MODEL_READY, reasons.PROFILED, reasons.PLANNED, reasons.PLACED)
+_NAMED = 3
+"""Services that a note names; the others are counted."""
+
+
+def explain_service(
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    settings: Settings,
+    now: datetime.datetime,
+    scope: str | None = None,
+) -> Explanation:
+    """Returns the explanation of a service.
+
+    settings: of the operator. scope: the only namespace that it watches; None: all. Raises ExplanationError
+    if there is no plan yet, ClusterError if objects cannot be read.
+    """
+    service = _service(cluster, namespace, name)
+    key, where = ServiceKey(namespace, name), f"InferenceService {namespace}/{name}"
+    if scope not in (None, namespace):
+        raise ExplanationError(f'{where}: the operator watches only namespace "{scope}": use one there')
+    state = pool_state(cluster, service.spec.device_pool, settings, scope)
+    plan = replanned(state, Now(0.0, now))
+    profile = _profile(state, plan, service, key)
+    joint = _joint(plan, service, profile, key)
+    pooled = plan.services[key].pooled
+    assert pooled is not None, "a service without a part in the pool's plan is not explained"
+    explainer = EntryExplainer(joint.plan.plan)
+    spec = pooled.spec
+    return Explanation(
+        service=name,
+        namespace=namespace,
+        latency=Duration(spec.slo.latency),
+        percentile=spec.slo.percentile,
+        min_accuracy=spec.slo.min_accuracy,
+        mode=spec.mode,
+        optimize=spec.optimize,
+        conditions=tuple(_now(condition) for condition in _open(service)),
+        notes=_notes(service, profile, plan, key),
+        entries=tuple(
+            explainer.explain(pooled, entry) for entry in joint.entries[key] if not entry.intermediate
+        ),
+    )
+
+
+def _profile(state: PoolState, plan: PoolPlan, service: InferenceService, key: ServiceKey) -> ModelProfile:
+    """Returns the service's ModelProfile. Raises ExplanationError if nothing can be planned without one."""
+    where = f"InferenceService {key.namespace}/{key.name}"
+    read_pool = plan.surroundings
+    assert read_pool is not None, "every plan has the pool as read"
+    found = read_pool.found
+    if isinstance(found, Blocked):
+        raise ExplanationError(f"{where}: {found.message}")
+    found = of_service(found, service.spec)
+    blocked = unfit(found, service.spec)
+    if blocked is not None:
+        raise ExplanationError(f"{where}: {blocked.message}")
+    body = state.services[key].profile if key in state.services else None
+    if body is None:
+        raise ExplanationError(f"{where}: not profiled yet: {_pending(service)}")
+    try:
+        profile = ModelProfile.model_validate(body)
+    except ValidationError as error:
+        wrong = "; ".join(sentences(ModelProfile, error))
+        raise ExplanationError(
+            f"ModelProfile {key.namespace}/{key.name}: {wrong}: run the version that the operator runs"
+        ) from error
+    _check_measured(profile.spec, found, service, where)
+    return profile
+
+
+def _check_measured(
+    profile: ModelProfileSpec, found: Surroundings, service: InferenceService, where: str
+) -> None:
+    """Raises ExplanationError if a device class of an entry node is not measured."""
+    measured, card = manifests.device_profiles(profile), recorded.metadata(profile)
+    classes = sorted({member.device_class for member in found.entries})
+    try:
+        for name in classes:
+            if card is not None and name in measured:
+                manifests.of_exits(measured[name], card)
+    except PlanningError as error:
+        message = explained(error, service.metadata.name, found.pool.metadata.name)[1]
+        raise ExplanationError(f"{where}: {message}") from error
+    missing = [name for name in classes if name not in measured]
+    if missing:
+        raise ExplanationError(
+            f"{where}: device class {', '.join(missing)} is not profiled yet: {_pending(service)}"
+        )
+
+
+def _joint(plan: PoolPlan, service: InferenceService, profile: ModelProfile, key: ServiceKey) -> Joint:
+    """Returns the plan of all services. Raises ExplanationError if this one has no part in it."""
+    where, own, joint = f"InferenceService {key.namespace}/{key.name}", plan.services[key], plan.joint
+    assert joint is not None, "every plan of a pool that can be read has a joint one"
+    failed = joint.plan.failed.get(key)
+    if failed is not None:
+        message = explained(failed, key.name, service.spec.device_pool)[1]
+        raise ExplanationError(f"{where}: {message}")
+    if key in joint.entries:
+        return joint
+    if own.blocked is not None:
+        raise ExplanationError(f"{where}: {own.blocked.message}")
+    if service.metadata.deletion_timestamp is not None:
+        raise ExplanationError(f"{where}: is being deleted: there is no plan")
+    digest = profile.spec.model.digest
+    raise ExplanationError(f"{where}: the measurements of {digest} cannot be used: {_pending(service)}")
+
+
+def _service(cluster: Cluster, namespace: str, name: str) -> InferenceService:
+    body = cluster.get(INFERENCE_SERVICES, namespace, name)
+    if body is None:
+        there = sorted(each["metadata"]["name"] for each in cluster.find(INFERENCE_SERVICES, namespace))
+        fix = f"use one of {', '.join(there)}" if there else "the namespace has none; choose another with -n"
+        raise ExplanationError(f"InferenceService {namespace}/{name}: does not exist: {fix}")
+    try:
+        return read(InferenceService, body)
+    except ValidationError as error:
+        wrong = "; ".join(sentences(InferenceService, error))
+        raise ExplanationError(f"InferenceService {namespace}/{name}: {wrong}") from error
+
+
+def _open(service: InferenceService) -> list[Condition]:
+    """Returns the conditions of the steps that are not True."""
+    conditions = service.status.conditions if service.status is not None else ()
+    return [c for c in conditions if c.type in _STEPS and c.status != "True"]
+
+
+def _pending(service: InferenceService) -> str:
+    """Returns the condition that says why there is no profile."""
+    waiting = _open(service)
+    if not waiting:
+        return "no condition says why: check that the operator is running"
+    first = waiting[0]
+    return f"condition {first.type} is {first.status}, {first.reason}: {first.message}"
+
+
+def _now(condition: Condition) -> ConditionNow:
+    meaning = reasons.REASONS.get(condition.reason)
+    return ConditionNow(
+        type=condition.type,
+        status=condition.status,
+        reason=condition.reason,
+        message=condition.message,
+        meaning=meaning.meaning if meaning else "",
+        fix=meaning.fix if meaning else "",
+    )
+
+
+def _notes(
+    service: InferenceService, profile: ModelProfile, plan: PoolPlan, key: ServiceKey
+) -> tuple[str, ...]:
+    spec, model, notes = service.spec, profile.spec.model, []
+    source = recorded.resolved(service)
+    if spec.model.digest is not None and spec.model.digest != model.digest:
+        notes.append(
+            f'spec.model.digest: "{spec.model.digest}" is not profiled yet: this plan is for {model.digest}'
+        )
+    elif all(recorded.card_of(profile, source, tokens=tokens) is None for tokens in (False, True)):
+        notes.append(f"spec.model: changed since it was profiled: this plan is for {model.digest}")
+    if spec.model.validation is not None and profile.spec.codecs is None:
+        notes.append(
+            f"spec.model.validation: no accuracies with codecs in the ModelProfile: hops use {UNENCODED} here"
+        )
+    others = _without_plan([one for one, each in plan.services.items() if each.pooled is None], key)
+    return (*notes, *([others] if others else []))
+
+
+def _without_plan(keys: Sequence[ServiceKey], own: ServiceKey) -> str:
+    """Returns which services use nothing here because they are not ready to be planned."""
+    named = [key.name for key in keys if key.namespace == own.namespace and key != own]
+    foreign = sum(key.namespace != own.namespace for key in keys)
+    more = [f"{len(named) - _NAMED} more"] if len(named) > _NAMED else []
+    if foreign:
+        more.append(f"{foreign} of other namespaces")
+    listed = ", ".join([*named[:_NAMED], *more])
+    return f"not counted, since they cannot be planned yet: {listed}" if listed else ""

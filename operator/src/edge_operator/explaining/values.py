@@ -1,0 +1,156 @@
+"""An explanation, as `edge-operator explain -o json` prints it."""
+
+from typing import Literal
+
+from edge_api.objects import Part
+from edge_api.quantities import Duration, Quantity
+
+Table = Literal["Published", "Standing", "New", "Changed", "WithoutRoom", "None"]
+"""The published table against what is planned now.
+
+Published: it is what is planned now. Standing: another one would be as good, but nothing that it was planned
+for has changed, so it stays. New: none is published yet. Changed: it is to be replaced. WithoutRoom: it stays
+although the pool has no room for it. None: there is none, and none is planned.
+"""
+
+
+class ConditionNow(Part):
+    """A condition that is not True, with the meaning and the fix of its reason."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    meaning: str = ""
+    fix: str = ""
+
+
+class PlannedRoute(Part):
+    """A route of the table.
+
+    predicted_cost: of a request; None if nothing has a price. meets_from: bandwidth (bit/s) from which it
+    meets the SLO; None: never.
+    """
+
+    name: str
+    accuracy: float
+    min_bandwidth: Quantity
+    predicted_latency: Duration
+    predicted_cost: float | None = None
+    meets_from: Quantity | None = None
+
+
+class Lost(Part):
+    """A candidate outside the route table, and the route or the full resource that ruled it out.
+
+    meets_from as in PlannedRoute.
+    """
+
+    name: str
+    accuracy: float
+    meets_from: Quantity | None = None
+    reason: str
+
+
+class Weighed(Part):
+    """A candidate at one bandwidth. latency: None without a link. reason: None for the chosen one.
+
+    joules: of the entry node per request, as far as the pool declares watts and radio; None if it does not.
+    cost: of a request, by the pool's prices; None if nothing has a price.
+    """
+
+    name: str
+    where: str
+    accuracy: float
+    latency: Duration | None = None
+    joules: float | None = None
+    cost: float | None = None
+    reason: str | None = None
+
+
+class PlannedRate(Part):
+    """Requests per second that are planned for, and where the rate is from.
+
+    waits: whether requests are planned to wait for each other at this rate.
+    """
+
+    value: float
+    source: Literal["Declared", "Measured", "Default"]
+    waits: bool
+
+
+class PlannedLink(Part):
+    """A link of the entry node. bandwidth: in bit/s, that is planned with; None before it is measured."""
+
+    peer: str
+    round_trip: Duration
+    bandwidth: Quantity | None = None
+
+
+class PlannedMargin(Part):
+    """The factor by which compute times at the SLO's percentile exceed their means.
+
+    measured: whether it is from requests; otherwise it is the profile's.
+    """
+
+    exit: str
+    factor: float
+    measured: bool
+
+
+class ResourceUse(Part):
+    """A resource that the table uses: by this service, by all, and its capacity (None: unlimited).
+
+    In compute seconds per second, bytes or bit/s. Memory that services share counts for each of them.
+    """
+
+    resource: Literal["Cpu", "Memory", "Uplink", "Triton"]
+    place: str
+    own: float
+    total: float
+    capacity: float | None = None
+
+
+class EntryExplanation(Part):
+    """One entry node. bandwidth (bit/s): measured now, or the top of the range that was planned for.
+
+    server: the Triton server of the link. limits: why the plan does not meet the SLO at every bandwidth.
+    shortage: what the pool has too little of, who uses it, and what would make room. remedies: changes with
+    which the SLO would be met at `bandwidth`.
+    """
+
+    node: str
+    device_class: str
+    feasible: bool
+    meets_slo: bool
+    active_route: str | None = None
+    table: Table
+    server: str | None = None
+    bandwidth: Quantity
+    measured: bool
+    nearest_feasible_latency: Duration | None = None
+    rate: PlannedRate
+    links: tuple[PlannedLink, ...] = ()
+    margins: tuple[PlannedMargin, ...] = ()
+    uses: tuple[ResourceUse, ...] = ()
+    routes: tuple[PlannedRoute, ...] = ()
+    limits: tuple[str, ...] = ()
+    shortage: str = ""
+    remedies: tuple[str, ...] = ()
+    rejected: tuple[Lost, ...] = ()
+    weighed: tuple[Weighed, ...] = ()
+
+
+class Explanation(Part):
+    """One service. notes: where this may differ from what the operator planned."""
+
+    service: str
+    namespace: str
+    latency: Duration
+    percentile: float
+    min_accuracy: float | None = None
+    mode: str
+    optimize: str
+    conditions: tuple[ConditionNow, ...] = ()
+    notes: tuple[str, ...] = ()
+    entries: tuple[EntryExplanation, ...]

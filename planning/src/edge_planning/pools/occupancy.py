@@ -1,0 +1,86 @@
+"""A planned pool: what a demand uses of each resource, and what it could have instead, beside all others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from edge_planning.choosing.exit_costs import UPLINK_SHARE
+from edge_planning.pools.costed import Costs
+from edge_planning.pools.figures import Figures
+from edge_planning.pools.ledgers import Held, Ledger, capacities
+from edge_planning.pools.refusals import blocked
+from edge_planning.pools.reservations import Resource
+from edge_planning.pools.results import PoolPlan, Refusal
+from edge_planning.pools.tables import Tables, problem_at
+from edge_planning.problems import EntryProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Amounts of a resource: of one demand, of all demands, and what there is.
+
+    In compute seconds per second, bytes or bit/s. What a demand shares with others counts for each of them.
+    """
+
+    resource: Resource
+    own: float
+    used: float
+    capacity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """The candidates of a demand beside the tables of all others.
+
+    Attributes:
+        problem: With the demand's rate, and with the requests and bits of all others.
+        unfit: What each candidate that does not fit has too little of, by its name.
+    """
+
+    problem: EntryProblem
+    unfit: Mapping[str, Refusal]
+
+
+class Occupancy:
+    """What all demands of a plan hold. Cost: the demands, once."""
+
+    def __init__(self, plan: PoolPlan) -> None:
+        problem = plan.problem
+        self._placed = plan.placed
+        self._demands = {one.name: one for one in problem.demands}
+        self._ledger = Ledger(problem, capacities(problem, UPLINK_SHARE))
+        for name, placed in plan.placed.items():
+            self._ledger.add(Held(self._demands[name], placed.reservation))
+        uplinks = {one.name: one.uplink for one in problem.nodes}
+        memory = {one.name: one.memory for one in problem.nodes}
+        servers = {one.name: one.concurrency for one in problem.servers}
+        figures = Figures()
+        self._tables = Tables(plan.questions, figures, uplinks, servers, problem.runtime_memory)
+        self._costs = Costs(plan.questions, figures, uplinks, memory, problem.runtime_memory)
+
+    def uses(self, name: str) -> tuple[Use, ...]:
+        """Returns the resources that a demand uses; none if it is refused."""
+        if name not in self._placed:
+            return ()
+        reserved, own = self._placed[name].reservation, dict[Resource, float]()
+        for resource, amount in reserved.uses.items():
+            own[resource] = own.get(resource, 0.0) + amount
+        for part, size in reserved.parts.items():
+            own[part.memory] = own.get(part.memory, 0.0) + size
+        ledger = self._ledger
+        return tuple(
+            Use(one, own[one], ledger.used(one), ledger.capacity[one]) for one in sorted(own) if own[one] > 0
+        )
+
+    def alternatives(self, name: str, server: str | None) -> Alternatives:
+        """Returns the candidates of a demand with a Triton server, or with the first one."""
+        demand, ledger = self._demands[name], self._ledger
+        problem = problem_at(demand, server)
+        crowded = self._tables.crowded(demand, problem, ledger)
+        every = self._costs.costed(replace(demand, problems=(problem,)), {}, every=True)
+        with ledger.without([name] if name in ledger.held else []):
+            unfit = {
+                one.name: blocked(demand, 1, one, ledger)
+                for one in every
+                if not ledger.fits(Held(demand, one.reserved))
+            }
+        return Alternatives(crowded, unfit)
