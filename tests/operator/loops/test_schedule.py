@@ -57,6 +57,16 @@ def test_failures_are_retried_after_delays_that_double_up_to_a_minute_and_start_
     assert schedule.fail("a", 0.0) == 1.0
 
 
+def test_events_for_a_key_that_is_due_again_much_later_take_no_memory() -> None:
+    schedule = scheduled()
+    for second in range(10_000):
+        schedule.add("a", float(second))
+        assert schedule.take(float(second), 1) == ["a"]
+        schedule.succeed("a", second + 900.0)
+    assert schedule.size < 200
+    assert schedule.wait(10_000.0) == 899.0
+
+
 def test_keys_that_fail_together_are_not_retried_together() -> None:
     numbers = iter([0.0, 0.5, 1.0])
     schedule: Schedule[str] = Schedule(lambda: next(numbers))
