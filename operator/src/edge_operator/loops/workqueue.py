@@ -75,11 +75,6 @@ class Schedule(Generic[Key]):
         first = self._first()
         return None if first is None else max(0.0, first[0] - now)
 
-    @property
-    def size(self) -> int:
-        """The entries in memory."""
-        return len(self._order)
-
     def succeed(self, key: Key, again_at: float | None) -> None:
         """Ends a run; the key is due again at `again_at`, if given."""
         self._end(key)
@@ -113,7 +108,7 @@ class Schedule(Generic[Key]):
             heapq.heapify(self._order)
 
     def _end(self, key: Key) -> None:
-        """Ends a run: the key can be taken again if it became due meanwhile."""
+        """Ends a run: the key can be taken again if it became due during the run."""
         self._running.discard(key)
         if key in self._due:
             self._set_due(key, self._due[key])
