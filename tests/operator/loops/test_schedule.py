@@ -1,6 +1,7 @@
 """One run per dirty key at a time covers all earlier events, and is retried after failures."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 from hypothesis import settings
@@ -55,6 +56,19 @@ def test_failures_are_retried_after_delays_that_double_up_to_a_minute_and_start_
     assert delays[-1] == 60.0
     schedule.succeed("a", None)
     assert schedule.fail("a", 0.0) == 1.0
+
+
+def test_events_for_a_key_that_is_due_again_much_later_take_no_memory() -> None:
+    schedule = scheduled()
+    tracemalloc.start()
+    for second in range(10_000):
+        schedule.add("a", float(second))
+        assert schedule.take(float(second), 1) == ["a"]
+        schedule.succeed("a", second + 900.0)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 50_000, "an entry takes more than 100 bytes"
+    assert schedule.wait(10_000.0) == 899.0
 
 
 def test_keys_that_fail_together_are_not_retried_together() -> None:
