@@ -287,6 +287,11 @@ class SloWindow(StatusPart):
         default=None,
         description="The part of the window of which requests were counted. Default: all of it.",
     )
+    age: Duration | None = Field(
+        default=None,
+        description="Greatest age of the window's requests at reportedAt, if runtimes report so rarely that "
+        "it exceeds the length of the window. Default: the length of the window.",
+    )
 
 
 class CountedRequests(StatusPart):

@@ -110,7 +110,7 @@ def test_a_tail_that_is_used_again_restarts_its_grace_period(world: World) -> No
 
 
 class _Listed:
-    """The API server, as far as it is asked for lists."""
+    """The API server, which records the kinds that are listed."""
 
     def __init__(self, world: World) -> None:
         self.world, self.kinds = world, list[str]()

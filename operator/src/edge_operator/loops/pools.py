@@ -7,6 +7,7 @@ Cost of a turn: the services that changed or are due, and one list of the pool's
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections import defaultdict
@@ -207,10 +208,10 @@ class PoolLoop:
     async def _until_due(self) -> None:
         left = self.plan.again_at - self.shared.clock.monotonic()
         timeout = None if left == float("inf") else max(left, 0.0)
-        try:
-            await asyncio.wait_for(self._woken.wait(), timeout)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            # wait_for of Python 3.11 loses a cancellation that comes with the event.
+            async with asyncio.timeout(timeout):
+                await self._woken.wait()
 
     async def _until_quiet(self) -> None:
         clock = self.shared.clock.monotonic
