@@ -28,7 +28,7 @@ from edge_operator.cluster import (
 )
 from edge_operator.effects.executor import Executor
 from edge_operator.effects.server_looks import ServerLooks
-from edge_operator.errors import ClusterError, ObjectRefusedError
+from edge_operator.errors import ClusterError
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.link_telling import LinkTelling
@@ -356,10 +356,11 @@ class Operator:
         )
         try:
             with metrics.RECONCILE_SECONDS.labels("namespace").time():
-                uncertified = await self._loop.run_in_executor(
-                    self._reconcilers, self._certify, key.namespace
-                )
-                self.report_certificates()
+                uncertified = None
+                if self.certificates is not None:
+                    certify = functools.partial(self.certificates.certify, key.namespace)
+                    uncertified = await self._loop.run_in_executor(self._reconcilers, certify)
+                    self.report_certificates()
                 changed, again = await self._loop.run_in_executor(self._reconcilers, call, uncertified)
         except Exception:
             metrics.RECONCILES.labels("namespace", "failed").inc()
@@ -370,15 +371,6 @@ class Operator:
             if service in self.pool_of:
                 self._pool(self.pool_of[service]).service_changed(service, mended=True)
         return again
-
-    def _certify(self, namespace: str) -> str:
-        """Issues the certificate of a namespace's runtimes. Returns why it is refused; empty if it is not."""
-        if self.certificates is not None:
-            try:
-                self.certificates.provide(namespace)
-            except ObjectRefusedError as error:
-                return str(error)
-        return ""
 
     def report_certificates(self) -> None:
         """Has the pools report the certificates that cannot be issued or renewed, if these changed."""
