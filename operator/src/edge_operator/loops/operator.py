@@ -102,7 +102,7 @@ class Operator:
         self._loop = asyncio.get_running_loop()
         self.seen = fingerprints.Seen()
         self.tails = TailsInUse()
-        direct = dataclasses.replace(clients, cluster=server)
+        direct = dataclasses.replace(clients, cluster=server, triton=clients.patient_triton or clients.triton)
         self.tritons = TritonServerLoops(
             ServerLooks(direct, settings.installation, scope),
             keys or ControlKeys(server, settings.namespace),
