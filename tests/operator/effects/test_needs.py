@@ -30,7 +30,7 @@ def test_each_place_that_serves_files_is_a_target_of_its_own(fetch: Fetch) -> No
     others = (
         "https://fast.test/a/m.npz",
         "http://slow.test/a/m.npz",
-        "s3://slow.test/m.npz",
+        "file:///slow.test/m.npz",
         "store://m.npz",
     )
     assert len({STORE, target(slow), *(target(fetch(uri)) for uri in others)}) == 6
