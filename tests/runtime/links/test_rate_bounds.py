@@ -191,6 +191,22 @@ def test_a_constant_link_with_jitter_is_not_bounded(round_trip: float, jitter: f
     assert link.caps == []
 
 
+@pytest.mark.parametrize(("slow", "soon"), [(0.7, True), (0.0, False)])
+def test_after_a_stall_a_slower_link_is_noticed_late_until_one_has_stayed_slow(
+    slow: float, soon: bool
+) -> None:
+    def rate(now: float) -> float:
+        if 0.6 <= now < 0.615:
+            return 0.0
+        return SLOW if 1.2 <= now < 1.2 + slow or now >= 4.0 else FAST
+
+    link = Link(rate, round_trip=0.0005).run(5.0)
+    assert link.switches[0][1] == 1
+    assert link.switches[0][0] < 0.615
+    noticed = next(at for at, chosen in link.switches if at >= 4.0 and chosen == 1)
+    assert (noticed - 4.0 <= 0.02) is soon
+
+
 def test_time_in_which_this_process_waited_for_a_core_is_not_the_links() -> None:
     transfer = Request(0.0, 0, TcpInfo(0, 0.001, window=1 << 20))
     prompt, delayed = RateBounds(), RateBounds()

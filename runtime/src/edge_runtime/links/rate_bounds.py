@@ -3,7 +3,7 @@
 Overlapping requests share the link, so their sum counts. On any link, what arrived bounds the rate from an
 age of 30 ms and a round trip. Where round trips are short and even, a transfer that stands still bounds it
 earlier. An early bound that the link then exceeds was caused by a stall: the time allowed for stalls is
-doubled, and halved again after a minute without such an error.
+doubled. It is halved again after a minute without such an error, and when a link stays slow.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _EARLY_POLL: Final = 0.002  # seconds between two looks before that age
 _ROUNDING: Final = 0.001  # seconds by which an event loop wakes later than requested
 _WINDOW: Final = 0.5  # seconds between two samples
 _SLOWER: Final = 0.7  # share of the estimated rate below which a bound matters
+_LASTING: Final = 0.1  # age in seconds of a transfer at which a stall is over, and a slower link is not
 _MOST: Final = 8.0  # factor of the allowed time with which no bound is early any more
 _FORGOTTEN: Final = 60.0  # seconds without an error after which the allowed time is halved
 
@@ -54,6 +55,7 @@ class RateBounds:
         self.delays = 0.0
         self._window: tuple[float, int] | None = None
         self._claimed: tuple[InFlight, float] | None = None  # a transfer, and its lowest early bound
+        self._right: InFlight | None = None  # a transfer whose early bound the link has not exceeded
         self._margin, self._erred = 1.0, -inf
         self._early = True
 
@@ -79,12 +81,11 @@ class RateBounds:
         if oldest is None:
             self.rest(now, total)
             return None
-        if self._margin > 1 and now - self._erred > _FORGOTTEN:
-            self._margin, self._erred = self._margin / 2, now
         self._compare(now, total, oldest)
         bound = self._bound(now, total, oldest)
         self.cap = bound if rate is not None and bound < _SLOWER * rate else None
         self._claim(now, oldest)
+        self._forget(now, oldest)
         if self._window is None or now - self._window[0] >= _WINDOW:
             (since, base), self._window = self._window or (now, total), (now, total)
             return sample_between(total - base, now - since, now) if total > base else None
@@ -120,9 +121,19 @@ class RateBounds:
         if same and _is_early(now - claimed.start, claimed.before):
             return
         seconds = now - claimed.start - (self.delays - claimed.delays_before) - claimed.before.round_trip
-        self._claimed = None
+        self._claimed = self._right = None
         if 8.0 * (total - claimed.moved_before) > bound * seconds:
             self._margin, self._erred = min(2 * self._margin, _MOST), now
+        elif same:
+            self._right = claimed
+
+    def _forget(self, now: float, oldest: InFlight) -> None:
+        """Halves the margin when its cause is long ago, or an early bound was right about a slower link."""
+        lasting = self._right is oldest and self.cap is not None and now - oldest.start > _LASTING
+        if lasting:
+            self._right = None
+        if lasting or now - self._erred > _FORGOTTEN:
+            self._margin, self._erred = max(self._margin / 2, 1.0), now
 
 
 def _is_early(age: float, before: TcpInfo) -> bool:
