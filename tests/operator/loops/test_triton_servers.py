@@ -186,13 +186,13 @@ class Hanging:
     def ready(self, address: str) -> frozenset[str]:
         if address == ONE:
             assert self.go.wait(30)
-        return frozenset({TAIL})
+        return frozenset({"resnet"})
 
     def control_open(self, address: str) -> bool:
         return True
 
 
-async def test_a_hung_server_is_unknown_while_the_other_one_is_served(
+async def test_a_hung_server_is_unknown_while_the_other_one_is_checked(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(look_intervals, "SHORTEST", 0.005)
@@ -203,7 +203,8 @@ async def test_a_hung_server_is_unknown_while_the_other_one_is_served(
     operator = Operator(connected, world.settings, None, world.cluster, Mirror(), leadership)
     listed = [{"name": url, "httpAddress": url.partition("://")[2]} for url in (ONE, TWO)]
     meta = {"name": "factory", "uid": "1", "generation": 1}
-    operator.event(DEVICE_POOLS, None, {"metadata": meta, "spec": {"tritonServers": listed}})
+    pool = {"metadata": meta, "spec": {"tritonServers": listed}}
+    operator.event(DEVICE_POOLS, None, pool)
     operator.lead()
     known = operator.tritons.findings
     try:
@@ -216,6 +217,10 @@ async def test_a_hung_server_is_unknown_while_the_other_one_is_served(
             while ONE not in known.control_open:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.001)
         operator.check()
+        operator.event(DEVICE_POOLS, "DELETED", pool)
+        async with asyncio.timeout(30):
+            while operator.tritons.running:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.001)
     finally:
         triton.go.set()
         await operator.stop()
@@ -239,8 +244,10 @@ async def test_a_look_that_fails_for_an_unknown_cause_is_repeated(running: Runni
 async def test_a_replica_that_does_not_lead_looks_at_no_server(world: World) -> None:
     waiting = Running(world)
     waiting.name("factory", ONE)
-    assert "factory" in waiting.loops
     assert waiting.addresses == set()
+    waiting.loops.start()
+    assert waiting.addresses == {ONE}
+    waiting.loops.stop()
 
 
 def test_looks_are_spread_and_a_server_whose_looks_take_long_is_looked_at_less_often() -> None:
