@@ -338,7 +338,6 @@ async def test_a_deletion_wakes_what_it_concerns(
     loops.event(kind, _body(name, spec={"devicePool": "factory"}), "DELETED")
     assert loops.taken() == woken
     assert operator.tails.at("triton:8000") == ({"tail"} if name != "digits.edge-a" else set())
-    assert ("factory" in operator.tritons) == (kind != DEVICE_POOLS)
 
 
 async def test_an_operator_of_one_namespace_leaves_the_services_of_others_alone(loops: Loops) -> None:

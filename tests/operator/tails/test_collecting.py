@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from edge_operator.effects.server_looks import ServerLooks
-from edge_operator.errors import ApiUnreachableError, TritonBusyError
+from edge_operator.errors import ApiUnreachableError, NotLeadingError, TritonBusyError
+from edge_operator.tritons.fenced_triton import FencedTriton
 from edge_operator.tritons.unused_tails import GRACE, UnusedTails
 
 World = Any  # tests/operator/conftest.py
@@ -178,3 +179,18 @@ def test_a_server_that_hangs_while_tails_are_unloaded_gets_no_request_for_the_ot
     found = looks.look(world.triton.url, before, frozenset(), GRACE, check_control=False)
     assert len(requests) == 1
     assert found.unused == before, "tried again at the next look"
+
+
+def test_a_replica_without_the_lease_unloads_nothing(world: World) -> None:
+    world.settle()
+    models = frozenset(world.triton.models)
+    world.cluster.objects = {key: it for key, it in world.cluster.objects.items() if key[0] != "Placement"}
+
+    def lost() -> None:
+        raise NotLeadingError("another replica leads")
+
+    looks = ServerLooks(replace(world.clients, triton=FencedTriton(world.triton, lost)), INSTALLATION, None)
+    before = UnusedTails(dict.fromkeys(models, 0.0))
+    found = looks.look(world.triton.url, before, frozenset(), GRACE, check_control=False)
+    assert found.models == models == world.triton.models
+    assert found.unused == before

@@ -2,6 +2,9 @@
 
 An event and a deletion that no watch reported take the same way. An event that does not change the
 fingerprint of an object wakes nothing, so that heartbeats cost nothing.
+
+Cost: an event, its fingerprint. That of a DevicePool wakes the namespaces of all services, since its groups
+have the tolerations of all runtimes; that of a node wakes the pools and namespaces that select it.
 """
 
 import asyncio

