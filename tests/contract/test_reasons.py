@@ -140,5 +140,6 @@ def test_each_meaning_and_each_fix_is_a_sentence() -> None:
             *reasons.CONDITIONS,
             reasons.POOL_READY,
             reasons.POOL_CONTROL,
+            reasons.POOL_CERTIFICATES,
             reasons.EVENT,
         }

@@ -13,9 +13,10 @@ from trials import Document, Load, Trial
 NODES = ("edge-a", "edge-b", "edge-c")
 FULL = "edge-b"
 OPERATOR = ("deploy/edge-operator", "-n", "edge-intelligence")
-RESOURCES = "EDGE_RUNTIME_RESOURCES"
+IMAGE, RESOURCES = "EDGE_RUNTIME_IMAGE", "EDGE_RUNTIME_RESOURCES"
 SPARE = 30  # thousandths of a processor left free on a full node: less than a runtime requests
 ROLLED_OUT = 300.0  # seconds until a rollout to all nodes is given up
+NO_IMAGE = ("ErrImagePull", "ImagePullBackOff")
 
 
 @pytest.fixture
@@ -39,6 +40,10 @@ def pods(trial: Trial) -> dict[str, list[Document]]:
         if node := pod["metadata"].get("labels", {}).get("edge-intelligence.io/node"):
             found[node].append(pod)
     return found
+
+
+def names(trial: Trial) -> dict[str, list[str]]:
+    return {node: [pod["metadata"]["name"] for pod in found] for node, found in pods(trial).items()}
 
 
 def complete(runtime: Document) -> bool:
@@ -129,6 +134,41 @@ def full_node(trial: Trial) -> Iterator[None]:
 def processors(quantity: str) -> int:
     """Thousandths of a processor."""
     return int(quantity[:-1]) if quantity.endswith("m") else round(float(quantity) * 1000)
+
+
+def waits_for_its_image(pod: Document) -> bool:
+    """Whether the kubelet has tried to get the pod's image in vain."""
+    states = [each.get("state", {}) for each in pod["status"].get("containerStatuses", [])]
+    return any(state.get("waiting", {}).get("reason") in NO_IMAGE for state in states)
+
+
+def test_a_version_that_does_not_start_stops_at_the_first_node_and_costs_no_request(eased: Trial) -> None:
+    before, good, missing = names(eased), variable(eased, IMAGE), reference("missing")
+
+    def stopped() -> bool:
+        return any(waits_for_its_image(pod) for found in pods(eased).values() for pod in found)
+
+    with requests(eased):
+        try:
+            set_variable(eased, IMAGE, missing)
+            eased.wait("a pod without its image", stopped)
+            # The operator works on meanwhile, and sees more than once that the version did not start.
+            with eased.with_fields(autonomy="1h0m0s"):
+                pass
+            reached = [n for n, body in runtimes(eased).items() if container(body)["image"] == missing]
+            assert len(reached) == 1, eased.state()
+        finally:
+            set_variable(eased, IMAGE, good)
+        eased.wait("the version before", lambda: mended(eased, good))
+    assert names(eased) == before
+
+
+def mended(trial: Trial, image: str) -> bool:
+    """Whether all runtimes have this image, with one pod at each node."""
+    found = runtimes(trial)
+    return all(complete(body) and container(body)["image"] == image for body in found.values()) and all(
+        len(each) == 1 for each in names(trial).values()
+    )
 
 
 def test_a_version_reaches_one_node_after_another_and_a_full_node_in_place(eased: Trial) -> None:

@@ -15,9 +15,10 @@ from demo import installation
 from demo.samples import LabeledImages
 from edge_api import reasons
 from edge_api.quantities import parse_duration, parse_quantity
+from mounts import Signer
 from trials import Load, Trial
 
-SERVICE = "tiers"
+SERVICE, SECRET = "tiers", "edge-runtimes"
 LEAST_RATE = 0.1e6  # bit/s; a slower link is not tried
 STEP = 1.4  # from one tried rate of the links to the next
 ANSWERS = 10  # within which the runtime notices a rate
@@ -266,12 +267,72 @@ def test_a_slow_link_between_nodes_is_measured_and_the_plan_follows(tiers: Trial
     tiers.wait("routes through the gateway", lambda: bool(helped(tiers)), 300)
 
 
+def with_secret(trial: Trial, folder: Path) -> Path:
+    """A folder of certificates for the runtimes and a client, also in the Secret."""
+    kubectl = trial.cluster.kubectl
+    services = json.loads(kubectl("get", "services", "-n", "default", "-o", "json"))["items"]
+    addresses = [s["spec"]["clusterIP"] for s in services if s["spec"]["clusterIP"] != "None"]
+    mount = folder / "tls"
+    mount.mkdir()
+    for name, data in Signer(folder).pair(hosts=("*.default.svc.cluster.local", *addresses)).items():
+        (mount / name).write_bytes(data)
+    kubectl("create", "secret", "generic", SECRET, "-n", "default", f"--from-file={mount}")
+    return mount
+
+
+def upload_again(trial: Trial) -> None:
+    """Puts the model into a store whose pod was replaced and that has no persistent volume."""
+    installation.upload(trial.cluster, trial.trained.onnx)
+
+
 def renewed(trial: Trial, node: str, before: set[str]) -> bool:
     """Whether a new pod has loaded the published table."""
     return bool(pods(trial, node, ready=True) - before)
+
+
+def ended(trial: Trial, node: str, before: set[str]) -> bool:
+    """Whether the pods that were there before are gone."""
+    return not pods(trial, node) & before
+
+
+def route_with(trial: Trial, tls: Path | None) -> str | None:
+    """The route of the camera's response to a caller with these certificates; None without a response."""
+    try:
+        return str(trial.ask("edge-b", service=SERVICE, tls=tls).parameters["route"])
+    except AssertionError:
+        return None
 
 
 def hops(trial: Trial) -> list[str]:
     """The address of the gateway for cameras."""
     stages = [s for r in table(trial, "edge-b")["routes"] for s in r["stages"]]
     return [s["address"] for s in stages if s["place"] == "edge-a"]
+
+
+def test_with_certificates_no_stage_answers_without_and_answers_come_by_way_of_the_gateway(
+    tiers: Trial, tmp_path: Path
+) -> None:
+    tiers.cluster.set_links(None)
+    mount = with_secret(tiers, tmp_path)
+    before = {node: pods(tiers, node) for node in ("edge-a", "edge-b")}
+
+    def by_the_gateway() -> bool:
+        names = {r["name"] for r in helped(tiers)}
+        return any(route_with(tiers, mount) in names for _ in range(ANSWERS))
+
+    try:
+        installation.install(tiers.cluster, tiers.root, "tls.mode=Secrets", f"runtime.tlsSecret={SECRET}")
+        upload_again(tiers)
+        for node, old in before.items():
+            tiers.wait(f"a pod with certificates at {node}", partial(renewed, tiers, node, old))
+            # The old pod answers without TLS until its Service has lost it.
+            tiers.wait(f"the end of the old pod at {node}", partial(ended, tiers, node, old))
+        tiers.wait("hops with TLS", lambda: all(a.startswith("https://") for a in hops(tiers) or [""]), 120)
+        tiers.wait("an answer with TLS", lambda: route_with(tiers, mount) is not None)
+        slow_down(tiers, by_the_gateway, lambda: f"{tiers.routes('edge-b', SERVICE)}\n{tiers.state()}")
+        assert route_with(tiers, None) is None
+    finally:
+        tiers.cluster.set_links(None)
+        installation.install(tiers.cluster, tiers.root)
+        upload_again(tiers)
+        tiers.cluster.kubectl("delete", "secret", SECRET, "-n", "default")

@@ -97,6 +97,14 @@ def test_the_store_serves_tls_only_and_requires_a_token(trial: Trial, tmp_path: 
     assert "error" in ask(*asked, "/v1/health/ready", None)
 
 
+def test_the_pool_reports_that_its_certificates_are_issued(trial: Trial) -> None:
+    def issued() -> bool:
+        conditions = trial.get("devicepool", "factory")["status"]["conditions"]
+        return ("CertificatesIssued", "Issued") in {(each["type"], each["reason"]) for each in conditions}
+
+    trial.wait("the condition CertificatesIssued", issued)
+
+
 def test_placements_have_a_label_for_nodes_that_are_reached_by_tls(trial: Trial, folder: Path) -> None:
     trial.wait(
         "labels",

@@ -282,7 +282,7 @@ class DevicePoolStatus(StatusPart):
         default=0, description="The metadata.generation that this status describes."
     )
     conditions: Conditions = Field(
-        default=(), description="Ready and ControlOpen, with a reason and a message."
+        default=(), description="Ready, ControlOpen and CertificatesIssued, with a reason and a message."
     )
     node_count: int = Field(default=0, description="Number of nodes that the groups select.")
     nodes: Annotated[tuple[PoolNode, ...], KeyedBy("name")] = Field(

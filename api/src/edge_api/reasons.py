@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 ConditionType = Literal[
-    "Ready", "Progressing", "Degraded", "ModelReady", "Profiled", "Planned", "Placed", "SLOMet", "ControlOpen"
+    "Ready",
+    "Progressing",
+    "Degraded",
+    "ModelReady",
+    "Profiled",
+    "Planned",
+    "Placed",
+    "SLOMet",
+    "ControlOpen",
+    "CertificatesIssued",
 ]
 
 READY: Final = "Ready"
@@ -20,6 +29,8 @@ PLACED: Final = "Placed"
 SLO_MET: Final = "SLOMet"
 CONTROL_OPEN: Final = "ControlOpen"
 """Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
+CERTIFICATES_ISSUED: Final = "CertificatesIssued"
+"""Of a DevicePool alone: whether the operator can issue and renew the certificates of its services."""
 
 CONDITIONS: Final[dict[ConditionType, str]] = {
     READY: "At least spec.minReadyEntries entry nodes answer requests. For a DevicePool: every selector "
@@ -36,6 +47,7 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
 
 POOL_READY: Final = "Ready (DevicePool)"
 POOL_CONTROL: Final = "ControlOpen (DevicePool)"
+POOL_CERTIFICATES: Final = "CertificatesIssued (DevicePool)"
 EVENT: Final = "event only"
 
 _NOTHING = "Nothing."
@@ -300,8 +312,10 @@ MEASURING_CODECS: Final = _reason(
 SLO_OUT_OF_REACH: Final = _reason(
     "SLOOutOfReach",
     (PLANNED,),
-    "No route meets spec.slo.latency at any bandwidth at some entry node; the fastest routes are used.",
-    "Raise spec.slo.latency to the nearest feasible latency in the message, or use a faster device class.",
+    "No route meets spec.slo.latency at any bandwidth at some entry node, or requests are late there because "
+    "of those of other services; the fastest routes are used.",
+    "Raise spec.slo.latency to the nearest feasible latency in the message, or use a faster device class. If "
+    "the message names other services, set spec.load.rate to have room reserved, or add nodes.",
 )
 INFEASIBLE: Final = _reason(
     "Infeasible",
@@ -413,6 +427,21 @@ CONTROL_NEEDS_KEY: Final = _reason(
     "The Triton servers that respond require a key for model control over HTTP.",
     _NOTHING,
 )
+ISSUED: Final = _reason(
+    "Issued",
+    (POOL_CERTIFICATES,),
+    "The operator, the model store and the runtimes of the pool's services have certificates that are not "
+    "due for renewal.",
+    _NOTHING,
+)
+ISSUING_FAILED: Final = _reason(
+    "IssuingFailed",
+    (POOL_CERTIFICATES,),
+    "The operator cannot issue or renew a certificate. The one before is used until it expires; pods without "
+    "one wait for their Secret.",
+    "Fix what the message says about the Secret: its name is used by something else, a quota, a permission. "
+    "It is retried.",
+)
 TRITON_FULL: Final = _reason(
     "TritonFull",
     (PLACED,),
@@ -456,7 +485,7 @@ NODES_FOUND: Final = _reason("NodesFound", (POOL_READY,), "Every selector select
 
 def table() -> str:
     """The reasons as a Markdown table, by the condition with which each occurs first."""
-    order = [*CONDITIONS, POOL_READY, POOL_CONTROL, EVENT]
+    order = [*CONDITIONS, POOL_READY, POOL_CONTROL, POOL_CERTIFICATES, EVENT]
     rows = sorted(REASONS.values(), key=lambda reason: order.index(reason.where[0]))
     lines = ["| condition | reason | meaning | what to do |", "| --- | --- | --- | --- |"]
     for reason in rows:

@@ -15,4 +15,8 @@ BLOCKED = Counter(
 )
 TAILS_LOADED = Counter("edge_operator_tails_loaded_total", "Tails loaded into Triton servers.")
 SERVICES = Gauge("edge_operator_services", "InferenceServices that the operator reconciles.")
+CERTIFICATE_FAILURES = Gauge(
+    "edge_operator_certificate_failures",
+    "Secrets with certificates that could not be issued or renewed at the last attempt.",
+)
 LEADING = Gauge("edge_operator_leading", "1 for the replica that holds the Lease and writes.")

@@ -15,6 +15,7 @@ from typing import Final
 from edge_planning.routing.deadlines import Allowance, DeadlineAction, Times, allowance, head_due, usable
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, QueueFull
+from edge_runtime.inference.runners import INLINE
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
@@ -94,12 +95,55 @@ class Dataplane:
         deadline = slo if request.within is None else min(slo, request.within)
         self._admit(table, request.inputs, start, deadline)
         try:
-            output, loaded, outcome = await self._respond(table, request.inputs, start, deadline)
+            found = await self._respond(table, request.inputs, start, deadline)
         finally:
             self._queue.leave()
+        return self._completed(table, request, start, deadline, found)
+
+    def at_once(self, request: InferenceRequest) -> InferenceResponse | None:
+        """Returns the response if it takes one short run at this node; None without a trace if `infer` is
+        needed.
+
+        Raises as `infer` does.
+        """
+        table = self._generations.table
+        if table is None or request.within is not None or self._queue.wait > 0:
+            return None
+        loaded = self._active_route.plain(table, self._generations.link)
+        session = loaded.session if loaded is not None else None
+        if (
+            loaded is None
+            or session is None
+            or session.seconds >= INLINE
+            or self._leaves_early(table, loaded)
+        ):
+            return None
+        start = self._clock() if request.since is None else request.since
+        deadline = table.placement.spec.slo.latency
+        self._admit(table, request.inputs, start, deadline)
+        try:
+            begin, feeds = self._clock(), {t.name: request.inputs[t.name] for t in session.inputs}
+            results = self._queue.run_now(session, feeds)
+        finally:
+            self._queue.leave()
+        if results is None:
+            return None
+        self._ran(loaded, feeds, self._clock() - begin, waited=False)
+        return self._completed(table, request, start, deadline, (results[0], loaded, "ok"))
+
+    def _completed(
+        self,
+        table: LoadedTable,
+        request: InferenceRequest,
+        start: float,
+        deadline: float,
+        found: tuple[Array, LoadedRoute, str],
+    ) -> InferenceResponse:
+        """Counts a request with an output by a route, and its outcome; returns its response."""
+        output, loaded, outcome = found
         route = loaded.route
         seconds = self._clock() - start
-        met = seconds <= slo
+        met = seconds <= table.placement.spec.slo.latency
         self.metrics.request(route.exit, route.name, outcome, seconds, met=met)
         self.window.add(start, seconds, met=met)
         parameters: dict[str, str | bool | float] = {
@@ -160,14 +204,23 @@ class Dataplane:
     async def _run_here(
         self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float, due: float
     ) -> tuple[Array, LoadedRoute]:
+        if not self._leaves_early(table, loaded):
+            return await self._run(loaded, inputs, due), loaded
         branched, leave_at = (
-            table.branched_routes.get(loaded.route.name),
+            table.branched_routes[loaded.route.name],
             table.placement.spec.early_exit.leave_at,
         )
-        if branched is None or leave_at is None:
-            return await self._run(loaded, inputs, due), loaded
+        assert leave_at is not None
         run = partial(self._run_stage, due=due)
         return await run_until_confident(branched, inputs, leave_at, run, lambda: until - self._clock())
+
+    @staticmethod
+    def _leaves_early(table: LoadedTable, loaded: LoadedRoute) -> bool:
+        """Whether inputs of a local route can leave at an exit before its last."""
+        return (
+            table.placement.spec.early_exit.leave_at is not None
+            and loaded.route.name in table.branched_routes
+        )
 
     async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float) -> Array:
         return (await self._run_stage(loaded, inputs, due))[0]
@@ -178,12 +231,15 @@ class Dataplane:
         start, waits = self._clock(), self._queue.wait > 0
         feeds = {t.name: inputs[t.name] for t in session.inputs}
         results = await self._queue.run(session, feeds, None, due)
-        seconds = self._clock() - start
+        self._ran(loaded, feeds, self._clock() - start, waited=waits)
+        return results
+
+    def _ran(self, loaded: LoadedRoute, feeds: Mapping[str, Array], seconds: float, *, waited: bool) -> None:
+        """Counts a run here. waited: whether others were before it."""
         loaded.stats.add(seconds)
-        if not waits:
+        if not waited:
             self._compare(loaded, feeds, seconds)
         self.metrics.stage(loaded.route.name, seconds)
-        return results
 
     def _compare(self, loaded: LoadedRoute, feeds: Mapping[str, Array], seconds: float) -> None:
         """Compares a run that waited for no other with the plan, if it is one item of a planned stage."""

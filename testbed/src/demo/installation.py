@@ -95,7 +95,15 @@ def upload(cluster: DemoCluster, file: Path, name: str = STORED_AT, namespace: s
 
 
 def authority(cluster: DemoCluster) -> str:
-    """Returns the authority that issued the store's certificate, in PEM; empty if the store has none."""
+    """Returns the authority that issued the store's certificate, in PEM; empty if the store has none.
+
+    Its ConfigMap remains if an installation changes from certificates of the operator to others.
+    """
+    arguments = "jsonpath={.spec.template.spec.containers[0].args}"
+    if "--tls-dir" not in cluster.kubectl(
+        "get", "deployment", "model-store", "-n", NAMESPACE, "-o", arguments
+    ):
+        return ""
     asked = ("configmap", "edge-ca", "-n", NAMESPACE, "--ignore-not-found", "-o", r"jsonpath={.data.ca\.crt}")
     return cluster.kubectl("get", *asked)
 

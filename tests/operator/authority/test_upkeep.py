@@ -13,7 +13,7 @@ import pytest
 from edge_operator.authority.upkeep import Upkeep
 from edge_operator.certificates import client_context
 from edge_operator.cluster import CONFIG_MAPS, SECRETS
-from edge_operator.errors import ClusterError
+from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefusedError
 from edge_operator.settings import Settings
 from messages import mentions
 
@@ -110,8 +110,98 @@ def test_a_foreign_secret_keeps_no_other_namespace_from_its_certificate(
     assert world.cluster.get(SECRETS, "shop", "edge-runtime-tls") is not None
 
 
+def foreign(world: World, namespace: str, name: str) -> None:
+    """Puts a Secret that the operator did not make."""
+    meta = {"name": name, "namespace": namespace}
+    world.cluster.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta})
+
+
+def test_a_refused_secret_is_a_failure_until_it_can_be_issued(
+    world: World, upkeep: Upkeep, placed: set[str]
+) -> None:
+    placed.add("plant")
+    foreign(world, "plant", "edge-runtime-tls")
+    with pytest.raises(ClusterError):
+        upkeep.renew()
+    (said,) = upkeep.failures["plant"]
+    assert mentions("Secret plant/edge-runtime-tls", "delete or rename").search(said)
+    assert list(upkeep.failures) == ["plant"]
+    world.cluster.delete(SECRETS, "plant", "edge-runtime-tls")
+    upkeep.provide("plant")
+    assert upkeep.failures == {}
+
+
+def test_a_certificate_that_is_valid_serves_while_its_renewal_is_refused(
+    world: World, upkeep: Upkeep, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upkeep.renew()
+    assert upkeep.certify("shop") is None
+
+    def refused(*_: object) -> None:
+        raise ObjectRefusedError("Secret shop/edge-runtime-tls: denied by a policy")
+
+    monkeypatch.setattr(world.cluster, "apply", refused)
+    for days, serving in ((60, True), (89, True), (90, False)):
+        clock.now = START + days * DAY
+        with pytest.raises(ObjectRefusedError):
+            upkeep.renew()
+        assert upkeep.certify("shop") == ("Secret shop/edge-runtime-tls: denied by a policy", serving)
+
+
+def test_a_foreign_secret_serves_nothing(world: World, upkeep: Upkeep) -> None:
+    foreign(world, "shop", "edge-runtime-tls")
+    with pytest.raises(ClusterError):
+        upkeep.renew()
+    found = upkeep.certify("shop")
+    assert found is not None
+    assert not found.serving
+
+
+def test_a_namespace_without_placements_has_no_failure(
+    world: World, upkeep: Upkeep, placed: set[str]
+) -> None:
+    foreign(world, "shop", "edge-runtime-tls")
+    with pytest.raises(ClusterError):
+        upkeep.renew()
+    placed.clear()
+    upkeep.provide("shop")
+    assert upkeep.failures == {}
+
+
+@pytest.mark.parametrize("name", ["model-store-tls", "edge-operator-tls"])
+def test_a_refused_secret_of_store_or_operator_keeps_no_namespace_from_its_certificate(
+    world: World, upkeep: Upkeep, tmp_path: Path, name: str
+) -> None:
+    foreign(world, "edge-intelligence", name)
+    with pytest.raises(ClusterError, match=mentions(name)):
+        upkeep.renew()
+    assert world.cluster.get(SECRETS, "shop", "edge-runtime-tls") is not None
+    assert list(upkeep.failures) == ["edge-intelligence"]
+    assert (tmp_path / "tls").exists() is (name != "edge-operator-tls"), "no foreign key is used"
+
+
+def test_what_passes_by_itself_is_a_failure_after_a_minute(
+    world: World, upkeep: Upkeep, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upkeep.renew()
+
+    def unreachable(*_: object) -> None:
+        raise ApiUnreachableError("the API server does not respond")
+
+    with monkeypatch.context() as away:
+        away.setattr(world.cluster, "fetch", unreachable)
+        for seconds, reported in ((0, False), (59, False), (60, True)):
+            clock.now = START + datetime.timedelta(seconds=seconds)
+            with pytest.raises(ApiUnreachableError):
+                upkeep.renew()
+            assert bool(upkeep.failures) is reported
+        assert upkeep.failures == {"edge-intelligence": ("the API server does not respond",)}
+    upkeep.renew()
+    assert upkeep.failures == {}
+
+
 async def test_the_loops_start_after_the_first_look_also_when_it_fails(
-    upkeep: Upkeep, world: World, monkeypatch: pytest.MonkeyPatch
+    upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[object] = []
 
@@ -123,9 +213,10 @@ async def test_the_loops_start_after_the_first_look_also_when_it_fails(
 
     async def pause(seconds: float) -> None:
         events.append(seconds)
-        if len(events) > 4:
+        if len(events) > 8:
             raise asyncio.CancelledError
 
     with contextlib.suppress(asyncio.CancelledError):
-        await upkeep.run(lambda: events.append("started"), pause)
-    assert events == ["renew", "started", 5.0, "renew", 5.0]
+        await upkeep.run(lambda: events.append("started"), lambda: events.append("attempted"), pause)
+    again = ["renew", "attempted", 10.0, "renew", "attempted", 20.0]
+    assert events == ["renew", "started", "attempted", 5.0, *again]

@@ -96,6 +96,25 @@ async def test_what_failed_rests_and_is_left_out_until_its_cause_has_changed(exe
     assert calls == [1, 1]
 
 
+@pytest.mark.parametrize("error", [WriteConflictError("changed since"), KeyError("a defect")])
+async def test_an_action_that_raises_an_error_rests_until_its_cause_has_changed(
+    executor: Executor, error: Exception
+) -> None:
+    woken, calls = Woken(), list[int]()
+
+    def fail() -> None:
+        calls.append(1)
+        raise error
+
+    for begun in (1, 1, 2):
+        if begun == 2:
+            executor.mended("key")
+        executor.submit(action(fail, woken))
+        if not executor.idle:
+            await woken.next()
+        assert len(calls) == begun
+
+
 @pytest.mark.parametrize(("error", "rests"), [(ApiUnreachableError, True), (WriteConflictError, False)])
 async def test_a_target_that_does_not_respond_gets_no_further_request_for_a_while(
     executor: Executor, error: type[Exception], rests: bool

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from edge_api.inferenceservices import ModelSource
+from edge_api.tensors import Slice
 from edge_operator.clients import Clock
 from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
+from edge_operator.effects import executor
 from edge_operator.effects.executor import Executor
+from edge_operator.errors import StoreError
 from edge_operator.keys import ServiceKey
 from edge_operator.loops.pools import PoolLoop
 from edge_operator.pool import plans
@@ -116,3 +119,29 @@ async def test_an_event_while_a_plan_is_made_is_planned_next(running: Running, w
     running.loop.service_changed(KEY)
     running.loop.act(plans.plan(state, running.loop.plan, running.loop.now()))
     await running.until(lambda: all(p["spec"]["mode"] == "LocalOnly" for p in world.placements().values()))
+
+
+async def test_slices_are_requested_again_at_once_when_their_model_is_registered_again(
+    running: Running, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.change(mode="LocalOnly")
+    await running.until(lambda: running.reason(KEY, "Placed") == "Published")
+    await running.until(lambda: running.executor.idle and not running.loop.due)
+    for bound in ("FIRST_RETRY", "LAST_RETRY"):
+        monkeypatch.setattr(executor, bound, 3600.0)
+    registered, register, cut = threading.Event(), world.store.register, world.store.slice
+
+    def registers(source: ModelSource) -> ModelCard:
+        registered.set()
+        return register(source)  # type: ignore[no-any-return]
+
+    def loses(*key: Any) -> Slice:
+        if not registered.is_set():
+            raise StoreError("NotFound", "no such model")
+        return cut(*key)  # type: ignore[no-any-return]
+
+    world.store.register, world.store.slice = registers, loses
+    world.change(mode="Auto")
+    running.loop.service_changed(KEY)
+    await running.until(lambda: all(p["spec"]["mode"] == "Auto" for p in world.placements().values()))
+    assert registered.is_set()

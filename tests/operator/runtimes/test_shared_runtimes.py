@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from edge_operator.authority.failures import Uncertified
 from edge_operator.cluster import (
     DEPLOYMENTS,
     INFERENCE_SERVICES,
@@ -15,6 +16,7 @@ from edge_operator.cluster import (
     SERVICES,
 )
 from edge_operator.keys import ServiceKey
+from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 
 World = Any  # tests/operator/conftest.py
 NODES = ["edge-runtime-cam-1", "edge-runtime-cam-2", "edge-runtime-gate"]
@@ -172,3 +174,23 @@ def test_other_amounts_are_applied(world: World) -> None:
 
 def _with_resources(world: World, resources: Any) -> Any:
     return dataclasses.replace(world.settings, runtime_resources=resources)
+
+
+@pytest.mark.parametrize("serving", [False, True])
+def test_a_refused_certificate_is_reported_and_its_runtimes_are_reconciled_all_the_same(
+    world: World, serving: bool
+) -> None:
+    world.settle()
+    world.cluster.delete(SERVICES, "default", "edge-runtime-gate")
+    memory = NamespaceMemory()
+    said = "Secret default/edge-runtime-tls: belongs to something other than this operator"
+    given = "default", world.cluster, world.settings, memory, world.clock()
+    changed, again = reconcile_namespace(*given, uncertified=Uncertified(said, serving=serving))
+    assert world.cluster.get(SERVICES, "default", "edge-runtime-gate") is not None
+    assert changed == {"digits"}
+    assert again is not None
+    refused, notes = memory.findings.concerning("digits")
+    assert (said in refused, said in notes) == (not serving, serving), "a valid certificate blocks nothing"
+    changed, _ = reconcile_namespace(*given)
+    assert changed == {"digits"}
+    assert memory.findings.concerning("digits") == ((), ())

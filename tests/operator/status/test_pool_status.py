@@ -40,6 +40,24 @@ def test_a_pool_that_asks_for_tls_without_certificates_says_where_they_are_missi
     assert _reconcile(world)["conditions"][0]["status"] == "True"
 
 
+def test_a_pool_says_which_certificates_cannot_be_issued(world: World) -> None:
+    failures = {"edge-intelligence": ("Secret edge-intelligence/model-store-tls: belongs to another",)}
+    world.report_pool(certificates=failures)
+    conditions = {each["type"]: each for each in world.pool()["status"]["conditions"]}
+    found = conditions["CertificatesIssued"]
+    assert (found["status"], found["reason"]) == ("False", "IssuingFailed")
+    assert "edge-intelligence/model-store-tls" in found["message"]
+    assert conditions["Ready"]["status"] == "True"
+    world.report_pool(certificates={})
+    conditions = {each["type"]: each for each in world.pool()["status"]["conditions"]}
+    assert (conditions["CertificatesIssued"]["status"], conditions["CertificatesIssued"]["reason"]) == (
+        "True",
+        "Issued",
+    )
+    world.report_pool()
+    assert [each["type"] for each in world.pool()["status"]["conditions"]] == ["Ready", "ControlOpen"]
+
+
 def test_an_unchanged_pool_is_not_written_again(world: World) -> None:
     _reconcile(world)
     writes = world.cluster.status_writes

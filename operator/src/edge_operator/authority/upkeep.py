@@ -1,18 +1,20 @@
 """Keeps the certificates of an installation valid: its own, and one for the runtimes of each namespace."""
 
 import asyncio
+import contextlib
 import datetime
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from edge_operator.authority import provision
+from edge_operator.authority import failures, provision
+from edge_operator.authority.failures import Failure, SecretKey, Uncertified
 from edge_operator.authority.issuing import Pair
 from edge_operator.authority.provision import Holder
 from edge_operator.cluster import CONFIG_MAPS, SECRETS, Cluster
-from edge_operator.errors import ClusterError
+from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.nodes.peers import PEER_SECRET
 from edge_operator.settings import Settings
 
@@ -21,6 +23,8 @@ OPERATOR_SECRET: Final = "edge-operator-tls"  # noqa: S105 - a name
 EVERY: Final = 600.0
 """Seconds between two looks at all certificates, which read each of them."""
 _RETRY: Final = 5.0
+_DOUBLINGS: Final = 10
+"""More than it takes from the first retry to EVERY."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,30 +49,35 @@ class Upkeep:
         self._provided: set[str] = set()
         """Namespaces with a certificate since the last `renew`; those with one at all are `_issued`."""
         self._issued: set[str] = set()
+        self._failures: Mapping[SecretKey, Failure] = {}
+        """Of the last attempts. Replaced whole: read without the lock, which is held during requests."""
         self._lock = threading.Lock()
+
+    @property
+    def failures(self) -> dict[str, tuple[str, ...]]:
+        """Why Secrets are not issued or renewed, by namespace."""
+        return failures.reported(self._failures, self._clock())
 
     def renew(self) -> None:
         """Issues what is due for the installation and for every namespace with Placements.
 
-        Raises ClusterError. A namespace whose Secret is refused does not keep the others from theirs.
+        Raises the first error. A Secret that is refused does not keep the others from being issued, except
+        that of the authority.
         """
+        errors: list[ClusterError] = []
         with self._lock:
-            namespace = self._settings.namespace
-            self._trusted = provision.authorities(self._cluster, namespace, self._clock())
-            self._provide(_store(self._settings))
-            own = _operator(self._settings)
-            self._provide(own)
-            provision.write_files(self._cluster, own, Path(self._settings.tls_dir))
+            namespace, own = self._settings.namespace, _operator(self._settings)
+            with self._attempt(SecretKey(namespace, provision.AUTHORITY_SECRET)):
+                self._trusted = provision.authorities(self._cluster, namespace, self._clock())
+            for holder in (_store(self._settings), own):
+                with _collected(errors):
+                    self._provide(holder)
             self._provided.clear()
-        refused = None
         for each in sorted(self._placed()):
-            try:
+            with _collected(errors):
                 self.provide(each)
-            except ClusterError as error:
-                _log.warning("%s", error)
-                refused = error
-        if refused is not None:
-            raise refused
+        if errors:
+            raise errors[0]
 
     def provide(self, namespace: str) -> None:
         """Issues the certificate of a namespace's runtimes, and removes it with the last Placement.
@@ -83,6 +92,7 @@ class Upkeep:
                         self._cluster.delete(CONFIG_MAPS, namespace, provision.TRUST_CONFIG_MAP)
                     self._provided.discard(namespace)
                     self._issued.discard(namespace)
+                self._forget(SecretKey(namespace, PEER_SECRET))
                 return
             if namespace in self._provided:
                 return
@@ -95,31 +105,76 @@ class Upkeep:
             self._provided.add(namespace)
             self._issued.add(namespace)
 
+    def certify(self, namespace: str) -> Uncertified | None:
+        """Like `provide`, but returns why the API server refuses what is due."""
+        try:
+            self.provide(namespace)
+        except ObjectRefusedError as error:
+            holder = provision.runtimes(namespace, PEER_SECRET, self._settings.cluster_domain)
+            return Uncertified(str(error), serving=provision.has_valid(self._cluster, holder, self._clock()))
+        return None
+
     async def run(
-        self, started: Callable[[], None], pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        started: Callable[[], None],
+        attempted: Callable[[], None],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Renews at once and every EVERY seconds. Runs until cancelled.
+        """Renews at once and every EVERY seconds, after a failure sooner. Runs until cancelled.
 
         started: called after the first attempt, also if it failed: what needs no certificate continues.
+        attempted: called after every attempt.
         """
-        first = True
+        first, failed = True, 0
         while True:
             wait = EVERY
             try:
                 await asyncio.to_thread(self.renew)
             except Exception as error:
-                wait = _RETRY
+                wait = min(EVERY, _RETRY * 2.0**failed)
+                failed = min(failed + 1, _DOUBLINGS)
                 if isinstance(error, ClusterError):
                     _log.warning("certificates are not renewed: %s", error)
                 else:
                     _log.exception("certificates are not renewed")
+            else:
+                failed = 0
             if first:
                 started()
                 first = False
+            attempted()
             await pause(wait)
 
     def _provide(self, holder: Holder) -> None:
-        provision.provide(self._cluster, holder, self._trusted, self._clock())
+        with self._attempt(SecretKey(holder.namespace, holder.secret)):
+            provision.provide(self._cluster, holder, self._trusted, self._clock())
+            if holder.secret == OPERATOR_SECRET:
+                provision.write_files(self._cluster, holder, Path(self._settings.tls_dir))
+
+    @contextlib.contextmanager
+    def _attempt(self, secret: SecretKey) -> Iterator[None]:
+        """Notes whether a Secret could be issued."""
+        try:
+            yield
+        except Exception as error:
+            found = failures.failure(secret, error, self._failures.get(secret), self._clock())
+            self._failures = {**self._failures, secret: found}
+            raise
+        self._forget(secret)
+
+    def _forget(self, secret: SecretKey) -> None:
+        if secret in self._failures:
+            self._failures = {key: each for key, each in self._failures.items() if key != secret}
+
+
+@contextlib.contextmanager
+def _collected(errors: list[ClusterError]) -> Iterator[None]:
+    """Logs and collects an error, so that what follows is done all the same."""
+    try:
+        yield
+    except ClusterError as error:
+        _log.warning("%s", error)
+        errors.append(error)
 
 
 def _store(settings: Settings) -> Holder:

@@ -2,6 +2,9 @@
 
 An event and a deletion that no watch reported take the same way. An event that does not change the
 fingerprint of an object wakes nothing, so that heartbeats cost nothing.
+
+Cost: an event, its fingerprint. That of a DevicePool wakes the namespaces of all services, since its groups
+have the tolerations of all runtimes; that of a node wakes the pools and namespaces that select it.
 """
 
 import asyncio
@@ -9,7 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,7 +34,7 @@ from edge_operator.effects.server_looks import ServerLooks
 from edge_operator.errors import ClusterError
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
-from edge_operator.loops.link_telling import tell_links
+from edge_operator.loops.link_telling import LinkTelling
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.pools import PoolLoop, Shared
 from edge_operator.loops.triton_servers import TritonServerLoops
@@ -59,7 +62,7 @@ RESYNC = 600.0
 _PLANNERS = 2
 """Threads that make plans."""
 _RECONCILERS = 4
-"""Threads that reconcile namespaces."""
+"""Threads that reconcile namespaces and tell runtimes of links."""
 _MEASUREMENTS = 5.0
 """Seconds for which events with new measurements alone are collected."""
 _LAST_WRITES = 10.0
@@ -102,7 +105,7 @@ class Operator:
         self._loop = asyncio.get_running_loop()
         self.seen = fingerprints.Seen()
         self.tails = TailsInUse()
-        direct = dataclasses.replace(clients, cluster=server)
+        direct = dataclasses.replace(clients, cluster=server, triton=clients.patient_triton or clients.triton)
         self.tritons = TritonServerLoops(
             ServerLooks(direct, settings.installation, scope),
             keys or ControlKeys(server, settings.namespace),
@@ -116,16 +119,28 @@ class Operator:
         self.queue: WorkQueue[NamespaceKey] = WorkQueue(self._reconcile_namespace, self._loop.time)
         clock = Clock(monotonic=self._loop.time)
         findings, servers = Findings(self.namespaces), self.tritons.findings
-        self._shared = Shared(clients, settings, clock, self.executor, servers, findings, scope)
+        placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
+        self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
+        self.uncertified: Mapping[str, Sequence[str]] | None = None
+        """Why certificates are not issued or renewed, by namespace; None if the operator issues none."""
+        self._shared = Shared(
+            clients,
+            settings,
+            clock,
+            self.executor,
+            servers,
+            findings,
+            scope,
+            certificates=lambda: self.uncertified,
+        )
         self.pools: dict[str, PoolLoop] = {}
         self.pool_of: dict[ServiceKey, str] = {}
         self.nodes: dict[str, Node] = {}
         self.changed_nodes: dict[str, Node | None] = {}
         """Nodes that changed since the pools that they concern were woken, as they were then."""
-        placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
-        self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
         self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
         self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
+        self.links = LinkTelling(clients.cluster, clock, self._reconcilers)
         self.tasks: list[asyncio.Task[None]] = []
         self._pool_tasks: dict[str, asyncio.Task[None]] = {}
         self._leads = False
@@ -148,12 +163,13 @@ class Operator:
         if self.certificates is None:
             self._start_loops()
         else:
-            self.tasks.append(asyncio.create_task(self.certificates.run(self._start_loops)))
+            self.tasks.append(
+                asyncio.create_task(self.certificates.run(self._start_loops, self.report_certificates))
+            )
 
     def _start_loops(self) -> None:
         self._leads = True
-        links = tell_links(self.clients.cluster, Clock(), asyncio.sleep)
-        runs = (self.queue.run(), links, self.resync())
+        runs = (self.queue.run(), self.links.run(), self.resync())
         self.tasks += [asyncio.create_task(run) for run in runs]
         self.tritons.start()
         for name in self.pools:
@@ -267,6 +283,7 @@ class Operator:
         """Handles reports of runtimes: immediately if the route changed, else collected."""
         used = in_use([dict(body)]) if event_type != "DELETED" else frozenset()
         self.tails.note(body["metadata"].get("uid", ""), used)
+        self.links.placement_changed(event_type, body)
         if self.seen.changed(event_type, "Placement", body, fingerprints.placement(body)):
             self._wake_owner(body)
         else:
@@ -282,6 +299,7 @@ class Operator:
         if not self.seen.changed(event_type, "pods of Deployment", body, fingerprints.pods(body)):
             return
         if node := labels.get(NODE_LABEL):
+            self.links.readiness_changed(node)
             for placement in self.mirror.find(PLACEMENTS.kind, namespace, f"{NODE_LABEL}={node}"):
                 self._wake_owner(placement)
 
@@ -341,10 +359,12 @@ class Operator:
         )
         try:
             with metrics.RECONCILE_SECONDS.labels("namespace").time():
+                uncertified = None
                 if self.certificates is not None:
-                    provide = functools.partial(self.certificates.provide, key.namespace)
-                    await self._loop.run_in_executor(self._reconcilers, provide)
-                changed, again = await self._loop.run_in_executor(self._reconcilers, call)
+                    certify = functools.partial(self.certificates.certify, key.namespace)
+                    uncertified = await self._loop.run_in_executor(self._reconcilers, certify)
+                    self.report_certificates()
+                changed, again = await self._loop.run_in_executor(self._reconcilers, call, uncertified)
         except Exception:
             metrics.RECONCILES.labels("namespace", "failed").inc()
             raise
@@ -354,6 +374,16 @@ class Operator:
             if service in self.pool_of:
                 self._pool(self.pool_of[service]).service_changed(service, mended=True)
         return again
+
+    def report_certificates(self) -> None:
+        """Has the pools report the certificates that cannot be issued or renewed, if these changed."""
+        if self.certificates is None:
+            return
+        before, self.uncertified = self.uncertified, self.certificates.failures
+        if self.uncertified != before:
+            metrics.CERTIFICATE_FAILURES.set(sum(map(len, self.uncertified.values())))
+            for pool in self.pools.values():
+                pool.status_changed()
 
     async def resync(self) -> None:
         """Finds what was deleted while a watch was interrupted, and wakes what that concerns."""

@@ -3,10 +3,13 @@
 The loop sleeps until something changes or a service is due. Changes are collected for a moment, since they
 come in groups; results of the loop's own actions are not waited with. Plans are made off the event loop.
 
-Cost of a turn: the services that changed or are due, and one list of the pool's Placements.
+Cost of a turn: the services that changed or are due, one list of the pool's Placements, and a comparison that
+finds that the others bring nothing new. With 10,000 services of three entry nodes, these two take 15 to 35 ms
+of CPU in a thread and 4 ms on the event loop. Reports of counters cause at most one turn a second.
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections import defaultdict
@@ -30,7 +33,7 @@ from edge_operator.observed import snapshots
 from edge_operator.pool import plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.pool.drafts import Now
-from edge_operator.pool.facts import Fact, Facts, Need
+from edge_operator.pool.facts import CardOf, Fact, Facts, Need, SliceOf
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.services import ServicePlan
 from edge_operator.pool.states import (
@@ -44,6 +47,7 @@ from edge_operator.pool.states import (
 )
 from edge_operator.pools import Node
 from edge_operator.settings import Settings
+from edge_operator.store import ModelCard
 from edge_operator.tritons.addresses import server_of
 
 QUIET, LONGEST = 0.3, 3.0
@@ -71,6 +75,7 @@ class Shared:
     """What all pool loops share. scope: the watched namespace; None: all.
 
     findings: what the loop of a namespace found out about its runtimes.
+    certificates: returns why certificates are not issued or renewed, by namespace; None if others issue them.
     """
 
     clients: Clients
@@ -80,6 +85,7 @@ class Shared:
     servers: ServerFindings
     findings: Mapping[NamespaceKey, RuntimeFindings]
     scope: str | None = None
+    certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
 
     @property
     def loader(self) -> TailLoader:
@@ -204,10 +210,10 @@ class PoolLoop:
     async def _until_due(self) -> None:
         left = self.plan.again_at - self.shared.clock.monotonic()
         timeout = None if left == float("inf") else max(left, 0.0)
-        try:
-            await asyncio.wait_for(self._woken.wait(), timeout)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            # wait_for of Python 3.11 loses a cancellation that comes with the event.
+            async with asyncio.timeout(timeout):
+                await self._woken.wait()
 
     async def _until_quiet(self) -> None:
         clock = self.shared.clock.monotonic
@@ -255,6 +261,7 @@ class PoolLoop:
             availability=servers.availability,
             emptied=servers.emptied,
             control_open=servers.control_open,
+            certificates=self.shared.certificates(),
         )
 
     def _look_at(self, key: ServiceKey) -> None:
@@ -399,9 +406,18 @@ class PoolLoop:
     def _met(self, need: Need[object], fact: Fact) -> float | None:
         if need in self._users:
             self._facts[need] = fact
+        if isinstance(need, CardOf) and isinstance(fact.value, ModelCard):
+            self._registered(need.service.namespace, fact.value.digest)
         again = FAILED if fact.error is not None else needs.again_after(fact, need)
         (self._open.discard if again is None else self._open.add)(need)
         return again
+
+    def _registered(self, namespace: str, digest: str) -> None:
+        """Has slices requested again at once that failed while the store did not know their model."""
+        failed = (need for need, fact in self._facts.items() if fact.error is not None)
+        for need in failed:
+            if isinstance(need, SliceOf) and (need.namespace, need.key.model) == (namespace, digest):
+                self.shared.executor.mended((self.name, need))
 
     def _need_woken(self, need: Need[object]) -> None:
         for key in self._users.get(need, ()):

@@ -16,6 +16,7 @@ from edge_api.devicepools import DevicePoolStatus
 from edge_api.earlier import earlier_spellings
 from edge_api.objects import written
 from edge_api.validation_messages import sentences
+from edge_operator.authority.failures import certificates_finding
 from edge_operator.conditions import Blocked
 from edge_operator.keys import ServiceKey
 from edge_operator.pool.actions import SetStatus, ref_of
@@ -99,7 +100,7 @@ def plan(state: PoolState, previous: PoolPlan, now: Now) -> PoolPlan:
             if isinstance(found, ServicePlan):
                 services[key] = found
                 return
-            prepare(found, before.prepared, before.pooled)
+            prepare(found, before.prepared, before.pooled, before.measured)
         except Exception as error:
             services[key] = failed_by(error, before, now)
             return
@@ -165,7 +166,7 @@ def _joint(
     if pool == previous.pool:
         return previous
     try:
-        made = plan_services(pool, now.wall.timestamp(), previous.plan)
+        made = plan_services(pool, previous.plan)
     except PlanningError as error:
         failed = replace(previous.plan, failed=dict.fromkeys(found, error))
         return Joint(pool, failed, previous.entries)
@@ -219,5 +220,11 @@ def _found(state: PoolState, now: Now) -> DevicePoolStatus:
     except ValidationError as error:
         return unreadable(DevicePoolStatus, body, sentences(DevicePool, error), ("Ready",), now.wall)
     untrusted = missing_certificates(pool.spec, state.settings)
-    control = control_finding(pool, state.control_open)
-    return pool_status(pool, state.nodes, now.wall, untrusted, earlier_spellings(body), control)
+    namespaces = {state.settings.namespace, *(key.namespace for key in state.services)}
+    further = (
+        control_finding(pool, state.control_open),
+        certificates_finding(state.certificates, namespaces),
+    )
+    return pool_status(
+        pool, state.nodes, now.wall, untrusted, earlier_spellings(body), [each for each in further if each]
+    )

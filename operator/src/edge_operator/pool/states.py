@@ -112,6 +112,7 @@ class PoolState:
         availability: Which Triton servers respond.
         emptied: Servers that left the pool and have no tails any more.
         control_open: Whether servers accept model control without a key, as far as they were checked.
+        certificates: Why certificates are not issued or renewed, by namespace; None if others issue them.
     """
 
     name: str
@@ -129,3 +130,4 @@ class PoolState:
     availability: Availability = field(default_factory=Availability)
     emptied: frozenset[str] = frozenset()
     control_open: Mapping[str, bool] = field(default_factory=dict)
+    certificates: Mapping[str, Sequence[str]] | None = None

@@ -113,13 +113,12 @@ def pool_status(
     now: datetime.datetime,
     untrusted: str = "",
     earlier: Sequence[str] = (),
-    control: Finding | None = None,
+    further: Sequence[Finding] = (),
 ) -> DevicePoolStatus:
     """Returns the nodes of a pool, and whether each of its groups and Triton servers selects one.
 
     untrusted: why TLS to a Triton server is not possible; empty if it is. earlier: the values in the spelling
-    of an earlier version. control: whether its Triton servers accept model control without a key; None for a
-    pool without Triton servers.
+    of an earlier version. further: its other conditions.
     """
     members = group_members(pool.spec, nodes)
     found = [PoolNode(name=m.node.name, device_class=m.device_class) for m in members]
@@ -149,7 +148,7 @@ def pool_status(
     )
     previous = pool.status or DevicePoolStatus()
     generation = pool.metadata.generation or 0
-    findings = [ready] if control is None else [ready, control]
+    findings = [ready, *further]
     order: tuple[ConditionType, ...] = tuple(each.type for each in findings)
     return DevicePoolStatus(
         observed_generation=generation,

@@ -59,9 +59,7 @@ class Contention:
         self.places = [*(one.name for one in problem.nodes), *self.servers]
         queued = {place for demand in problem.demands if not demand.assumed for place in demand.places}
         self.limits = {
-            resource: min(amount, BUSY * self.servers.get(resource.place, 1))
-            if resource.kind in (Kind.CPU, Kind.BUSY) and resource.place in queued
-            else amount
+            resource: bounded(resource, amount, self.servers) if resource.place in queued else amount
             for resource, amount in capacity.items()
         }
 
@@ -232,6 +230,15 @@ class Contention:
                 return True
             ledger.remove(one.demand.name)
         return False
+
+
+def bounded(resource: Resource, amount: float, servers: Mapping[str, int]) -> float:
+    """Returns how much of a resource requests can use so that their waits stay bounded.
+
+    servers: Requests that a Triton server computes at a time.
+    """
+    timed = resource.kind in (Kind.CPU, Kind.BUSY)
+    return min(amount, BUSY * servers.get(resource.place, 1)) if timed else amount
 
 
 def _uses(one: Costed, resource: Resource) -> bool:

@@ -72,7 +72,8 @@ class PromptInference:
     def __call__(self, body: bytes) -> Response | None:
         """See AtOnce."""
         models, model = self._models, self._model
-        if models.draining or not self._bodies.fits(body):
+        # A model that has been removed since its head was read may be served by another node.
+        if models.draining or not models.serves(model) or not self._bodies.fits(body):
             return None
         try:
             contract = models.contract(model)

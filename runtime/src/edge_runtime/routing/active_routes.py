@@ -55,6 +55,17 @@ class ActiveRoute:
         """Returns the route that the next request would take."""
         return table.routes[self._decide(table, link)[0]]
 
+    def plain(self, table: LoadedTable, link: LinkMonitor | None) -> LoadedRoute | None:
+        """Returns the route of a request that nothing else waits with; None if its choice needs `choose`.
+
+        It is the active route if that needs no hop, no hop is to be tested, and none is in flight.
+        """
+        index, blocked, view, _ = self._decide(table, link)
+        loaded = table.routes[index]
+        if loaded.hop is not None or view.backlog > 0:
+            return None
+        return None if blocked and self._breakers.testable(table.hops) else loaded
+
     def choose(
         self, table: LoadedTable, link: LinkMonitor | None, deadline: float, wait: float = 0.0
     ) -> Chosen:
