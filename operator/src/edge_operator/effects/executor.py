@@ -97,7 +97,7 @@ class Executor:
         self._rests, self._targets = Rests(jitter), Rests(jitter)
         self._under_way: dict[Hashable, asyncio.Task[None]] = {}
         self._left_out: dict[Hashable, Callable[[], None]] = {}
-        """Who submitted an action last while it was under way: it can be another loop, which wakes as well."""
+        """Wakes who submitted an action last while it was under way, which can be another loop."""
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._limits: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
         self._limits |= {target: asyncio.Semaphore(at_once) for target, at_once in _AT_ONCE.items()}

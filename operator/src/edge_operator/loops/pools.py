@@ -128,7 +128,7 @@ class PoolLoop:
         """Services of which something was written since the last turn began."""
         self._topology = self._measurements = True
         self._selects = False
-        """Whether a service selects entry nodes by labels that may have concerned no pool when they changed."""
+        """Whether entry nodes are selected by labels that may have concerned no pool when they changed."""
         self._woken = asyncio.Event()
         self._woken.set()
         self._urgent, self._quiet_from = False, float("-inf")
