@@ -14,18 +14,22 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.runtime.commands import Say, command
-from benchmarks.runtime.dense_placements import HEAVY, network
+from benchmarks.runtime.dense_placements import HEAVY, network, put
 from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.sessions import Session
+from edge_runtime.model_store import ModelStore, SliceCache
 from edge_runtime.tensors import Tensor
 
 _INPUTS, _OUTPUTS = [Tensor("x", "FP32", (-1, 256))], [Tensor("y", "FP32", (-1, 10))]
 
 
-def measure(_: Path, say: Say, *, quick: bool) -> dict[str, object]:
-    """`preparing`: by the slice's size, the median of the longest stalls in ms by each interface."""
+def measure(folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
+    """`preparing`: by the slice's size, the median of the longest stalls in ms by each interface, and in a
+    read of it from the disk.
+    """
     tune_for_serving()
     found: dict[str, object] = {}
+    cache = SliceCache(folder / "slices", ModelStore("http://127.0.0.1:9"))
     for name, data in (("2MB", network(1)), ("48MB", network(1, *HEAVY))):
         say(f"loading slices of {name} ...")
         # With a contract by the C interface, without one by the Python interface.
@@ -34,6 +38,8 @@ def measure(_: Path, say: Say, *, quick: bool) -> dict[str, object]:
             way: [_stall(partial(Session, data, *contract)) for _ in range(3 if quick else 15)]
             for way, contract in ways.items()
         }
+        digest = put(folder, data)["digest"]
+        stalls["read_on_one_core"] = [_wait_for_a_read(cache, digest) for _ in range(3 if quick else 15)]
         found[name] = {f"{way}_ms": round(1e3 * median(times), 3) for way, times in stalls.items()}
     return {"preparing": found}
 
@@ -62,6 +68,36 @@ def _stall(work: Callable[[], object]) -> float:
     finally:
         stop.set()
         watcher.join()
+    return longest
+
+
+def _wait_for_a_read(cache: SliceCache, digest: str) -> float:
+    """Returns the longest time that a busy thread on the core of a read did not run."""
+    core = {max(os.sched_getaffinity(0))}
+    longest, stop, ready = 0.0, threading.Event(), threading.Event()
+
+    def watch() -> None:
+        nonlocal longest
+        os.sched_setaffinity(0, core)  # of this thread
+        ready.set()
+        last = time.perf_counter()
+        while not stop.is_set():
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+
+    def read() -> None:
+        os.sched_setaffinity(0, core)
+        data = cache.read(digest)
+        assert data is not None
+        data.close()
+
+    watcher, reader = threading.Thread(target=watch), threading.Thread(target=read)
+    watcher.start()
+    ready.wait()
+    reader.start()
+    reader.join()
+    stop.set()
+    watcher.join()
     return longest
 
 

@@ -371,7 +371,7 @@ class World:
         return again
 
     def collect(self) -> None:
-        """A look at every Triton server."""
+        """One look at each Triton server."""
         self.looks.take()
 
     def restart(self) -> None:

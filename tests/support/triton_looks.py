@@ -59,7 +59,7 @@ class TritonLooks:
         self._pools = set[str]()
 
     def take(self) -> None:
-        """Looks once at every server that pools name, or that may have tails."""
+        """Takes one look at each server that pools name, or that may have tails."""
         pools = {body["metadata"]["name"]: body for body in self.world.cluster.find(DEVICE_POOLS)}
         for name in self._pools - pools.keys():
             self.loops.forget(name)

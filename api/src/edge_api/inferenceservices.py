@@ -165,8 +165,8 @@ class Load(Part):
         default=None,
         description="Requests per second that each entry node is planned for, above 0 and below 1000000. The "
         "plan adds the time for which they wait for each other, and uses at most 80 % of the uplink. A "
-        "service whose rate the pool cannot hold is refused. Default: requests do not wait, and the plan "
-        "reserves what 0.01 requests per second need.",
+        "service whose rate the pool cannot hold is refused. Default: the plan reserves what 0.01 requests "
+        "per second need, and counts the measured rate of other services where it makes requests late.",
     )
 
 
@@ -286,6 +286,11 @@ class SloWindow(StatusPart):
     covered: Duration | None = Field(
         default=None,
         description="The part of the window of which requests were counted. Default: all of it.",
+    )
+    age: Duration | None = Field(
+        default=None,
+        description="Greatest age of the window's requests at reportedAt, if runtimes report so rarely that "
+        "it exceeds the length of the window. Default: the length of the window.",
     )
 
 

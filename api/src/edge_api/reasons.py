@@ -312,8 +312,10 @@ MEASURING_CODECS: Final = _reason(
 SLO_OUT_OF_REACH: Final = _reason(
     "SLOOutOfReach",
     (PLANNED,),
-    "No route meets spec.slo.latency at any bandwidth at some entry node; the fastest routes are used.",
-    "Raise spec.slo.latency to the nearest feasible latency in the message, or use a faster device class.",
+    "No route meets spec.slo.latency at any bandwidth at some entry node, or requests are late there because "
+    "of those of other services; the fastest routes are used.",
+    "Raise spec.slo.latency to the nearest feasible latency in the message, or use a faster device class. If "
+    "the message names other services, set spec.load.rate to have room reserved, or add nodes.",
 )
 INFEASIBLE: Final = _reason(
     "Infeasible",

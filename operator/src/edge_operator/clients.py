@@ -12,6 +12,10 @@ from edge_operator.tritons.lanes import Lanes
 from edge_operator.tritons.server_profiles import ServerProfiles
 from edge_operator.tritons.triton import Triton
 
+PATIENCE_OF_LOOKS = 5.0
+"""Seconds that a look waits for a server: the list of thousands of models takes more than a second. Less than
+the time in which the process ends its writes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clients:
@@ -23,12 +27,15 @@ class Clients:
     admitted: Admitted = field(default_factory=Admitted)
     server_profiles: ServerProfiles | None = None
     """Measures on Triton servers that name no node; None if this process cannot."""
+    patient_triton: Triton | None = None
+    """Triton for callers with a thread of their own for each server; None: the same."""
 
 
 def connected(cluster: Cluster, store: Store, triton: Triton) -> Clients:
     """Returns the clients of a process, with a lane for each Triton server."""
     lanes, admitted = Lanes(triton), Admitted()
-    return Clients(cluster, store, lanes, admitted, ServerProfiles(lanes, store, admitted))
+    profiles, patient = ServerProfiles(lanes, store, admitted), lanes.patiently(PATIENCE_OF_LOOKS)
+    return Clients(cluster, store, lanes, admitted, profiles, patient)
 
 
 @dataclass(frozen=True, slots=True)

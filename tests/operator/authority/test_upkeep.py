@@ -13,7 +13,7 @@ import pytest
 from edge_operator.authority.upkeep import Upkeep
 from edge_operator.certificates import client_context
 from edge_operator.cluster import CONFIG_MAPS, SECRETS
-from edge_operator.errors import ApiUnreachableError, ClusterError
+from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefusedError
 from edge_operator.settings import Settings
 from messages import mentions
 
@@ -129,6 +129,32 @@ def test_a_refused_secret_is_a_failure_until_it_can_be_issued(
     world.cluster.delete(SECRETS, "plant", "edge-runtime-tls")
     upkeep.provide("plant")
     assert upkeep.failures == {}
+
+
+def test_a_certificate_that_is_valid_serves_while_its_renewal_is_refused(
+    world: World, upkeep: Upkeep, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upkeep.renew()
+    assert upkeep.certify("shop") is None
+
+    def refused(*_: object) -> None:
+        raise ObjectRefusedError("Secret shop/edge-runtime-tls: denied by a policy")
+
+    monkeypatch.setattr(world.cluster, "apply", refused)
+    for days, serving in ((60, True), (89, True), (90, False)):
+        clock.now = START + days * DAY
+        with pytest.raises(ObjectRefusedError):
+            upkeep.renew()
+        assert upkeep.certify("shop") == ("Secret shop/edge-runtime-tls: denied by a policy", serving)
+
+
+def test_a_foreign_secret_serves_nothing(world: World, upkeep: Upkeep) -> None:
+    foreign(world, "shop", "edge-runtime-tls")
+    with pytest.raises(ClusterError):
+        upkeep.renew()
+    found = upkeep.certify("shop")
+    assert found is not None
+    assert not found.serving
 
 
 def test_a_namespace_without_placements_has_no_failure(

@@ -9,22 +9,20 @@ from hypothesis import strategies as st
 
 from edge_api import Placement
 from edge_operator.names import DEMAND_ANNOTATION, SERVERS_ANNOTATION, UNFIT_ANNOTATION
-from edge_operator.pool import manifests, rates
+from edge_operator.pool import manifests
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, published_links, runtime_memory
 from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
-from edge_operator.pool.slo import Counters
 from edge_operator.pools import PoolMember, intermediate_nodes
 from edge_planning import Infeasible, Plan, plan_entry
 from edge_planning.errors import BadObjectiveError, BadPlacesError
-from edge_planning.pools.reservations import Kind, Resource
+from edge_planning.pools.reservations import Kind
 from edge_planning.problems import EntryProblem, IntermediateNode, Load
 from messages import mentions
 from operator_objects import CARD
 from pooled import PROFILES, members, noted, placement, pool, pool_spec, published, service
 
-NOW = 1_770_000_000.0
 MI = 1 << 20
 
 
@@ -73,7 +71,7 @@ def test_a_pool_with_room_gives_each_entry_node_the_plan_that_it_would_have_alon
     nodes = members(3, 2, tier=tier)
     one = service("digits", nodes, bandwidth=bandwidth, **spec)
     pooled = pool(nodes, one, service("other", nodes, bandwidth=bandwidth), spec=pool_spec(tier=tier))
-    plan = plan_services(pooled, NOW)
+    plan = plan_services(pooled)
     for member in nodes:
         found = at(plan, "digits", member.node.name)
         assert found.plan == plan_entry(alone(pooled, one, member))
@@ -84,7 +82,7 @@ def test_a_declared_rate_is_planned_with_the_waits_that_it_causes() -> None:
     nodes = members(1, 0)
     one = service("digits", nodes, bandwidth=2e8, load={"rate": 5.0})
     pooled = pool(nodes, one)
-    found = at(plan_services(pooled, NOW), "digits", "cam-0")
+    found = at(plan_services(pooled), "digits", "cam-0")
     assert found.plan == plan_entry(alone(pooled, one, nodes[0]))
     assert found.plan != plan_entry(alone(pool(nodes), service("digits", nodes, bandwidth=2e8), nodes[0]))
 
@@ -116,7 +114,7 @@ def test_generated_pools_with_room_plan_as_each_service_alone(
         for n, (spec, bandwidth) in enumerate(wanted)
     ]
     pooled = pool(nodes, *services, spec=pool_spec(tier=tier))
-    plan = plan_services(pooled, NOW)
+    plan = plan_services(pooled)
     for one in services:
         for member in nodes:
             found = at(plan, one.key.name, member.node.name, one.key.namespace)
@@ -132,7 +130,7 @@ def test_a_pool_without_triton_servers_has_local_routes() -> None:
     nodes = members(1, 0)
     one = service("digits", nodes, servers=())
     pooled = pool(nodes, one, spec=pool_spec(()))
-    found = at(plan_services(pooled, NOW), "digits", "cam-0")
+    found = at(plan_services(pooled), "digits", "cam-0")
     assert found.plan == plan_entry(alone(pooled, one, nodes[0], None))
     assert found.server is None
 
@@ -141,7 +139,7 @@ def test_a_server_of_a_class_that_is_not_profiled_has_its_link_measured() -> Non
     nodes = members(1, 0)
     measured = {name: each for name, each in PROFILES.items() if name != "cloud"}
     one = replace(service("digits", nodes), profiles=measured)
-    found = at(plan_services(pool(nodes, one), NOW), "digits", "cam-0")
+    found = at(plan_services(pool(nodes, one)), "digits", "cam-0")
     assert isinstance(found.plan, Plan)
     assert [route.tail for route in found.plan.table.routes] == [None]
     assert found.server is not None
@@ -154,7 +152,7 @@ def test_a_node_that_is_only_an_intermediate_one_gets_a_table_too() -> None:
     one = service(
         "digits", nodes, bandwidth=1e5, entryNodes=cameras, slo={"latency": "90ms", "minAccuracy": 0.9}
     )
-    plan = plan_services(pool(nodes, one, spec=pool_spec(tier="Device")), NOW)
+    plan = plan_services(pool(nodes, one, spec=pool_spec(tier="Device")))
     used = {r.intermediate for n in range(2) for r in at(plan, "digits", f"cam-{n}").plan.table.routes}  # type: ignore[union-attr]
     assert "gate-0" in used
     between = at(plan, "digits", "gate-0")
@@ -166,10 +164,10 @@ def test_a_node_that_is_only_an_intermediate_one_gets_a_table_too() -> None:
 def test_the_first_service_of_a_namespace_on_a_node_costs_a_runtime() -> None:
     nodes = members(1, 0, memory=300.0 * MI)
     mine = [service(name, nodes) for name in ("a", "b", "c")]
-    plan = plan_services(pool(nodes, *mine, runtime_memory=192.0 * MI), NOW)
+    plan = plan_services(pool(nodes, *mine, runtime_memory=192.0 * MI))
     assert all(isinstance(entry.plan, Plan) for entry in plan.entries.values())
     theirs = service("d", nodes, namespace="shop", priority=-1)
-    plan = plan_services(pool(nodes, *mine, theirs, runtime_memory=192.0 * MI), NOW)
+    plan = plan_services(pool(nodes, *mine, theirs, runtime_memory=192.0 * MI))
     refused = at(plan, "d", "cam-0", "shop")
     assert refused.plan is None
     assert mentions_in(refused.shortage, "memory of cam-0", "192Mi needed", "108Mi of 300Mi left")
@@ -180,12 +178,12 @@ def test_the_first_service_of_a_namespace_on_a_node_costs_a_runtime() -> None:
 def test_a_dedicated_service_costs_a_runtime_of_its_own() -> None:
     nodes = members(1, 0, memory=300.0 * MI)
     one, other = service("a", nodes), replace(service("b", nodes, priority=-5), isolation="Dedicated")
-    plan = plan_services(pool(nodes, one, other, runtime_memory=192.0 * MI), NOW)
+    plan = plan_services(pool(nodes, one, other, runtime_memory=192.0 * MI))
     refused = at(plan, "b", "cam-0")
     assert refused.plan is None
     assert mentions_in(refused.shortage, "memory of cam-0", "used by a", "spec.priority above 0")
     equal = replace(service("b", nodes), isolation="Dedicated")
-    plan = plan_services(pool(nodes, one, equal, runtime_memory=192.0 * MI), NOW)
+    plan = plan_services(pool(nodes, one, equal, runtime_memory=192.0 * MI))
     refused = next(entry for entry in plan.entries.values() if entry.plan is None)
     assert mentions_in(refused.shortage, "remove", "spec.priority above 0")
 
@@ -195,11 +193,11 @@ def test_models_take_memory_once_for_each_runtime() -> None:
     large = CARD.model_copy(update={"size": 280 * MI})
     local: dict[str, Any] = {"mode": "LocalOnly", "slo": {"latency": "1s"}}
     services = [service(name, nodes, card=large, **local) for name in ("a", "b")]
-    plan = plan_services(pool(nodes, *services, runtime_memory=192.0 * MI), NOW)
+    plan = plan_services(pool(nodes, *services, runtime_memory=192.0 * MI))
     assert all(isinstance(entry.plan, Plan) for entry in plan.entries.values())
     other = CARD.model_copy(update={"size": 280 * MI, "digest": "sha256:" + "cd" * 32})
     services[1] = service("b", nodes, card=other, priority=-1, **local)
-    plan = plan_services(pool(nodes, *services, runtime_memory=192.0 * MI), NOW)
+    plan = plan_services(pool(nodes, *services, runtime_memory=192.0 * MI))
     assert at(plan, "b", "cam-0").plan is None
     assert "memory of cam-0: 280Mi needed" in at(plan, "b", "cam-0").shortage
 
@@ -208,7 +206,7 @@ def test_services_that_know_different_bytes_of_a_model_share_no_slices() -> None
     nodes = members(1, 0, memory=500.0 * MI)
     sizes = [CARD.model_copy(update={"size": size * MI}) for size in (280, 0)]
     services = [service(name, nodes, card=one) for name, one in zip("ab", sizes, strict=True)]
-    plan = plan_services(pool(nodes, *services), NOW)
+    plan = plan_services(pool(nodes, *services))
     first, second = (one.digest for one in plan.plan.problem.demands)
     assert first != second
 
@@ -218,7 +216,7 @@ def test_a_service_of_lower_priority_is_refused_with_what_binds_and_what_makes_r
     local: dict[str, Any] = {"mode": "LocalOnly", "slo": {"latency": "1s", "minAccuracy": 0.9}}
     first = service("first", nodes, load={"rate": 5.0}, priority=10, **local)
     second = service("second", nodes, load={"rate": 5.0}, **local)
-    plan = plan_services(pool(nodes, first, second), NOW)
+    plan = plan_services(pool(nodes, first, second))
     assert isinstance(at(plan, "first", "cam-0").plan, Plan)
     refused = at(plan, "second", "cam-0")
     assert refused.plan is None
@@ -230,7 +228,7 @@ def test_a_narrow_uplink_is_shared() -> None:
     nodes = members(1, 0)
     cloud: dict[str, Any] = {"mode": "CloudOnly", "load": {"rate": 4.0}, "slo": {"latency": "2s"}}
     services = [service(name, nodes, bandwidth=1e6, priority=n, **cloud) for n, name in enumerate("ab")]
-    plan = plan_services(pool(nodes, *services), NOW)
+    plan = plan_services(pool(nodes, *services))
     refused = at(plan, "a", "cam-0")
     assert refused.plan is None
     assert mentions_in(refused.shortage, "uplink of cam-0", "524kbit/s needed", "276kbit/s of 800kbit/s left")
@@ -242,8 +240,8 @@ def test_waits_that_other_services_cause_lead_to_a_faster_exit() -> None:
     slo = {"latency": "200ms"}
     one = service("digits", nodes, mode="Auto", slo=slo, load={"rate": 0.5}, privacy="Local")
     busy = service("busy", nodes, mode="LocalOnly", slo={"latency": "2s"}, load={"rate": 5.0}, priority=5)
-    before = at(plan_services(pool(nodes, one), NOW), "digits", "cam-0")
-    after = at(plan_services(pool(nodes, one, busy), NOW), "digits", "cam-0")
+    before = at(plan_services(pool(nodes, one)), "digits", "cam-0")
+    after = at(plan_services(pool(nodes, one, busy)), "digits", "cam-0")
     assert isinstance(before.plan, Plan)
     assert isinstance(after.plan, Plan)
     assert before.plan.table.routes[0].exit == "final"
@@ -254,7 +252,7 @@ def test_waits_that_other_services_cause_lead_to_a_faster_exit() -> None:
 def test_a_service_that_cannot_be_planned_does_not_keep_others_from_it() -> None:
     nodes = members(1, 0)
     wrong = service("wrong", nodes, optimize="Energy")
-    plan = plan_services(pool(nodes, wrong, service("digits", nodes)), NOW)
+    plan = plan_services(pool(nodes, wrong, service("digits", nodes)))
     assert isinstance(plan.failed[wrong.key], BadObjectiveError)
     assert plan.of(wrong.key) == []
     assert isinstance(at(plan, "digits", "cam-0").plan, Plan)
@@ -263,8 +261,8 @@ def test_a_service_that_cannot_be_planned_does_not_keep_others_from_it() -> None
 def test_an_unchanged_pool_keeps_every_table_and_moves_nothing() -> None:
     nodes = members(3)
     pooled = pool(nodes, *[service(f"s{n}", nodes, bandwidth=2e7, load={"rate": 2.0}) for n in range(4)])
-    first = plan_services(pooled, NOW)
-    second = plan_services(pooled, NOW + 60.0, first)
+    first = plan_services(pooled)
+    second = plan_services(pooled, first)
     assert {key: entry.plan for key, entry in second.entries.items()} == {
         key: entry.plan for key, entry in first.entries.items()
     }
@@ -276,7 +274,7 @@ def test_noise_of_a_link_changes_no_problem_and_a_clear_change_does() -> None:
     nodes = members(1, 0)
 
     def measured(bandwidth: float, previous: PooledPlan) -> PooledPlan:
-        return plan_services(pool(nodes, service("digits", nodes, bandwidth=bandwidth)), NOW, previous)
+        return plan_services(pool(nodes, service("digits", nodes, bandwidth=bandwidth)), previous)
 
     first = measured(20e6, NO_PLAN)
     noisy = measured(21.9e6, first)
@@ -288,23 +286,12 @@ def test_noise_of_a_link_changes_no_problem_and_a_clear_change_does() -> None:
 def test_one_changed_service_leaves_the_demands_of_others_as_they_are() -> None:
     nodes = members(2)
     others = [service(f"s{n}", nodes) for n in range(3)]
-    first = plan_services(pool(nodes, service("digits", nodes), *others), NOW)
+    first = plan_services(pool(nodes, service("digits", nodes), *others))
     changed = service("digits", nodes, slo={"latency": "40ms"})
-    second = plan_services(pool(nodes, changed, *others), NOW, first)
+    second = plan_services(pool(nodes, changed, *others), first)
     for key, problems in second.problems.items():
         assert (problems is first.problems[key]) is (key.name != "digits")
     assert at(second, "digits", "cam-0").problem.slo.latency == 0.04
-
-
-def test_a_measured_rate_is_reserved_and_noted() -> None:
-    nodes = members(1, 0)
-    counted = rates.Measured("uid", NOW, Counters(400, 400), {4: rates.Band(400.0, 0.0)})
-    one = replace(service("digits", nodes, mode="LocalOnly"), measured={"cam-0": counted})
-    plan = plan_services(pool(nodes, one), NOW)
-    (demand,) = plan.plan.problem.demands
-    assert (demand.rate, demand.assumed) == (4.0, True)
-    assert "edge-intelligence.io/planned-rate" in at(plan, "digits", "cam-0").notes
-    assert plan.plan.used[Resource(Kind.CPU, "cam-0")] == pytest.approx(4.0 * 0.12)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +312,7 @@ def test_the_best_server_that_responds_and_has_room_is_used(
     one = service("digits", nodes, bandwidth={"cloud": 2e6, "far": 2e8}, servers=names)
     one = replace(one, full=frozenset(full))
     pooled = replace(pool(nodes, one, spec=pool_spec(names)), servers=states)
-    found = at(plan_services(pooled, NOW), "digits", "cam-0")
+    found = at(plan_services(pooled), "digits", "cam-0")
     assert found.server is not None
     assert found.server.name == chosen
     assert found.problem.peer == chosen
@@ -340,7 +327,7 @@ def test_a_server_with_little_memory_takes_the_tails_that_fit() -> None:
         service("a", nodes, card=large, priority=1, **cloud),
         service("b", nodes, card=other, **cloud),
     ]
-    plan = plan_services(pool(nodes, *services, spec=pool_spec(memory="100Mi")), NOW)
+    plan = plan_services(pool(nodes, *services, spec=pool_spec(memory="100Mi")))
     assert isinstance(at(plan, "a", "cam-0").plan, Plan)
     assert at(plan, "b", "cam-0").plan is None
     assert mentions_in(
@@ -362,7 +349,7 @@ def test_a_runtime_counts_with_the_memory_that_it_requests(resources: Any, expec
 
 
 def test_an_empty_pool_has_an_empty_plan() -> None:
-    plan = plan_services(pool(members(1)), NOW)
+    plan = plan_services(pool(members(1)))
     assert (plan.entries, plan.failed) == ({}, {})
 
 
@@ -374,15 +361,15 @@ def test_a_restarted_operator_refuses_the_services_that_were_refused_before() ->
         return service(name, nodes, load={"rate": 5.0}, placements=placements, **local)
 
     for first, second in (("a", "b"), ("b", "a")):
-        alone = plan_services(pool(nodes, make(first)), NOW)
-        both = plan_services(pool(nodes, make(first), make(second)), NOW, alone)
+        alone = plan_services(pool(nodes, make(first)))
+        both = plan_services(pool(nodes, make(first), make(second)), alone)
         assert {key.service for key, entry in both.entries.items() if entry.plan is None} == {second}
         before = {
             name: {key.node: noted(entry) for key, entry in both.entries.items() if key.service == name}
             for name in (first, second)
         }
         again = pool(nodes, *[make(name, before[name]) for name in (first, second)])
-        restarted = plan_services(again, NOW)
+        restarted = plan_services(again)
         assert {key: entry.plan for key, entry in restarted.entries.items()} == {
             key: entry.plan for key, entry in both.entries.items()
         }
@@ -394,7 +381,7 @@ def test_a_service_at_a_node_with_the_name_of_a_triton_server_is_not_planned() -
     nodes = members(2, 0)
     servers = pool_spec(("cloud", "cam-1"))
     one, other = service("digits", nodes), service("other", nodes[:1])
-    plan = plan_services(pool(nodes, one, other, spec=servers), NOW)
+    plan = plan_services(pool(nodes, one, other, spec=servers))
     assert isinstance(plan.failed[one.key], BadPlacesError)
     assert isinstance(at(plan, "other", "cam-0").plan, Plan)
 
@@ -408,7 +395,7 @@ def with_servers(before: Placement | None, **states: ServerState) -> tuple[Plann
     nodes, spec = members(1, 0), pool_spec(NAMES)
     placements = {} if before is None else {"cam-0": before}
     one = service("digits", nodes, bandwidth=FAST, servers=NAMES, placements=placements)
-    found = at(plan_services(replace(pool(nodes, one, spec=spec), servers=states), NOW), "digits", "cam-0")
+    found = at(plan_services(replace(pool(nodes, one, spec=spec), servers=states)), "digits", "cam-0")
     return found, published(one, found, spec)
 
 
@@ -440,7 +427,7 @@ def test_local_routes_wait_for_no_steady_server() -> None:
 
 def test_a_pool_of_one_server_notes_no_servers() -> None:
     nodes = members(1, 0)
-    plan = plan_services(pool(nodes, service("digits", nodes, bandwidth=2e8)), NOW)
+    plan = plan_services(pool(nodes, service("digits", nodes, bandwidth=2e8)))
     assert set(at(plan, "digits", "cam-0").notes) == {DEMAND_ANNOTATION}
 
 
@@ -487,7 +474,7 @@ def test_full_pools_hold_no_more_than_they_have_and_name_no_service_of_another_n
         )
         for n, (spec, bandwidth, rate, tenant, priority) in enumerate(wanted)
     ]
-    plan = plan_services(pool(nodes, *services, runtime_memory=192.0 * MI), NOW)
+    plan = plan_services(pool(nodes, *services, runtime_memory=192.0 * MI))
     assert len(plan.entries) == len(services) * len(nodes)
     limits = {Kind.CPU: 1.0, Kind.BUSY: 1.0, Kind.UPLINK: 0.8 * 2e7, Kind.MEMORY: memory}
     for resource, used in plan.plan.used.items():

@@ -9,16 +9,17 @@ import pytest
 from edge_api import ModelProfile, Placement
 from edge_api.inferenceservices import ModelSource
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
-from edge_operator.pool import manifests, recorded
+from edge_operator.pool import manifests, rates, recorded
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services
 from edge_operator.pool.pooled import EntryKey, Pool, PooledService
 from edge_operator.pool.published_tables import published_routes
+from edge_operator.pool.slo import Counters
 from edge_operator.store import CodecAccuracies, CodecAccuracy
 from edge_planning import Plan
+from edge_planning.pools import Observed
 from operator_objects import CARD
 from pooled import PROFILES, members, pool, pool_spec, published, service
 
-NOW = 1_770_000_000.0
 RUNTIME = 192.0 * (1 << 20)
 
 
@@ -29,6 +30,8 @@ class Operator:
         self.spec = pool_spec(tier=tier)
         self.nodes = members(cameras, 1, tier=tier, memory=memory)
         self.services: dict[str, dict[str, Any]] = {}
+        self.observed: dict[str, Observed] = {}
+        """What was measured of services, at each of their entry nodes."""
         self.placements: dict[EntryKey, Placement] = {}
         self.plan: PooledPlan = NO_PLAN
 
@@ -39,13 +42,24 @@ class Operator:
             here = {
                 k.node: each for k, each in self.placements.items() if (k.namespace, k.service) == one.key
             }
-            found.append(replace(one, placements=here))
+            seen = dict.fromkeys(here, self.observed.get(name))
+            if self.plan is NO_PLAN:
+                seen = {node: rates.published(each) for node, each in here.items()}
+            counted = rates.Measured("uid", 0.0, Counters(400, 400))
+            found.append(
+                replace(
+                    one,
+                    placements=here,
+                    measured=dict.fromkeys(here, counted),
+                    observed={node: each for node, each in seen.items() if each is not None},
+                )
+            )
         return pool(self.nodes, *found, spec=self.spec, runtime_memory=RUNTIME)
 
     def step(self) -> int:
         """Plans and publishes; returns the number of Placements that it writes."""
         pooled = self.pooled()
-        self.plan = plan_services(pooled, NOW, self.plan)
+        self.plan = plan_services(pooled, self.plan)
         wanted = {}
         for one in pooled.services:
             for entry in self.plan.of(one.key):
@@ -67,7 +81,7 @@ def noted(placement: Placement, notes: Any) -> Placement:
     return placement.model_copy(update={"metadata": metadata})
 
 
-def changed_by_chance(seed: int, *, declared: bool) -> Operator:
+def changed_by_chance(seed: int, *, declared: bool, measured: bool = False) -> Operator:
     """An operator after some services came and went."""
     chance = random.Random(seed)
     mi = 1 << 20
@@ -85,7 +99,10 @@ def changed_by_chance(seed: int, *, declared: bool) -> Operator:
                 "slo": {"latency": chance.choice(["90ms", "200ms"])},
             }
             load = {"load": {"rate": chance.choice([0.5, 2.0, 6.0])}} if declared else {}
-            operator.services[f"s{chance.randrange(30)}"] = fields | load
+            name = f"s{chance.randrange(30)}"
+            operator.services[name] = fields | load
+            if measured:
+                operator.observed[name] = Observed(chance.choice([0.5, 4.0, 8.0]), chance.random() < 0.5)
         operator.step()
     return operator
 
@@ -100,6 +117,27 @@ def test_a_restart_with_nothing_changed_writes_nothing(seed: int, *, declared: b
     entries = operator.plan.entries.values()
     assert all(each.adopted for each in entries if isinstance(each.plan, Plan) and not each.intermediate)
     assert operator.step() == 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_restart_writes_nothing_although_only_rates_that_explain_a_shortage_are_kept(seed: int) -> None:
+    operator = changed_by_chance(seed, declared=False, measured=True)
+    operator.step()  # with what is measured of the last service, now that it is published
+    assert operator.step() == 0
+    operator.restart()
+    assert operator.step() == 0
+    operator.observed = {
+        key.service: kept
+        for key, each in operator.placements.items()
+        if (kept := rates.published(each)) is not None
+    }
+    assert operator.step() == 0
+
+
+def test_a_rate_is_kept_where_it_explains_a_shortage() -> None:
+    """Otherwise the test above shows nothing."""
+    operators = [changed_by_chance(seed, declared=False, measured=True) for seed in range(12)]
+    assert any(rates.published(each) for one in operators for each in one.placements.values())
 
 
 def test_what_the_model_profile_keeps_is_planned_as_what_the_store_said() -> None:
@@ -125,8 +163,7 @@ def test_what_the_model_profile_keeps_is_planned_as_what_the_store_said() -> Non
     after = service("digits", nodes, card=kept, accuracies=manifests.codec_accuracies(profile.spec))
     after = replace(after, profiles=manifests.device_profiles(profile.spec))
     first, second = (
-        plan_services(pool(nodes, one), NOW).of(one.key)[0].notes[DEMAND_ANNOTATION]
-        for one in (before, after)
+        plan_services(pool(nodes, one)).of(one.key)[0].notes[DEMAND_ANNOTATION] for one in (before, after)
     )
     assert first == second
 
@@ -189,7 +226,7 @@ def test_a_table_read_from_its_placement_is_rendered_as_the_same_placement(tier:
     nodes = members(1, 1, tier=tier)
     spec = pool_spec(tier=tier)
     one: PooledService = service("digits", nodes, bandwidth=2e7, slo={"latency": latency})
-    plan = plan_services(pool(nodes, one, spec=spec), NOW)
+    plan = plan_services(pool(nodes, one, spec=spec))
     for entry in plan.of(one.key):
         assert isinstance(entry.plan, Plan)
         first = published(one, entry, spec)
@@ -203,7 +240,7 @@ def test_a_table_read_from_its_placement_is_rendered_as_the_same_placement(tier:
 def test_a_placement_of_another_model_or_with_an_edited_route_has_no_table() -> None:
     nodes = members(1, 0)
     one = service("digits", nodes, bandwidth=2e7)
-    (entry,) = plan_services(pool(nodes, one), NOW).of(one.key)
+    (entry,) = plan_services(pool(nodes, one)).of(one.key)
     found = published(one, entry)
     other = CARD.model_copy(update={"exits": CARD.exits[:1]})
     assert published_routes(found, other) is None

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from edge_api.told_links import LINKS_ANNOTATION, ToldLink, read_links
 from edge_operator.cluster import Object
-from edge_operator.loops.link_measuring import LinkUser, Telling, measurer, renewal, share, tellings
+from edge_operator.nodes.link_measuring import (
+    LinkUser,
+    Telling,
+    measurer,
+    renewal,
+    renewed_after,
+    share,
+    tellings,
+)
 from edge_operator.nodes.runtimes import Runtime
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
@@ -218,3 +226,21 @@ def test_nothing_is_left_to_write_after_one_round(reports: list[tuple[str, int]]
     here = [body for body in bodies if "Here" in str(body["metadata"]["annotations"])]
     runtimes = {body["metadata"]["namespace"] for body in bodies}
     assert len({body["metadata"]["namespace"] for body in here}) == (len(runtimes) > 1)
+
+
+def test_values_are_due_again_when_half_of_their_time_has_passed() -> None:
+    bodies = [placement("a"), placement("b")]
+    written = tell(bodies)
+    assert renewed_after(bodies, written, NOW) == EVERY
+    carried_out(written)
+    assert renewed_after(bodies, [], NOW + datetime.timedelta(seconds=100)) == EVERY - 100
+    assert renewed_after(bodies, [Telling(bodies[1], None)], NOW) is None, "the one that measures keeps none"
+
+
+def test_values_that_no_report_can_renew_wait_for_one() -> None:
+    bodies = [placement("a"), placement("b")]
+    carried_out(tell(bodies))
+    bodies[0]["status"] = {}
+    late = NOW + datetime.timedelta(seconds=EVERY)
+    assert tell(bodies, now=late) == []
+    assert renewed_after(bodies, [], late) is None

@@ -16,6 +16,7 @@ from edge_operator.cluster import (
     JOBS,
     NODES,
     PLACEMENTS,
+    SECRETS,
     SERVICES,
     Kind,
 )
@@ -23,6 +24,7 @@ from edge_operator.errors import ClusterError
 from edge_operator.handlers import configure, run
 from edge_operator.keys import NamespaceKey, ServiceKey, TailKey
 from edge_operator.leadership import Leadership
+from edge_operator.loops.namespaces import NamespaceMemory
 from edge_operator.loops.operator import Operator
 from edge_operator.metrics import CERTIFICATE_FAILURES
 from edge_operator.observed.mirror import Mirror
@@ -138,6 +140,33 @@ async def test_a_certificate_that_cannot_be_issued_wakes_all_pools_once(
         operator.report_certificates()
         assert loops.taken() == woken
     assert [sample.value for family in CERTIFICATE_FAILURES.collect() for sample in family.samples] == [1]
+
+
+async def test_a_namespace_is_reconciled_although_its_certificate_is_refused(
+    world: World, tmp_path: Path
+) -> None:
+    world.settle()
+    settings = replace(world.settings, issues_certificates=True, tls_dir=str(tmp_path))
+    leadership = Leadership(world.cluster, "edge-intelligence", "a")
+    operator = Operator(world.clients, settings, None, world.cluster, Mirror(), leadership)
+    operator.certificates = Upkeep(world.cluster, settings, lambda: {"default"})
+    operator.certificates.renew()
+    secret = world.cluster.get(SECRETS, "default", "edge-runtime-tls")
+    world.cluster.put(secret | {"metadata": {"name": "edge-runtime-tls", "namespace": "default"}})
+    with pytest.raises(ClusterError):
+        operator.certificates.renew()
+    world.cluster.delete(SERVICES, "default", "edge-runtime-gate")
+    running = asyncio.create_task(operator.queue.run())
+    operator.queue.add(SHARED, 0.0)
+    async with asyncio.timeout(30):
+        while not operator.namespaces.get(SHARED, NamespaceMemory()).findings.refused:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.01)
+    running.cancel()
+    refused, _ = operator.namespaces[SHARED].findings.concerning("digits")
+    assert any("default/edge-runtime-tls" in each for each in refused)
+    assert world.cluster.get(SERVICES, "default", "edge-runtime-gate") is not None
+    assert operator.uncertified is not None
+    assert list(operator.uncertified) == ["default"]
 
 
 async def test_a_pools_change_wakes_its_loop_and_the_namespaces_with_services(loops: Loops) -> None:
@@ -309,7 +338,6 @@ async def test_a_deletion_wakes_what_it_concerns(
     loops.event(kind, _body(name, spec={"devicePool": "factory"}), "DELETED")
     assert loops.taken() == woken
     assert operator.tails.at("triton:8000") == ({"tail"} if name != "digits.edge-a" else set())
-    assert ("factory" in operator.tritons) == (kind != DEVICE_POOLS)
 
 
 async def test_an_operator_of_one_namespace_leaves_the_services_of_others_alone(loops: Loops) -> None:

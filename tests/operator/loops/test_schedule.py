@@ -1,6 +1,7 @@
 """One run per dirty key at a time covers all earlier events, and is retried after failures."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 from hypothesis import settings
@@ -55,6 +56,19 @@ def test_failures_are_retried_after_delays_that_double_up_to_a_minute_and_start_
     assert delays[-1] == 60.0
     schedule.succeed("a", None)
     assert schedule.fail("a", 0.0) == 1.0
+
+
+def test_events_for_a_key_that_is_due_again_much_later_take_no_memory() -> None:
+    schedule = scheduled()
+    tracemalloc.start()
+    for second in range(10_000):
+        schedule.add("a", float(second))
+        assert schedule.take(float(second), 1) == ["a"]
+        schedule.succeed("a", second + 900.0)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 50_000, "an entry takes more than 100 bytes"
+    assert schedule.wait(10_000.0) == 899.0
 
 
 def test_keys_that_fail_together_are_not_retried_together() -> None:
@@ -229,3 +243,20 @@ async def test_the_queue_works_on_what_is_dirty_comes_back_when_told_and_survive
         pytest.fail(f"worked on {done}")
     finally:
         task.cancel()
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_queue_that_is_cancelled_while_an_event_wakes_it_ends(steps: int) -> None:
+    async def work(key: str) -> float | None:
+        raise AssertionError(key)
+
+    queue: WorkQueue[str] = WorkQueue(work, asyncio.get_running_loop().time)
+    queue.add("later", 1000.0)
+    task = asyncio.create_task(queue.run())
+    await asyncio.sleep(0.01)
+    queue.add("other", 1000.0)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=5)
+    assert done

@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
+from edge_operator import clients
+from edge_operator.cluster import DEVICE_POOLS
 from edge_operator.effects.server_looks import Look
 from edge_operator.keys import TailKey
+from edge_operator.leadership import Leadership
+from edge_operator.loops.operator import Operator
 from edge_operator.loops.triton_servers import TritonServerLoops
+from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.tails_in_use import TailsInUse
 from edge_operator.tritons import look_intervals
 from edge_operator.tritons.control_keys import ControlKeys
@@ -172,6 +177,55 @@ async def test_a_server_that_hangs_holds_up_no_other(running: Running) -> None:
     assert {running.servers.looks[address] for address in running.servers.hung} == {1}
 
 
+class Hanging:
+    """Two Triton servers, of which one accepts requests and does not respond until it is let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+
+    def ready(self, address: str) -> frozenset[str]:
+        if address == ONE:
+            assert self.go.wait(30)
+        return frozenset({"resnet"})
+
+    def control_open(self, address: str) -> bool:
+        return True
+
+
+async def test_a_hung_server_is_unknown_while_the_other_one_is_checked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look_intervals, "SHORTEST", 0.005)
+    monkeypatch.setattr(clients, "PATIENCE_OF_LOOKS", 0.01)
+    triton = Hanging()
+    connected = clients.connected(world.cluster, world.store, triton)  # type: ignore[arg-type]
+    leadership = Leadership(world.cluster, "edge-intelligence", "a")
+    operator = Operator(connected, world.settings, None, world.cluster, Mirror(), leadership)
+    listed = [{"name": url, "httpAddress": url.partition("://")[2]} for url in (ONE, TWO)]
+    meta = {"name": "factory", "uid": "1", "generation": 1}
+    pool = {"metadata": meta, "spec": {"tritonServers": listed}}
+    operator.event(DEVICE_POOLS, None, pool)
+    operator.lead()
+    known = operator.tritons.findings
+    try:
+        async with asyncio.timeout(30):
+            while TWO not in known.control_open:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.001)
+        assert known.availability.since.keys() == {TWO}
+        triton.go.set()
+        async with asyncio.timeout(30):
+            while ONE not in known.control_open:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.001)
+        operator.check()
+        operator.event(DEVICE_POOLS, "DELETED", pool)
+        async with asyncio.timeout(30):
+            while operator.tritons.running:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.001)
+    finally:
+        triton.go.set()
+        await operator.stop()
+
+
 async def test_a_look_that_fails_for_an_unknown_cause_is_repeated(running: Running) -> None:
     def defect(address: str) -> None:
         raise RuntimeError(address)
@@ -190,8 +244,10 @@ async def test_a_look_that_fails_for_an_unknown_cause_is_repeated(running: Runni
 async def test_a_replica_that_does_not_lead_looks_at_no_server(world: World) -> None:
     waiting = Running(world)
     waiting.name("factory", ONE)
-    assert "factory" in waiting.loops
     assert waiting.addresses == set()
+    waiting.loops.start()
+    assert waiting.addresses == {ONE}
+    waiting.loops.stop()
 
 
 def test_looks_are_spread_and_a_server_whose_looks_take_long_is_looked_at_less_often() -> None:

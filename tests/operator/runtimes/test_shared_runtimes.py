@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from edge_operator.authority.failures import Uncertified
 from edge_operator.cluster import (
     DEPLOYMENTS,
     INFERENCE_SERVICES,
@@ -175,18 +176,21 @@ def _with_resources(world: World, resources: Any) -> Any:
     return dataclasses.replace(world.settings, runtime_resources=resources)
 
 
-def test_a_refused_certificate_is_reported_and_its_runtimes_are_reconciled_all_the_same(world: World) -> None:
+@pytest.mark.parametrize("serving", [False, True])
+def test_a_refused_certificate_is_reported_and_its_runtimes_are_reconciled_all_the_same(
+    world: World, serving: bool
+) -> None:
     world.settle()
     world.cluster.delete(SERVICES, "default", "edge-runtime-gate")
     memory = NamespaceMemory()
     said = "Secret default/edge-runtime-tls: belongs to something other than this operator"
-    changed, again = reconcile_namespace(
-        "default", world.cluster, world.settings, memory, world.clock(), uncertified=said
-    )
+    given = "default", world.cluster, world.settings, memory, world.clock()
+    changed, again = reconcile_namespace(*given, uncertified=Uncertified(said, serving=serving))
     assert world.cluster.get(SERVICES, "default", "edge-runtime-gate") is not None
     assert changed == {"digits"}
     assert again is not None
-    assert memory.findings.concerning("digits") == ((said,), ())
-    changed, _ = reconcile_namespace("default", world.cluster, world.settings, memory, world.clock())
+    refused, notes = memory.findings.concerning("digits")
+    assert (said in refused, said in notes) == (not serving, serving), "a valid certificate blocks nothing"
+    changed, _ = reconcile_namespace(*given)
     assert changed == {"digits"}
     assert memory.findings.concerning("digits") == ((), ())

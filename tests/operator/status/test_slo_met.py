@@ -2,8 +2,12 @@
 
 from typing import Any
 
-from edge_api import Placement
+import pytest
+
+from edge_api import InferenceService, Placement
 from edge_operator.pool.report_intervals import report_interval
+from edge_operator.pool.slo import Counters
+from edge_operator.pool.slo_status import slo_met, slo_status
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py
@@ -154,3 +158,50 @@ def test_the_interval_follows_the_number_of_placements_of_the_pool(world: World)
     world.settle()
     placements = [Placement.model_validate(body) for body in world.placements().values()]
     assert {float(placement.spec.report_interval) for placement in placements} == {16.0}
+
+
+def _reports_every(world: World, interval: str) -> None:
+    for body in world.placements().values():
+        world.cluster.put(body | {"spec": body["spec"] | {"reportInterval": interval}})
+
+
+@pytest.mark.parametrize(
+    ("interval", "ages"),
+    [("16s", [None] * 4), ("1m4s", ["6m4s", None, None, None]), ("8m32s", ["13m32s", "1h8m32s", None, None])],
+)
+def test_windows_say_how_old_their_requests_can_be_where_reports_are_rare(
+    world: World, interval: str, ages: list[str | None]
+) -> None:
+    world.settle()
+    service = InferenceService.model_validate(world.service())
+    _reports_every(world, interval)
+    placements = {node: Placement.model_validate(body) for node, body in world.placements().items()}
+    found = slo_status(service, placements, Counters(10, 9), world.clock().wall(), 0.0)
+    assert found is not None
+    assert [window.window for window in found.windows] == ["5m", "1h", "6h", "28d"]
+    assert [window.age and str(window.age) for window in found.windows] == ages
+
+
+@pytest.mark.parametrize(("interval", "named"), [("4m16s", False), ("8m32s", True)])
+def test_slo_met_names_an_interval_that_is_longer_than_its_window(
+    world: World, interval: str, named: bool
+) -> None:
+    world.settle()
+    service = InferenceService.model_validate(world.service())
+    _reports_every(world, interval)
+    placements = {node: Placement.model_validate(body) for node, body in world.placements().items()}
+    now = world.clock().wall()
+    found = slo_met(service, slo_status(service, placements, Counters(10, 9), now, 0.0), placements, now)
+    assert found.reason == "ObjectiveMissed"
+    assert (interval in found.message) is named
+
+
+def test_a_service_that_reports_follows_the_number_of_placements_of_other_services(world: World) -> None:
+    world.settle()
+    body = world.placements()["cam-1"]
+    for number in range(300):
+        meta = {"name": f"other-{number}.cam-1", "namespace": "shop", "labels": body["metadata"]["labels"]}
+        world.cluster.put(body | {"metadata": meta})
+    world.requests_arrive(10, 10)
+    pass_time(world, 10)
+    assert {body["spec"]["reportInterval"] for body in world.placements().values()} == {"8m32s"}

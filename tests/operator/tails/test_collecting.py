@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from edge_operator.effects.server_looks import ServerLooks
-from edge_operator.errors import ApiUnreachableError
+from edge_operator.errors import ApiUnreachableError, NotLeadingError, TritonBusyError
+from edge_operator.tritons.fenced_triton import FencedTriton
 from edge_operator.tritons.unused_tails import GRACE, UnusedTails
 
 World = Any  # tests/operator/conftest.py
@@ -110,7 +111,7 @@ def test_a_tail_that_is_used_again_restarts_its_grace_period(world: World) -> No
 
 
 class _Listed:
-    """The API server, as far as it is asked for lists."""
+    """The API server, which records the kinds that are listed."""
 
     def __init__(self, world: World) -> None:
         self.world, self.kinds = world, list[str]()
@@ -157,3 +158,39 @@ def test_tails_stay_while_the_api_server_does_not_respond(world: World) -> None:
     found = looks.look(world.triton.url, before, frozenset(), GRACE, check_control=False)
     assert found.models == models == world.triton.models
     assert found.unused == before, "tried again at the next look"
+
+
+def test_a_server_that_hangs_while_tails_are_unloaded_gets_no_request_for_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    models = frozenset(world.triton.models)
+    assert len(models) > 1
+    world.cluster.objects = {key: it for key, it in world.cluster.objects.items() if key[0] != "Placement"}
+    requests = list[str]()
+
+    def hanging(address: str, name: str) -> None:
+        requests.append(name)
+        raise TritonBusyError(f"Triton at {address} is busy")
+
+    monkeypatch.setattr(world.triton, "unload", hanging)
+    looks = ServerLooks(world.clients, INSTALLATION, None)
+    before = UnusedTails(dict.fromkeys(models, 0.0))
+    found = looks.look(world.triton.url, before, frozenset(), GRACE, check_control=False)
+    assert len(requests) == 1
+    assert found.unused == before, "tried again at the next look"
+
+
+def test_a_replica_without_the_lease_unloads_nothing(world: World) -> None:
+    world.settle()
+    models = frozenset(world.triton.models)
+    world.cluster.objects = {key: it for key, it in world.cluster.objects.items() if key[0] != "Placement"}
+
+    def lost() -> None:
+        raise NotLeadingError("another replica leads")
+
+    looks = ServerLooks(replace(world.clients, triton=FencedTriton(world.triton, lost)), INSTALLATION, None)
+    before = UnusedTails(dict.fromkeys(models, 0.0))
+    found = looks.look(world.triton.url, before, frozenset(), GRACE, check_control=False)
+    assert found.models == models == world.triton.models
+    assert found.unused == before

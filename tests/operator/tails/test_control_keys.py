@@ -156,4 +156,4 @@ def test_servers_are_checked_at_intervals_and_those_away_until_they_respond(worl
     assert world.looks.changed_pools == ["factory", "factory"]
     world.now += INTERVAL
     assert checked() == {HERE: False}
-    assert world.looks.changed_pools == ["factory", "factory"], "the status says so already"
+    assert world.looks.changed_pools == ["factory", "factory"], "the status reports it already"

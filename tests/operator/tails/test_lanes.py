@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
@@ -145,3 +146,17 @@ def test_a_request_that_is_left_out_says_how_long_the_breaker_rests(servers: Ser
     with pytest.raises(TritonUnreachableError) as left_out:
         lanes.ready(SLOW)
     assert left_out.value.rest == 1.5
+
+
+def test_a_patient_caller_waits_longer_in_the_same_lane(servers: Servers) -> None:
+    lanes = Lanes(servers, patience=0.01)
+    patient = lanes.patiently(30)
+    with ThreadPoolExecutor(1) as threads:
+        found = threads.submit(patient.ready, SLOW)
+        while not servers.asked:
+            threading.Event().wait(0.001)
+        with pytest.raises(TritonBusyError, match="listing its models"):
+            lanes.load(TAIL, _no_file)
+        servers.go.set()
+        assert found.result(30) == {"tail"}
+    assert servers.asked == 1

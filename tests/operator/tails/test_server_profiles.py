@@ -19,7 +19,14 @@ from edge_operator.pool.surroundings import Surroundings, of_pool
 from edge_operator.pools import node_of, selection, server_to_measure
 from edge_operator.store import DeviceProfile
 from edge_operator.tritons.admitted import Admitted
-from edge_operator.tritons.server_profiles import RETRY, Failed, ServerProfiles, Subject, slicings
+from edge_operator.tritons.server_profiles import (
+    FIRST_RETRY,
+    LAST_RETRY,
+    Failed,
+    ServerProfiles,
+    Subject,
+    slicings,
+)
 from edge_operator.tritons.triton import Arrays, Timed
 
 World = Any  # tests/operator/conftest.py
@@ -84,9 +91,10 @@ def _measure_cloud(world: World) -> Blocked | None:
     return blocked
 
 
-def _profiles(world: World, triton: Any, pause: Any = None) -> ServerProfiles:
+def _profiles(world: World, triton: Any, pause: Any = None, jitter: float = 1.0) -> ServerProfiles:
     wait = pause or (lambda _: None)
-    return ServerProfiles(triton, world.store, Admitted(), clock=lambda: world.now, pause=wait)
+    store, spread = world.store, lambda: jitter
+    return ServerProfiles(triton, store, Admitted(), clock=lambda: world.now, pause=wait, jitter=spread)
 
 
 def test_every_exit_and_segment_is_measured_on_the_outputs_of_those_before(world: World) -> None:
@@ -116,12 +124,47 @@ def test_a_failed_measurement_says_why_and_is_retried(world: World) -> None:
     profiles.profile(subject)
     profiles.wait()
     found = profiles.profile(subject)
-    assert found == Failed("no response", RETRY)
+    assert found == Failed("no response", again=FIRST_RETRY, within=FIRST_RETRY)
     world.triton.failure = None
-    world.now += RETRY
+    world.now += FIRST_RETRY
     profiles.profile(subject)
     profiles.wait()
     assert isinstance(profiles.profile(subject), DeviceProfile)
+
+
+@pytest.mark.parametrize(("jitter", "part"), [(0.0, 0.5), (1.0, 1.0)])
+def test_failed_measurements_back_off_with_jitter_from_seconds_to_minutes(
+    world: World, jitter: float, part: float
+) -> None:
+    subject = _outside(world)
+    profiles = _profiles(world, Measuring(world), jitter=jitter)
+    world.triton.failure = TritonUnreachableError("no response")
+    found = list[Failed]()
+    for _ in range(9):
+        profiles.profile(subject)
+        profiles.wait()
+        failed = profiles.profile(subject)
+        assert isinstance(failed, Failed)
+        found.append(failed)
+        world.now += failed.again
+    assert [failed.within for failed in found] == [5, 10, 20, 40, 80, 160, LAST_RETRY, LAST_RETRY, LAST_RETRY]
+    assert [failed.again for failed in found] == pytest.approx([part * failed.within for failed in found])
+
+
+def test_the_delay_begins_when_the_attempt_ends(world: World) -> None:
+    subject = _outside(world)
+    profiles = _profiles(world, Measuring(world))
+
+    def slow(_: str) -> frozenset[str]:
+        world.now += 100
+        raise TritonUnreachableError("no response")
+
+    world.triton.ready = slow
+    profiles.profile(subject)
+    profiles.wait()
+    found = profiles.profile(subject)
+    assert isinstance(found, Failed)
+    assert found.again == FIRST_RETRY
 
 
 def test_a_failure_is_reported_without_a_change_until_an_attempt_succeeds(world: World) -> None:
@@ -136,10 +179,11 @@ def test_a_failure_is_reported_without_a_change_until_an_attempt_succeeds(world:
     first = _measure_cloud(world)
     assert first is not None
     assert (first.reason, first.transient) == ("ProfilingFailed", False)
-    assert first.again == RETRY
-    world.now += 100
+    assert "no response" in first.message
+    assert first.again == FIRST_RETRY
+    world.now += 2
     later = _measure_cloud(world)
-    assert later == replace(first, again=RETRY - 100)
+    assert later == replace(first, again=FIRST_RETRY - 2)
 
     def ready(_: str) -> frozenset[str]:
         begun.set()
@@ -147,7 +191,7 @@ def test_a_failure_is_reported_without_a_change_until_an_attempt_succeeds(world:
         raise TritonUnreachableError("no response")
 
     world.triton.ready = ready
-    world.now += RETRY
+    world.now += FIRST_RETRY
     _measure_cloud(world)
     assert begun.wait(20)
     under_way = _measure_cloud(world)
@@ -155,7 +199,7 @@ def test_a_failure_is_reported_without_a_change_until_an_attempt_succeeds(world:
     profiles.wait()
     assert under_way is not None
     assert replace(under_way, again=0.0) == replace(first, again=0.0)
-    assert under_way.again < RETRY
+    assert under_way.again < FIRST_RETRY
 
 
 def test_a_server_in_two_pools_is_measured_once_under_the_names_of_each(world: World) -> None:

@@ -12,6 +12,7 @@ from edge_runtime.links.transfer_rates import (
     JITTER,
     FinishedTransfer,
     fastest,
+    fastest_so_far,
     sample_between,
     sample_of_transfer,
     tight,
@@ -97,3 +98,36 @@ def test_a_request_that_was_given_up_cannot_have_had_the_rate_at_which_it_had_ar
 @pytest.mark.parametrize(("high", "yes"), [(1.0e6, True), (1.6e6, True), (1.7e6, False), (inf, False)])
 def test_a_wide_interval_is_not_a_measurement(high: float, yes: bool) -> None:
     assert tight(RateSample(0.0, 1e6, high)) is yes
+
+
+def test_a_transfer_that_stands_still_bounds_the_rate_after_a_few_milliseconds() -> None:
+    near = TcpInfo(0, 0.0001, window=1 << 20)
+    assert fastest_so_far(1000, 0.010, near) == pytest.approx(8 * 4000 / (0.010 - JITTER - 0.0003))
+    assert fastest_so_far(1000, 0.020, near) == pytest.approx(8 * 4000 / (0.020 - JITTER - 0.0003))
+
+
+@pytest.mark.parametrize("rate", [1e6, 20e6, 500e6])
+@pytest.mark.parametrize("seconds", [0.001, 0.008, 0.015, 0.03])
+def test_a_transfer_at_full_speed_never_bounds_the_rate_below_it(rate: float, seconds: float) -> None:
+    """Acknowledgments are a round trip late, and this process up to 6 ms."""
+    near = TcpInfo(0, 0.002, window=1 << 20)
+    moved = int(max(seconds - near.round_trip - JITTER, 0) * rate / 8)
+    assert fastest_so_far(moved, seconds, near) >= rate
+
+
+def test_nothing_is_said_while_delays_or_round_trips_may_be_the_reason() -> None:
+    near = TcpInfo(0, 0.0001, window=1 << 20)
+    assert fastest_so_far(0, JITTER, near) == inf
+    assert fastest_so_far(0, 2 * JITTER, near, margin=2.0) == inf
+    assert fastest_so_far(0, 0.03, TcpInfo(0, 0.05, window=1 << 20)) == inf
+    assert fastest_so_far(40_000, 0.025, TcpInfo(0, 0.005, window=14_600)) == inf
+
+
+def test_a_link_whose_round_trips_vary_is_given_as_much_more_time() -> None:
+    uneven = TcpInfo(0, 0.001, window=1 << 20, usual=0.02)
+    assert fastest_so_far(0, 0.02, uneven) == inf
+    assert fastest_so_far(0, 0.024, uneven) == pytest.approx(8 * 3000 / 0.004)
+
+
+def test_without_a_known_round_trip_an_unfinished_transfer_says_nothing() -> None:
+    assert fastest_so_far(0, 0.03, TcpInfo(0, 0.0)) == inf

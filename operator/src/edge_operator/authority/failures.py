@@ -16,6 +16,16 @@ _NAMED = 3
 """Failures that a condition lists; the others are counted."""
 
 
+class Uncertified(NamedTuple):
+    """Why the certificate of a namespace's runtimes is not as it should be.
+
+    serving: whether there is one that is valid until it expires.
+    """
+
+    message: str
+    serving: bool
+
+
 class SecretKey(NamedTuple):
     """A Secret by its namespace and name."""
 

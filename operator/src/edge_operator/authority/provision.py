@@ -83,6 +83,13 @@ def provide(cluster: Cluster, holder: Holder, trusted: Mapping[str, Pair], now: 
             cluster.apply(body)
 
 
+def has_valid(cluster: Cluster, holder: Holder, now: datetime.datetime) -> bool:
+    """Whether the holder's Secret has a certificate of the operator that has not expired."""
+    live = cluster.fetch(SECRETS, holder.namespace, holder.secret)
+    found = _certificate(live) if _is_own(live) else None
+    return found is not None and found.names == holder.names and now < found.expires
+
+
 def write_files(cluster: Cluster, holder: Holder, folder: Path) -> None:
     """Writes the holder's certificate into a folder of this process, as a mounted Secret would have it."""
     files = _files(cluster.fetch(SECRETS, holder.namespace, holder.secret))
@@ -137,13 +144,16 @@ def _files(secret: Object | None) -> dict[str, bytes]:
 
 def _own(cluster: Cluster, kind: Kind, namespace: str, name: str) -> Object | None:
     live = cluster.fetch(kind, namespace, name)
-    labels = ((live or {}).get("metadata") or {}).get("labels") or {}
-    if live is not None and not covers(labels, MANAGED_BY):
+    if live is not None and not _is_own(live):
         raise ObjectRefusedError(
             f"{kind.kind} {namespace}/{name}: belongs to something other than this operator: "
             "delete or rename it"
         )
     return live
+
+
+def _is_own(live: Object | None) -> bool:
+    return covers(((live or {}).get("metadata") or {}).get("labels") or {}, MANAGED_BY)
 
 
 def _secret(namespace: str, name: str, kind: str, files: Mapping[str, bytes]) -> Object:

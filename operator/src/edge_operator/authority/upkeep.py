@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from edge_operator.authority import failures, provision
-from edge_operator.authority.failures import Failure, SecretKey
+from edge_operator.authority.failures import Failure, SecretKey, Uncertified
 from edge_operator.authority.issuing import Pair
 from edge_operator.authority.provision import Holder
 from edge_operator.cluster import CONFIG_MAPS, SECRETS, Cluster
-from edge_operator.errors import ClusterError
+from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.nodes.peers import PEER_SECRET
 from edge_operator.settings import Settings
 
@@ -104,6 +104,15 @@ class Upkeep:
             self._provide(provision.runtimes(namespace, PEER_SECRET, self._settings.cluster_domain))
             self._provided.add(namespace)
             self._issued.add(namespace)
+
+    def certify(self, namespace: str) -> Uncertified | None:
+        """Like `provide`, but returns why the API server refuses what is due."""
+        try:
+            self.provide(namespace)
+        except ObjectRefusedError as error:
+            holder = provision.runtimes(namespace, PEER_SECRET, self._settings.cluster_domain)
+            return Uncertified(str(error), serving=provision.has_valid(self._cluster, holder, self._clock()))
+        return None
 
     async def run(
         self,

@@ -1,6 +1,7 @@
 """Meets the needs of plans: asks the model store, and measurements through Triton servers. Blocking."""
 
 from edge_operator.clients import Clients
+from edge_operator.effects.executor import STORE
 from edge_operator.errors import StoreError
 from edge_operator.pool.facts import (
     AccuraciesOf,
@@ -46,11 +47,18 @@ def again_after(fact: Fact, need: Need[object]) -> float | None:
 
 
 def target(need: Need[object]) -> str:
-    """Returns what is called to meet a need: for an address of a model, the place that serves it."""
-    if isinstance(need, CardOf):
-        scheme, _, rest = need.source.storage_uri.partition("://")
-        return f"{scheme}://{rest.partition('/')[0]}"
-    return "store"
+    """Returns what is called to meet a need: for a file at an address, the place that serves it."""
+    match need:
+        case CardOf(source=source):
+            return _place(source.storage_uri)
+        case AccuraciesOf(validation=validation):
+            return _place(validation.storage_uri)
+    return STORE
+
+
+def _place(storage_uri: str) -> str:
+    scheme, _, rest = storage_uri.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
 
 
 def _value(need: Need[object], clients: Clients) -> object:

@@ -78,8 +78,10 @@ class ServerLooks:
                     unused = unused.with_foreign(name)
                     continue
                 self.clients.triton.unload(address, name)
+            except TritonUnreachableError:
+                break  # tried again at the next look
             except TritonError:
-                continue  # tried again at the next look
+                continue  # likewise
             unused = unused.without({name})
         return unused
 

@@ -17,7 +17,7 @@ from edge_operator.explaining.values import (
     Table,
     Weighed,
 )
-from edge_operator.pool import rates, server_links
+from edge_operator.pool import server_links
 from edge_operator.pool.pooled import PlannedEntry, PooledService
 from edge_operator.pool.shortages import lack
 from edge_planning import EntryProblem, Infeasible, Plan, explain, plans, rejected
@@ -141,11 +141,10 @@ def _rejected(
 
 
 def _rate(service: PooledService, demand: PoolDemand) -> PlannedRate:
-    if service.spec.planned_rate:
-        source = "Declared"
-    else:
-        source = "Default" if rates.Rate(demand.rate, demand.assumed) == rates.ASSUMED else "Measured"
-    return PlannedRate.model_validate({"value": demand.rate, "source": source, "waits": not demand.assumed})
+    rate, source = demand.rate, "Declared" if service.spec.planned_rate else "Default"
+    if demand.observed is not None:
+        rate, source = demand.observed.rate, "Measured"
+    return PlannedRate.model_validate({"value": rate, "source": source, "waits": not demand.assumed})
 
 
 def _links(problem: EntryProblem, server: str | None) -> tuple[PlannedLink, ...]:

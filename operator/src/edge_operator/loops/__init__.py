@@ -1,1 +1,1 @@
-"""The loops of the operator: one for each DevicePool, one for the Triton servers, one for namespaces."""
+"""The loops of the operator: for each DevicePool, Triton server and namespace, and for links of nodes."""

@@ -1,6 +1,9 @@
 """Reconciles the runtimes of a namespace: what its Placements need is applied, and the rest goes.
 
 All services of a namespace share its runtimes, so that one reconcile owns them, whatever service changed.
+
+Cost: the services, Placements and runtimes of the namespace, read from the mirror, and one request for each
+object that differs. Events that change none of them start no reconcile.
 """
 
 import logging
@@ -12,6 +15,7 @@ from pydantic import ValidationError
 
 from edge_api import DevicePool
 from edge_api.devicepools import DevicePoolSpec
+from edge_operator.authority.failures import Uncertified
 from edge_operator.clients import Clock
 from edge_operator.cluster import (
     DEPLOYMENTS,
@@ -53,7 +57,7 @@ def reconcile_namespace(
     settings: Settings,
     memory: NamespaceMemory,
     clock: Clock,
-    uncertified: str = "",
+    uncertified: Uncertified | None = None,
 ) -> tuple[frozenset[str], float | None]:
     """Applies and deletes what differs. uncertified: why the runtimes' certificate is not issued or renewed.
 
@@ -64,8 +68,10 @@ def reconcile_namespace(
     seen = observe(namespace, cluster)
     actions = decide(seen, settings, memory.moves, clock.monotonic())
     refused: dict[str, list[str]] = defaultdict(list)
-    for service in _placed(seen) if uncertified else ():
-        refused[service].append(uncertified)
+    if uncertified is not None:
+        reported = actions.notes if uncertified.serving else refused
+        for service in _placed(seen):
+            reported[service].append(uncertified.message)
     for wanted in actions.apply:
         try:
             kind, name = KINDS[wanted.body["kind"]], wanted.body["metadata"]["name"]
@@ -85,7 +91,8 @@ def reconcile_namespace(
     memory.findings = RuntimeFindings(dict(refused), dict(actions.notes))
     names = isolations(seen.services)
     changed = frozenset(n for n in names if before.concerning(n) != memory.findings.concerning(n))
-    return changed, REFUSED if (refused or undeleted) and actions.again is None else actions.again
+    incomplete = refused or undeleted or uncertified is not None
+    return changed, REFUSED if incomplete and actions.again is None else actions.again
 
 
 def observe(namespace: str, cluster: Cluster) -> Seen:

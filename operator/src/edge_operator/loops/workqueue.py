@@ -1,7 +1,14 @@
-"""A work queue of keys that events mark as dirty: one run per key at a time, retried with backoff."""
+"""A work queue of keys that events mark as dirty: one run per key at a time, retried with backoff.
+
+Cost: an event takes time proportional to the logarithm of the keys that are due at some time.
+"""
 
 import asyncio
+import contextlib
+import heapq
+import itertools
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +23,8 @@ FIRST_RETRY = 1.0
 LAST_RETRY = 60.0
 _DOUBLINGS = 10
 """More than it takes to reach the last retry."""
+_SPARE = 100
+"""Outdated entries that are kept in any case: with more than one for each key, they are removed."""
 
 
 @dataclass
@@ -24,6 +33,9 @@ class Schedule(Generic[Key]):
 
     jitter: Callable[[], float] = random.random
     _due: dict[Key, float] = field(default_factory=dict)
+    _order: list[tuple[float, int, Key]] = field(default_factory=list)
+    """A heap with an entry for each key that is due and not running. Other entries are outdated."""
+    _count: Iterator[int] = field(default_factory=itertools.count)
     _running: set[Key] = field(default_factory=set)
     _failures: dict[Key, int] = field(default_factory=dict)
     _not_before: dict[Key, float] = field(default_factory=dict)
@@ -41,28 +53,31 @@ class Schedule(Generic[Key]):
             if key in self._running:
                 self._mended.add(key)
         at = max(at, self._not_before.get(key, at))
-        self._due[key] = min(at, self._due.get(key, at))
+        if at < self._due.get(key, math.inf):
+            self._set_due(key, at)
 
     def take(self, now: float, free: int) -> list[Key]:
         """Returns the keys that are due and not running, at most `free`, and marks them as running.
 
         A key that has to wait for a free place stays due: its run covers the events until it begins.
         """
-        due = sorted(((key, at) for key, at in self._idle() if at <= now), key=lambda pair: pair[1])
-        taken = [key for key, _ in due[:free]]
-        for key in taken:
+        taken = list[Key]()
+        while len(taken) < free and (first := self._first()) is not None and first[0] <= now:
+            _, key = first
+            heapq.heappop(self._order)
             del self._due[key]
             self._running.add(key)
+            taken.append(key)
         return taken
 
     def wait(self, now: float) -> float | None:
         """Returns the seconds until the next key that is not running is due; None if no key waits."""
-        times = [at for _, at in self._idle()]
-        return max(0.0, min(times) - now) if times else None
+        first = self._first()
+        return None if first is None else max(0.0, first[0] - now)
 
     def succeed(self, key: Key, again_at: float | None) -> None:
         """Ends a run; the key is due again at `again_at`, if given."""
-        self._running.discard(key)
+        self._end(key)
         self._mended.discard(key)
         self._forget_failures(key)
         if again_at is not None:
@@ -73,7 +88,7 @@ class Schedule(Generic[Key]):
 
         Events during the run make it due no earlier, unless one of them mended it.
         """
-        self._running.discard(key)
+        self._end(key)
         if key in self._mended:
             self._mended.discard(key)
             return max(0.0, self._due[key] - now)
@@ -81,11 +96,31 @@ class Schedule(Generic[Key]):
         self._failures[key] = failures + 1
         doubled = FIRST_RETRY * 2.0 ** min(failures, _DOUBLINGS)
         delay = min(LAST_RETRY, doubled) * (0.5 + self.jitter() / 2)
-        self._not_before[key] = self._due[key] = now + delay
+        self._not_before[key] = now + delay
+        self._set_due(key, now + delay)
         return delay
 
-    def _idle(self) -> Iterator[tuple[Key, float]]:
-        return ((key, at) for key, at in self._due.items() if key not in self._running)
+    def _set_due(self, key: Key, at: float) -> None:
+        self._due[key] = at
+        heapq.heappush(self._order, (at, next(self._count), key))
+        if len(self._order) > 2 * len(self._due) + _SPARE:
+            self._order = [each for each in self._order if self._due.get(each[2]) == each[0]]
+            heapq.heapify(self._order)
+
+    def _end(self, key: Key) -> None:
+        """Ends a run: the key can be taken again if it became due during the run."""
+        self._running.discard(key)
+        if key in self._due:
+            self._set_due(key, self._due[key])
+
+    def _first(self) -> tuple[float, Key] | None:
+        """Returns when the first key that is not running is due, and the key."""
+        while self._order:
+            at, _, key = self._order[0]
+            if key not in self._running and self._due.get(key) == at:
+                return at, key
+            heapq.heappop(self._order)
+        return None
 
     def _forget_failures(self, key: Key) -> None:
         self._failures.pop(key, None)
@@ -128,10 +163,10 @@ class WorkQueue(Generic[Key]):
                     task.add_done_callback(self._done)
                 # Without a free place, the next change is the end of a run.
                 due = self._schedule.wait(self._clock()) if self._free else None
-                try:
-                    await asyncio.wait_for(self._changed.wait(), due)
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):
+                    # wait_for of Python 3.11 loses a cancellation that comes with the event.
+                    async with asyncio.timeout(due):
+                        await self._changed.wait()
         finally:
             for task in self._tasks:
                 task.cancel()

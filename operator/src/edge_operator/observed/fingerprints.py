@@ -4,6 +4,7 @@ import json
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from edge_api.told_links import LINKS_ANNOTATION
 from edge_operator import pools
 
 Body = Mapping[str, Any]
@@ -53,6 +54,15 @@ def placement(body: Body) -> Hashable:
         tuple(status.get(field) for field in fields),
         (status.get("link") or {}).get("state"),
     )
+
+
+def links(body: Body) -> Hashable:
+    """The spec, its annotation of links, and what it reports of them without the time of measurements."""
+    status = body.get("status") or {}
+    reported = [status.get("link"), *(status.get("localLinks") or ())]
+    values = [{**link, "measuredAt": None} for link in reported if link]
+    told = (body["metadata"].get("annotations") or {}).get(LINKS_ANNOTATION)
+    return (generation(body), json.dumps(values, sort_keys=True, default=str), told)
 
 
 def deployment(body: Body) -> Hashable:

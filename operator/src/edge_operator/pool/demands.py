@@ -19,13 +19,14 @@ from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, Poo
 from edge_operator.pool.published_tables import Adopted, published_routes
 from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
-from edge_operator.pool.shortages import Demands, lack, refusal
+from edge_operator.pool.shortages import Demands, crowding, lack, refusal
 from edge_operator.pools import PoolMember, intermediate_nodes, number_of
 from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
 from edge_planning.errors import BadPlacesError
 from edge_planning.objectives import ACCURACY
 from edge_planning.pools import (
     Isolation,
+    Observed,
     PoolDemand,
     PoolNode,
     PoolPlan,
@@ -67,13 +68,13 @@ class PooledPlan:
 NO_PLAN = PooledPlan({}, {}, PoolPlan(PoolProblem((), (), ()), {}, {}, {}), {}, {})
 
 
-def plan_services(pool: Pool, now: float, previous: PooledPlan = NO_PLAN) -> PooledPlan:
+def plan_services(pool: Pool, previous: PooledPlan = NO_PLAN) -> PooledPlan:
     """Returns what every service of a pool gets at each of its entry nodes.
 
-    If nothing binds, that is what plan_entry gives. now: second of Unix time, to which measured rates are
-    compared. previous: the last plan; what has not changed since is not planned again.
+    If nothing binds, that is what plan_entry gives. previous: the last plan; what has not changed since is
+    not planned again.
     """
-    planner = _Planner(pool, now, previous)
+    planner = _Planner(pool, previous)
     for service in pool.services:
         planner.add(service)
     return planner.result()
@@ -144,14 +145,19 @@ class _Entry:
         """Whether it has a table, and the last plan had room for it."""
         return self.placement is not None and UNFIT_ANNOTATION not in self.placement.metadata.annotations
 
+    @property
+    def observed(self) -> Observed | None:
+        """Its requests as measured, if that counts."""
+        return self.service.observed.get(self.member.node.name) if self.rate.assumed else None
+
     def problem_to(self, server: str | None) -> EntryProblem:
         """Returns the problem with a server, or the one without any."""
         return self.problems.get(server or "", next(iter(self.problems.values())))
 
 
 class _Planner:
-    def __init__(self, pool: Pool, now: float, previous: PooledPlan) -> None:
-        self.pool, self.now, self.previous = pool, now, previous
+    def __init__(self, pool: Pool, previous: PooledPlan) -> None:
+        self.pool, self.previous = pool, previous
         self.servers = {server.name: server for server in pool.spec.triton_servers}
         self.members = {member.node.name: member for member in pool.members}
         self.runnable = [member for member in pool.members if member.node.name not in self.servers]
@@ -163,6 +169,7 @@ class _Planner:
         self.entries: dict[str, _Entry] = {}
         self.demands: list[PoolDemand] = []
         self.adopted: Mapping[str, Adopted] = {}
+        self.telling: frozenset[str] = frozenset()
         self.last = {demand.name: demand for demand in previous.plan.problem.demands}
 
     def add(self, service: PooledService) -> None:
@@ -186,6 +193,7 @@ class _Planner:
     def result(self) -> PooledPlan:
         problem = self._problem()
         plan = plan_pool(problem, self.previous.plan if self.last else self._published(problem))
+        self.telling = crowding(plan)
         self.adopted = self._adopted(plan)
         demands = {one.name: one for one in self.demands}
         entries: dict[EntryKey, PlannedEntry] = {}
@@ -237,7 +245,7 @@ class _Planner:
             link = self._link(service, LinkKey(node, preferred or next(iter(offered), "")))
             alone = found.problem(member, None, link, near, ratios, service)
             problems = {alone.peer: alone}
-        rate = rates.planned_rate(service.spec.planned_rate, service.measured.get(node), placement, self.now)
+        rate = rates.planned_rate(service.spec.planned_rate)
         return _Entry(service, member, problems, current, left, offered, preferred, rate)
 
     def _offered(self, names: list[str], full: frozenset[str], used: str | None) -> tuple[str, ...]:
@@ -288,6 +296,7 @@ class _Planner:
             isolation=Isolation(service.isolation),
             server=entry.preferred,
             assumed=entry.rate.assumed,
+            observed=entry.observed,
         )
         before = self.last.get(demand.name)
         return before if before == demand else demand
@@ -322,7 +331,7 @@ class _Planner:
         server = (placed.server if placed is not None else None) or entry.linked
         if adopted is not None:
             server = adopted.server
-        notes = self._notes(entry, server)
+        notes = self._notes(entry, server, entry.observed if name in self.telling else None)
         made = PlannedEntry(
             entry.member,
             entry.problem_to(server),
@@ -378,10 +387,14 @@ class _Planner:
         if placement is None or server != entry.preferred:
             return False
         noted = placement.metadata.annotations.get(DEMAND_ANNOTATION)
-        return noted == self._fingerprint(entry, server)
+        told = None if rates.published(placement) is None else entry.observed
+        return noted == self._fingerprint(entry, server, told)
 
-    def _fingerprint(self, entry: _Entry, server: str | None) -> str:
-        """Returns what differs for another demand, without what a restarted operator cannot know."""
+    def _fingerprint(self, entry: _Entry, server: str | None, observed: Observed | None) -> str:
+        """Returns what differs for another demand, without what a restarted operator cannot know.
+
+        observed: As far as a Placement says it.
+        """
         problem, node = entry.problem_to(server), entry.member.node
         parts = (
             self.problems[entry.service.key].fingerprint,
@@ -390,14 +403,16 @@ class _Planner:
             (node.cpu, node.memory, self.pool.runtime_memory),
             (problem.rtt, sorted(problem.entry.margins.items())),
             [(one.name, one.bandwidth, one.rtt) for one in problem.intermediates],
+            *(() if observed is None else (observed,)),
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
-    def _notes(self, entry: _Entry, server: str | None) -> Mapping[str, str]:
-        service, placement = entry.service, entry.placement
-        measured = service.measured.get(entry.member.node.name)
-        notes = {DEMAND_ANNOTATION: self._fingerprint(entry, server)}
-        notes |= rates.annotations(entry.rate, service.spec.planned_rate, measured, placement)
+    def _notes(self, entry: _Entry, server: str | None, observed: Observed | None) -> Mapping[str, str]:
+        placement = entry.placement
+        notes = {DEMAND_ANNOTATION: self._fingerprint(entry, server, observed)}
+        if observed is not None:
+            measured = entry.service.measured.get(entry.member.node.name)
+            notes |= rates.annotations(observed, measured, placement)
         if server is not None:
             left = self._left(entry, server)
             notes |= server_links.annotations(server, left, placement, self.servers)
@@ -432,7 +447,7 @@ class _Planner:
         entry = self._entry(service, self.problems[service.key], member)
         problem = replace(entry.problem_to(entry.linked), min_accuracy=None, objective=ACCURACY)
         server = self.servers.get(entry.linked or "")
-        notes = self._notes(entry, entry.linked)
+        notes = self._notes(entry, entry.linked, None)
         return PlannedEntry(
             member,
             problem,

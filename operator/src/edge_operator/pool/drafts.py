@@ -15,6 +15,7 @@ from edge_operator.pool.actions import Apply, Delete, Event, LoadTails, SetFinal
 from edge_operator.pool.facts import Lookups
 from edge_operator.pool.pooled import PooledService
 from edge_operator.pool.published import readable
+from edge_operator.pool.rates import Measured
 from edge_operator.pool.results import Prepared, Rendered
 from edge_operator.pool.server_links import peer_of_body
 from edge_operator.pool.states import PoolState, ServiceState
@@ -86,6 +87,7 @@ class Draft:
         servers: Which Triton servers are lost, and what is used instead.
         prepared: What the first steps found.
         pooled: What is planned together with other services.
+        measured: What was measured of the arrival of requests, by entry node.
         rendered: The tables, or why the service has no tables.
         tails: Those that the tables use.
         blocked: The step that failed.
@@ -121,6 +123,7 @@ class Draft:
     servers: str = ""
     prepared: Prepared | None = None
     pooled: PooledService | None = None
+    measured: Mapping[str, Measured] = field(default_factory=dict)
     rendered: Rendered | None = None
     tails: frozenset[TailKey] = frozenset()
     blocked: Blocked | None = None

@@ -49,7 +49,9 @@ def planned_finding(
     waiting = [each for each in planned if each.shortage and not each.in_time]
     if late or waiting:
         limits = "; ".join(filter(None, (_limits(spec, late), _waiting(waiting))))
-        message = f"{limits}: the fastest routes are used"
+        declared = late or spec.planned_rate
+        remedy = "the fastest routes are used" if declared else "set spec.load.rate to have room reserved"
+        message = f"{limits}: {remedy}"
         return Finding(reasons.PLANNED, "True", reasons.SLO_OUT_OF_REACH, message)
     message = _reasons(planned) or "the SLO is met at any bandwidth"
     if shortages := _shortages(planned):

@@ -20,7 +20,7 @@ from edge_operator.pool.states import PoolState
 from edge_operator.pools import Node, PoolMember, selection, server_to_measure, sites
 from edge_operator.settings import Settings
 from edge_operator.store import DeviceProfile, ModelCard
-from edge_operator.tritons.server_profiles import RETRY, Failed, Subject
+from edge_operator.tritons.server_profiles import Failed, Subject
 from edge_planning.errors import BadProfileError
 
 _POLL = 2.0
@@ -171,7 +171,7 @@ def _measure(wanted: Measurement, device_class: str) -> Measuring:
         if not isinstance(found, Failed):
             return Measuring(doing)
         # Without the seconds that are left: each reconcile would write another status.
-        message = f"{doing} failed: {found.message}: it is tried again every {RETRY / 60:g} min"
+        message = f"{doing} failed: {found.message}: it is retried within {found.within:g} s"
         return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED, again=max(1.0, found.again))
     name = wanted.job_name(device_class)
     job = wanted.state.jobs.get(name)

@@ -100,7 +100,7 @@ def plan(state: PoolState, previous: PoolPlan, now: Now) -> PoolPlan:
             if isinstance(found, ServicePlan):
                 services[key] = found
                 return
-            prepare(found, before.prepared, before.pooled)
+            prepare(found, before.prepared, before.pooled, before.measured)
         except Exception as error:
             services[key] = failed_by(error, before, now)
             return
@@ -166,7 +166,7 @@ def _joint(
     if pool == previous.pool:
         return previous
     try:
-        made = plan_services(pool, now.wall.timestamp(), previous.plan)
+        made = plan_services(pool, previous.plan)
     except PlanningError as error:
         failed = replace(previous.plan, failed=dict.fromkeys(found, error))
         return Joint(pool, failed, previous.entries)

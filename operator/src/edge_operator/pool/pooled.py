@@ -16,6 +16,7 @@ from edge_operator.pool.server_links import Link
 from edge_operator.pools import PoolMember
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import EntryProblem, Infeasible, Plan
+from edge_planning.pools import Observed
 
 
 class EntryKey(NamedTuple):
@@ -47,6 +48,7 @@ class PooledService:
         links: To each Triton server; `pool_demands.published_links` reads them from Placements. A link to an
             intermediate node that is not listed is as the pool declares it.
         measured: What was measured of the arrival of requests, by node.
+        observed: The requests to plan with, which follow from that; none at a node where too few are known.
         full: Names of Triton servers that recently had no room for its tails.
     """
 
@@ -60,6 +62,7 @@ class PooledService:
     accuracies: CodecAccuracies | None = None
     links: Mapping[LinkKey, Link] = field(default_factory=lambda: MappingProxyType({}))
     measured: Mapping[str, Measured] = field(default_factory=lambda: MappingProxyType({}))
+    observed: Mapping[str, Observed] = field(default_factory=lambda: MappingProxyType({}))
     full: frozenset[str] = frozenset()
 
 

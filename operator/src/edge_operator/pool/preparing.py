@@ -1,8 +1,10 @@
 """What a service brings to the plan of its pool: its model, its measurements, its nodes, its links. Pure.
 
 A service is planned with the others only if what was prepared has changed. Counters of runtimes are not
-among it.
+among it, unless the rate of requests left the one that was planned with.
 """
+
+from collections.abc import Mapping
 
 from edge_api import DevicePool, Placement, reasons
 from edge_api.placements import LinkStatus, LocalLinkStatus
@@ -11,18 +13,20 @@ from edge_operator import pools
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import FINALIZER
-from edge_operator.pool import models, node_links, profiles
+from edge_operator.pool import models, node_links, profiles, rates
 from edge_operator.pool.actions import SetFinalizers
 from edge_operator.pool.demands import published_links
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError
 from edge_operator.pool.pooled import LinkKey, PooledService
+from edge_operator.pool.rates import Measured
 from edge_operator.pool.remedies import explained
 from edge_operator.pool.results import Prepared, Ready
 from edge_operator.pool.server_links import Link
 from edge_operator.pool.surroundings import Surroundings, of_service, unfit
 from edge_operator.pools import Node
 from edge_planning.errors import PlanningError
+from edge_planning.pools import Observed
 
 NEVER = float("inf")
 PATIENCE = 2.0
@@ -31,9 +35,11 @@ UNSTEADY = 20.0
 """Seconds after which servers are chosen again while one of several is away, or has just returned."""
 
 
-def prepare(draft: Draft, before: Prepared | None, pooled: PooledService | None) -> None:
-    """Runs the first steps, and notes in the draft what they found. before, pooled: until now."""
-    draft.pooled = pooled
+def prepare(
+    draft: Draft, before: Prepared | None, pooled: PooledService | None, measured: Mapping[str, Measured]
+) -> None:
+    """Runs the first steps, and notes in the draft what they found. before, pooled, measured: until now."""
+    draft.pooled, draft.measured = pooled, measured
     try:
         _finalizer(draft)
         draft.prepared = _prepared(draft, before)
@@ -48,8 +54,9 @@ def prepare(draft: Draft, before: Prepared | None, pooled: PooledService | None)
         ready = draft.prepared.result
         if isinstance(ready, Ready):
             draft.recorded = ready.recorded
+            _measure(draft)
             changed = before is None or draft.prepared is not before
-            draft.pooled = _pooled(draft, ready, None if changed else pooled)
+            draft.pooled = _pooled(draft, ready, pooled, changed=changed)
 
 
 def _finalizer(draft: Draft) -> None:
@@ -137,13 +144,41 @@ def _surroundings(draft: Draft) -> tuple[DevicePool, tuple[Node, ...]] | Blocked
     return unfit(found, draft.service.spec) or (found.pool, found.nodes)
 
 
-def _pooled(draft: Draft, ready: Ready, before: PooledService | None) -> PooledService:
-    """Returns the service as it is planned; the one before, as long as that makes no difference."""
+def _measure(draft: Draft) -> None:
+    """Notes the requests that have arrived since the last look."""
+    at, known = draft.now.wall.timestamp(), draft.known
+    entries = {member.node.name for member in draft.members}
+    draft.measured = {
+        node: rates.measured(draft.measured.get(node), known[node], at)
+        for node in sorted(entries & known.keys())
+    }
+
+
+def _observed(draft: Draft, before: PooledService | None) -> dict[str, Observed]:
+    """Returns the requests to plan with, by entry node; none for a service that declares its rate."""
+    if draft.service.spec.planned_rate:
+        return {}
+    at = draft.now.wall.timestamp()
+    found = {}
+    for node, measured in draft.measured.items():
+        last = rates.published(draft.known[node]) if before is None else before.observed.get(node)
+        found[node] = rates.observed(measured, last, at)
+    return {node: each for node, each in found.items() if each is not None}
+
+
+def _pooled(draft: Draft, ready: Ready, before: PooledService | None, *, changed: bool) -> PooledService:
+    """Returns the service as it is planned; the one before, as long as that makes no difference.
+
+    changed: whether what the first steps found differs.
+    """
     placements = draft.known
     servers = ready.pool.spec.triton_servers
     full = frozenset(each.name for each in servers if each.url in draft.full)
+    observed = _observed(draft, before)
     if (
         before is not None
+        and not changed
+        and before.observed == observed
         and before.isolation == draft.isolation
         and before.full == full
         and {n: _planned_from(p) for n, p in before.placements.items()}
@@ -169,6 +204,8 @@ def _pooled(draft: Draft, ready: Ready, before: PooledService | None) -> PooledS
             **published_links(ready.pool.spec.triton_servers, placements, draft.shared.at(placements)),
             **between,
         },
+        measured=draft.measured,
+        observed=observed,
         full=full,
     )
 

@@ -1,14 +1,13 @@
 """The rate of requests that an entry node of a service is planned for. Pure.
 
-A service declares it in spec.load.rate. Otherwise it is measured from the counters that runtimes report: the
-rate at or below which 95 % of the requests of recent days arrived, a request of a day ago counting half. Idle
-time has no weight. Rates fall into bands a factor of 1.41 wide. The planned rate rises if the measured one is
-in a higher band, and falls if that is two bands lower, so noise changes no plan.
+A service declares it in spec.load.rate. Otherwise a small default is reserved, and requests are measured from
+the counters that runtimes report: the rate at or below which 95 % of the requests of recent days arrived, a
+request of a day ago counting half, and whether too many of them were late. Idle time has no weight. Rates
+fall into bands a factor of 1.41 wide. The rate rises if the measured one is in a higher band, and falls if
+that is two bands lower, so noise changes no plan.
 
-A measured rate is reserved. The plan predicts waits because of it only if requests were late: a client that
-sends its next request after each response makes a node busy all the time, and waits for nothing.
-
-What a plan was made with is an annotation of the Placement, from which an operator that restarts continues.
+Where a measured rate explains why a service has less than it would have alone, it is kept in an annotation of
+the Placement, from which an operator that restarts continues. Others cost no write.
 Times are those at which the operator saw the counters; clocks of other machines play no part.
 """
 
@@ -22,6 +21,7 @@ from typing import Final, NamedTuple
 from edge_api import Placement
 from edge_operator.names import RATE_ANNOTATION
 from edge_operator.pool.slo import Counters, counters, total
+from edge_planning.pools import Observed
 
 DEFAULT: Final = 0.01
 """Requests per second before any are measured."""
@@ -33,11 +33,9 @@ FORGOTTEN: Final = 7 * 86400.0
 LEAST_REQUESTS: Final = 20.0
 """Weight of the requests from which a rate is derived."""
 LATE: Final = 0.05
-"""Share of the requests, in intervals that missed the SLO, from which waits are planned."""
+"""Share of the requests, in intervals that missed the SLO, from which they count as late."""
 IN_TIME: Final = 0.01
-"""Share below which they are not planned any more."""
-BUSIEST: Final = 0.8
-"""Most compute seconds per second that requests which are in time reserve for the route in use."""
+"""Share below which they no longer do."""
 _SHORTEST: Final = 1.0
 """Seconds between two reports from which a rate is derived."""
 _STEPS: Final = 2
@@ -68,17 +66,18 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Requests per second to plan for.
-
-    assumed: whether it is neither declared nor comes with late requests; it is then reserved, but no waits
-    are predicted.
-    """
+    """Requests per second that are reserved. assumed: whether the service declares none."""
 
     value: float
     assumed: bool = False
 
 
 ASSUMED: Final = Rate(DEFAULT, assumed=True)
+
+
+def planned_rate(declared: float) -> Rate:
+    """Returns the rate to reserve. declared: spec.load.rate; 0 without one."""
+    return Rate(declared) if declared > 0 else ASSUMED
 
 
 def measured(known: Measured | None, placement: Placement, at: float) -> Measured:
@@ -89,8 +88,8 @@ def measured(known: Measured | None, placement: Placement, at: float) -> Measure
     has an effect from its second report on.
     """
     now, uid = total(counters({placement.spec.node: placement})), placement.metadata.uid or ""
-    noted = _noted(placement)
     if known is None:
+        noted = _noted(placement)
         known = Measured(uid, at, now) if noted is None else noted[1]
     if known.uid != uid:  # a new Placement counts from 0
         return Measured(uid, at, now, known.bands)
@@ -111,76 +110,63 @@ def measured(known: Measured | None, placement: Placement, at: float) -> Measure
     return Measured(uid, at, now, MappingProxyType(bands))
 
 
-def planned_rate(declared: float, found: Measured | None, placement: Placement | None, at: float) -> Rate:
-    """Returns the rate to plan for at second `at` of Unix time.
+def observed(found: Measured | None, before: Observed | None, at: float) -> Observed | None:
+    """Returns the requests to plan with at second `at` of Unix time; None as long as too few are known.
 
-    declared: spec.load.rate; 0 without one. placement: the published one, with the rate that it was planned
-    for; None without one.
+    before: those of the last plan, or those published.
     """
-    if declared > 0:
-        return Rate(declared)
-    before = published_rate(placement)
     if found is None:
-        return before or ASSUMED
+        return before
     if at - found.at > FORGOTTEN:
-        return ASSUMED
+        return None
     weight = sum(band.requests for band in found.bands.values())
     if weight < LEAST_REQUESTS:
-        return before or ASSUMED
-    late = sum(band.missed for band in found.bands.values()) / weight
-    waits = late > (LATE if before is None or before.assumed else IN_TIME)
-    rate = _quantile(found.bands, weight)
-    if not waits:
-        rate = min(rate, _sustained(placement))
-    band = _band(rate)
-    if before is not None and _band(before.value) - 1 <= band <= _band(before.value):
-        return Rate(before.value, assumed=not waits)
-    return Rate(_lower_edge(band), assumed=not waits)
+        return before
+    missed = sum(band.missed for band in found.bands.values()) / weight
+    late = missed > (IN_TIME if before is not None and before.late else LATE)
+    band = _band(_quantile(found.bands, weight))
+    if before is not None and _band(before.rate) - 1 <= band <= _band(before.rate):
+        return Observed(before.rate, late)
+    return Observed(_lower_edge(band), late)
 
 
-def moved(declared: float, found: Measured, placement: Placement, at: float) -> bool:
-    """Whether the measured rate left the one that a Placement was planned for, so that a plan is due."""
-    if declared > 0:
-        return False
-    return planned_rate(declared, found, placement, at) != (published_rate(placement) or ASSUMED)
-
-
-def published_rate(placement: Placement | None) -> Rate | None:
-    """Returns the measured rate that a Placement was planned for; None if it was planned for another one."""
+def published(placement: Placement | None) -> Observed | None:
+    """Returns the requests that a Placement says it was planned with, if any."""
     noted = _noted(placement)
     return None if noted is None else noted[0]
 
 
-def annotations(
-    rate: Rate, declared: float, found: Measured | None, placement: Placement | None
-) -> dict[str, str]:
-    """Returns the annotation of the Placement that is planned for a rate; none if that was not measured.
+def annotations(planned: Observed, found: Measured | None, placement: Placement | None) -> dict[str, str]:
+    """Returns the annotation of a Placement that was planned with measured requests.
 
-    It does not change while the rate stays, so that measurements cost no writes. placement: the one before.
+    It stays as long as they do. placement: the one before.
     """
-    if declared > 0 or found is None or rate == ASSUMED:
+    if placement is not None and (found is None or published(placement) == planned):
+        kept = placement.metadata.annotations.get(RATE_ANNOTATION)
+        return {} if kept is None else {RATE_ANNOTATION: kept}
+    if found is None:
         return {}
-    if placement is not None and published_rate(placement) == rate:
-        return {RATE_ANNOTATION: placement.metadata.annotations[RATE_ANNOTATION]}
-    text = {
-        "rate": rate.value,
-        "assumed": rate.assumed,
-        "uid": found.uid,
-        "at": int(found.at),
-        "counted": list(found.counted),
-        "bands": {str(index): [round(w, 1) for w in band] for index, band in sorted(found.bands.items())},
-    }
-    return {RATE_ANNOTATION: json.dumps(text)}
+    text = json.dumps(
+        {
+            "rate": planned.rate,
+            "late": planned.late,
+            "uid": found.uid,
+            "at": int(found.at),
+            "counted": list(found.counted),
+            "bands": {str(index): [round(w, 1) for w in band] for index, band in sorted(found.bands.items())},
+        }
+    )
+    return {RATE_ANNOTATION: text}
 
 
-def _noted(placement: Placement | None) -> tuple[Rate, Measured] | None:
+def _noted(placement: Placement | None) -> tuple[Observed, Measured] | None:
     """Returns what a Placement's annotation says; None if it has none, or not as written."""
     text = placement.metadata.annotations.get(RATE_ANNOTATION) if placement is not None else None
     if text is None:
         return None
     try:
         found = json.loads(text)
-        rate = Rate(float(found["rate"]), bool(found["assumed"]))
+        planned = Observed(float(found["rate"]), bool(found["late"]))
         requests, met = map(int, found["counted"])
         bands = {
             int(index): Band(float(weights[0]), float(weights[1]))
@@ -189,9 +175,8 @@ def _noted(placement: Placement | None) -> tuple[Rate, Measured] | None:
         uid, at = str(found["uid"]), float(found["at"])
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         return None
-    good = 0 < rate.value < inf and 0 <= met <= requests
-    good = good and all(0 <= band.missed <= band.requests < inf for band in bands.values())
-    return (rate, Measured(uid, at, Counters(requests, met), MappingProxyType(bands))) if good else None
+    good = 0 <= met <= requests and all(0 <= band.missed <= band.requests < inf for band in bands.values())
+    return (planned, Measured(uid, at, Counters(requests, met), MappingProxyType(bands))) if good else None
 
 
 def _quantile(bands: Mapping[int, Band], weight: float) -> float:
@@ -211,18 +196,3 @@ def _band(rate: float) -> int:
 
 def _lower_edge(band: int) -> float:
     return float(f"{2 ** (band / _STEPS):.3g}")
-
-
-def _sustained(placement: Placement | None) -> float:
-    """Returns the rate at which the planned route keeps the entry node busy for BUSIEST of the time.
-
-    Requests in time show that the node keeps up; a profile that is a little too slow must not refute it.
-    """
-    if placement is None:
-        return inf
-    link = placement.status.link if placement.status is not None else None
-    bandwidth = inf if link is None or link.bandwidth is None else float(link.bandwidth)
-    routes = placement.spec.routes
-    route = next((each for each in routes if each.min_bandwidth <= bandwidth), routes[-1])
-    here = sum(float(stage.predicted_compute or 0.0) for stage in route.stages if stage.address is None)
-    return BUSIEST / here if here > 0 else inf

@@ -24,6 +24,7 @@ from edge_operator.pool.facts import Lookups, Need, NotKnownError, SliceOf
 from edge_operator.pool.pooled import PlannedEntry, PooledService
 from edge_operator.pool.preparing import PATIENCE, unsteady
 from edge_operator.pool.published import by_node
+from edge_operator.pool.rates import Measured
 from edge_operator.pool.remedies import explained
 from edge_operator.pool.removals import Removal, removal
 from edge_operator.pool.reports import Reporting
@@ -71,6 +72,8 @@ class ServicePlan:
     prepared: Prepared | None = None
     pooled: PooledService | None = None
     """What of it is planned together with the other services of the pool."""
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    """What was measured of the arrival of requests, by entry node."""
     rendered: Rendered | None = None
     reporting: Reporting = field(default_factory=Reporting)
     removal: Removal = field(default_factory=Removal)
@@ -219,6 +222,7 @@ def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
         blocked=draft.blocked,
         prepared=draft.prepared if draft.prepared is not None else before.prepared,
         pooled=draft.pooled,
+        measured=draft.measured,
         rendered=draft.rendered if draft.rendered is not None else before.rendered,
         reporting=reporting,
         full={address: before.full.get(address, now + FULL_FOR) for address in draft.full},

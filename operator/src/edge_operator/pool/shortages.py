@@ -9,7 +9,7 @@ from math import isfinite
 from edge_api.quantities import format_bandwidth
 from edge_operator.tritons.admission import bytes_text
 from edge_planning.choosing.sentences import seconds_text
-from edge_planning.pools import PoolDemand, Refusal
+from edge_planning.pools import PoolDemand, PoolPlan, Refusal
 from edge_planning.pools.reservations import Kind
 from edge_planning.pools.values import LIMIT
 
@@ -50,6 +50,18 @@ def lack(refused: Refusal, name: str, demands: Demands) -> str:
             sentence += ", but requests would wait too long"
     users = _users(refused, demands[name], demands)
     return f"{sentence}, used by {users}" if users else sentence
+
+
+def crowding(plan: PoolPlan) -> frozenset[str]:
+    """Returns the demands whose measured requests explain why one has less than it would have alone."""
+    lacking = {name: placed.short for name, placed in plan.placed.items() if placed.short is not None}
+    found = {
+        user
+        for name, short in lacking.items()
+        if short.resource is not None and short.resource.kind is not Kind.MEMORY
+        for user in (name, *(user for user, _ in short.users))
+    }
+    return frozenset(one.name for one in plan.problem.demands if one.observed and one.name in found)
 
 
 def _users(refused: Refusal, own: PoolDemand, demands: Demands) -> str:

@@ -18,8 +18,10 @@ from edge_api import Placement
 Span = Literal["5m", "1h", "6h", "28d"]
 SPANS: Final[dict[Span, float]] = {"5m": 300.0, "1h": 3600.0, "6h": 21600.0, "28d": 28 * 86400.0}
 """The windows and their lengths in seconds."""
-_CELLS: Final = ((300.0, 30), (3600.0, 300), (21600.0, 1800), (SPANS["28d"], 86400))
-"""Up to this age (s) of points, one is kept for each cell of so many seconds. Each divides the next."""
+_RESOLUTIONS: Final[dict[Span, int]] = {"5m": 30, "1h": 300, "6h": 1800, "28d": 86400}
+"""Of points that are not older than the window, one is kept for each cell of so many seconds.
+
+Each divides the next."""
 
 
 class Counters(NamedTuple):
@@ -156,6 +158,15 @@ def windows(history: History, at: float) -> tuple[Window, ...]:
     return tuple(found)
 
 
+def greatest_age(span: Span, interval: float) -> float | None:
+    """Returns the age in seconds that requests in a window can have; None if it is that of the window.
+
+    interval: seconds between two reports of a runtime. A report adds what was counted since the one before,
+    which counts as older only if that is more than the points of the window can tell apart.
+    """
+    return SPANS[span] + interval if interval > _RESOLUTIONS[span] else None
+
+
 def encoded(history: History) -> str:
     """Returns the history as text: `at,requests,met` of each point, separated by semicolons."""
     return ";".join(f"{point.at},{point.counted.requests},{point.counted.met}" for point in history)
@@ -197,6 +208,6 @@ def _thinned(points: Sequence[Point], now: int) -> History:
     begin = max(bisect_right(points, now - SPANS["28d"], key=lambda point: point.at) - 1, 0)
     kept: dict[tuple[int, int], Point] = {}
     for point in points[begin + 1 :]:
-        size = next(size for limit, size in _CELLS if now - point.at <= limit)
+        size = next(size for span, size in _RESOLUTIONS.items() if now - point.at <= SPANS[span])
         kept[size, point.at // size] = point
     return (points[begin], *kept.values())

@@ -42,12 +42,13 @@ def slo_status(
         counted = Counters(previous.counted.requests, previous.counted.met)
     found = {window.span: window for window in slo.windows(history, reported.timestamp())}
     share = attained(*found[JUDGED].counted)
+    interval = _interval(placements)
     return SloStatus(
         attainment=None if share is None else Attainment(share),
         p95=_slowest(placements),
         summary=_summary(share, service.spec.slo),
         error_budget_remaining=_budget_left(found["28d"].counted, service.spec.slo),
-        windows=tuple(_window(window, service.spec.slo) for window in found.values()),
+        windows=tuple(_window(window, service.spec.slo, interval) for window in found.values()),
         reported_at=reported,
         counted=CountedRequests(requests=counted.requests, met=counted.met),
         history=slo.encoded(history),
@@ -69,8 +70,8 @@ def slo_met(
     window = next((w for w in found.windows if w.window == JUDGED), None) if found is not None else None
     if found is None or found.reported_at is None or window is None or not window.requests:
         return _no_requests()
-    intervals = [p.spec.report_interval for p in placements.values()]
-    if (now - found.reported_at).total_seconds() > max(SPANS[JUDGED], *(2 * i for i in intervals), 0.0):
+    interval = _interval(placements)
+    if (now - found.reported_at).total_seconds() > max(SPANS[JUDGED], 2 * interval):
         return _no_requests()
     before = _condition(service)
     counted = slo.windows(slo.decoded(found.history), found.reported_at.timestamp())[0].counted
@@ -79,7 +80,8 @@ def slo_met(
     if was is False and before is not None and before.last_transition_time is not None:
         met = met and (now - before.last_transition_time).total_seconds() >= SPANS[JUDGED]
     share = f"{attained(*counted) or 0.0:.1%}"
-    said = f"{share} of the {counted.requests} requests in {JUDGED} met {target.latency}"
+    rarely = f" (reported every {Duration(interval)})" if interval > SPANS[JUDGED] else ""
+    said = f"{share} of the {counted.requests} requests in {JUDGED}{rarely} met {target.latency}"
     if met:
         return Finding(reasons.SLO_MET, "True", reasons.OBJECTIVE_MET, said)
     said += f"; the objective is {target.objective_share:.1%}"
@@ -108,15 +110,22 @@ def _worst(placements: Mapping[str, Placement]) -> str:
     return f": the worst entry node is {node} with {shares[node]:.1%}"
 
 
-def _window(window: Window, target: Slo) -> SloWindow:
+def _interval(placements: Mapping[str, Placement]) -> float:
+    """Returns the longest time in seconds between two reports of counters."""
+    return max((float(placement.spec.report_interval) for placement in placements.values()), default=0.0)
+
+
+def _window(window: Window, target: Slo, interval: float) -> SloWindow:
     share = attained(*window.counted)
     rate = burn_rate(*window.counted, target.objective_share)
+    age = slo.greatest_age(window.span, interval)
     return SloWindow(
         window=window.span,
         requests=window.counted.requests,
         attainment=None if share is None else Attainment(share),
         burn_rate=None if rate is None else f"{rate:.2f}".rstrip("0").rstrip("."),
         covered=Duration(round(window.covered)) if window.covered < SPANS[window.span] else None,
+        age=None if age is None else Duration(age),
     )
 
 

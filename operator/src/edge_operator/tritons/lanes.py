@@ -1,7 +1,8 @@
 """A lane for each Triton server: its requests run one after another, each on a thread of its own.
 
-A caller waits for a lane for a moment at most. A server that is slow, hung or away therefore holds up neither
-other servers nor the threads that reconciles share; a request that takes longer continues without its caller.
+A caller waits for a lane for a second at most; a look at a server, which has a thread of its own, for 5 s. A
+server that is slow, hung or away therefore holds up neither other servers nor the threads that reconciles
+share. A request that takes longer continues without its caller.
 """
 
 import contextlib
@@ -44,43 +45,59 @@ class Lanes:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
         patience: float = PATIENCE,
+        *,
+        lanes: "_LanesByServer | None" = None,
     ) -> None:
-        self._triton = triton
-        self._made = functools.partial(_Lane, clock=clock, jitter=jitter, patience=patience)
-        self._lanes: dict[str, _Lane] = {}
-        self._lock = threading.Lock()
+        """lanes: to share with others; None: its own."""
+        self._triton, self._patience = triton, patience
+        self._lanes = lanes or _LanesByServer(functools.partial(_Lane, clock=clock, jitter=jitter))
+
+    def patiently(self, patience: float) -> "Lanes":
+        """Returns the same lanes for callers that wait for so many seconds, on threads of their own."""
+        return Lanes(self._triton, patience=patience, lanes=self._lanes)
 
     def ready(self, address: str) -> frozenset[str]:
         """Returns the names of the models that are ready."""
-        return self._lane(address).run("ready", "listing its models", lambda: self._triton.ready(address))
+        call = functools.partial(self._triton.ready, address)
+        return self._run(address, "ready", "listing its models", call)
 
     def parameters(self, address: str, name: str) -> Mapping[str, str]:
         """Returns the parameters in the configuration of a model; empty if it is not loaded."""
         call = functools.partial(self._triton.parameters, address, name)
-        return self._lane(address).run(("parameters", name), f"reading {name}", call)
+        return self._run(address, ("parameters", name), f"reading {name}", call)
 
     def load(self, tail: Tail, onnx: Opener) -> None:
         """Loads a slice; raises TritonBusyError if that takes longer, and it is loaded later."""
         call = functools.partial(self._triton.load, tail, onnx)
-        self._lane(tail.address).run(("load", tail.name), f"loading {tail.name}", call)
+        self._run(tail.address, ("load", tail.name), f"loading {tail.name}", call)
 
     def unload(self, address: str, name: str) -> None:
         """Unloads a model; does nothing if it is not loaded."""
         call = functools.partial(self._triton.unload, address, name)
-        self._lane(address).run(("unload", name), f"unloading {name}", call)
+        self._run(address, ("unload", name), f"unloading {name}", call)
 
     def control_open(self, address: str) -> bool:
         """Whether the server accepts model control without a key."""
         call = functools.partial(self._triton.control_open, address)
-        return self._lane(address).run("control", "checking its model control", call)
+        return self._run(address, "control", "checking its model control", call)
 
     def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> Timed:
         """Measures a loaded model, beside the lane: its requests are inferences and wait for no load."""
         return self._triton.timed(address, name, feeds, runs)
 
-    def _lane(self, address: str) -> "_Lane":
+    def _run(self, address: str, key: Hashable, doing: str, call: Callable[[], Result]) -> Result:
+        return self._lanes.lane(address).run(key, doing, call, self._patience)
+
+
+class _LanesByServer:
+    def __init__(self, made: Callable[[str], "_Lane"]) -> None:
+        self._made = made
+        self._lock = threading.Lock()
+        self._lanes: dict[str, _Lane] = {}
+
+    def lane(self, address: str) -> "_Lane":
+        """Returns the lane of a server, which its http and https addresses share."""
         with self._lock:
-            # By server: its http and https addresses share a lane.
             server = server_of(address)
             if server not in self._lanes:
                 self._lanes[server] = self._made(address)
@@ -88,10 +105,8 @@ class Lanes:
 
 
 class _Lane:
-    def __init__(
-        self, address: str, clock: Callable[[], float], jitter: Callable[[], float], patience: float
-    ) -> None:
-        self._address, self._clock, self._jitter, self._patience = address, clock, jitter, patience
+    def __init__(self, address: str, clock: Callable[[], float], jitter: Callable[[], float]) -> None:
+        self._address, self._clock, self._jitter = address, clock, jitter
         self._lock = threading.Lock()
         self._running: _Request | None = None
         self._missed: dict[Hashable, BaseException] = {}
@@ -100,8 +115,8 @@ class _Lane:
         self._closed_until = float("-inf")
         self._reason = ""
 
-    def run(self, key: Hashable, doing: str, call: Callable[[], Result]) -> Result:
-        """Runs a request. Raises TritonBusyError while another one, or this one, takes too long."""
+    def run(self, key: Hashable, doing: str, call: Callable[[], Result], patience: float) -> Result:
+        """Runs a request. Raises TritonBusyError if another one, or this one, takes more than `patience`."""
         began = self._clock()
         while True:
             with self._lock:
@@ -117,7 +132,7 @@ class _Lane:
                     self._running = running
                     # No pool: a server that no pool of devices names any more keeps no thread.
                     threading.Thread(target=self._work, args=(running, call), name="triton").start()
-            left = self._patience - (self._clock() - min(began, running.since))
+            left = patience - (self._clock() - min(began, running.since))
             with contextlib.suppress(TimeoutError):
                 error = running.future.exception(timeout=max(0.0, left))
                 if running.key == key:

@@ -1,11 +1,11 @@
 """Which Triton servers pools name: those that they list, and former ones that may still have tails. Pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from edge_operator.cluster import Object
-from edge_operator.tritons.former_servers import former_addresses
+from edge_operator.tritons.former_servers import KEPT, former_addresses
 from edge_operator.tritons.residency import pool_addresses, servers
 
 Addresses = Mapping[str, frozenset[str]]
@@ -44,12 +44,21 @@ class NamedServers:
         named = (self.listed, self.former)
         return frozenset(name for by_pool in named for name, found in by_pool.items() if address in found)
 
-    def watched(self, known: Collection[str]) -> frozenset[str]:
-        """Returns the servers to look at. known: those that were, and may still have tails.
+    def unnamed(self, known: Iterable[str], before: Mapping[str, float], now: float) -> dict[str, float]:
+        """Returns since when no pool names known servers, in seconds. before: as of the last change."""
+        return {address: before.get(address, now) for address in known if not self.names(address)}
 
-        A server that is listed with another scheme now is looked at only by the listed address.
+    def watched(
+        self, known: Collection[str], unnamed: Mapping[str, float], emptied: Collection[str], now: float
+    ) -> frozenset[str]:
+        """Returns the servers to look at. known: those that were until now. unnamed: see above.
+
+        A server that no pool names is left once it is emptied of tails, or after a week. One that is listed
+        with another scheme now is looked at only by the listed address.
         """
-        return servers(_union(self.former) | frozenset(known), self.all_listed)
+        week = KEPT.total_seconds()
+        left = {address for address, since in unnamed.items() if address in emptied or now - since >= week}
+        return servers(_union(self.former) | (frozenset(known) - left), self.all_listed)
 
 
 def _union(by_pool: Addresses) -> frozenset[str]:

@@ -5,11 +5,12 @@ so the link to the server does not count. One model is measured at a time on eac
 """
 
 import functools
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
 from typing import Any, TypeVar
@@ -27,8 +28,10 @@ from edge_operator.tritons.triton import Arrays, Timed, Triton, zeros
 
 RUNS = 20
 """Requests for each slice."""
-RETRY = 300.0
-"""Seconds after which a failed measurement is tried again."""
+FIRST_RETRY, LAST_RETRY = 5.0, 300.0
+"""Seconds from the end of a failed attempt to the next one, at most: doubled after each, up to the last."""
+_DOUBLINGS = 10
+"""More than it takes to reach the last retry."""
 _LOADING = 180.0
 _PAUSE = 0.5
 _POLL = 2.0
@@ -39,10 +42,14 @@ Slicing = tuple[tuple[str, ...], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Why a measurement failed, and the seconds until the next attempt."""
+    """Why a measurement failed, and the seconds until the next attempt.
+
+    within: the longest time from the end of the attempt to the next one, in seconds.
+    """
 
     message: str
     again: float
+    within: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,36 @@ class Subject:
         return self.server.url, self.card.digest, frozenset(exit_.output for exit_ in self.card.exits)
 
 
+@dataclass(slots=True)
+class _Attempt:
+    """A measurement that is under way or done.
+
+    failures: how many attempts failed before. failure: why the last of them did. spread: from 0 to 1. ended:
+    by the monotonic clock.
+    """
+
+    failures: int
+    failure: str
+    spread: float
+    future: "Future[DeviceProfile]" = field(default_factory=Future)
+    ended: float = float("inf")
+
+    def failed(self) -> str | None:
+        """Returns why it failed; None if it did not, or is under way."""
+        error = self.future.exception() if self.future.done() else None
+        return None if error is None else str(error) or type(error).__name__
+
+    @property
+    def due(self) -> float:
+        """When the next attempt is due if this one failed: jitter takes up to half of the delay."""
+        return self.ended + retry_within(self.failures + 1) * (0.5 + self.spread / 2)
+
+
+def retry_within(failures: int) -> float:
+    """Returns the longest delay in seconds after so many failed attempts."""
+    return min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(failures - 1, _DOUBLINGS))
+
+
 class ServerProfiles:
     """Measurements that are under way or done. From any thread; `profile` does not wait."""
 
@@ -70,50 +107,53 @@ class ServerProfiles:
         admitted: Admitted,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._triton, self._store, self._admitted = triton, store, admitted
-        self._clock, self._pause = clock, pause
+        self._clock, self._pause, self._jitter = clock, pause, jitter
         self._lock = threading.Lock()
         self._threads: dict[str, ThreadPoolExecutor] = {}
-        self._found: dict[tuple[str, str, frozenset[str]], tuple[Future[DeviceProfile], float]] = {}
-        self._failures: dict[tuple[str, str, frozenset[str]], str] = {}
-        """Why the last attempt failed, while the next one is under way."""
+        self._attempts: dict[tuple[str, str, frozenset[str]], _Attempt] = {}
+        """The last attempt of each measurement."""
 
     def profile(self, subject: Subject) -> DeviceProfile | Failed | None:
         """Returns the measurements, or why the last attempt failed; None during the first attempt."""
         with self._lock:
-            known = self._found.get(subject.key)
-            if known is None or self._is_due(known):
-                if known is not None:
-                    self._failures[subject.key] = _said(known[0].exception())
-                known = (self._start(subject), self._clock() + RETRY)
-                self._found[subject.key] = known
-            before = self._failures.get(subject.key)
-        future, due = known
-        if not future.done():
+            attempt = self._attempts.get(subject.key)
+            failure = attempt.failed() if attempt is not None else None
+            if attempt is None or (failure is not None and self._clock() >= attempt.due):
+                attempt = self._start(subject, attempt, failure)
+        if not attempt.future.done():
             # The failure stays until this attempt ends: conditions do not change to and fro.
-            return None if before is None else Failed(before, _POLL)
-        error = future.exception()
-        if error is None:
-            return _of(subject, future.result())
-        return Failed(_said(error), max(0.0, due - self._clock()))
+            failures = attempt.failures
+            return Failed(attempt.failure, _POLL, retry_within(failures)) if failures else None
+        failure = attempt.failed()
+        if failure is None:
+            return _of(subject, attempt.future.result())
+        again = max(0.0, attempt.due - self._clock())
+        return Failed(failure, again, retry_within(attempt.failures + 1))
 
     def wait(self) -> None:
         """Waits for the measurements under way."""
         with self._lock:
-            futures = [future for future, _ in self._found.values()]
-        for future in futures:
-            future.exception()
+            attempts = list(self._attempts.values())
+        for attempt in attempts:
+            attempt.future.exception()
 
-    def _is_due(self, known: "tuple[Future[DeviceProfile], float]") -> bool:
-        future, due = known
-        return future.done() and future.exception() is not None and self._clock() >= due
+    def _start(self, subject: Subject, before: _Attempt | None, failure: str | None) -> _Attempt:
+        failures = before.failures + 1 if before is not None else 0
+        attempt = _Attempt(failures, failure or "", self._jitter())
+        self._attempts[subject.key] = attempt
+        url = subject.server.url
+        threads = self._threads.setdefault(url, ThreadPoolExecutor(1, thread_name_prefix="profile"))
+        attempt.future = threads.submit(self._run, attempt, subject)
+        return attempt
 
-    def _start(self, subject: Subject) -> "Future[DeviceProfile]":
-        threads = self._threads.setdefault(
-            subject.server.url, ThreadPoolExecutor(1, thread_name_prefix="profile")
-        )
-        return threads.submit(self._measure, subject)
+    def _run(self, attempt: _Attempt, subject: Subject) -> DeviceProfile:
+        try:
+            return self._measure(subject)
+        finally:
+            attempt.ended = self._clock()
 
     def _measure(self, subject: Subject) -> DeviceProfile:
         card = subject.card
@@ -167,10 +207,6 @@ class ServerProfiles:
                 if self._clock() >= until:
                     raise TailRefusedError(str(error)) from error
                 self._pause(_PAUSE)
-
-
-def _said(error: BaseException | None) -> str:
-    return str(error) or type(error).__name__
 
 
 def _of(subject: Subject, measured: DeviceProfile) -> DeviceProfile:

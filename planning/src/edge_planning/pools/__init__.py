@@ -2,10 +2,11 @@
 
 from edge_planning.pools.planning import plan_pool
 from edge_planning.pools.results import Placed, PoolPlan, Refusal, Room
-from edge_planning.pools.values import Isolation, PoolDemand, PoolNode, PoolProblem, PoolServer
+from edge_planning.pools.values import Isolation, Observed, PoolDemand, PoolNode, PoolProblem, PoolServer
 
 __all__ = [
     "Isolation",
+    "Observed",
     "Placed",
     "PoolDemand",
     "PoolNode",

@@ -93,6 +93,7 @@ def _key(one: PoolDemand, questions: Questions, mark: Callable[[PoolDemand], obj
         one.isolation,
         one.server,
         one.assumed,
+        one.observed,
         mark(one),
         problems,
     )

@@ -31,19 +31,25 @@ class Held:
         for resource, amount in self.reserved.uses.items():
             yield resource, amount if resource.place == self.demand.node else amount * self.count
 
+    @property
+    def traffic(self) -> Mapping[str, Traffic]:
+        """Requests that others wait for, by place; none if the rate is assumed."""
+        return {} if self.demand.assumed else self.reserved.traffic
+
     def moments(self) -> Iterator[tuple[str, tuple[float, float, float]]]:
         """Yields its requests at each place."""
-        for place, stream in self.reserved.traffic.items():
+        for place, stream in self.traffic.items():
             yield place, moments(stream, 1 if place == self.demand.node else self.count)
 
 
 class Ledger:
-    """Reservations by demand, and what is left."""
+    """Reservations by demand, and what is left. changes: how often they changed."""
 
     def __init__(self, problem: PoolProblem, capacity: Mapping[Resource, float]) -> None:
         self.capacity = capacity
         self.servers = {one.name: one.concurrency for one in problem.servers}
         self.held: dict[str, Held] = {}
+        self.changes = 0
         self._used: dict[Resource, float] = {}
         self._parts: Counter[Part] = Counter()
         self._here: Counter[str] = Counter()
@@ -150,7 +156,7 @@ class Ledger:
         """Returns the requests at a place without those of one entry node of a demand, or None."""
         total = self._moments.get(place, (0.0, 0.0, 0.0))
         own = self.held.get(name)
-        stream = own.reserved.traffic.get(place) if own is not None else None
+        stream = own.traffic.get(place) if own is not None else None
         if stream is None:
             return mixed([total])
         if self._here[place] == 1 and (own is None or own.count == 1 or place == own.demand.node):
@@ -215,6 +221,7 @@ class Ledger:
         return found
 
     def _change(self, held: Held, sign: int) -> None:
+        self.changes += 1
         for resource, amount in held.uses():
             self._used[resource] = self._used.get(resource, 0.0) + sign * amount
         for part, size in held.reserved.parts.items():

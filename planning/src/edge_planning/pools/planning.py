@@ -1,18 +1,21 @@
 """Plans all demands of a pool together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
 from edge_planning.pools.changes import Changes, changes
+from edge_planning.pools.chosen import Chosen
 from edge_planning.pools.contention import Choice, Contention
 from edge_planning.pools.costed import Costed, Costs
+from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.figures import Figures
 from edge_planning.pools.groups import Group, groups, steady
 from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Held, Ledger, capacities
 from edge_planning.pools.questions import Questions
-from edge_planning.pools.refusals import blocked, never, unfit
+from edge_planning.pools.refusals import blocked, crowded, never, unfit
+from edge_planning.pools.relief import Relief
 from edge_planning.pools.renaming import placed_at, refused_at
 from edge_planning.pools.reservations import Resource
 from edge_planning.pools.results import Placed, PoolPlan, Refusal
@@ -67,8 +70,11 @@ class _Planner:
         self.tables = Tables(self.questions, figures, uplinks, servers, problem.runtime_memory)
         self.costs = Costs(self.questions, figures, uplinks, memory, problem.runtime_memory)
         self.contention = Contention(problem, self.costs, self.capacity)
-        self.chosen: dict[str, Ranked] = {}
+        self.crowding = Crowding(problem, self.ledger, self.capacity)
+        self.chosen = Chosen(self.ledger)
         self.refusals: dict[str, Refusal] = {}
+        self.tried: set[str] = set()
+        """Demands that keep a table with which they are late, since nothing at their places has changed."""
         self.groups = groups(problem, self.questions, self._mark)
         self.units = [self._unit(one, group) for group in self.groups for one in group.demands]
         self.units.sort(key=lambda unit: (-unit.demand.priority, unit.name))
@@ -78,18 +84,20 @@ class _Planner:
             self._all(self.units)
         elif not self._changed_only(self.previous):
             self._all_again()
+        Relief(self.crowding, self.costs, self.tables, self.units, self.chosen).relieve(self.tried)
         return self._result()
 
     def _all_again(self) -> None:
         """Plans everything again, and takes that only if it is better than what was kept."""
         before, refusals = self._score(self.units), dict(self.refusals)
-        kept = self._dropped(self.units)
+        kept = self.chosen.drop_all(self.units)
         self.refusals.clear()
+        self.tried.clear()
         self._all(self.units)
         after = self._score(self.units)
         if after[0] > before[0] or (after[0] == before[0] and after[1] > before[1] * (1 + SETTLE)):
-            self._dropped(self.units)
-            self._take_all(self.units, kept)
+            self.chosen.drop_all(self.units)
+            self.chosen.take_all(self.units, kept)
             self.refusals = refusals
 
     def _changed_only(self, previous: PoolPlan) -> bool:
@@ -113,15 +121,20 @@ class _Planner:
                 continue
             table = self._kept(unit, old) if unit.unchanged else self._remeasured(unit, old)
             if table is not None:
-                self._take(unit, table)
+                self.chosen.take(unit, table)
                 kept.append(unit)
         for unit in kept:
             if not unit.unchanged and not self.ledger.in_time(unit.name):
-                self._drop(unit)
+                self.chosen.drop(unit)
         for resource in self.ledger.overfull():
             for unit in kept:
                 if unit.name in self.chosen and resource in _resources(self.chosen[unit.name]):
-                    self._drop(unit)
+                    self.chosen.drop(unit)
+        self.tried = {
+            unit.name
+            for unit in kept
+            if unit.name in self.chosen and unit.old is not None and unit.old.short and not unit.old.in_time
+        }
         in_time = {unit.name for unit in kept if unit.name in self.chosen and self.ledger.in_time(unit.name)}
         free = [
             unit for unit in self.units if unit.name not in self.chosen and unit.name not in self.refusals
@@ -158,7 +171,7 @@ class _Planner:
             return
         apart = self._score(free)
         fits = wanted and not self.ledger.overfull()
-        first = self._dropped(free)
+        first = self.chosen.drop_all(free)
         able = [unit for unit in free if self.tables.alone(unit.demand)]
         if not able:
             return
@@ -167,26 +180,14 @@ class _Planner:
         self._take_choice(able, choice, strict=False)
         loose = self._score(able)
         if loose > best:  # what some gain from the room that is left makes others late
-            tables = self._dropped(able)
+            tables = self.chosen.drop_all(able)
             self._take_choice(able, choice, strict=True)
             if self._score(able) > loose:
-                self._dropped(able)
-                self._take_all(able, tables)
+                self.chosen.drop_all(able)
+                self.chosen.take_all(able, tables)
         if fits and apart <= self._score(free):
-            self._dropped(free)
-            self._take_all(free, first)
-
-    def _dropped(self, units: Sequence[Unit]) -> dict[str, Ranked]:
-        """Frees what demands hold, and returns their tables."""
-        tables = {unit.name: self.chosen[unit.name] for unit in units if unit.name in self.chosen}
-        for unit in units:
-            self._drop(unit)
-        return tables
-
-    def _take_all(self, units: Sequence[Unit], tables: Mapping[str, Ranked]) -> None:
-        for unit in units:
-            if unit.name in tables:
-                self._take(unit, tables[unit.name])
+            self.chosen.drop_all(free)
+            self.chosen.take_all(free, first)
 
     def _take_choice(self, able: Sequence[Unit], choice: Choice, *, strict: bool) -> None:
         """Takes tables for a joint choice, then for the demands that it refused.
@@ -214,7 +215,7 @@ class _Planner:
         for unit in free:
             best = self._best(unit, self.tables.alone(unit.demand))
             if best is not None:
-                self._take(unit, best)
+                self.chosen.take(unit, best)
         for _ in range(ROUNDS):
             if self.ledger.overfull():
                 return False
@@ -226,8 +227,8 @@ class _Planner:
                 best = self._best(unit, self.tables.beside(unit.demand, self.ledger, held.problem.peer))
                 if best is None:
                     continue
-                self._drop(unit)
-                self._take(unit, best)
+                self.chosen.drop(unit)
+                self.chosen.take(unit, best)
                 changed |= (best.plan.table, best.server) != (held.plan.table, held.server)
             if not changed:
                 break
@@ -267,14 +268,14 @@ class _Planner:
         kept = self._kept(unit, old)
         now = self.chosen.get(unit.name)
         if now is not None:
-            self._drop(unit)
+            self.chosen.drop(unit)
         held = Held(unit.demand, kept.reserved, unit.count)
         fits = self.ledger.fits(held)
         self.ledger.add(held)
         fits = fits and (self.ledger.in_time(unit.name) or not kept.met)
         self.ledger.remove(unit.name)
         if now is not None:
-            self._take(unit, now)
+            self.chosen.take(unit, now)
         return kept if fits else None
 
     def _take_admitted(self, unit: Unit, choice: Costed, *, strict: bool) -> None:
@@ -287,17 +288,17 @@ class _Planner:
             and self.ledger.fits(Held(demand, free.reserved, unit.count), self.contention.limits)
             and (free.met or not choice.worth)
         ):
-            self._take(unit, free)
+            self.chosen.take(unit, free)
             return
         first = None
         for one in tables.admitted(demand, choice, self.ledger):
             if self.ledger.fits(Held(demand, one.reserved, unit.count)):
                 if as_good_as(one, choice) and (not strict or no_busier(one, choice)):
-                    self._take(unit, one)
+                    self.chosen.take(unit, one)
                     return
                 first = first or one
         if first is not None:
-            self._take(unit, first)
+            self.chosen.take(unit, first)
 
     def _fill(self, refused: Sequence[Unit]) -> None:
         """Takes a table for refused demands that fit into what is left."""
@@ -323,14 +324,6 @@ class _Planner:
             return alone
         met = have.met and self.ledger.in_time(unit.name)
         return alone if (alone.met, alone.worth) > (met, have.worth + 1e-9) else None
-
-    def _take(self, unit: Unit, ranked: Ranked) -> None:
-        self.ledger.add(Held(unit.demand, ranked.reserved, unit.count))
-        self.chosen[unit.name] = ranked
-
-    def _drop(self, unit: Unit) -> None:
-        if self.chosen.pop(unit.name, None) is not None:
-            self.ledger.remove(unit.name)
 
     def _kept(self, unit: Unit, old: Placed) -> Ranked:
         return self.tables.kept(unit.demand, old.plan, old.server, old.reservation, self.ledger)
@@ -402,13 +395,26 @@ class _Planner:
                 return never(demand, self.tables.infeasible(demand))
             waits = self.contention.waits(self.ledger, demand.problems[0].slo.percentile)
             return unfit(demand, count, self.costs.costed(demand, waits, every=True), self.ledger)
+        in_time = one.met and self.crowding.in_time(unit.name)
         better = self._short(unit)
-        short = None
-        if better is not None:
-            with self.ledger.without([unit.name]):
-                short = blocked(demand, count, Held(demand, better.reserved, count), self.ledger)
-        in_time = one.met and self.ledger.in_time(unit.name)
+        if better is None and one.met and not in_time and self.crowding.measured:
+            better = one
+        short = None if better is None else self._lacking(unit, Held(demand, better.reserved, count))
         return Placed(one.plan, one.server, one.reserved, in_time, short)
+
+    def _lacking(self, unit: Unit, wanted: Held) -> Refusal:
+        """Returns what a demand lacks for another table, or for the one that it has."""
+        with self.ledger.without([unit.name]):
+            found = blocked(unit.demand, unit.count, wanted, self.ledger)
+            full = self.ledger.binding(wanted) is not None
+        if full or not self.crowding.measured:
+            return found
+        held = self.ledger.remove(unit.name)
+        self.ledger.add(wanted)
+        found = crowded(wanted, self.crowding)
+        self.ledger.remove(unit.name)
+        self.ledger.add(held)
+        return found
 
     def _used(self) -> dict[Resource, float]:
         """Returns the use of every resource at all entry nodes."""

@@ -6,6 +6,7 @@ from math import isfinite
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
 from edge_planning.plans import Infeasible
 from edge_planning.pools.costed import Costed
+from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.ledgers import Held, Ledger
 from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.pools.results import Refusal, Room
@@ -39,9 +40,35 @@ def blocked(
     if resource is None:
         resource = _slowest(held, ledger)
     asked = ledger.asked(held).get(resource, 0.0)
+    left = max(ledger.capacity[resource] - ledger.used(resource), 0.0)
+    return _refusal(demand, resource, (asked, left), ledger, ledger.users(resource), room, full=full)
+
+
+def crowded(held: Held, crowding: Crowding) -> Refusal:
+    """Returns what keeps a demand from the table that it holds, beside the measured requests of others."""
+    ledger, name = crowding.ledger, held.demand.name
+    resource = crowding.short(name)
+    if resource is None:
+        resource = _slowest(held, crowding)
+    used = crowding.used(resource)
+    taken = sum(amount for user, amount in used.items() if user != name)
+    left = max(ledger.capacity[resource] - taken, 0.0)
+    return _refusal(held.demand, resource, (crowding.wanted(held, resource), left), ledger, [*used.items()])
+
+
+def _refusal(
+    demand: PoolDemand,
+    resource: Resource,
+    amounts: tuple[float, float],
+    ledger: Ledger,
+    every: Sequence[tuple[str, float]],
+    room: Room = Room(),
+    *,
+    full: bool = False,
+) -> Refusal:
+    """Returns the refusal by a resource. amounts: asked and left. every: All its users."""
+    asked, left = amounts
     capacity = ledger.capacity[resource]
-    left = max(capacity - ledger.used(resource), 0.0)
-    every = ledger.users(resource)
     others = len(every) - any(name == demand.name for name, _ in every)
     users = tuple(one for one in every[: _USERS + 1] if one[0] != demand.name)[:_USERS]
     unit = _UNITS[resource.kind]
@@ -131,7 +158,7 @@ def _excess(demand: PoolDemand, count: int, one: Costed, ledger: Ledger) -> floa
     )
 
 
-def _slowest(held: Held, ledger: Ledger) -> Resource:
+def _slowest(held: Held, ledger: Ledger | Crowding) -> Resource:
     """Returns the resource of the place at which its requests would wait longest."""
     reserved = held.reserved
     busy = [one for one in sorted(reserved.uses) if one.kind in (Kind.CPU, Kind.BUSY)]

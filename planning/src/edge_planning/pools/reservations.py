@@ -65,7 +65,7 @@ class Reservation:
     Attributes:
         uses: Compute seconds per second, and bit/s.
         parts: Bytes.
-        traffic: Requests that others wait for, by place; empty if the rate is assumed.
+        traffic: Requests at the rate that is reserved, by place.
         waits: Seconds of wait that the plan assumes, by place.
         slack: Seconds by which the route at the planned bandwidth is early; infinite if it is late.
         percentile: Of the SLO.
@@ -159,8 +159,7 @@ def made(
         uses[figures.known(Resource(kind, place))] = demand.rate * busy
         variance = figures.variance(profile, work.exit)
         waits[place] = _assumed(load, busy, variance, problem.slo.percentile)
-        if not demand.assumed:
-            traffic[place] = figures.known(Traffic(demand.rate, busy, variance))
+        traffic[place] = figures.known(Traffic(demand.rate, busy, variance))
     if work.bits:
         uses[figures.known(Resource(Kind.UPLINK, problem.node))] = demand.rate * work.bits
     return Reservation(uses, parts, traffic, waits, slack, problem.slo.percentile)

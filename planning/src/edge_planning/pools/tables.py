@@ -102,13 +102,23 @@ class Tables:
         return abs(more) > SIMILAR * self.uplinks[problem.node]
 
     def admitted(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> Iterator[Ranked]:
-        """Yields tables that use no more than a candidate at its places, the best first.
+        """Yields tables that use no more than a candidate at its places, the best first."""
+        problem = next(one for one in demand.problems if one.peer == chosen.problem.peer)
+        yield from self._narrowed(demand, self.crowded(demand, problem, ledger), chosen)
+
+    def within(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> Iterator[Ranked]:
+        """Yields tables as good as a candidate that use no more, with the waits assumed for it."""
+        used = rounded_up(ledger.others_bits(demand), 3)
+        for one in self._narrowed(demand, replace(chosen.problem, uplink_used=used), chosen):
+            if as_good_as(one, chosen) and _takes_no_more(one, chosen):
+                yield one
+
+    def _narrowed(self, demand: PoolDemand, crowded: EntryProblem, chosen: Costed) -> Iterator[Ranked]:
+        """Yields tables that use no more than a candidate, the best first.
 
         First with all local routes beside it, then without, then shorter, since each route takes memory, and
         last with the candidate alone.
         """
-        problem = next(one for one in demand.problems if one.peer == chosen.problem.peer)
-        crowded = self.crowded(demand, problem, ledger)
         every = self.questions.candidates(crowded)
         small = no_more_than(every, chosen)
         itself = np.array([every.name(index) == chosen.name for index in range(len(every))])
@@ -213,8 +223,13 @@ def as_good_as(table: Ranked, chosen: Costed) -> bool:
 
 def no_busier(table: Ranked, chosen: Costed) -> bool:
     """Returns whether a table's planned route takes no more compute time anywhere, and the last is local."""
+    return table.plan.table.routes[-1].cut is None and _takes_no_more(table, chosen)
+
+
+def _takes_no_more(table: Ranked, chosen: Costed) -> bool:
+    """Returns whether a table's planned route takes no more compute time anywhere."""
     most = chosen.reserved.uses
-    return table.plan.table.routes[-1].cut is None and all(
+    return all(
         amount <= most.get(resource, 0.0) * (1 + 1e-6)
         for resource, amount in table.reserved.uses.items()
         if resource.kind in (Kind.CPU, Kind.BUSY)

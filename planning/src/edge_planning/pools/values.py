@@ -62,6 +62,25 @@ class PoolServer:
 
 
 @dataclass(frozen=True, slots=True)
+class Observed:
+    """Requests as they were measured.
+
+    Attributes:
+        rate: Requests per second.
+        late: Whether too many of them missed the SLO.
+    """
+
+    rate: float
+    late: bool = False
+
+    def __post_init__(self) -> None:
+        require(
+            isfinite(self.rate) and self.rate > 0,
+            f"observed rate {self.rate} requests/s must be finite and > 0",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PoolDemand:
     """A service at an entry node.
 
@@ -72,11 +91,13 @@ class PoolDemand:
         problems: What plan_entry takes: one for each Triton server that can be used, named by `peer`, or one
             without a remote end. plan_pool sets their rates, `others`, `servers` and `uplink_used`, unless
             the rate is assumed.
-        rate: Requests per second to plan for.
+        rate: Requests per second to plan for, which are reserved.
         priority: Higher ones are refused last.
         server: The Triton server that it uses now, if any: of equally good ones it is kept.
-        assumed: Whether `rate` is a default, neither declared nor measured. It is then reserved, but nothing
-            waits for these requests.
+        assumed: Whether `rate` is a default that was not declared. It is then reserved, but nothing waits for
+            these requests.
+        observed: What was measured where the rate is assumed, if anything. It is not reserved: such requests
+            share what reservations leave, and those of other demands wait for them.
     """
 
     service: str
@@ -88,6 +109,7 @@ class PoolDemand:
     isolation: Isolation = Isolation.SHARED
     server: str | None = None
     assumed: bool = False
+    observed: Observed | None = None
 
     def __post_init__(self) -> None:
         require(bool(self.problems), f"demand {self.service}: no problem")
@@ -102,6 +124,10 @@ class PoolDemand:
         require(
             -LIMIT <= self.priority <= LIMIT,
             f"demand {self.name}: priority {self.priority} must be between {-LIMIT} and {LIMIT}",
+        )
+        require(
+            self.assumed or self.observed is None,
+            f"demand {self.name}: a measured rate counts only where the rate is assumed",
         )
 
     @property

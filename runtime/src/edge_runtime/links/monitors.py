@@ -31,10 +31,9 @@ from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import probe_budgets, probes, told
 from edge_runtime.links.probe_budgets import Why
+from edge_runtime.links.rate_bounds import RateBounds
 from edge_runtime.links.sockets import TcpInfo, Transfer, limit_pacing_rate, tcp_info
 from edge_runtime.links.transfer_rates import (
-    POLL,
-    SEGMENTS,
     FinishedTransfer,
     sample_between,
     sample_of_transfer,
@@ -45,8 +44,6 @@ from edge_runtime.status import LinkReport
 _log = logging.getLogger(__name__)
 
 _LEAST_BYTES: Final = 2000  # below, the fixed costs of a request outweigh the transfer
-_EARLIEST: Final = 0.03
-_WINDOW: Final = 0.5
 _STALLED: Final = 0.5
 _BUSY: Final = 1.0  # seconds after a request within which the next one is expected
 _DOUBT_EVERY: Final = 1.0
@@ -103,7 +100,7 @@ class LinkMonitor:
         self._budget = probe_budgets.full(spec.budget, clock())
         self._start = start
         self._estimate = self._first_estimate()
-        self._cap: float | None = None
+        self._bounds = RateBounds()
         self._total, self._progress = 0, -1e9
         self._surprised = False
         self._doubted = self._asked = -1e9
@@ -125,8 +122,8 @@ class LinkMonitor:
         """The link for a routing decision."""
         estimate = self._estimate
         rate = estimate.rate
-        if rate is not None and self._cap is not None:
-            rate = min(rate, self._cap)
+        if rate is not None and self._bounds.cap is not None:
+            rate = min(rate, self._bounds.cap)
         backlog = 8.0 * sum(t.size - t.moved() for t in self._transfers) if self._transfers else 0.0
         return LinkView(self._up, rate, estimate.ranked, growth_at(estimate, self._clock()), backlog)
 
@@ -220,7 +217,7 @@ class LinkMonitor:
         """
         if paced:
             limit_pacing_rate(sock, self._estimate.rate)
-        transfer = Transfer(sock, size, self._clock(), self._moved())
+        transfer = Transfer(sock, size, self._clock(), self._moved(), self._bounds.delays)
         self._transfers.add(transfer)
         self._moving.set()
         return transfer
@@ -278,7 +275,7 @@ class LinkMonitor:
         self._finished_bytes += moved
         if not self._transfers:
             self._moving.clear()
-            self._cap = None
+            self._bounds.rest(self._clock(), self._finished_bytes)
 
     def _moved(self) -> int:
         return self._finished_bytes + sum(t.moved() for t in self._transfers)
@@ -322,7 +319,7 @@ class LinkMonitor:
         self._wake.set()
         if not self._up:
             return
-        self._up, self._cap = False, None
+        self._up, self._bounds.cap = False, None
         self._measured_at = datetime.now(UTC)
         _log.warning("link to %s is down: %s", self.spec.peer, why)
         self._on_change(recovered=False, notable=True)
@@ -332,41 +329,26 @@ class LinkMonitor:
 
         Overlapping requests share the link, so their sum is measured.
         """
-        window: tuple[float, int] | None = None
+        bounds = self._bounds
         while True:
-            if not self._transfers:
-                window = None
             await self._moving.wait()
-            await asyncio.sleep(POLL)
-            now, total, waiting = self._clock(), self._finished_bytes, False
+            pause, asleep = bounds.pause, self._clock()
+            await asyncio.sleep(pause)
+            now, total = self._clock(), self._finished_bytes
             oldest: Transfer | None = None
             for transfer in self._transfers:
                 moved = transfer.moved()
                 total += moved
                 if moved < transfer.size:
-                    waiting = True
                     if oldest is None or transfer.start < oldest.start:
                         oldest = transfer
                 elif transfer.arrived is None:
                     transfer.arrived = now
             if total > self._total:
                 self._total, self._progress = total, now
-            window = window if waiting else None
-            if window is None:
-                window = (now, total) if waiting else None
-                self._cap = None
-                continue
-            rate = self._estimate.rate
-            bound = 8.0 * (total - window[1] + SEGMENTS) / max(now - window[0], POLL)
-            age = now - oldest.start if oldest is not None else 0.0
-            if oldest is not None and age > _EARLIEST:
-                # Bytes that arrived before this one say nothing about a link that slowed down since.
-                bound = min(bound, 8.0 * (total - oldest.moved_before + SEGMENTS) / age)
-            self._cap = bound if age > _EARLIEST and rate is not None and bound < 0.7 * rate else None
-            if now - window[0] >= _WINDOW:
-                if total > window[1]:
-                    self._heard(now, sample_between(total - window[1], now - window[0], now))
-                window = (now, total)
+            sample = bounds.look(now, now - asleep - pause, total, oldest, self._estimate.rate)
+            if sample is not None:
+                self._heard(now, sample)
 
     async def _probe_when_idle(self) -> None:
         again = 0

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 _FIRST_WINDOW: Final = 10  # segments (RFC 6928)
-# rto, snd_mss, last_data_sent, snd_cwnd, bytes_acked, min_rtt, busy_time, rwnd_limited, sndbuf_limited; older
-# kernels lack the last three.
-_FIELDS: Final = struct.Struct("=8xI4xI24xI32xI36xQ20xI16xQQQ")
+# rto, snd_mss, last_data_sent, rtt, rttvar, snd_cwnd, bytes_acked, min_rtt, busy_time, rwnd_limited,
+# sndbuf_limited; older kernels lack the last three.
+_FIELDS: Final = struct.Struct("=8xI4xI24xI20xII4xI36xQ20xI16xQQQ")
 _ACKED: Final = struct.Struct("=120xQ")
 _LEAST_LENGTH: Final = 152
 _UNKNOWN: Final = 0xFFFFFFFF
@@ -26,7 +26,7 @@ class TcpInfo:
     """State of a connection (linux/tcp.h, struct tcp_info).
 
     acked: bytes acknowledged. round_trip: the minimum in seconds. window: bytes that can be sent at once
-    next.
+    next. usual: seconds after which an acknowledgment is late, by the round trips so far (RFC 6298).
     busy: seconds with unacknowledged data, None if the kernel does not report it. stalled: seconds of these
     in which the receiver's window or the send buffer was the limit, not the link. Both are counted in ticks
     of the kernel, 1 to 10 ms.
@@ -37,6 +37,7 @@ class TcpInfo:
     window: int = 0
     busy: float | None = None
     stalled: float = 0.0
+    usual: float = 0.0
 
 
 def tcp_info(sock: socket.socket) -> TcpInfo | None:
@@ -44,8 +45,8 @@ def tcp_info(sock: socket.socket) -> TcpInfo | None:
     raw = _raw(sock)
     if raw is None:
         return None
-    timeout, segment, idle, window, acked, round_trip, busy, starved, full = _FIELDS.unpack_from(
-        raw.ljust(_FIELDS.size, b"\0")
+    timeout, segment, idle, mean, variation, window, acked, round_trip, busy, starved, full = (
+        _FIELDS.unpack_from(raw.ljust(_FIELDS.size, b"\0"))
     )
     if idle * 1000 > timeout:  # the window restarts after such a pause (RFC 2861)
         window = min(window, _FIRST_WINDOW)
@@ -55,6 +56,7 @@ def tcp_info(sock: socket.socket) -> TcpInfo | None:
         window=window * segment,
         busy=busy / 1e6 if len(raw) >= _FIELDS.size else None,
         stalled=(starved + full) / 1e6,
+        usual=(mean + 4 * variation) / 1e6,
     )
 
 
@@ -81,12 +83,16 @@ class Transfer:
     """A request in flight; `arrived` is when all of it was first seen to be acknowledged.
 
     before: state of the connection at the start. moved_before: bytes on the link that had arrived by then.
+    delays_before: seconds by which looks at the link's transfers had been late by then.
     """
 
-    __slots__ = ("arrived", "before", "moved_before", "size", "sock", "start")
+    __slots__ = ("arrived", "before", "delays_before", "moved_before", "size", "sock", "start")
 
-    def __init__(self, sock: socket.socket, size: int, start: float, moved_before: int) -> None:
-        self.sock, self.size, self.start, self.moved_before = sock, size, start, moved_before
+    def __init__(
+        self, sock: socket.socket, size: int, start: float, moved_before: int, delays_before: float = 0.0
+    ) -> None:
+        self.sock, self.size, self.start = sock, size, start
+        self.moved_before, self.delays_before = moved_before, delays_before
         self.before = tcp_info(sock) or TcpInfo(0, 0.0)
         self.arrived: float | None = None
 

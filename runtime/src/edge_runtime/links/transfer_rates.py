@@ -10,11 +10,12 @@ from edge_planning.links.estimates import RateSample
 from edge_runtime.links.sockets import TcpInfo
 
 JITTER: Final = 0.006  # error of a time measured by a throttled process: a CPU quota's period and a margin
-POLL: Final = 0.01  # seconds between two readings of what has arrived
+POLL: Final = 0.01  # most seconds between two readings of what has arrived
 LEAST_COMPUTE, MOST_COMPUTE = 0.7, 1.3  # range of a computation's time, as factors of its mean
 SEGMENTS: Final = 3000  # bytes that may have arrived without their acknowledgement
 _TIGHT: Final = 1.6  # maximum ratio of a sample's bounds for a measurement
 _MOSTLY: Final = 0.9  # minimum share of the link in the expected time of a plain sample
+_LATE_ROUND_TRIPS: Final = 2  # by which acknowledgments may be later than in the shortest round trip
 _TICK: Final = 0.01  # the coarsest clock by which kernels count busy and stalled time
 
 
@@ -81,6 +82,23 @@ def fastest(size: int, seconds: float, window: int, round_trip: float) -> float:
         window *= 2
         rest, left = rest - window, left - round_trip
     return rate
+
+
+def fastest_so_far(moved: int, seconds: float, before: TcpInfo, margin: float = 1.0) -> float:
+    """Maximum rate (bit/s) of a link on which `moved` bytes are known to have arrived `seconds` after a
+    transfer began that is still waiting. before: its connection at its start.
+
+    Infinite while the reason may be delays of this process, waits for acknowledgments, or the usual variation
+    of the round trip. margin: multiplies the time allowed for these. Infinite without a known round trip.
+    """
+    if before.round_trip <= 0:
+        return inf
+    return fastest(moved + SEGMENTS, seconds - margin * excused(before), before.window, before.round_trip)
+
+
+def excused(before: TcpInfo) -> float:
+    """Seconds for which a transfer may stand still although its link is as fast as before."""
+    return max(JITTER + (1 + _LATE_ROUND_TRIPS) * before.round_trip, before.usual)
 
 
 def sample_between(moved: int, seconds: float, at: float, most: float = inf) -> RateSample:

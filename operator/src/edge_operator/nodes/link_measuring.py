@@ -95,6 +95,21 @@ def tellings(
     ]
 
 
+def renewed_after(placements: Sequence[Object], changes: Iterable[Telling], now: datetime) -> float | None:
+    """Returns the seconds until values have to be renewed; None if there are none.
+
+    placements: all of a node. changes: what was written to some of them. Values that were due and that no
+    report could renew wait for one.
+    """
+    told = {
+        id(body): (body["metadata"].get("annotations") or {}).get(LINKS_ANNOTATION) for body in placements
+    }
+    told |= {id(each.placement): each.text for each in changes}
+    links = [link for text in told.values() if text for link in read_links({LINKS_ANNOTATION: text}).values()]
+    left = [link.valid_for / 2 - _since(link, now) for link in links if link.measured == "Elsewhere"]
+    return min((seconds for seconds in left if seconds > 0), default=None)
+
+
 def _links(placements: Sequence[Object]) -> dict[str, list[tuple[int, str]]]:
     """Returns the users of each link as the numbers of their Placements and the peer's name there.
 
@@ -169,11 +184,7 @@ def _holds(known: ToldLink, wanted: ToldLink, body: Object, now: datetime) -> bo
     """Whether what a Placement has of a link is still good enough."""
     if known.measured != "Elsewhere" or (known.state, known.budget) != (wanted.state, wanted.budget):
         return False
-    try:
-        age = abs((now - datetime.fromisoformat(known.told)).total_seconds())
-    except (ValueError, TypeError):
-        return False
-    if age >= known.valid_for / 2:
+    if _since(known, now) >= known.valid_for / 2:
         return False
     if wanted.state == "Down" or wanted.bandwidth is None:
         return True
@@ -184,6 +195,14 @@ def _holds(known: ToldLink, wanted: ToldLink, body: Object, now: datetime) -> bo
     if crosses((border for border in borders if border > 0), known.bandwidth, wanted.bandwidth):
         return False
     return wanted.round_trip is None or not differs(known.round_trip, wanted.round_trip)
+
+
+def _since(link: ToldLink, now: datetime) -> float:
+    """Returns the seconds since a value was written; infinite if it does not say when."""
+    try:
+        return abs((now - datetime.fromisoformat(link.told)).total_seconds())
+    except (ValueError, TypeError):
+        return math.inf
 
 
 def _budget(body: Object) -> int:
