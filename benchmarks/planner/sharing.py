@@ -13,7 +13,8 @@ from statistics import median
 import numpy as np
 
 from benchmarks.planner.pools import pool
-from edge_planning.sharing import SharingProblem, references_of, replan_pool, share, share_exactly
+from edge_planning.sharing import SharingProblem, references_of, replan_pool, share
+from edge_planning_lab.exact_sharing import share_exactly
 
 Progress = Callable[[str], None]
 SIZES = (100, 300, 1000, 3000, 10000)

@@ -1,6 +1,6 @@
 """Requests that were measured, not declared: what they change in the plan of a pool, and what never."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
@@ -116,7 +116,7 @@ def test_demands_move_only_if_more_are_in_time_then_and_none_is_late_that_was_in
     problem = measured(small_pool(seed), *some)
     found = plan_pool(problem)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Relief, "relieve", lambda _: None)
+        patch.setattr(Relief, "relieve", lambda *_: None)
         unmoved = plan_pool(problem)
     before, after = ({name for name, one in plan.placed.items() if one.in_time} for plan in (unmoved, found))
     assert before <= after
@@ -228,6 +228,34 @@ def test_a_service_moves_to_no_server_where_it_makes_another_service_late() -> N
     without = plan_pool(replace(problem, demands=problem.demands[:2]))
     moved = without.placed["shop/a@edge-a"]
     assert (exits(without, 100e6)["shop/a@edge-a"], moved.server) == ("full@image", "far")
+
+
+def test_a_service_that_no_move_helps_is_tried_again_only_when_its_places_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = two(Observed(45.3, late=True), Observed(45.3, late=True), latency=0.06)
+    other = replace(problem.demands[0].problems[0], node="edge-b")
+    problem = replace(
+        problem,
+        nodes=(*problem.nodes, PoolNode("edge-b", "pi", uplink=1e5)),
+        demands=(*problem.demands, replace(problem.demands[0], problems=(other,), observed=None)),
+    )
+    before = plan_pool(problem)
+    assert not before.placed["shop/second@edge-a"].in_time
+    given_up: list[set[str]] = []
+    relieve = Relief.relieve
+
+    def noted(relief: Relief, tried: Collection[str]) -> None:
+        given_up.append({*tried})
+        relieve(relief, tried)
+
+    monkeypatch.setattr(Relief, "relieve", noted)
+    *near, far = problem.demands
+    elsewhere = plan_pool(replace(problem, demands=(*near, replace(far, observed=Observed(4.0)))), before)
+    assert elsewhere.placed["shop/second@edge-a"] == before.placed["shop/second@edge-a"]
+    first, second = near
+    plan_pool(replace(problem, demands=(replace(first, observed=Observed(32.0)), second, far)), before)
+    assert given_up == [{"shop/first@edge-a", "shop/second@edge-a"}, set()]
 
 
 def test_a_service_makes_room_for_one_that_declares_its_rate() -> None:

@@ -217,7 +217,7 @@ def test_time_in_which_this_process_waited_for_a_core_is_not_the_links() -> None
     assert delayed.cap is None
 
 
-def test_a_link_with_long_round_trips_is_looked_at_every_10_ms() -> None:
+def test_a_link_with_long_round_trips_is_compared_every_10_ms() -> None:
     near, far = RateBounds(), RateBounds()
     near.look(0.002, 0.0, 0, Request(0.0, 0, TcpInfo(0, 0.001, window=1 << 20)), FAST, left=SIZE)
     far.look(0.002, 0.0, 0, Request(0.0, 0, TcpInfo(0, 0.02, window=1 << 20)), FAST, left=SIZE)

@@ -88,8 +88,8 @@ def measured(known: Measured | None, placement: Placement, at: float) -> Measure
     has an effect from its second report on.
     """
     now, uid = total(counters({placement.spec.node: placement})), placement.metadata.uid or ""
-    noted = _noted(placement)
     if known is None:
+        noted = _noted(placement)
         known = Measured(uid, at, now) if noted is None else noted[1]
     if known.uid != uid:  # a new Placement counts from 0
         return Measured(uid, at, now, known.bands)

@@ -6,14 +6,15 @@ place. Of all choices the best counts, judged with the waits that it causes itse
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from edge_planning.pools.costed import Costed, Costs
+from edge_planning.pools.costed import Costed, Costs, Waits
 from edge_planning.pools.exchanges import FEW, Exchanges
-from edge_planning.pools.joint import Asking, joint_choice, sharers
+from edge_planning.pools.joint import Asking, asking, joint_choice, sharers
 from edge_planning.pools.ledgers import Held, Ledger
 from edge_planning.pools.reservations import Kind, Part, Reservation, Resource
 from edge_planning.pools.units import Score, Unit, score
-from edge_planning.pools.values import PoolProblem
+from edge_planning.pools.values import PoolDemand, PoolProblem
 from edge_planning.pools.waiting import wait
 from edge_planning.problems import Traffic
 
@@ -22,6 +23,30 @@ BUSY = 0.8
 ROUNDS = 3
 
 Choice = dict[str, Costed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A demand in one round.
+
+    Its candidates are rebuilt where they are needed: kept, they take 20 KB for each demand.
+
+    Attributes:
+        waits: With which its candidates were made.
+        kept: Their positions among all: those that fit.
+    """
+
+    asking: Asking
+    waits: Waits
+    kept: tuple[int, ...]
+
+    @property
+    def demand(self) -> PoolDemand:
+        return self.asking.demand
+
+    @property
+    def count(self) -> int:
+        return self.asking.count
 
 
 class Contention:
@@ -51,26 +76,29 @@ class Contention:
         chosen: dict[str, Reservation] | None = None
         best: tuple[Score, Choice] | None = None
         for _ in range(ROUNDS):
-            asking = [self._asking(unit, waits, ledger) for unit in units]
-            asking = [one for one in asking if one.costed]
-            if not asking:
+            tried = [one for unit in units if len((one := self._tried(unit, waits, ledger)).kept)]
+            if not tried:
                 break
+            every = [one.asking for one in tried]
             picked = joint_choice(
-                asking,
+                every,
                 self.tenants,
                 ledger,
                 self.limits,
-                shared_by if shared_by is not None else sharers(asking),
+                shared_by if shared_by is not None else sharers(every),
                 chosen,
             )
             choice = {
-                one.demand.name: one.costed[at] for one, at in zip(asking, picked, strict=True) if at >= 0
+                one.demand.name: self._costed(one, [one.kept[at]])[0]
+                for one, at in zip(tried, picked, strict=True)
+                if at >= 0
             }
-            choice, result = self._repaired(units, asking, choice, ledger)
+            choice, result = self._repaired(units, tried, choice, ledger)
             if best is None or result < best[0]:
                 best = result, choice
             chosen = {name: one.reserved for name, one in choice.items()}
-            shared_by = sharers(asking, chosen)
+            shared_by = sharers(every, chosen)
+            del tried, every
             before, waits = waits, self._caused(units, ledger, chosen)
             if waits == before:
                 break
@@ -115,31 +143,36 @@ class Contention:
             ledger.remove(unit.name)
         return found
 
-    def _asking(self, unit: Unit, waits: Mapping[float, Mapping[str, float]], ledger: Ledger) -> Asking:
+    def _tried(self, unit: Unit, waits: Mapping[float, Waits], ledger: Ledger) -> _Tried:
         demand = unit.demand
-        costed = [
-            one
-            for one in self.costs.costed(demand, waits[demand.problems[0].slo.percentile])
-            if ledger.fits(Held(demand, one.reserved, unit.count))
-        ]
+        mine = waits[demand.problems[0].slo.percentile]
+        every = self.costs.costed(demand, mine)
+        kept = tuple(
+            number for number, one in enumerate(every) if ledger.fits(Held(demand, one.reserved, unit.count))
+        )
+        costed = [every[number] for number in kept]
         current = None
         if unit.old is not None:
             first = self.costs.planned_name(demand, unit.old.plan.table)
             same = (n for n, one in enumerate(costed) if (one.name, one.server) == (first, unit.old.server))
             current = next(same, None)
-        return Asking(demand, unit.count, costed, current)
+        return _Tried(asking(demand, costed, unit.count, current), mine, kept)
+
+    def _costed(self, one: _Tried, positions: Sequence[int] | None = None) -> list[Costed]:
+        """Returns the candidates of a demand that fit, or those at some positions among all."""
+        return self.costs.costed(one.demand, one.waits, only=one.kept if positions is None else positions)
 
     def _repaired(
-        self, units: Sequence[Unit], asking: Sequence[Asking], choice: Choice, ledger: Ledger
+        self, units: Sequence[Unit], tried: Sequence[_Tried], choice: Choice, ledger: Ledger
     ) -> tuple[Choice, Score]:
         """Returns a choice that fits exactly, and its score; tries late and refused demands once more."""
         found = dict(choice)
-        for one in asking:
+        for one in tried:
             if one.demand.name in found:
                 ledger.add(Held(one.demand, found[one.demand.name].reserved, one.count))
         for resource in ledger.overfull():
-            self._relieve(resource, asking, found, ledger)
-        urgent = sorted(asking, key=lambda one: (-one.demand.priority, one.demand.name))
+            self._relieve(resource, tried, found, ledger)
+        urgent = sorted(tried, key=lambda one: (-one.demand.priority, one.demand.name))
         for one in urgent:
             held = found.get(one.demand.name)
             if held is not None and (not held.worth or ledger.in_time(one.demand.name)):
@@ -150,36 +183,37 @@ class Contention:
             ledger.remove(name)
         return found, result
 
-    def _relieve(self, resource: Resource, asking: Sequence[Asking], found: Choice, ledger: Ledger) -> None:
+    def _relieve(self, resource: Resource, tried: Sequence[_Tried], found: Choice, ledger: Ledger) -> None:
         """Moves or refuses demands until a resource suffices: those of the lowest priority first."""
         size = dict(ledger.users(resource))
-        users = [one for one in asking if size.get(one.demand.name)]
+        users = [one for one in tried if size.get(one.demand.name)]
         users.sort(key=lambda one: (one.demand.priority, -size[one.demand.name], one.demand.name))
         for one in users:
             if resource not in ledger.overfull():
                 return
             ledger.remove(one.demand.name)
             del found[one.demand.name]
-            elsewhere = [each for each in one.costed if not _uses(each, resource)]
+            elsewhere = [each for each in self._costed(one) if not _uses(each, resource)]
             self._first_fitting(one, elsewhere, found, ledger)
 
-    def _retried(self, one: Asking, found: Choice, ledger: Ledger) -> None:
+    def _retried(self, one: _Tried, found: Choice, ledger: Ledger) -> None:
         """Takes the best candidate that fits and is in time, if there is one; else keeps what is held."""
         held = found.pop(one.demand.name, None)
         if held is not None:
             ledger.remove(one.demand.name)
-        timely = [each for each in one.costed if each.worth]
+        costed = self._costed(one)
+        timely = [each for each in costed if each.worth]
         if self._first_fitting(one, timely, found, ledger, timely=True):
             return
         if held is not None:
             found[one.demand.name] = held
             ledger.add(Held(one.demand, held.reserved, one.count))
         else:
-            self._first_fitting(one, one.costed, found, ledger)
+            self._first_fitting(one, costed, found, ledger)
 
     def _first_fitting(
         self,
-        one: Asking,
+        one: _Tried,
         costed: Iterable[Costed],
         found: Choice,
         ledger: Ledger,

@@ -10,6 +10,7 @@ from edge_planning.choosing.candidates import LOCAL, NONE, Candidates, Floats, M
 from edge_planning.plans import RouteTable
 from edge_planning.pools.figures import Figures
 from edge_planning.pools.questions import Questions
+from edge_planning.pools.recent import Recent
 from edge_planning.pools.reservations import (
     Part,
     Reservation,
@@ -26,6 +27,7 @@ from edge_planning.sharing.options import front
 
 MOST = 24
 """Candidates of a demand in the joint choice."""
+KEPT_FRONTS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,10 @@ class Costs:
         self.uplinks = uplinks
         self.memory = memory
         self.runtime = runtime
-        self._picked: dict[object, list[tuple[int, int]]] = {}
-        self._parts: dict[tuple[str, str, Place, Place | None], Mapping[Part, float]] = {}
+        self._picked: Recent[object, list[tuple[int, int]]] = Recent(KEPT_FRONTS)
+        self._parts: dict[str, dict[int, Mapping[Part, float]]] = {}
+        self._same_parts: dict[tuple[Part, ...], Mapping[Part, float]] = {}
+        self._numbers: dict[tuple[str, Place, Place | None], int] = {}
 
     def bandwidth(self, problem: EntryProblem) -> float:
         """Returns the bandwidth in bit/s to plan for: as measured, else the uplink."""
@@ -80,17 +84,27 @@ class Costs:
         """Returns the name of the route that a table uses at the planned bandwidth."""
         return table.at(self.bandwidth(demand.problems[0])).name
 
-    def costed(self, demand: PoolDemand, waits: Waits, *, every: bool = False) -> list[Costed]:
+    def costed(
+        self,
+        demand: PoolDemand,
+        waits: Waits,
+        *,
+        every: bool = False,
+        only: Sequence[int] | None = None,
+    ) -> list[Costed]:
         """Returns the candidates that no other equals or beats in worth and all uses, the best first.
 
         waits: Seconds that each request waits at a place, whatever runs there.
         every: Whether to return all candidates, without minimum accuracy.
+        only: The positions of those to return; all by default.
         """
-        problems = [_waiting(one, waits) for one in demand.problems]
+        problems = [waiting(one, waits) for one in demand.problems]
         if every:
             problems = [replace(one, min_accuracy=None) for one in problems]
         tables = [self.questions.candidates(one) for one in problems]
         picked = self._front(demand, problems, tables, every=every)
+        if only is not None:
+            picked = [picked[position] for position in only]
         latencies = [one.latencies(self.bandwidth(two)) for one, two in zip(tables, problems, strict=True)]
         beside = [self._companion(demand.node, one) for one in tables]
         return [
@@ -110,8 +124,9 @@ class Costs:
     ) -> list[tuple[int, int]]:
         bandwidths = [self.bandwidth(one) for one in problems]
         key = (tuple(self.questions.key(one) for one in problems), tuple(bandwidths), every)
-        if key in self._picked:
-            return self._picked[key]
+        known = self._picked.get(key)
+        if known is not None:
+            return known
         sizes = [len(one) for one in tables]
         whose = np.repeat(np.arange(len(problems)), sizes)
         index = np.concatenate([np.arange(size) for size in sizes]) if sizes else np.zeros(0, dtype=int)
@@ -126,8 +141,7 @@ class Costs:
             if len(order) > MOST:
                 order = order[np.unique(np.linspace(0, len(order) - 1, MOST).round().astype(int))]
         picked = list(zip(whose[order].tolist(), index[order].tolist(), strict=True))
-        self._picked[key] = picked
-        return picked
+        return self._picked.put(key, picked)
 
     def _uses(self, problems: Sequence[EntryProblem], tables: Sequence[Candidates]) -> Floats:
         """Returns what each candidate uses of every resource of every place [candidates, resources]."""
@@ -197,13 +211,17 @@ class Costs:
         self, demand: PoolDemand, problem: EntryProblem, at: Stops, beside: Stops | None
     ) -> Mapping[Part, float]:
         """Returns the runtimes and slices of a route and of the local one beside it."""
-        key = (demand.name, problem.peer, _place(at), None if beside is None else _place(beside))
-        if key not in self._parts:
+        key = (problem.peer, _place(at), None if beside is None else _place(beside))
+        number = self._numbers.setdefault(key, len(self._numbers))
+        mine = self._parts.setdefault(demand.name, {})
+        if number not in mine:
             parts = parts_of(demand, problem, at, self.figures)
             if beside is not None:
                 parts |= parts_of(demand, problem, beside, self.figures)
-            self._parts[key] = with_runtimes(demand, parts, self.runtime, self.figures)
-        return self._parts[key]
+            found = with_runtimes(demand, parts, self.runtime, self.figures)
+            same = self._same_parts.setdefault(tuple(found), found)
+            mine[number] = same if same == found else found
+        return mine[number]
 
     def _companion(self, node: str, one: Candidates) -> int | None:
         """Returns the smallest local candidate; None without one that fits the node."""
@@ -218,7 +236,7 @@ def planned_bandwidth(problem: EntryProblem, uplinks: Mapping[str, float]) -> fl
     return uplinks[problem.node] if problem.bandwidth is None else rounded_down(problem.bandwidth, 2)
 
 
-def _waiting(problem: EntryProblem, waits: Waits) -> EntryProblem:
+def waiting(problem: EntryProblem, waits: Waits) -> EntryProblem:
     """Returns the problem with fixed waits in place of those that its own requests cause."""
 
     def load(one: Load, place: str) -> Load:

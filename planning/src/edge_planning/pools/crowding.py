@@ -83,6 +83,10 @@ class Crowding:
         others = [one for service, one in streams.items() if service != _service(demand)]
         return self._wait(place, percentile, others)
 
+    def exposed(self, demand: PoolDemand) -> bool:
+        """Returns whether measured requests of others can make a demand late."""
+        return self.measured and (demand.observed is None or demand.observed.late)
+
     def in_time(self, name: str) -> bool:
         """Returns whether a demand's planned route is in time beside all requests.
 
@@ -91,8 +95,8 @@ class Crowding:
         if not self.ledger.in_time(name):
             return False
         held = self.ledger.held[name]
-        observed, reserved = held.demand.observed, held.reserved
-        if not self.measured or (observed is not None and not observed.late):
+        reserved = held.reserved
+        if not self.exposed(held.demand):
             return True
         if self.short(name) is not None:
             return False

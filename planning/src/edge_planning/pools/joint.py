@@ -6,7 +6,7 @@ that is planned already holds them. The caller checks the exact use.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -25,31 +25,51 @@ MOVE_COST = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A demand with its candidates.
+    """A demand with its candidates, as far as a joint choice needs them: of most, little memory is taken.
 
     Attributes:
+        worth: Of each candidate.
+        uses: What each candidate uses of every resource but memory.
+        parts: What each candidate has in memory.
         count: Entry nodes that are planned as this one.
         current: Position of the candidate in use, if any.
     """
 
     demand: PoolDemand
+    worth: Floats
+    uses: Mapping[Resource, Floats]
+    parts: Sequence[Mapping[Part, float]]
     count: int
-    costed: Sequence[Costed]
     current: int | None = None
 
+    def __len__(self) -> int:
+        return len(self.worth)
 
-def sharers(asking: Sequence[Asking], chosen: Mapping[str, Reservation] | None = None) -> Counter[Part]:
+
+def asking(demand: PoolDemand, costed: Sequence[Costed], count: int, current: int | None = None) -> Asking:
+    """Returns a demand with these candidates."""
+    uses: dict[Resource, Floats] = {}
+    for number, each in enumerate(costed):
+        for resource, amount in Held(demand, each.reserved, count).uses():
+            if resource not in uses:
+                uses[resource] = np.zeros(len(costed))
+            uses[resource][number] += amount
+    worth = np.array([each.worth for each in costed], dtype=np.float64)
+    return Asking(demand, worth, uses, tuple(each.reserved.parts for each in costed), count, current)
+
+
+def sharers(demands: Iterable[Asking], chosen: Mapping[str, Reservation] | None = None) -> Counter[Part]:
     """Returns how many demands use each part: any of their candidates, or the chosen one."""
     if chosen is not None:
         return Counter(part for one in chosen.values() for part in one.parts)
     found: Counter[Part] = Counter()
-    for one in asking:
-        found.update({part for each in one.costed for part in each.reserved.parts})
+    for one in demands:
+        found.update({part for parts in one.parts for part in parts})
     return found
 
 
 def joint_choice(
-    asking: Sequence[Asking],
+    every: Sequence[Asking],
     tenants: Sequence[Tenant],
     ledger: Ledger,
     capacity: Mapping[Resource, float],
@@ -61,31 +81,31 @@ def joint_choice(
     ledger: What other demands hold. capacity: Of every resource, theirs included.
     shared_by, chosen: As of `sharers`.
     """
-    charged = [_charges(one, ledger, shared_by, chosen) for one in asking]
+    charged = [_charges(one, ledger, shared_by, chosen) for one in every]
     names = sorted({name for one in charged for name in one if isfinite(capacity[name])})
     left = {name: max(capacity[name] - ledger.used(name), 0.0) for name in names}
-    fits = [_fitting(one, charges, left) for one, charges in zip(asking, charged, strict=True)]
+    fits = [_fitting(one, charges, left) for one, charges in zip(every, charged, strict=True)]
     some = [number for number, mask in enumerate(fits) if mask.any()]
-    picked = [REFUSED] * len(asking)
+    picked = [REFUSED] * len(every)
     if not names or not some:
-        return [0] * len(asking) if not names else picked
+        return [0] * len(every) if not names else picked
     row = {name: number for number, name in enumerate(names)}
-    width = max(len(asking[number].costed) for number in some)
+    width = max(len(every[number]) for number in some)
     slots = max(1, max(sum(name in row for name in charged[number]) for number in some))
     rows = np.zeros((len(some), slots), dtype=np.int64)
     uses = np.zeros((len(some), slots, width))
     value = np.zeros((len(some), width))
     valid = np.zeros((len(some), width), dtype=np.bool_)
     for at, number in enumerate(some):
-        costed = asking[number].costed
+        one, count = every[number], len(every[number])
         touched = sorted(row[name] for name in charged[number] if name in row)
         rows[at, : len(touched)] = touched
         for slot, place in enumerate(touched):
-            uses[at, slot, : len(costed)] = charged[number][names[place]]
-        value[at, : len(costed)] = [each.worth for each in costed]
-        valid[at, : len(costed)] = fits[number]
+            uses[at, slot, :count] = charged[number][names[place]]
+        value[at, :count] = one.worth
+        valid[at, :count] = fits[number]
     uses = np.where(valid[:, None, :], uses, 0.0)
-    demands = [asking[number] for number in some]
+    demands = [every[number] for number in some]
     tenant_at = {one.name: number for number, one in enumerate(tenants)}
     current = [
         REFUSED if one.current is None or not valid[at, one.current] else one.current
@@ -104,14 +124,14 @@ def joint_choice(
         current=np.array(current, dtype=np.int64),
         move_cost=MOVE_COST,
     )
-    for number, one in zip(some, share(problem).choices.tolist(), strict=True):
-        picked[number] = int(one)
+    for number, choice in zip(some, share(problem).choices.tolist(), strict=True):
+        picked[number] = int(choice)
     return picked
 
 
 def _fitting(one: Asking, charges: Mapping[Resource, Floats], left: Mapping[Resource, float]) -> Mask:
     """Returns the mask of the candidates that fit if no other demand is served."""
-    fits = np.ones(len(one.costed), dtype=np.bool_)
+    fits = np.ones(len(one), dtype=np.bool_)
     for resource, amounts in charges.items():
         if resource in left:
             fits &= amounts <= left[resource]
@@ -125,19 +145,16 @@ def _charges(
     chosen: Mapping[str, Reservation] | None,
 ) -> dict[Resource, Floats]:
     """Returns what each candidate is charged of every resource."""
-    found: dict[Resource, Floats] = {}
+    found = {resource: amounts.copy() for resource, amounts in one.uses.items()}
     own = None if chosen is None else chosen.get(one.demand.name)
-    for number, each in enumerate(one.costed):
-        amounts = list(Held(one.demand, each.reserved, one.count).uses())
-        for part, size in each.reserved.parts.items():
+    for number, parts in enumerate(one.parts):
+        for part, size in parts.items():
             if not size or ledger.holders(part):
                 continue
             others = shared_by.get(part, 0)
             if chosen is not None and (own is None or part not in own.parts):
                 others += 1
-            amounts.append((part.memory, size / max(others, 1)))
-        for resource, amount in amounts:
-            if resource not in found:
-                found[resource] = np.zeros(len(one.costed))
-            found[resource][number] += amount
+            if part.memory not in found:
+                found[part.memory] = np.zeros(len(one))
+            found[part.memory][number] += size / max(others, 1)
     return found

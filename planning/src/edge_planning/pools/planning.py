@@ -73,6 +73,8 @@ class _Planner:
         self.crowding = Crowding(problem, self.ledger, self.capacity)
         self.chosen = Chosen(self.ledger)
         self.refusals: dict[str, Refusal] = {}
+        self.tried: set[str] = set()
+        """Demands that keep a table with which they are late, since nothing at their places has changed."""
         self.groups = groups(problem, self.questions, self._mark)
         self.units = [self._unit(one, group) for group in self.groups for one in group.demands]
         self.units.sort(key=lambda unit: (-unit.demand.priority, unit.name))
@@ -82,7 +84,7 @@ class _Planner:
             self._all(self.units)
         elif not self._changed_only(self.previous):
             self._all_again()
-        Relief(self.crowding, self.costs, self.tables, self.units, self.chosen).relieve()
+        Relief(self.crowding, self.costs, self.tables, self.units, self.chosen).relieve(self.tried)
         return self._result()
 
     def _all_again(self) -> None:
@@ -90,6 +92,7 @@ class _Planner:
         before, refusals = self._score(self.units), dict(self.refusals)
         kept = self.chosen.drop_all(self.units)
         self.refusals.clear()
+        self.tried.clear()
         self._all(self.units)
         after = self._score(self.units)
         if after[0] > before[0] or (after[0] == before[0] and after[1] > before[1] * (1 + SETTLE)):
@@ -127,6 +130,11 @@ class _Planner:
             for unit in kept:
                 if unit.name in self.chosen and resource in _resources(self.chosen[unit.name]):
                     self.chosen.drop(unit)
+        self.tried = {
+            unit.name
+            for unit in kept
+            if unit.name in self.chosen and unit.old is not None and unit.old.short and not unit.old.in_time
+        }
         in_time = {unit.name for unit in kept if unit.name in self.chosen and self.ledger.in_time(unit.name)}
         free = [
             unit for unit in self.units if unit.name not in self.chosen and unit.name not in self.refusals
@@ -388,14 +396,15 @@ class _Planner:
             waits = self.contention.waits(self.ledger, demand.problems[0].slo.percentile)
             return unfit(demand, count, self.costs.costed(demand, waits, every=True), self.ledger)
         in_time = one.met and self.crowding.in_time(unit.name)
-        better = self._short(unit)
-        if better is None and one.met and not in_time and self.crowding.measured:
-            better = one
-        short = None if better is None else self._lacking(unit, Held(demand, better.reserved, count))
+        better, short = self._short(unit), None
+        if better is not None:
+            short = self._lacking(unit, Held(demand, better.reserved, count))
+        elif one.met and not in_time and self.crowding.measured:
+            short = crowded(Held(demand, one.reserved, count), self.crowding)
         return Placed(one.plan, one.server, one.reserved, in_time, short)
 
     def _lacking(self, unit: Unit, wanted: Held) -> Refusal:
-        """Returns what a demand lacks for another table, or for the one that it has."""
+        """Returns what a demand lacks for another table."""
         with self.ledger.without([unit.name]):
             found = blocked(unit.demand, unit.count, wanted, self.ledger)
             full = self.ledger.binding(wanted) is not None

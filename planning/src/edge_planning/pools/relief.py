@@ -5,7 +5,8 @@ another one if that is in time and makes no other demand late. One with a declar
 beside it whose rates are measured make room.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 from edge_planning.pools.chosen import Chosen
 from edge_planning.pools.costed import Costs
@@ -16,8 +17,8 @@ from edge_planning.pools.tables import Ranked, Tables
 from edge_planning.pools.units import Unit
 from edge_planning.pools.waiting import rounded_up
 
-MOST = 200
-"""Demands that are moved in one plan; others that are late keep their tables."""
+ATTEMPTS = 20
+"""Demands at a place that move without being in time then, after which the others there keep their tables."""
 
 
 class Relief:
@@ -30,26 +31,36 @@ class Relief:
         self.costs, self.tables = costs, tables
         self.units, self.chosen = units, chosen
         self.content: set[str] = set()
-        """Demands that are in time, and must remain so."""
+        """Demands that are in time, and must remain so; not those that are whatever the others do."""
 
-    def relieve(self) -> None:
-        """Moves demands, the last ones by priority and name first; none if no more are in time then."""
+    def relieve(self, tried: Collection[str] = ()) -> None:
+        """Moves demands, the last ones by priority and name first; none if no more are in time then.
+
+        tried: Those that an earlier plan could not help, at whose places nothing has changed.
+        """
         if not self.crowding.measured:
             return
         placed = [unit for unit in self.units if unit.name in self.chosen]
         late = [unit for unit in placed if self._crowded(unit)]
         owed = self._owed(late)
-        movers = [unit for unit in placed if unit.name in owed][-MOST:]
+        movers = [unit for unit in placed if unit.name in owed and unit.name not in tried]
         if not movers:
             return
-        self.content = {unit.name for unit in placed if self.crowding.in_time(unit.name)}
-        first = {unit.name: self.chosen[unit.name] for unit in movers}
+        exposed = [unit for unit in placed if self.crowding.exposed(unit.demand)]
+        self.content = {unit.name for unit in exposed if self.crowding.in_time(unit.name)}
+        first, before = {unit.name: self.chosen[unit.name] for unit in movers}, len(self.content)
+        failed: Counter[object] = Counter()
         for unit in reversed(movers):
             if not all(map(self.crowding.in_time, owed[unit.name])):
-                self._make_room(unit, owed[unit.name])
-        self.content |= {unit.name for unit in placed if self.crowding.in_time(unit.name)}
+                place = self.crowding.short(unit.name) or unit.demand.node
+                if failed[place] < ATTEMPTS:
+                    failed[place] += not self._make_room(unit, owed[unit.name])
+        self.content |= {unit.name for unit in exposed if self.crowding.in_time(unit.name)}
         for unit in movers:
-            self._restore(unit, first[unit.name])
+            if len(self.content) > before:
+                self._restore(unit, first[unit.name])
+            else:
+                self._put(unit, first[unit.name])
 
     def _crowded(self, unit: Unit) -> bool:
         return self.ledger.in_time(unit.name) and not self.crowding.in_time(unit.name)
@@ -67,18 +78,22 @@ class Relief:
                         found[name] = (*found.get(name, ()), unit.name)
         return found
 
-    def _make_room(self, unit: Unit, owed: Iterable[str]) -> None:
-        """Takes the best table with which those are in time, or else the one that takes the least."""
-        old = self.chosen[unit.name]
-        tried = [old]
-        for table in self._tables(unit):
+    def _make_room(self, unit: Unit, owed: Iterable[str]) -> bool:
+        """Takes the best table with which those are in time, or else the one that takes the least.
+
+        Returns whether they are in time.
+        """
+        old, tables = self.chosen[unit.name], self._tables(unit)
+        for table in tables:
             self._put(unit, table)
-            if self._undisturbed(unit, old):
-                if all(map(self.crowding.in_time, owed)):
-                    self.content |= {*owed}
-                    return
-                tried.append(table)
-        self._put(unit, min(tried, key=lambda one: self._load(unit, one)))
+            if all(map(self.crowding.in_time, owed)) and self._undisturbed(unit, old):
+                self.content |= {*owed}
+                return True
+        for table in sorted((old, *tables), key=lambda one: self._load(unit, one)):
+            self._put(unit, table)
+            if table is old or self._undisturbed(unit, old):
+                break
+        return False
 
     def _restore(self, unit: Unit, first: Ranked) -> None:
         """Takes the best table with which all that are in time remain so."""

@@ -1,7 +1,6 @@
 """The joint choice: services x entry nodes x candidates, within capacities of nodes, uplinks and servers."""
 
 from edge_planning.sharing.building import sharing_problem
-from edge_planning.sharing.exact import Exact, share_exactly
 from edge_planning.sharing.incremental import replan_pool
 from edge_planning.sharing.joint_choice import SharingProblem, from_arrays
 from edge_planning.sharing.options import options_of
@@ -13,7 +12,6 @@ from edge_planning.sharing.values import Demand, Option, SharedResource, Tenant
 __all__ = [
     "Demand",
     "DemandReason",
-    "Exact",
     "Option",
     "Shared",
     "SharedResource",
@@ -26,6 +24,5 @@ __all__ = [
     "references_of",
     "replan_pool",
     "share",
-    "share_exactly",
     "sharing_problem",
 ]
