@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -40,6 +41,14 @@ def set_spec(trial: Trial, name: str, **spec: Any) -> None:
     trial.cluster.kubectl("patch", "inferenceservice", name, "--type", "merge", "-p", change)
 
 
+def is_serving(trial: Trial, name: str) -> bool:
+    return condition(trial, name, reasons.READY) == ("True", reasons.SERVING)
+
+
+def is_planned(trial: Trial, name: str, generation: int) -> bool:
+    return bool(trial.condition(name, reasons.PLANNED).get("observedGeneration") == generation)
+
+
 def planned_at(trial: Trial, rate: float) -> tuple[str, str]:
     """What the plan says of the second service if both have this rate."""
     for name in (FIRST, SECOND):
@@ -48,7 +57,7 @@ def planned_at(trial: Trial, rate: float) -> tuple[str, str]:
         generation = trial.get("inferenceservice", name)["metadata"]["generation"]
         trial.wait(
             f"a plan for {name} at {rate:g}/s",
-            lambda n=name, g=generation: trial.condition(n, reasons.PLANNED).get("observedGeneration") == g,
+            partial(is_planned, trial, name, generation),
         )
     return condition(trial, SECOND, reasons.PLANNED)
 
@@ -61,10 +70,7 @@ def contended(trial: Trial) -> Iterator[Trial]:
     try:
         kubectl("apply", "-f", "-", text=yaml.safe_dump_all(services))
         for name in (FIRST, SECOND):
-            trial.wait(
-                f"{name} Ready",
-                lambda n=name: condition(trial, n, reasons.READY) == ("True", reasons.SERVING),
-            )
+            trial.wait(f"{name} Ready", partial(is_serving, trial, name))
         while planned_at(trial, rate) == ("True", reasons.PLANNED_AS_ASKED):
             rate *= STEP
         yield trial
