@@ -67,6 +67,15 @@ async def test_what_is_under_way_is_not_begun_twice(executor: Executor) -> None:
     assert calls == [1, 1]
 
 
+async def test_who_submits_what_another_one_has_under_way_is_woken_at_its_end(executor: Executor) -> None:
+    first, second, held = Woken(), Woken(), threading.Event()
+    executor.submit(action(lambda: held.wait(20), first))
+    executor.submit(action(lambda: None, second))
+    held.set()
+    await second.next()
+    assert (first.count, second.count) == (1, 1)
+
+
 async def test_a_hung_target_holds_up_its_own_actions_alone(executor: Executor) -> None:
     held, hung, other = threading.Event(), Woken(), Woken()
     executor.submit(action(lambda: held.wait(20), hung, key="first", target="hung"))

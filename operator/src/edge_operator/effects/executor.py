@@ -96,6 +96,8 @@ class Executor:
         self._clock = clock
         self._rests, self._targets = Rests(jitter), Rests(jitter)
         self._under_way: dict[Hashable, asyncio.Task[None]] = {}
+        self._left_out: dict[Hashable, Callable[[], None]] = {}
+        """Wakes who submitted an action last while it was under way, which can be another loop."""
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._limits: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
         self._limits |= {target: asyncio.Semaphore(at_once) for target, at_once in _AT_ONCE.items()}
@@ -104,6 +106,7 @@ class Executor:
     def submit(self, action: Action[Result]) -> None:
         """Starts an action unless it is under way or rests."""
         if action.key in self._under_way:
+            self._left_out[action.key] = action.wake
             return
         now = self._clock()
         left = max(self._rests.left(action.key, now), self._targets.left(action.target, now))
@@ -158,7 +161,9 @@ class Executor:
         else:
             self._rests.rest(action.key, now, again)
             self._wake_later(action, again)
-        action.wake()
+        for wake in (action.wake, self._left_out.pop(action.key, None)):
+            if wake is not None:
+                wake()
 
     def _wake_later(self, action: Action[Result], seconds: float) -> None:
         timer = self._timers.get(action.key)

@@ -30,6 +30,7 @@ from edge_operator.errors import TritonBusyError
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.loops.server_findings import ServerFindings
 from edge_operator.observed import snapshots
+from edge_operator.observed.fingerprints import generation
 from edge_operator.pool import plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.pool.drafts import Now
@@ -126,6 +127,8 @@ class PoolLoop:
         self._written: set[ServiceKey] = set()
         """Services of which something was written since the last turn began."""
         self._topology = self._measurements = True
+        self._selects = False
+        """Whether entry nodes are selected by labels that may have concerned no pool when they changed."""
         self._woken = asyncio.Event()
         self._woken.set()
         self._urgent, self._quiet_from = False, float("-inf")
@@ -233,16 +236,18 @@ class PoolLoop:
         body = reads.get(DEVICE_POOLS, None, self.name)
         changed = set(self._changed)
         if self._topology:
-            self._nodes, self._pools = snapshots.nodes(reads), snapshots.pool_names(reads)
+            self._pools = snapshots.pool_names(reads)
             found = snapshots.services_of(reads, self.name, scope)
             changed |= found.keys() | self._services.keys()
         if self._measurements:
             self._jobs, self._job_pods = snapshots.profilers(reads, settings.namespace)
         for key in changed:
             self._look_at(key)
+        if self._topology or self._selects:
+            self._nodes = snapshots.nodes(reads)
         self._changed.clear()
         self._written.clear()
-        self._topology = self._measurements = False
+        self._topology = self._measurements = self._selects = False
         servers = self.shared.servers
         self._planned_from = MappingProxyType(dict(self._facts))
         return PoolState(
@@ -271,7 +276,9 @@ class PoolLoop:
             self._forget(key)
             return
         findings = self.shared.findings.get(NamespaceKey(key.namespace), NOTHING)
-        outcomes = self._outcomes[key]
+        outcomes, before = self._outcomes[key], self._services.get(key)
+        respecified = before is None or generation(before.body) != generation(body)
+        self._selects |= respecified and bool(body["spec"].get("entryNodes"))
         self._services[key] = snapshots.service_state(
             reads,
             key,

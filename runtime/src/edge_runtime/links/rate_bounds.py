@@ -58,6 +58,7 @@ class RateBounds:
         self._right: InFlight | None = None  # a transfer whose early bound the link has not exceeded
         self._margin, self._erred = 1.0, -inf
         self._early = True
+        self._looks: list[tuple[float, int, float]] = []  # times, bytes arrived and delays while early
 
     @property
     def pause(self) -> float:
@@ -70,19 +71,27 @@ class RateBounds:
         self.cap, self._window, self._early = None, None, True
 
     def look(
-        self, now: float, late: float, total: int, oldest: InFlight | None, rate: float | None
+        self,
+        now: float,
+        late: float,
+        total: int,
+        oldest: InFlight | None,
+        rate: float | None,
+        *,
+        left: int,
     ) -> RateSample | None:
         """Bounds the rate, and returns a sample at intervals.
 
         late: seconds by which this look is late. total: bytes that have arrived on the link so far. oldest:
         the transfer that began first, None if everything has arrived. rate: the estimate in bit/s.
+        left: bytes in flight that have not arrived.
         """
         self.delays += max(late - _ROUNDING, 0.0)
         if oldest is None:
             self.rest(now, total)
             return None
         self._compare(now, total, oldest)
-        bound = self._bound(now, total, oldest)
+        bound = self._bound(now, total, oldest, left)
         self.cap = bound if rate is not None and bound < _SLOWER * rate else None
         self._claim(now, oldest)
         self._forget(now, oldest)
@@ -91,19 +100,32 @@ class RateBounds:
             return sample_between(total - base, now - since, now) if total > base else None
         return None
 
-    def _bound(self, now: float, total: int, oldest: InFlight) -> float:
+    def _bound(self, now: float, total: int, oldest: InFlight, left: int) -> float:
         age, moved, before = now - oldest.start, total - oldest.moved_before, oldest.before
         if _is_early(age, before):
-            known = age - (self.delays - oldest.delays_before)
             self._early = _is_early(self._margin * excused(before), before)
-            return fastest_so_far(moved, known, before, self._margin)
-        self._early = False
+            return self._early_bound(now, total, oldest, left)
+        self._early, self._looks = False, []
         if self._window is None:  # it may have waited in this process
             return inf
         since, base = self._window
         recent = 8.0 * (total - base + SEGMENTS) / max(now - since - before.round_trip, POLL)
         # Bytes that arrived before the oldest transfer began say nothing about a link that slowed down since.
         return min(recent, 8.0 * (moved + SEGMENTS) / (age - before.round_trip))
+
+    def _early_bound(self, now: float, total: int, oldest: InFlight, left: int) -> float:
+        """The bound by what arrived since the start of the oldest transfer, or since any look after it."""
+        if not self._looks or self._looks[0][0] != oldest.start:
+            self._looks = [(oldest.start, oldest.moved_before, oldest.delays_before)]
+        # The last segments of a transfer may be acknowledged late, so that it only seems to stand still.
+        looks = self._looks if left > SEGMENTS else self._looks[:1]
+        bounds = (
+            fastest_so_far(total - base, now - at - (self.delays - delays), oldest.before, self._margin)
+            for at, base, delays in looks
+        )
+        found = min(bounds)
+        self._looks.append((now, total, self.delays))
+        return found
 
     def _claim(self, now: float, oldest: InFlight) -> None:
         """Remembers the lowest early bound of the oldest transfer, to be compared with what follows."""
