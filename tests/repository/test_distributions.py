@@ -117,7 +117,7 @@ def test_the_api_needs_no_kubernetes_and_no_planner(install: Install) -> None:
     assert api.packages == {"edge_api"}
 
 
-def test_the_planner_needs_numpy_and_rich_alone_but_to_read_onnx_draw_and_solve_exactly(install: Install) -> None:
+def test_the_planner_needs_numpy_and_rich_but_to_read_onnx_draw_and_solve_exactly(install: Install) -> None:
     planner = install("planning")
     assert planner.names == {"numpy", "rich", "Pygments", "markdown-it-py", "mdurl"}
     assert planner.packages == {"edge_planning", "edge_planning_lab"}
