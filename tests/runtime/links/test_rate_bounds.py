@@ -208,6 +208,18 @@ def test_after_a_stall_a_slower_link_is_noticed_late_until_one_has_stayed_slow(
     assert (noticed - 4.0 <= 0.02) is soon
 
 
+@pytest.mark.parametrize("after", [0.001, 0.006, 0.009])
+def test_a_drop_in_the_middle_of_a_transfer_is_not_taken_for_a_stall(after: float) -> None:
+    """The next one is noticed as early."""
+
+    def rate(now: float) -> float:
+        return SLOW if 0.6 + after <= now < 0.7 or now >= 4.0 else FAST
+
+    link = Link(rate, round_trip=0.0005).run(4.5)
+    noticed = next(at for at, chosen in link.switches if at >= 4.0 and chosen == 1)
+    assert noticed - 4.0 <= 0.016
+
+
 def test_time_in_which_this_process_waited_for_a_core_is_not_the_links() -> None:
     transfer = Request(0.0, 0, TcpInfo(0, 0.001, window=1 << 20))
     prompt, delayed = RateBounds(), RateBounds()
