@@ -13,7 +13,7 @@ import contextlib
 import functools
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -26,15 +26,17 @@ from edge_operator.effects import needs
 from edge_operator.effects.executor import API_SERVER, FAILED, Action
 from edge_operator.effects.tails import Loaded, TailLoader
 from edge_operator.effects.writes import Written, write
-from edge_operator.errors import TritonBusyError
+from edge_operator.errors import StoreError, TritonBusyError
 from edge_operator.keys import NamespaceKey, ServiceKey
+from edge_operator.loops.known_facts import KnownFacts
 from edge_operator.loops.server_findings import ServerFindings
 from edge_operator.observed import snapshots
 from edge_operator.observed.fingerprints import generation
 from edge_operator.pool import plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.pool.drafts import Now
-from edge_operator.pool.facts import CardOf, Fact, Facts, Need, SliceOf
+from edge_operator.pool.facts import Need
+from edge_operator.pool.lost_slices import newly_unloaded
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.services import ServicePlan
 from edge_operator.pool.states import (
@@ -48,7 +50,6 @@ from edge_operator.pool.states import (
 )
 from edge_operator.pools import Node
 from edge_operator.settings import Settings
-from edge_operator.store import ModelCard
 from edge_operator.tritons.addresses import server_of
 
 QUIET, LONGEST = 0.3, 3.0
@@ -102,6 +103,11 @@ class Outcomes:
     loads: dict[str, LoadOutcome] = field(default_factory=dict)
     unloads: dict[str, UnloadOutcome] = field(default_factory=dict)
 
+    def keep(self, addresses: Collection[str]) -> None:
+        """Forgets the loads at servers that the service has left."""
+        for address in self.loads.keys() - addresses:
+            del self.loads[address]
+
 
 class PoolLoop:
     """State of a pool between two plans. Nothing in it has to outlive the process. On the event loop only."""
@@ -114,12 +120,7 @@ class PoolLoop:
         self._pools: tuple[str, ...] = ()
         self._jobs: Mapping[str, Object] = {}
         self._job_pods: Mapping[str, tuple[Object, ...]] = {}
-        self._facts: dict[Need[object], Fact] = {}
-        self._planned_from: Facts = {}
-        """Facts of the plan that is being made, or was made last."""
-        self._open: set[Need[object]] = set()
-        """Needs whose fact is not final."""
-        self._users: dict[Need[object], set[ServiceKey]] = defaultdict(set)
+        self._facts = KnownFacts(lambda need: shared.executor.mended((name, need)))
         self._outcomes: dict[ServiceKey, Outcomes] = defaultdict(Outcomes)
         self._recorded: dict[ObjectRef, str] = {}
         """The last refusal of each object that was recorded as an event."""
@@ -249,7 +250,6 @@ class PoolLoop:
         self._written.clear()
         self._topology = self._measurements = self._selects = False
         servers = self.shared.servers
-        self._planned_from = MappingProxyType(dict(self._facts))
         return PoolState(
             name=self.name,
             settings=settings,
@@ -261,7 +261,7 @@ class PoolLoop:
             placements=snapshots.pool_placements(reads, self.name),
             jobs=self._jobs,
             job_pods=self._job_pods,
-            facts=self._planned_from,
+            facts=self._facts.for_plan(),
             loaded=servers.loaded,
             availability=servers.availability,
             emptied=servers.emptied,
@@ -288,12 +288,14 @@ class PoolLoop:
             loads=MappingProxyType(dict(outcomes.loads)),
             unloads=MappingProxyType(dict(outcomes.unloads)),
         )
+        lost = newly_unloaded(before.placements if before is not None else (), self._services[key].placements)
+        self._facts.files_lost(key.namespace, lost)
 
     def _forget(self, key: ServiceKey) -> None:
         self._services.pop(key, None)
         self._outcomes.pop(key, None)
         before = self.plan.services.get(key)
-        self._use(key, before.used if before is not None else frozenset(), frozenset())
+        self._facts.use(key, before.used if before is not None else frozenset(), frozenset())
 
     # What it has carried out.
 
@@ -303,7 +305,7 @@ class PoolLoop:
         for key in found.planned:
             planned = found.services[key]
             earlier = before.services.get(key)
-            self._use(key, earlier.used if earlier is not None else frozenset(), planned.used)
+            self._facts.use(key, earlier.used if earlier is not None else frozenset(), planned.used)
             self._count(key, planned)
             self._act(key, planned)
         if found.status is not None:
@@ -312,6 +314,7 @@ class PoolLoop:
 
     def _act(self, key: ServiceKey, planned: ServicePlan) -> None:
         wake = functools.partial(self._wake_service, key)
+        self._outcomes[key].keep({tail.address for tail in planned.tails})
         if key in self._written:
             return  # the plan was made without what has been written since: another one follows
         if planned.objects:
@@ -344,15 +347,15 @@ class PoolLoop:
                 )
             )
         for need in planned.used:
-            if self._facts.get(need) is not self._planned_from.get(need):
-                self._wake_service(key)  # the fact came while the plan was made
-            if need not in self._facts or need in self._open:
+            if self._facts.is_new(need):
+                self._wake_service(key)
+            if self._facts.is_open(need):
                 submit(
                     Action(
                         target=needs.target(need),
                         key=(self.name, need),
                         call=functools.partial(needs.met, need, self.shared.clients),
-                        done=functools.partial(self._met, need),
+                        done=functools.partial(self._facts.met, need),
                         wake=functools.partial(self._need_woken, need),
                     )
                 )
@@ -400,6 +403,9 @@ class PoolLoop:
         metrics.TAILS_LOADED.inc(found.count)
         self.shared.servers.loaded_at(load.address, found.there)
         self._outcomes[load.service].loads[load.address] = outcome
+        if isinstance(outcome.error, StoreError) and outcome.error.reason == reasons.NOT_FOUND:
+            lost = {tail.digest for tail in load.tails if tail.name not in found.there}
+            self._facts.files_lost(load.service.namespace, lost)
         if isinstance(outcome.error, TritonBusyError):
             return _BUSY
         if outcome.error is not None:
@@ -410,37 +416,10 @@ class PoolLoop:
         self._outcomes[unload.service].unloads[unload.address] = found
         return FAILED if found.error else None
 
-    def _met(self, need: Need[object], fact: Fact) -> float | None:
-        if need in self._users:
-            self._facts[need] = fact
-        if isinstance(need, CardOf) and isinstance(fact.value, ModelCard):
-            self._registered(need.service.namespace, fact.value.digest)
-        again = FAILED if fact.error is not None else needs.again_after(fact, need)
-        (self._open.discard if again is None else self._open.add)(need)
-        return again
-
-    def _registered(self, namespace: str, digest: str) -> None:
-        """Has slices requested again at once that failed while the store did not know their model."""
-        failed = (need for need, fact in self._facts.items() if fact.error is not None)
-        for need in failed:
-            if isinstance(need, SliceOf) and (need.namespace, need.key.model) == (namespace, digest):
-                self.shared.executor.mended((self.name, need))
-
     def _need_woken(self, need: Need[object]) -> None:
-        for key in self._users.get(need, ()):
+        for key in self._facts.users(need):
             self._changed.add(key)
             self._wake(urgent=True)
-
-    def _use(self, key: ServiceKey, before: frozenset[Need[object]], after: frozenset[Need[object]]) -> None:
-        """Keeps the facts that plans use, and forgets the others."""
-        for need in after:
-            self._users[need].add(key)
-        for need in before - after:
-            self._users[need].discard(key)
-            if not self._users[need]:
-                del self._users[need]
-                self._facts.pop(need, None)
-                self._open.discard(need)
 
     def _count(self, key: ServiceKey, planned: ServicePlan) -> None:
         if planned.defect is not None:
