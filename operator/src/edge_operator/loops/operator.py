@@ -369,6 +369,8 @@ class Operator:
             metrics.RECONCILES.labels("namespace", "failed").inc()
             raise
         metrics.RECONCILES.labels("namespace", "done").inc()
+        if again is None and not cluster.find(INFERENCE_SERVICES, key.namespace):
+            self.namespaces.pop(key, None)
         for name in changed:
             service = ServiceKey(key.namespace, name)
             if service in self.pool_of:
