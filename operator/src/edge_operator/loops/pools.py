@@ -276,7 +276,10 @@ class PoolLoop:
             self._forget(key)
             return
         findings = self.shared.findings.get(NamespaceKey(key.namespace), NOTHING)
-        outcomes, before = self._outcomes[key], self._services.get(key)
+        before = self._services.get(key)
+        if before is not None and before.body["metadata"].get("uid") != body["metadata"].get("uid"):
+            self._outcomes.pop(key, None)  # of another service of this name
+        outcomes = self._outcomes[key]
         respecified = before is None or generation(before.body) != generation(body)
         self._selects |= respecified and bool(body["spec"].get("entryNodes"))
         self._services[key] = snapshots.service_state(
