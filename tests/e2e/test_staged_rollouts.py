@@ -10,6 +10,8 @@ import pytest
 from testbed.images import reference
 from trials import Document, Load, Trial
 
+pytestmark = pytest.mark.extended
+
 NODES = ("edge-a", "edge-b", "edge-c")
 FULL = "edge-b"
 OPERATOR = ("deploy/edge-operator", "-n", "edge-intelligence")

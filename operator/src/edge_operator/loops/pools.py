@@ -377,7 +377,7 @@ class PoolLoop:
         own = self._services.get(key)
         if own is not None and own.body["metadata"].get("deletionTimestamp"):
             self._record_refusals(own.body, written)
-        return FAILED if written.refused else None
+        return None if written.as_wanted else FAILED
 
     def _service_reported(self, key: ServiceKey, body: Object, written: Written) -> float | None:
         self._written.add(key)
@@ -385,7 +385,7 @@ class PoolLoop:
 
     def _status_written(self, body: Object, written: Written) -> float | None:
         self._record_refusals(body, written)
-        return FAILED if written.refused else None
+        return None if written.as_wanted else FAILED
 
     def _record_refusals(self, body: Object, written: Written) -> None:
         """Records refusals that no condition can report as events, equal ones once."""
