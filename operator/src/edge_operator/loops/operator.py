@@ -50,7 +50,7 @@ from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.states import PoolState, RuntimeFindings
-from edge_operator.pools import Node, node_of
+from edge_operator.pool_nodes import Node, node_of
 from edge_operator.settings import Settings
 from edge_operator.tritons.control_keys import ControlKeys
 from edge_operator.tritons.residency import in_use

@@ -48,7 +48,7 @@ from edge_operator.pool.states import (
     ServiceState,
     UnloadOutcome,
 )
-from edge_operator.pools import Node
+from edge_operator.pool_nodes import Node
 from edge_operator.settings import Settings
 from edge_operator.tritons.addresses import server_of
 

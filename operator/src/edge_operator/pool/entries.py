@@ -10,7 +10,7 @@ from edge_api.devicepools import Tier
 from edge_api.inferenceservices import EntryCounts, EntryStatus
 from edge_api.placements import Route
 from edge_api.quantities import Attainment
-from edge_operator.pools import Node
+from edge_operator.pool_nodes import Node
 from edge_planning.choosing.sentences import bandwidth_text
 
 MOST_SHOWN: Final = 100

@@ -14,7 +14,7 @@ from edge_operator.pool import entries
 from edge_operator.pool.entries import Entry
 from edge_operator.pool.slo import NOTHING, Counters
 from edge_operator.pool.slo_status import slo_met, slo_status
-from edge_operator.pools import (
+from edge_operator.pool_nodes import (
     Node,
     PoolMember,
     group_members,
