@@ -26,7 +26,7 @@ test: $(VENV)/.synced ## Lint, types, contracts, unit and chart tests, and the e
 	@$(BIN)/python -m testbed.checks all
 
 ##@ Parts of them
-.PHONY: test-fast lint types e2e coverage
+.PHONY: test-fast lint types e2e e2e-extended coverage
 test-fast: $(VENV)/.synced ## All checks that do not need a cluster
 	@$(BIN)/python -m testbed.checks fast
 
@@ -36,8 +36,11 @@ lint: $(VENV)/.synced ## ruff, import contracts and the prose linter
 types: $(VENV)/.synced ## mypy, strict
 	@$(BIN)/python -m testbed.checks types
 
-e2e: $(VENV)/.synced ## The end-to-end test alone
+e2e: $(VENV)/.synced ## The end-to-end tests of `make test` alone
 	@$(BIN)/python -m testbed.checks e2e
+
+e2e-extended: $(VENV)/.synced ## Longer end-to-end tests that `make test` leaves out: several Triton servers, rollouts, links, certificates
+	@$(BIN)/python -m testbed.checks e2e-extended
 
 coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of every module (TESTS=folder: no floor)
 	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e" $(TESTS)

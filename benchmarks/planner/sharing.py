@@ -20,8 +20,8 @@ from edge_planning.sharing import (
     replan_pool,
     share,
     share_by_entitlement,
-    share_exactly,
 )
+from edge_planning_lab.exact_sharing import share_exactly
 
 Progress = Callable[[str], None]
 SIZES = (100, 300, 1000, 3000, 10000)

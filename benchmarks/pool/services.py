@@ -44,11 +44,21 @@ def edge_pool() -> Document:
 
 
 def service(
-    name: str, *, pool: str, file: str, mode: str = "Auto", entries: Mapping[str, str] | None = None
+    name: str,
+    *,
+    pool: str,
+    file: str,
+    mode: str = "Auto",
+    entries: Mapping[str, str] | None = None,
+    output: str = "",
 ) -> Document:
-    """Returns an InferenceService of a model in the store. entries: labels of its entry nodes."""
+    """Returns an InferenceService of a model in the store.
+
+    entries: labels of its entry nodes. output: of the model, if its file names no exits.
+    """
+    exits = {"exits": [{"name": "final", "output": output, "accuracy": 1.0}]} if output else {}
     spec: Document = {
-        "model": {"storageUri": f"store://{file}"},
+        "model": {"storageUri": f"store://{file}", **exits},
         "slo": {"latency": f"{LATENCY_SECONDS * 1e3:g}ms", "percentile": 95},
         "devicePool": pool,
         "mode": mode,

@@ -122,6 +122,10 @@ class Site:
 
         self.wait(f"{len(names)} services Ready", done, seconds, state)
 
+    def unmet(self, name: str) -> str:
+        """Returns the conditions of a service that are not True."""
+        return "; ".join(_unmet(self.get("inferenceservice", name, "-n", NAMESPACE)))
+
     def wait(
         self, what: str, done: Callable[[], bool], seconds: float, state: Callable[[], str] = str
     ) -> None:

@@ -33,14 +33,16 @@ def measure(site: Site, *, quick: bool) -> float | None:
     before = resident_bytes(process)
     reset_peak(process)
     entries = {HOSTNAME: _NODE}
-    tail = service("tail", pool="bench", file="bench/tail.onnx", mode="CloudOnly", entries=entries)
+    tail = service(
+        "tail", pool="bench", file="bench/tail.onnx", mode="CloudOnly", entries=entries, output="y"
+    )
     site.apply([edge_pool(), tail])
     # Without enough memory the operator restarts again and again, so the service is never Ready.
     site.wait(
         "the tail loaded",
         lambda: not peak_bytes(process) or bool(site.items("placements")),
         600,
-        lambda: f"the operator has {resident_bytes(process) / 1e6:.0f} MB",
+        lambda: f"the operator has {resident_bytes(process) / 1e6:.0f} MB; {site.unmet('tail')}",
     )
     peak = peak_bytes(process)
     site.clear()

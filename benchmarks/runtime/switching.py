@@ -81,7 +81,7 @@ async def switch_under_load(
     ended = array("d")
     given: Counter[str] = Counter()
     failed = mixed = 0
-    stop = asyncio.Event()
+    stop, arrived = asyncio.Event(), asyncio.Event()
 
     async def ask() -> None:
         nonlocal failed, mixed
@@ -90,11 +90,13 @@ async def switch_under_load(
                 response = await plane.infer(InferenceRequest({"x": x}, ["y"]))
             except Exception:
                 failed += 1
+                arrived.set()
                 continue
             name = str(response.parameters["route"])
             ended.append(time.perf_counter())
             given[name] += 1
             mixed += response.outputs[0].tobytes() != expected[name]
+            arrived.set()
             await asyncio.sleep(0)
 
     tune_for_serving()  # as `run` does
@@ -111,8 +113,9 @@ async def switch_under_load(
             wanted = given[name] + answers
             assert await generations.use(table(2 + i))
             taken.append(time.perf_counter() - asked)
-            while given[name] < wanted and not failed:  # noqa: ASYNC110 - each table answers some
-                await asyncio.sleep(0)
+            while given[name] < wanted and not failed:  # each table answers some
+                arrived.clear()
+                await arrived.wait()
             spans.append((before, len(ended) - 1))
             most = max(most, resident())
         quiet = len(ended)

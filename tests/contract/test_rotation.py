@@ -49,7 +49,7 @@ Send = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Phase:
-    """What the operator issues for a time: by whom, and with which authorities to trust."""
+    """What the operator issues for a time: the signer, and the authorities to trust."""
 
     signer: Pair
     trusted: tuple[Pair, ...]

@@ -1,4 +1,5 @@
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from demo import installation
+from demo import installation, uploading
 from demo.clusters import Entrance, TritonAddress
 from demo.errors import NotInTime, StepFailed
 from demo.existing_cluster import ExistingCluster, images_from
@@ -147,6 +148,26 @@ def test_an_upload_shows_a_token_of_the_services_namespace_and_returns_the_diges
     assert Received.requests == [("/v1/files/a/b.onnx", "Bearer of-shop", b"123")]
     with pytest.raises(StepFailed, match="401 not valid"):
         installation.upload(there, file)
+
+
+def test_a_store_that_is_not_reachable_yet_is_tried_again(
+    store: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connects, refused = socket.create_connection, [ConnectionRefusedError(), ConnectionRefusedError()]
+
+    def refuses_first(address: tuple[str, int], timeout: float) -> socket.socket:
+        if refused:
+            raise refused.pop()
+        return connects(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", refuses_first)
+    monkeypatch.setattr("demo.uploading.RETRY", 0.0)
+    uploading.reach("127.0.0.1", store).close()
+    assert not refused
+    monkeypatch.setattr("demo.uploading.REACHED", 0.0)
+    refused.append(ConnectionRefusedError())
+    with pytest.raises(ConnectionRefusedError):
+        uploading.reach("127.0.0.1", store)
 
 
 def test_a_mode_is_reached_when_every_placement_has_loaded_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import pytest
 import yaml
 
 from demo import installation
@@ -57,6 +58,7 @@ def test_a_second_service_that_names_another_exit_gets_it_measured(trial: Trial,
             assert [[e["exit"] for e in c["exits"]] for c in costs] == [["quick", "whole"]] * len(costs)
 
 
+@pytest.mark.extended
 def test_a_triton_server_named_like_a_node_is_reported_and_its_pool_is_measured(
     trial: Trial,
 ) -> None:

@@ -17,6 +17,8 @@ from edge_api.quantities import parse_duration
 from testbed.topology import CLOUD
 from trials import GATEWAY, Document, Trial
 
+pytestmark = pytest.mark.extended
+
 NAME = "sites"  # of the pool and the service
 # Services of the testbed's servers, through which tests observe them.
 CLUSTERS, OUTSIDE = "triton", "triton-outside"

@@ -13,6 +13,8 @@ from demo import installation
 from edge_api.told_links import LINKS_ANNOTATION
 from trials import READ, Trial, another_service
 
+pytestmark = pytest.mark.extended
+
 NODE, TENANT, SERVICE = "edge-a", "second-tenant", "second"
 
 

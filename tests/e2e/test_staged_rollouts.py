@@ -10,6 +10,8 @@ import pytest
 from testbed.images import reference
 from trials import Document, Load, Trial
 
+pytestmark = pytest.mark.extended
+
 NODES = ("edge-a", "edge-b", "edge-c")
 FULL = "edge-b"
 OPERATOR = ("deploy/edge-operator", "-n", "edge-intelligence")
@@ -137,7 +139,7 @@ def processors(quantity: str) -> int:
 
 
 def waits_for_its_image(pod: Document) -> bool:
-    """Whether the kubelet has tried to get the pod's image in vain."""
+    """Whether the kubelet has failed to pull the pod's image."""
     states = [each.get("state", {}) for each in pod["status"].get("containerStatuses", [])]
     return any(state.get("waiting", {}).get("reason") in NO_IMAGE for state in states)
 
@@ -152,7 +154,7 @@ def test_a_version_that_does_not_start_stops_at_the_first_node_and_costs_no_requ
         try:
             set_variable(eased, IMAGE, missing)
             eased.wait("a pod without its image", stopped)
-            # The operator works on meanwhile, and sees more than once that the version did not start.
+            # The operator plans more than once while the version does not start.
             with eased.with_fields(autonomy="1h0m0s"):
                 pass
             reached = [n for n, body in runtimes(eased).items() if container(body)["image"] == missing]

@@ -309,6 +309,7 @@ def hops(trial: Trial) -> list[str]:
     return [s["address"] for s in stages if s["place"] == "edge-a"]
 
 
+@pytest.mark.extended
 def test_with_certificates_no_stage_answers_without_and_answers_come_by_way_of_the_gateway(
     tiers: Trial, tmp_path: Path
 ) -> None:

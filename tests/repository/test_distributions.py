@@ -117,7 +117,7 @@ def test_the_api_needs_no_kubernetes_and_no_planner(install: Install) -> None:
     assert api.packages == {"edge_api"}
 
 
-def test_the_planner_needs_numpy_and_rich_alone_but_to_read_onnx_and_to_draw(install: Install) -> None:
+def test_the_planner_needs_numpy_and_rich_but_to_read_onnx_draw_and_solve_exactly(install: Install) -> None:
     planner = install("planning")
     assert planner.names == {"numpy", "rich", "Pygments", "markdown-it-py", "mdurl"}
     assert planner.packages == {"edge_planning", "edge_planning_lab"}
@@ -125,6 +125,7 @@ def test_the_planner_needs_numpy_and_rich_alone_but_to_read_onnx_and_to_draw(ins
     assert {name: said.split("'")[1] for name, said in failed.items()} == {
         "edge_planning.graphs.onnx_reading": "onnx",
         "edge_planning.graphs.onnx_types": "onnx",
+        "edge_planning_lab.exact_sharing": "highspy",
         "edge_planning_lab.simulation.plots": "matplotlib",
     }
 

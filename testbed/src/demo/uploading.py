@@ -11,19 +11,34 @@ import json
 import socket
 import ssl
 import sys
+import time
 from pathlib import Path
 
 WITHIN = 300.0
+REACHED, RETRY = 30.0, 0.5
+"""Seconds until a store that refuses connections is given up, and between two attempts."""
 
 
 def connect(host: str, port: int, name: str = "", authority: str = "") -> http.client.HTTPConnection:
     """Returns a connection to the store; by TLS if an authority is given, which must vouch for `name`."""
     connection = http.client.HTTPConnection(host, port, timeout=WITHIN)
+    connection.sock = reach(host, port)
     if authority:
         context = ssl.create_default_context(cadata=authority)
-        plain = socket.create_connection((host, port), timeout=WITHIN)
-        connection.sock = context.wrap_socket(plain, server_hostname=name)
+        connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
     return connection
+
+
+def reach(host: str, port: int) -> socket.socket:
+    """Connects; tries again while the node does not know yet that the store's pod is Ready."""
+    end = time.monotonic() + REACHED
+    while True:
+        try:
+            return socket.create_connection((host, port), timeout=WITHIN)
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(RETRY)
 
 
 def put(connection: http.client.HTTPConnection, path: str, file: Path, token: str) -> str:

@@ -26,6 +26,7 @@ CLUSTER_TESTS = ("tests/testbed", "tests/e2e")
 FAST = frozenset({"all", "fast"})
 LINT = FAST | {"lint"}
 E2E = frozenset({"all", "e2e"})
+EXTENDED = frozenset({"e2e-extended"})
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def checks(python: str) -> tuple[Check, ...]:
     folders = ("crds", "charts/edge-intelligence/crds")
     generate = ("-m", "edge_api.generate", "--check", *folders, "--page", "docs/reasons.md")
     fast = ("-m", "testbed.coverage", "-m", "not e2e", "--durations=5")
-    e2e = ("-m", "pytest", "-m", "e2e", "--durations=15", *CLUSTER_TESTS)
+    e2e = ("-m", "pytest", "-m", "e2e and not extended", "--durations=15", *CLUSTER_TESTS)
+    extended = ("-m", "pytest", "-m", "extended", "--durations=15", *CLUSTER_TESTS)
     return (
         Check("ruff check", (str(binaries / "ruff"), "check", "."), LINT),
         Check("ruff format", (str(binaries / "ruff"), "format", "--check", "."), LINT),
@@ -66,9 +68,10 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("client programs of the tests", (python, "-m", "testbed.client_programs"), FAST),
         Check("unit, contract, chart tests and their coverage", (python, *fast), FAST),
         # As a check of its own, since on an empty machine it takes minutes.
-        Check("cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E),
+        Check("cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E | EXTENDED),
         # The testbed tests' clusters are torn down before the shared one is booted.
         Check("end-to-end tests", (python, *e2e), E2E),
+        Check("extended end-to-end tests", (python, *extended), EXTENDED),
     )
 
 
@@ -95,7 +98,7 @@ def summary(outcomes: Sequence[CheckResult]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the named group; exits with 1 if a check failed."""
     parser = argparse.ArgumentParser(prog="testbed.checks", description=__doc__)
-    parser.add_argument("group", choices=["all", "fast", "lint", "types", "e2e"])
+    parser.add_argument("group", choices=["all", "fast", "lint", "types", "e2e", "e2e-extended"])
     arguments = parser.parse_args(argv)
     outcomes = run([check for check in checks(sys.executable) if arguments.group in check.groups])
     print(summary(outcomes), flush=True)

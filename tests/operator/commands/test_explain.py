@@ -149,6 +149,16 @@ def test_a_device_class_that_is_not_profiled_yet_is_named(world: World) -> None:
         explained(world)
 
 
+def test_measurements_of_other_nodes_are_not_explained_as_those_of_the_pool(world: World) -> None:
+    world.settle()
+    profile = world.cluster.get(MODEL_PROFILES, "default", "digits")
+    for measured in profile["spec"]["deviceClasses"]:
+        measured["selection"] = "another-pool"
+    world.cluster.put(profile)
+    with pytest.raises(ExplanationError, match=mentions("default/digits", "measurements", "cannot be used")):
+        explained(world)
+
+
 def test_a_pool_that_does_not_exist_is_answered_as_the_condition_does(world: World) -> None:
     world.settle()
     world.change(devicePool="fabric")

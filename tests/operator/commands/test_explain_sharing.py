@@ -1,6 +1,7 @@
 """`edge-operator explain` of services that share the nodes of a pool."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,10 +9,14 @@ import pytest
 from edge_api import reasons
 from edge_operator.cluster import INFERENCE_SERVICES, NODES, PLACEMENTS
 from edge_operator.errors import ExplanationError
+from edge_operator.explaining.entries import EntryExplainer
 from edge_operator.explaining.text import explanation_text
 from edge_operator.keys import ServiceKey
+from edge_operator.pool.demands import plan_services
+from edge_planning.pools import Observed
 from messages import mentions
 from operator_objects import node_body
+from pooled import members, pool, service
 
 World = Any  # tests/operator/conftest.py
 DIGITS = ServiceKey("default", "digits")
@@ -192,12 +197,12 @@ def test_the_rate_and_the_links_are_those_that_are_planned_with(world: World) ->
     world.settle()
     world.runtimes_report(link={"state": "Up", "bandwidth": "3920000", "roundTrip": "2ms"})
     entry = world.explained().entries[0]
-    assert (entry.rate.value, entry.rate.source, entry.rate.waits) == (0.01, "Default", False)
+    assert (entry.rate.value, entry.rate.source, entry.rate.reserved) == (0.01, "Default", 0.01)
     (link,) = entry.links
     assert (entry.server, link.peer, link.bandwidth) == ("cloud", "cloud", 3_920_000)
     world.change(load={"rate": 0.5})
     rate = world.explained().entries[0].rate
-    assert (rate.value, rate.source, rate.waits) == (0.5, "Declared", True)
+    assert (rate.value, rate.source, rate.reserved) == (0.5, "Declared", 0.5)
 
 
 def test_measured_margins_differ_from_those_of_the_profile(world: World) -> None:
@@ -220,3 +225,19 @@ def test_a_pool_without_its_nodes_is_explained_by_the_condition(world: World) ->
         world.explained()
     assert str(raised.value).endswith(condition(world, DIGITS)["message"])
     assert condition(world, DIGITS)["reason"] == reasons.NO_NODES
+
+
+def test_measured_requests_count_as_used_and_nothing_is_reserved_for_them() -> None:
+    nodes = members(1, 0)
+    first, second = (
+        replace(
+            service(name, nodes, mode="LocalOnly", slo={"latency": "400ms"}),
+            observed={"cam-0": Observed(rate)},
+        )
+        for name, rate in (("first", 2.0), ("second", 3.0))
+    )
+    plan = plan_services(pool(nodes, first, second))
+    entry = EntryExplainer(plan.plan).explain(first, plan.of(first.key)[0])
+    assert (entry.rate.value, entry.rate.source, entry.rate.reserved) == (2.0, "Measured", 0.01)
+    cpu = next(use for use in entry.uses if use.resource == "Cpu")
+    assert [cpu.own, cpu.total] == pytest.approx([0.24, 0.6])

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from edge_operator.effects.executor import FAILED, Action, Executor, Rests
+from edge_operator.effects.executor import (
+    API_SERVER,
+    FAILED,
+    FIRST_RETRY,
+    STORE,
+    Action,
+    Executor,
+    Rests,
+)
 from edge_operator.errors import ApiUnreachableError, WriteConflictError
 
 
@@ -65,6 +73,15 @@ async def test_what_is_under_way_is_not_begun_twice(executor: Executor) -> None:
     executor.submit(action(call, woken))
     await woken.next()
     assert calls == [1, 1]
+
+
+async def test_who_submits_what_another_one_has_under_way_is_woken_at_its_end(executor: Executor) -> None:
+    first, second, held = Woken(), Woken(), threading.Event()
+    executor.submit(action(lambda: held.wait(20), first))
+    executor.submit(action(lambda: None, second))
+    held.set()
+    await second.next()
+    assert (first.count, second.count) == (1, 1)
 
 
 async def test_a_hung_target_holds_up_its_own_actions_alone(executor: Executor) -> None:
@@ -132,6 +149,81 @@ async def test_a_target_that_does_not_respond_gets_no_further_request_for_a_whil
     await other.next()
 
 
+async def test_failures_of_requests_that_were_under_way_together_are_one_failure_of_their_target() -> None:
+    now, held, woken, later = 0.0, threading.Event(), Woken(), Woken()
+    executor = Executor(clock=lambda: now, jitter=lambda: 1.0)
+
+    def fail() -> None:
+        assert held.wait(20)
+        raise ApiUnreachableError("no response")
+
+    for key in "abcdefgh":
+        executor.submit(action(fail, woken, key=key, target=API_SERVER))
+    held.set()
+    while woken.count < 8:
+        await woken.next()
+    now = FIRST_RETRY
+    executor.submit(action(lambda: None, later, key="later", target=API_SERVER))
+    await later.next()
+
+
+async def test_what_waits_for_a_target_when_that_fails_is_not_sent_to_it(executor: Executor) -> None:
+    held, woken, calls = threading.Event(), Woken(), list[int]()
+
+    def fail() -> None:
+        assert held.wait(20)
+        raise ApiUnreachableError("no response")
+
+    executor.submit(action(fail, woken, key="first"))
+    executor.submit(action(lambda: calls.append(1), woken, key="second"))
+    held.set()
+    await woken.next()
+    other = Woken()
+    executor.submit(action(lambda: None, other, key="third", target="elsewhere"))
+    await other.next()
+    assert calls == []
+    assert executor.idle
+
+
+async def test_places_that_hang_leave_threads_to_the_api_server_and_to_triton_servers() -> None:
+    executor, held = Executor(clock=lambda: 0.0, threads=2), threading.Event()
+    for name in "abcd":
+        place = f"https://{name}.test"
+        executor.submit(action(lambda: held.wait(20), Woken(), key=place, target=place))
+    try:
+        for target in (API_SERVER, STORE, "triton.test:8000"):
+            woken = Woken()
+            executor.submit(action(lambda: None, woken, key=target, target=target))
+            await woken.next()
+    finally:
+        held.set()
+
+
+async def test_the_end_of_the_process_waits_for_writes_and_not_for_downloads(executor: Executor) -> None:
+    begun, download, write, written = threading.Event(), threading.Event(), threading.Event(), list[int]()
+
+    def downloads() -> None:
+        begun.set()
+        assert download.wait(20)
+
+    def writes() -> None:
+        assert write.wait(20)
+        written.append(1)
+
+    executor.submit(action(downloads, Woken(), key="model", target="https://slow.test"))
+    executor.submit(action(writes, Woken(), key="status", target=API_SERVER))
+    try:
+        assert await asyncio.to_thread(begun.wait, 20)
+        await executor.stop()
+        ended = asyncio.create_task(asyncio.to_thread(executor.wait))
+        write.set()
+        await asyncio.wait_for(ended, 10)
+        assert written == [1]
+        assert not download.is_set()
+    finally:
+        download.set()
+
+
 async def test_a_defect_in_an_action_is_a_failure_of_it_alone(executor: Executor) -> None:
     woken = Woken()
 
@@ -153,6 +245,15 @@ def test_rests_double_up_to_a_minute_and_begin_again_after_success() -> None:
     assert rests.left("b", 0.0) == 0.0
     rests.forget("a")
     assert rests.failed("a", 0.0) == 1.0
+
+
+def test_a_key_that_never_returns_is_forgotten() -> None:
+    """Services come and go, and some of them after a failure."""
+    rests = Rests(lambda: 1.0)
+    for at in range(10_000):
+        rests.failed(f"service-{at}", float(at))
+    assert len(rests) < 1000
+    assert rests.failed("service-9999", 10_000.0) == 2.0, "the latest are known"
 
 
 def test_actions_that_fail_together_are_not_retried_together() -> None:

@@ -22,7 +22,7 @@ from edge_operator.pool.drafts import Now
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.states import PoolState
 from edge_operator.store import ModelCard
-from operator_objects import KEY
+from operator_objects import KEY, node_body
 
 World = Any  # tests/operator/conftest.py
 OTHER = ServiceKey("default", "letters")
@@ -145,3 +145,22 @@ async def test_slices_are_requested_again_at_once_when_their_model_is_registered
     running.loop.service_changed(KEY)
     await running.until(lambda: all(p["spec"]["mode"] == "Auto" for p in world.placements().values()))
     assert registered.is_set()
+
+
+async def test_a_new_service_is_planned_with_labels_that_no_service_selected_before(
+    running: Running, world: World
+) -> None:
+    await running.until(lambda: running.reason(KEY, "Placed") == "Published")
+    await running.until(lambda: running.executor.idle and not running.loop.due)
+    node = node_body("cam-2", "camera")
+    node["metadata"]["labels"]["line"] = "3"
+    world.cluster.put(node)  # it concerns no pool: nothing wakes the loop
+    body = world.service()
+    spec = body["spec"] | {"entryNodes": {"nodeSelector": {"line": "3"}}}
+    world.cluster.put(
+        body | {"metadata": {"name": OTHER.name, "namespace": OTHER.namespace}, "spec": spec, "status": {}}
+    )
+    running.loop.service_changed(OTHER, mended=True)
+    await running.until(lambda: running.reason(OTHER, "Placed") == "Published")
+    bodies = world.cluster.find(PLACEMENTS, OTHER.namespace)
+    assert [b["spec"]["node"] for b in bodies if b["spec"]["service"] == OTHER.name] == ["cam-2"]

@@ -7,6 +7,7 @@ import pytest
 from edge_api import reasons
 from edge_operator.cluster import PLACEMENTS
 from edge_operator.errors import StoreError
+from edge_operator.pool.facts import CardOf
 from operator_objects import KEY
 
 World = Any  # tests/operator/conftest.py
@@ -83,3 +84,94 @@ def test_a_store_that_lost_the_model_too_is_given_its_address(
             serving.reconcile()
     assert [source.storage_uri for source in serving.store.registered] == ["store://digits/digits.onnx"]
     assert requested(serving)
+
+
+def forgets_models(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store has lost its volume: it makes slices once the model is registered again."""
+    make = world.store.slice
+
+    def found(*key: Any) -> Any:
+        if not world.store.registered:
+            raise StoreError("NotFound", "model: upload it again")
+        return make(*key)
+
+    world.store.registered.clear()
+    monkeypatch.setattr(world.store, "slice", found)
+
+
+def test_it_is_given_the_address_again_while_a_device_class_is_not_measured(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan then works with what the store told of the model, not with the ModelProfile."""
+    del world.store.profiles["cloud"]
+    world.settle()
+    cannot_load(world)
+    forgets_models(world, monkeypatch)
+    requested(world)
+    for _ in range(3):
+        world.now += 10
+        world.reconcile()
+    assert {source.storage_uri for source in world.store.registered} == {"store://digits/digits.onnx"}
+    assert requested(world)
+
+
+def test_a_store_that_loses_a_model_again_and_again_is_not_called_without_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del world.store.profiles["cloud"]
+    world.settle()
+    cannot_load(world)
+    attempts = list[Any]()
+
+    def lost(*key: Any) -> Any:
+        attempts.append(key)
+        raise StoreError("NotFound", "model: upload it again")
+
+    world.store.registered.clear()
+    monkeypatch.setattr(world.store, "slice", lost)
+    for _ in range(3):
+        world.reconcile()
+    assert len(attempts) == 3, "one a turn"
+    assert len(world.store.registered) <= 2 * len(attempts), "by its address and by its digest"
+
+
+def test_a_tail_whose_file_the_store_lost_before_it_was_loaded_is_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.triton.away = True
+    world.settle()
+    stored, load, make = set[str](), world.triton.load, world.store.slice
+
+    def loads(tail: Any, onnx: Any) -> None:
+        if tail.digest not in stored:
+            raise StoreError("NotFound", NO_BLOB)
+        load(tail, onnx)
+
+    def stores(*key: Any) -> Any:
+        made = make(*key)
+        stored.add(made.digest)
+        return made
+
+    monkeypatch.setattr(world.triton, "load", loads)
+    monkeypatch.setattr(world.store, "slice", stores)
+    world.triton.away = False
+    for _ in range(4):
+        world.now += 10
+        world.reconcile()
+    assert world.triton.models
+    assert world.condition("Placed")["reason"] == "Published"
+
+
+def test_tails_that_could_not_be_loaded_are_forgotten_once_the_service_uses_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loses(*_: Any) -> None:
+        raise StoreError("NotFound", NO_BLOB)
+
+    monkeypatch.setattr(world.triton, "load", loses)
+    world.settle()
+    assert any(isinstance(need, CardOf) for need in world.planned().used)
+    world.change(mode="LocalOnly")
+    world.settle()
+    assert world.condition("Placed")["reason"] == "Published"
+    assert world.planned().used == frozenset(), "the ModelProfile has what the plan needs"

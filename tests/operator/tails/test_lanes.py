@@ -88,7 +88,7 @@ def test_a_hung_server_holds_up_no_other(servers: Servers) -> None:
     with pytest.raises(TritonBusyError, match="loading tail"):
         lanes.ready(SLOW)
     assert eventually(lambda: lanes.ready(FINE)) == {"tail"}
-    assert servers.hung == 1, "the other server responds meanwhile"
+    assert servers.hung == 1, "the other server responds at the same time"
     assert servers.asked == 1, "one request at a time"
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.planner.pool_referee import small_pool
 from edge_planning import Slo, plan_entry
 from edge_planning.plans import Plan
-from edge_planning.pools import PoolNode, PoolProblem, PoolServer, plan_pool
+from edge_planning.pools import Observed, PoolNode, PoolProblem, PoolServer, plan_pool
 from edge_planning.pools.occupancy import Occupancy
 from edge_planning.pools.reservations import Kind, Resource
 
@@ -79,3 +79,41 @@ def test_a_candidate_for_which_the_node_is_too_busy_names_its_users() -> None:
     assert [name for name, _ in refusal.users] == [second]
     assert found.problem.load.others is not None
     assert found.problem.load.others.rate == pytest.approx(18.0, rel=0.1)
+
+
+def measured(*rates: float, late: bool) -> PoolProblem:
+    """Demands at one node that declare no rate, each with this one measured."""
+    problem = small_pool(3)
+    (first,) = [one for one in problem.demands if one.node == "edge-a"][:1]
+    problems = (replace(first.problems[0], slo=Slo(1.0), remote=None),)
+    demands = tuple(
+        replace(
+            first,
+            service=f"s{n}",
+            rate=0.01,
+            assumed=True,
+            problems=problems,
+            observed=Observed(rate, late=late),
+        )
+        for n, rate in enumerate(rates)
+    )
+    nodes = tuple(replace(one, cpu=1.0, memory=1e9) for one in problem.nodes)
+    return replace(problem, nodes=nodes, demands=demands)
+
+
+def test_the_uses_count_measured_requests() -> None:
+    plan = plan_pool(measured(4.0, 6.0, late=False))
+    (use,) = (one for one in Occupancy(plan).uses("shop/s0@edge-a") if one.resource.kind is Kind.CPU)
+    assert use.own == pytest.approx(4.0 * 0.05)
+    assert use.used == pytest.approx(10.0 * 0.05)
+
+
+def test_requests_that_are_late_wait_for_the_measured_ones_of_others() -> None:
+    plan = plan_pool(measured(4.0, 6.0, late=True))
+    problem = Occupancy(plan).alternatives("shop/s0@edge-a", None).problem
+    assert problem.load.wait > 0
+
+
+def test_requests_that_are_in_time_do_not_wait_for_the_measured_ones_of_others() -> None:
+    plan = plan_pool(measured(4.0, 6.0, late=False))
+    assert Occupancy(plan).alternatives("shop/s0@edge-a", None).problem.load.wait == 0

@@ -18,9 +18,9 @@ from edge_planning.sharing import (
     Tenant,
     replan_pool,
     share,
-    share_exactly,
     sharing_problem,
 )
+from edge_planning_lab.exact_sharing import share_exactly
 
 NEAR, FAR = Option(0.7, {"cpu": 0.1}, "near"), Option(0.95, {"uplink": 1.0}, "far")
 

@@ -19,9 +19,9 @@ from edge_planning.sharing import (
     references_of,
     replan_pool,
     share,
-    share_exactly,
     sharing_problem,
 )
+from edge_planning_lab.exact_sharing import share_exactly
 
 
 def random_problem(

@@ -1,7 +1,9 @@
 """Carries out actions in threads: per target, with back-off and a breaker for each.
 
 A target is a system that can be slow or away by itself: the API server, the model store, the place that
-serves a model, a Triton server. Only so many of its actions run at once, so that it holds up no other target.
+serves a model, a Triton server. Only so many of its actions run at once, and places have threads of their
+own, however many of them hang: no target holds up another one, and no download a write.
+
 What is submitted while it is under way, or while it rests after a failure, is left out: the plan submits what
 is still needed when it is woken.
 """
@@ -27,6 +29,12 @@ API_SERVER = "API server"
 STORE = "store"
 _AT_ONCE = {API_SERVER: 8, STORE: 4}
 """Actions of a target that run at once; of other targets, one."""
+_PLACES, _SERVERS = "places", "servers"
+"""The other targets: places that serve files, which have a scheme, and Triton servers."""
+_KEPT = 600.0
+"""Seconds after a rest for which the failures before it are known."""
+_SPARE = 100
+"""Outdated failures that are kept in any case."""
 
 
 @dataclass(slots=True)
@@ -36,6 +44,11 @@ class Rests:
     jitter: Callable[[], float] = random.random
     _failures: dict[Hashable, int] = field(default_factory=dict)
     _until: dict[Hashable, float] = field(default_factory=dict)
+    _swept: int = _SPARE
+
+    def __len__(self) -> int:
+        """Returns the number of keys that it knows."""
+        return len(self._until)
 
     def failed(self, key: Hashable, now: float) -> float:
         """Notes a failure. Returns the seconds for which the key rests."""
@@ -44,12 +57,14 @@ class Rests:
         doubled = FIRST_RETRY * 2.0 ** min(failures, _DOUBLINGS)
         delay = min(LAST_RETRY, doubled) * (0.5 + self.jitter() / 2)
         self._until[key] = now + delay
+        self._sweep(now)
         return delay
 
     def rest(self, key: Hashable, now: float, seconds: float) -> None:
         """Lets a key rest that did not fail."""
         self._failures.pop(key, None)
         self._until[key] = now + seconds
+        self._sweep(now)
 
     def left(self, key: Hashable, now: float) -> float:
         """Returns the seconds for which the key still rests."""
@@ -59,6 +74,14 @@ class Rests:
         """Ends the rest of a key that succeeded, or whose cause of failure has changed."""
         self._failures.pop(key, None)
         self._until.pop(key, None)
+
+    def _sweep(self, now: float) -> None:
+        """Forgets keys that did not return, once there are twice as many as were left the last time."""
+        if len(self._until) <= 2 * self._swept:
+            return
+        for key in [key for key, until in self._until.items() if until + _KEPT < now]:
+            self.forget(key)
+        self._swept = max(_SPARE, len(self._until))
 
 
 FAILED = 0.0
@@ -91,19 +114,26 @@ class Executor:
         self,
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
-        threads: int = 64,
+        threads: int = 32,
     ) -> None:
+        """threads: for all places, and as many for all Triton servers."""
         self._clock = clock
         self._rests, self._targets = Rests(jitter), Rests(jitter)
         self._under_way: dict[Hashable, asyncio.Task[None]] = {}
+        self._left_out: dict[Hashable, Callable[[], None]] = {}
+        """Wakes who submitted an action last while it was under way, which can be another loop."""
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._limits: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
         self._limits |= {target: asyncio.Semaphore(at_once) for target, at_once in _AT_ONCE.items()}
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="effect")
+        self._failed_at: dict[str, float] = {}
+        """When the last failure of each target was counted."""
+        at_once = {**_AT_ONCE, _PLACES: threads, _SERVERS: threads}
+        self._threads = {name: ThreadPoolExecutor(n, f"effect on {name}") for name, n in at_once.items()}
 
     def submit(self, action: Action[Result]) -> None:
         """Starts an action unless it is under way or rests."""
         if action.key in self._under_way:
+            self._left_out[action.key] = action.wake
             return
         now = self._clock()
         left = max(self._rests.left(action.key, now), self._targets.left(action.target, now))
@@ -128,21 +158,29 @@ class Executor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def wait(self) -> None:
-        """Waits for the actions in threads; blocking."""
-        self._threads.shutdown(wait=True)
+        """Waits for the actions in threads that write: at the API server and at Triton servers; blocking."""
+        for name in (API_SERVER, _SERVERS):
+            self._threads[name].shutdown(wait=True)
 
     async def _run(self, action: Action[Result]) -> None:
         again: float | None = FAILED
+        began = self._clock()
         try:
             async with self._limits[action.target]:
-                call = asyncio.get_running_loop().run_in_executor(self._threads, action.call)
+                began = self._clock()
+                if left := self._targets.left(action.target, began):
+                    self._wake_later(action, left)
+                    return
+                threads = self._threads[_called_by(action.target)]
+                call = asyncio.get_running_loop().run_in_executor(threads, action.call)
                 again = action.done(await call)
             self._targets.forget(action.target)
         except (ApiUnreachableError, NotLeadingError) as error:
-            rest = self._targets.failed(action.target, self._clock())
+            rest = self._target_failed(action.target, began)
             logging.getLogger(__name__).warning("%s: %s: no request for %.0f s", action.target, error, rest)
         except OperatorError as error:
             logging.getLogger(__name__).warning("%s: %s", action.target, error)
@@ -150,6 +188,9 @@ class Executor:
             logging.getLogger(__name__).exception("an action for %s failed", action.target)
         finally:
             del self._under_way[action.key]
+            left_out = self._left_out.pop(action.key, None)
+            if left_out is not None:
+                asyncio.get_running_loop().call_soon(left_out)
         now = self._clock()
         if again is None:
             self._rests.forget(action.key)
@@ -159,6 +200,17 @@ class Executor:
             self._rests.rest(action.key, now, again)
             self._wake_later(action, again)
         action.wake()
+
+    def _target_failed(self, target: str, began: float) -> float:
+        """Returns the seconds for which a target rests. began: when the request that failed did.
+
+        Requests that were under way together fail together, which is one failure.
+        """
+        now = self._clock()
+        if began > self._failed_at.get(target, float("-inf")):
+            self._failed_at[target] = now
+            return self._targets.failed(target, now)
+        return self._targets.left(target, now)
 
     def _wake_later(self, action: Action[Result], seconds: float) -> None:
         timer = self._timers.get(action.key)
@@ -170,3 +222,10 @@ class Executor:
     def _due(self, key: Hashable, wake: Callable[[], None]) -> None:
         self._timers.pop(key, None)
         wake()
+
+
+def _called_by(target: str) -> str:
+    """Returns whose threads call a target."""
+    if target in _AT_ONCE:
+        return target
+    return _PLACES if "://" in target else _SERVERS

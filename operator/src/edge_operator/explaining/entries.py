@@ -144,7 +144,7 @@ def _rate(service: PooledService, demand: PoolDemand) -> PlannedRate:
     rate, source = demand.rate, "Declared" if service.spec.planned_rate else "Default"
     if demand.observed is not None:
         rate, source = demand.observed.rate, "Measured"
-    return PlannedRate.model_validate({"value": rate, "source": source, "waits": not demand.assumed})
+    return PlannedRate.model_validate({"value": rate, "source": source, "reserved": demand.rate})
 
 
 def _links(problem: EntryProblem, server: str | None) -> tuple[PlannedLink, ...]:

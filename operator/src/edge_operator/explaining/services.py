@@ -134,7 +134,8 @@ def _joint(plan: PoolPlan, service: InferenceService, profile: ModelProfile, key
         raise ExplanationError(f"{where}: {message}")
     if key in joint.entries:
         return joint
-    if own.blocked is not None:
+    # What it says of measurements is what an operator would begin, and explain begins nothing.
+    if own.blocked is not None and own.blocked.step != reasons.PROFILED:
         raise ExplanationError(f"{where}: {own.blocked.message}")
     if service.metadata.deletion_timestamp is not None:
         raise ExplanationError(f"{where}: is being deleted: there is no plan")

@@ -83,8 +83,8 @@ def _entry(entry: EntryExplanation) -> Iterable[str]:
 def _planned_for(entry: EntryExplanation) -> Iterable[str]:
     """Yields what the table was planned with, and what it uses."""
     rate = entry.rate
-    waits = "with" if rate.waits else "without"
-    yield f"  planned for {rate.value:g} requests/s ({rate.source.lower()}), {waits} waits"
+    reserved = "" if rate.source == "Declared" else f", {rate.reserved:g} reserved"
+    yield f"  planned for {rate.value:g} requests/s ({rate.source.lower()}){reserved}"
     links = [
         f"{link.peer} {seconds_text(link.round_trip)}"
         + ("" if link.bandwidth is None else f" at {bandwidth_text(link.bandwidth)}")

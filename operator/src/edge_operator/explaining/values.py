@@ -69,14 +69,11 @@ class Weighed(Part):
 
 
 class PlannedRate(Part):
-    """Requests per second that are planned for, and where the rate is from.
-
-    waits: whether requests are planned to wait for each other at this rate.
-    """
+    """Requests per second that are planned for, where the rate is from, and how many of them are reserved."""
 
     value: float
     source: Literal["Declared", "Measured", "Default"]
-    waits: bool
+    reserved: float
 
 
 class PlannedLink(Part):

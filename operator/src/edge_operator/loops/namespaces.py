@@ -8,7 +8,7 @@ object that differs. Events that change none of them start no reconcile.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -27,6 +27,7 @@ from edge_operator.cluster import (
     PODS,
     SERVICES,
     Cluster,
+    Object,
 )
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.foreign import refuse_foreign
@@ -35,7 +36,7 @@ from edge_operator.nodes.runtime_actions import ACCESS, Seen, decide
 from edge_operator.nodes.runtimes import hosts, isolations
 from edge_operator.nodes.succession import Moves
 from edge_operator.pool.states import RuntimeFindings
-from edge_operator.pools import node_of
+from edge_operator.pool_nodes import node_of
 from edge_operator.reading import read
 from edge_operator.settings import Settings
 
@@ -120,8 +121,9 @@ def _placed(seen: Seen) -> set[str]:
     return {body["spec"]["service"] for body in seen.placements}
 
 
-def _readable(pools: Iterable[Mapping[str, object]]) -> Iterator[DevicePoolSpec]:
-    for body in pools:
+def _readable(pools: Iterable[Object]) -> Iterator[DevicePoolSpec]:
+    """Returns the pools by name: tolerations in another order would restart runtimes."""
+    for body in sorted(pools, key=lambda pool: str(pool["metadata"]["name"])):
         try:
             yield read(DevicePool, {**body, "status": None}).spec
         except ValidationError:

@@ -13,7 +13,7 @@ import contextlib
 import functools
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -26,14 +26,17 @@ from edge_operator.effects import needs
 from edge_operator.effects.executor import API_SERVER, FAILED, Action
 from edge_operator.effects.tails import Loaded, TailLoader
 from edge_operator.effects.writes import Written, write
-from edge_operator.errors import TritonBusyError
+from edge_operator.errors import StoreError, TritonBusyError
 from edge_operator.keys import NamespaceKey, ServiceKey
+from edge_operator.loops.known_facts import KnownFacts
 from edge_operator.loops.server_findings import ServerFindings
 from edge_operator.observed import snapshots
+from edge_operator.observed.fingerprints import generation
 from edge_operator.pool import plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.pool.drafts import Now
-from edge_operator.pool.facts import CardOf, Fact, Facts, Need, SliceOf
+from edge_operator.pool.facts import Need
+from edge_operator.pool.lost_slices import newly_unloaded
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.services import ServicePlan
 from edge_operator.pool.states import (
@@ -45,9 +48,8 @@ from edge_operator.pool.states import (
     ServiceState,
     UnloadOutcome,
 )
-from edge_operator.pools import Node
+from edge_operator.pool_nodes import Node
 from edge_operator.settings import Settings
-from edge_operator.store import ModelCard
 from edge_operator.tritons.addresses import server_of
 
 QUIET, LONGEST = 0.3, 3.0
@@ -101,6 +103,11 @@ class Outcomes:
     loads: dict[str, LoadOutcome] = field(default_factory=dict)
     unloads: dict[str, UnloadOutcome] = field(default_factory=dict)
 
+    def keep(self, addresses: Collection[str]) -> None:
+        """Forgets the loads at servers that the service has left."""
+        for address in self.loads.keys() - addresses:
+            del self.loads[address]
+
 
 class PoolLoop:
     """State of a pool between two plans. Nothing in it has to outlive the process. On the event loop only."""
@@ -113,12 +120,7 @@ class PoolLoop:
         self._pools: tuple[str, ...] = ()
         self._jobs: Mapping[str, Object] = {}
         self._job_pods: Mapping[str, tuple[Object, ...]] = {}
-        self._facts: dict[Need[object], Fact] = {}
-        self._planned_from: Facts = {}
-        """Facts of the plan that is being made, or was made last."""
-        self._open: set[Need[object]] = set()
-        """Needs whose fact is not final."""
-        self._users: dict[Need[object], set[ServiceKey]] = defaultdict(set)
+        self._facts = KnownFacts(lambda need: shared.executor.mended((name, need)))
         self._outcomes: dict[ServiceKey, Outcomes] = defaultdict(Outcomes)
         self._recorded: dict[ObjectRef, str] = {}
         """The last refusal of each object that was recorded as an event."""
@@ -126,6 +128,8 @@ class PoolLoop:
         self._written: set[ServiceKey] = set()
         """Services of which something was written since the last turn began."""
         self._topology = self._measurements = True
+        self._selects = False
+        """Whether entry nodes are selected by labels that may have concerned no pool when they changed."""
         self._woken = asyncio.Event()
         self._woken.set()
         self._urgent, self._quiet_from = False, float("-inf")
@@ -233,18 +237,19 @@ class PoolLoop:
         body = reads.get(DEVICE_POOLS, None, self.name)
         changed = set(self._changed)
         if self._topology:
-            self._nodes, self._pools = snapshots.nodes(reads), snapshots.pool_names(reads)
+            self._pools = snapshots.pool_names(reads)
             found = snapshots.services_of(reads, self.name, scope)
             changed |= found.keys() | self._services.keys()
         if self._measurements:
             self._jobs, self._job_pods = snapshots.profilers(reads, settings.namespace)
         for key in changed:
             self._look_at(key)
+        if self._topology or self._selects:
+            self._nodes = snapshots.nodes(reads)
         self._changed.clear()
         self._written.clear()
-        self._topology = self._measurements = False
+        self._topology = self._measurements = self._selects = False
         servers = self.shared.servers
-        self._planned_from = MappingProxyType(dict(self._facts))
         return PoolState(
             name=self.name,
             settings=settings,
@@ -256,7 +261,7 @@ class PoolLoop:
             placements=snapshots.pool_placements(reads, self.name),
             jobs=self._jobs,
             job_pods=self._job_pods,
-            facts=self._planned_from,
+            facts=self._facts.for_plan(),
             loaded=servers.loaded,
             availability=servers.availability,
             emptied=servers.emptied,
@@ -271,7 +276,12 @@ class PoolLoop:
             self._forget(key)
             return
         findings = self.shared.findings.get(NamespaceKey(key.namespace), NOTHING)
+        before = self._services.get(key)
+        if before is not None and before.body["metadata"].get("uid") != body["metadata"].get("uid"):
+            self._outcomes.pop(key, None)  # of another service of this name
         outcomes = self._outcomes[key]
+        respecified = before is None or generation(before.body) != generation(body)
+        self._selects |= respecified and bool(body["spec"].get("entryNodes"))
         self._services[key] = snapshots.service_state(
             reads,
             key,
@@ -281,12 +291,14 @@ class PoolLoop:
             loads=MappingProxyType(dict(outcomes.loads)),
             unloads=MappingProxyType(dict(outcomes.unloads)),
         )
+        lost = newly_unloaded(before.placements if before is not None else (), self._services[key].placements)
+        self._facts.files_lost(key.namespace, lost)
 
     def _forget(self, key: ServiceKey) -> None:
         self._services.pop(key, None)
         self._outcomes.pop(key, None)
         before = self.plan.services.get(key)
-        self._use(key, before.used if before is not None else frozenset(), frozenset())
+        self._facts.use(key, before.used if before is not None else frozenset(), frozenset())
 
     # What it has carried out.
 
@@ -296,7 +308,7 @@ class PoolLoop:
         for key in found.planned:
             planned = found.services[key]
             earlier = before.services.get(key)
-            self._use(key, earlier.used if earlier is not None else frozenset(), planned.used)
+            self._facts.use(key, earlier.used if earlier is not None else frozenset(), planned.used)
             self._count(key, planned)
             self._act(key, planned)
         if found.status is not None:
@@ -305,6 +317,7 @@ class PoolLoop:
 
     def _act(self, key: ServiceKey, planned: ServicePlan) -> None:
         wake = functools.partial(self._wake_service, key)
+        self._outcomes[key].keep({tail.address for tail in planned.tails})
         if key in self._written:
             return  # the plan was made without what has been written since: another one follows
         if planned.objects:
@@ -337,15 +350,15 @@ class PoolLoop:
                 )
             )
         for need in planned.used:
-            if self._facts.get(need) is not self._planned_from.get(need):
-                self._wake_service(key)  # the fact came while the plan was made
-            if need not in self._facts or need in self._open:
+            if self._facts.is_new(need):
+                self._wake_service(key)
+            if self._facts.is_open(need):
                 submit(
                     Action(
                         target=needs.target(need),
                         key=(self.name, need),
                         call=functools.partial(needs.met, need, self.shared.clients),
-                        done=functools.partial(self._met, need),
+                        done=functools.partial(self._facts.met, need),
                         wake=functools.partial(self._need_woken, need),
                     )
                 )
@@ -367,7 +380,7 @@ class PoolLoop:
         own = self._services.get(key)
         if own is not None and own.body["metadata"].get("deletionTimestamp"):
             self._record_refusals(own.body, written)
-        return FAILED if written.refused else None
+        return None if written.as_wanted else FAILED
 
     def _service_reported(self, key: ServiceKey, body: Object, written: Written) -> float | None:
         self._written.add(key)
@@ -375,7 +388,7 @@ class PoolLoop:
 
     def _status_written(self, body: Object, written: Written) -> float | None:
         self._record_refusals(body, written)
-        return FAILED if written.refused else None
+        return None if written.as_wanted else FAILED
 
     def _record_refusals(self, body: Object, written: Written) -> None:
         """Records refusals that no condition can report as events, equal ones once."""
@@ -393,6 +406,9 @@ class PoolLoop:
         metrics.TAILS_LOADED.inc(found.count)
         self.shared.servers.loaded_at(load.address, found.there)
         self._outcomes[load.service].loads[load.address] = outcome
+        if isinstance(outcome.error, StoreError) and outcome.error.reason == reasons.NOT_FOUND:
+            lost = {tail.digest for tail in load.tails if tail.name not in found.there}
+            self._facts.files_lost(load.service.namespace, lost)
         if isinstance(outcome.error, TritonBusyError):
             return _BUSY
         if outcome.error is not None:
@@ -403,37 +419,10 @@ class PoolLoop:
         self._outcomes[unload.service].unloads[unload.address] = found
         return FAILED if found.error else None
 
-    def _met(self, need: Need[object], fact: Fact) -> float | None:
-        if need in self._users:
-            self._facts[need] = fact
-        if isinstance(need, CardOf) and isinstance(fact.value, ModelCard):
-            self._registered(need.service.namespace, fact.value.digest)
-        again = FAILED if fact.error is not None else needs.again_after(fact, need)
-        (self._open.discard if again is None else self._open.add)(need)
-        return again
-
-    def _registered(self, namespace: str, digest: str) -> None:
-        """Has slices requested again at once that failed while the store did not know their model."""
-        failed = (need for need, fact in self._facts.items() if fact.error is not None)
-        for need in failed:
-            if isinstance(need, SliceOf) and (need.namespace, need.key.model) == (namespace, digest):
-                self.shared.executor.mended((self.name, need))
-
     def _need_woken(self, need: Need[object]) -> None:
-        for key in self._users.get(need, ()):
+        for key in self._facts.users(need):
             self._changed.add(key)
             self._wake(urgent=True)
-
-    def _use(self, key: ServiceKey, before: frozenset[Need[object]], after: frozenset[Need[object]]) -> None:
-        """Keeps the facts that plans use, and forgets the others."""
-        for need in after:
-            self._users[need].add(key)
-        for need in before - after:
-            self._users[need].discard(key)
-            if not self._users[need]:
-                del self._users[need]
-                self._facts.pop(need, None)
-                self._open.discard(need)
 
     def _count(self, key: ServiceKey, planned: ServicePlan) -> None:
         if planned.defect is not None:

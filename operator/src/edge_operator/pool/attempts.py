@@ -18,7 +18,7 @@ from edge_operator.names import (
     NODE_LABEL,
     label_value,
 )
-from edge_operator.pools import PoolMember
+from edge_operator.pool_nodes import PoolMember
 from edge_operator.settings import Settings
 
 FIRST_RETRY = 15.0

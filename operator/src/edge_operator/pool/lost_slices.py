@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from edge_api import Placement, reasons
 from edge_api.tensors import Slice
+from edge_operator.cluster import Object
 from edge_operator.keys import SliceKey
 
 
@@ -20,6 +21,19 @@ def unloaded_slices(placements: Iterable[Placement]) -> frozenset[str]:
         if _cannot_load(placement)
         for route in placement.spec.routes
         for stage in route.stages
+    )
+
+
+def newly_unloaded(before: Iterable[Object], now: Iterable[Object]) -> frozenset[str]:
+    """Returns the digests in tables whose runtime reports now, and did not before, that it cannot load."""
+    known = {_of(body) for body in before if _says_so(body)}
+    return frozenset(
+        stage["slice"]["digest"]
+        for body in now
+        if _says_so(body) and _of(body) not in known
+        for route in body["spec"].get("routes") or ()
+        for stage in route.get("stages") or ()
+        if "slice" in stage
     )
 
 
@@ -36,3 +50,18 @@ def _cannot_load(placement: Placement) -> bool:
         and status.reason == reasons.CANNOT_LOAD
         and (status.observed_generation or 0) >= (placement.metadata.generation or 0)
     )
+
+
+def _says_so(placement: Object) -> bool:
+    status = placement.get("status") or {}
+    reported = status.get("observedGeneration") or 0
+    return (
+        not status.get("loaded")
+        and status.get("reason") == reasons.CANNOT_LOAD
+        and reported >= (placement["metadata"].get("generation") or 0)
+    )
+
+
+def _of(placement: Object) -> tuple[object, ...]:
+    metadata = placement["metadata"]
+    return metadata.get("uid"), metadata.get("generation")

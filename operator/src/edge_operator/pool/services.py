@@ -211,13 +211,14 @@ def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
         status, reporting, delayed = _report(draft, before.reporting)
     due = draft.prepared.until - now if draft.prepared is not None else NEVER
     again = min(draft.again, delayed, unsteady(draft), due)
+    has_tables = draft.rendered is not None and not isinstance(draft.rendered.result, Blocked)
     return ServicePlan(
         objects=tuple(draft.writes),
         status=status,
         loads=tuple(draft.loads),
         # A plan that did not get as far as the slices still needs to know that the store has lost some.
         used=frozenset(draft.lookups.used | (before.used if draft.rendered is None else frozenset())),
-        tails=draft.tails or before.tails,
+        tails=draft.tails if has_tables else before.tails,
         again_at=now + again,
         blocked=draft.blocked,
         prepared=draft.prepared if draft.prepared is not None else before.prepared,

@@ -29,7 +29,7 @@ Choice = dict[str, Costed]
 class _Tried:
     """A demand in one round.
 
-    Its candidates are made again where they are needed: kept, they take 20 KB for each demand.
+    Its candidates are rebuilt where they are needed: kept, they take 20 KB for each demand.
 
     Attributes:
         waits: With which its candidates were made.

@@ -98,7 +98,7 @@ class Costs:
         every: Whether to return all candidates, without minimum accuracy.
         only: The positions of those to return; all by default.
         """
-        problems = [_waiting(one, waits) for one in demand.problems]
+        problems = [waiting(one, waits) for one in demand.problems]
         if every:
             problems = [replace(one, min_accuracy=None) for one in problems]
         tables = [self.questions.candidates(one) for one in problems]
@@ -236,7 +236,7 @@ def planned_bandwidth(problem: EntryProblem, uplinks: Mapping[str, float]) -> fl
     return uplinks[problem.node] if problem.bandwidth is None else rounded_down(problem.bandwidth, 2)
 
 
-def _waiting(problem: EntryProblem, waits: Waits) -> EntryProblem:
+def waiting(problem: EntryProblem, waits: Waits) -> EntryProblem:
     """Returns the problem with fixed waits in place of those that its own requests cause."""
 
     def load(one: Load, place: str) -> Load:

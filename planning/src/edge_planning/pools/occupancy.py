@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
-from edge_planning.pools.costed import Costs
+from edge_planning.pools.costed import Costs, waiting
+from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.figures import Figures
 from edge_planning.pools.ledgers import Held, Ledger, capacities
 from edge_planning.pools.refusals import blocked
-from edge_planning.pools.reservations import Resource
+from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.pools.results import PoolPlan, Refusal
 from edge_planning.pools.tables import Tables, problem_at
+from edge_planning.pools.values import PoolDemand
+from edge_planning.pools.waiting import rounded_up
 from edge_planning.problems import EntryProblem
 
 
@@ -18,7 +21,8 @@ from edge_planning.problems import EntryProblem
 class Use:
     """Amounts of a resource: of one demand, of all demands, and what there is.
 
-    In compute seconds per second, bytes or bit/s. What a demand shares with others counts for each of them.
+    In compute seconds per second, bytes or bit/s: what is reserved, and what measured requests take beside
+    it. What a demand shares with others counts for each of them.
     """
 
     resource: Resource
@@ -32,7 +36,8 @@ class Alternatives:
     """The candidates of a demand beside the tables of all others.
 
     Attributes:
-        problem: With the demand's rate, and with the requests and bits of all others.
+        problem: With the demand's rate, and with the requests and bits of all others. Those that are only
+            measured count if they can make the demand move.
         unfit: What each candidate that does not fit has too little of, by its name.
     """
 
@@ -47,7 +52,9 @@ class Occupancy:
         problem = plan.problem
         self._placed = plan.placed
         self._demands = {one.name: one for one in problem.demands}
-        self._ledger = Ledger(problem, capacities(problem, UPLINK_SHARE))
+        capacity = capacities(problem, UPLINK_SHARE)
+        self._ledger = Ledger(problem, capacity)
+        self._crowding = Crowding(problem, self._ledger, capacity)
         for name, placed in plan.placed.items():
             self._ledger.add(Held(self._demands[name], placed.reservation))
         uplinks = {one.name: one.uplink for one in problem.nodes}
@@ -61,21 +68,22 @@ class Occupancy:
         """Returns the resources that a demand uses; none if it is refused."""
         if name not in self._placed:
             return ()
-        reserved, own = self._placed[name].reservation, dict[Resource, float]()
-        for resource, amount in reserved.uses.items():
-            own[resource] = own.get(resource, 0.0) + amount
-        for part, size in reserved.parts.items():
-            own[part.memory] = own.get(part.memory, 0.0) + size
-        ledger = self._ledger
-        return tuple(
-            Use(one, own[one], ledger.used(one), ledger.capacity[one]) for one in sorted(own) if own[one] > 0
-        )
+        reserved, ledger = self._placed[name].reservation, self._ledger
+        resources = {*reserved.uses, *(part.memory for part in reserved.parts)}
+        found = []
+        for one in sorted(resources):
+            users = self._crowding.used(one)
+            # Demands share memory, so what each has adds up to more.
+            total = ledger.used(one) if one.kind is Kind.MEMORY else sum(users.values())
+            if users.get(name, 0.0) > 0:
+                found.append(Use(one, users[name], total, ledger.capacity[one]))
+        return tuple(found)
 
     def alternatives(self, name: str, server: str | None) -> Alternatives:
         """Returns the candidates of a demand with a Triton server, or with the first one."""
         demand, ledger = self._demands[name], self._ledger
         problem = problem_at(demand, server)
-        crowded = self._tables.crowded(demand, problem, ledger)
+        crowded = self._crowded(demand, problem)
         every = self._costs.costed(replace(demand, problems=(problem,)), {}, every=True)
         with ledger.without([name] if name in ledger.held else []):
             unfit = {
@@ -84,3 +92,15 @@ class Occupancy:
                 if not ledger.fits(Held(demand, one.reserved))
             }
         return Alternatives(crowded, unfit)
+
+    def _crowded(self, demand: PoolDemand, problem: EntryProblem) -> EntryProblem:
+        """Returns the problem beside all others, as tables of the plan were chosen for it."""
+        reserved = self._tables.crowded(demand, problem, self._ledger)
+        if not (demand.assumed and self._crowding.exposed(demand)):
+            return reserved
+        percentile = problem.slo.percentile
+        waits = {
+            place: rounded_up(self._crowding.others_wait(place, demand, percentile), 3)
+            for place in sorted(demand.places & self._crowding.places)
+        }
+        return replace(waiting(problem, waits), uplink_used=reserved.uplink_used)

@@ -396,14 +396,15 @@ class _Planner:
             waits = self.contention.waits(self.ledger, demand.problems[0].slo.percentile)
             return unfit(demand, count, self.costs.costed(demand, waits, every=True), self.ledger)
         in_time = one.met and self.crowding.in_time(unit.name)
-        better = self._short(unit)
-        if better is None and one.met and not in_time and self.crowding.measured:
-            better = one
-        short = None if better is None else self._lacking(unit, Held(demand, better.reserved, count))
+        better, short = self._short(unit), None
+        if better is not None:
+            short = self._lacking(unit, Held(demand, better.reserved, count))
+        elif one.met and not in_time and self.crowding.measured:
+            short = crowded(Held(demand, one.reserved, count), self.crowding)
         return Placed(one.plan, one.server, one.reserved, in_time, short)
 
     def _lacking(self, unit: Unit, wanted: Held) -> Refusal:
-        """Returns what a demand lacks for another table, or for the one that it has."""
+        """Returns what a demand lacks for another table."""
         with self.ledger.without([unit.name]):
             found = blocked(unit.demand, unit.count, wanted, self.ledger)
             full = self.ledger.binding(wanted) is not None

@@ -3,7 +3,6 @@
 from edge_planning.sharing.building import sharing_problem
 from edge_planning.sharing.entitled_plans import EntitledPlan, share_by_entitlement
 from edge_planning.sharing.entitlements import Entitlements, entitlements
-from edge_planning.sharing.exact import Exact, share_exactly
 from edge_planning.sharing.incremental import replan_pool
 from edge_planning.sharing.joint_choice import SharingProblem, from_arrays
 from edge_planning.sharing.options import options_of
@@ -20,7 +19,6 @@ __all__ = [
     "DemandReason",
     "EntitledPlan",
     "Entitlements",
-    "Exact",
     "Kept",
     "Limit",
     "Option",
@@ -42,6 +40,5 @@ __all__ = [
     "replan_pool",
     "share",
     "share_by_entitlement",
-    "share_exactly",
     "sharing_problem",
 ]

@@ -334,11 +334,12 @@ class LinkMonitor:
             await self._moving.wait()
             pause, asleep = bounds.pause, self._clock()
             await asyncio.sleep(pause)
-            now, total = self._clock(), self._finished_bytes
+            now, total, left = self._clock(), self._finished_bytes, 0
             oldest: Transfer | None = None
             for transfer in self._transfers:
                 moved = transfer.moved()
                 total += moved
+                left += transfer.size - moved
                 if moved < transfer.size:
                     if oldest is None or transfer.start < oldest.start:
                         oldest = transfer
@@ -346,7 +347,8 @@ class LinkMonitor:
                     transfer.arrived = now
             if total > self._total:
                 self._total, self._progress = total, now
-            sample = bounds.look(now, now - asleep - pause, total, oldest, self._estimate.rate)
+            late, rate = now - asleep - pause, self._estimate.rate
+            sample = bounds.look(now, late, total, oldest, rate, left=left)
             if sample is not None:
                 self._heard(now, sample)
 

@@ -8,6 +8,7 @@ doubled. It is halved again after a minute without such an error, and when a lin
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 from typing import Final, Protocol
 
@@ -42,6 +43,29 @@ class InFlight(Protocol):
     def delays_before(self) -> float: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was known at a time: bytes that had arrived on the link, and `RateBounds.delays`."""
+
+    at: float
+    total: int
+    delays: float
+
+    def rate_until(self, now: float, total: int, delays: float, round_trip: float) -> float:
+        """Bit/s at which bytes have arrived since, without delays of this process and a round trip."""
+        seconds = now - self.at - (delays - self.delays) - round_trip
+        return 8.0 * (total - self.total) / seconds if seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """An early bound of a transfer: the maximum rate in bit/s since a look."""
+
+    transfer: InFlight
+    bound: float
+    since: _Look
+
+
 class RateBounds:
     """The bounds of one link, from looks at its transfers.
 
@@ -54,10 +78,11 @@ class RateBounds:
         self.cap: float | None = None
         self.delays = 0.0
         self._window: tuple[float, int] | None = None
-        self._claimed: tuple[InFlight, float] | None = None  # a transfer, and its lowest early bound
+        self._claim: _Claim | None = None  # the lowest one of the oldest transfer
         self._right: InFlight | None = None  # a transfer whose early bound the link has not exceeded
         self._margin, self._erred = 1.0, -inf
         self._early = True
+        self._looks: list[_Look] = []  # at the oldest transfer while it is early
 
     @property
     def pause(self) -> float:
@@ -70,62 +95,87 @@ class RateBounds:
         self.cap, self._window, self._early = None, None, True
 
     def look(
-        self, now: float, late: float, total: int, oldest: InFlight | None, rate: float | None
+        self,
+        now: float,
+        late: float,
+        total: int,
+        oldest: InFlight | None,
+        rate: float | None,
+        *,
+        left: int,
     ) -> RateSample | None:
         """Bounds the rate, and returns a sample at intervals.
 
         late: seconds by which this look is late. total: bytes that have arrived on the link so far. oldest:
         the transfer that began first, None if everything has arrived. rate: the estimate in bit/s.
+        left: bytes in flight that have not arrived.
         """
         self.delays += max(late - _ROUNDING, 0.0)
         if oldest is None:
             self.rest(now, total)
             return None
         self._compare(now, total, oldest)
-        bound = self._bound(now, total, oldest)
+        early = self._early_claim(now, total, oldest, left)
+        bound = self._bound(now, total, oldest) if early is None else early.bound
         self.cap = bound if rate is not None and bound < _SLOWER * rate else None
-        self._claim(now, oldest)
+        if early is not None and self.cap is not None and (self._claim is None or bound < self._claim.bound):
+            self._claim = early
         self._forget(now, oldest)
         if self._window is None or now - self._window[0] >= _WINDOW:
             (since, base), self._window = self._window or (now, total), (now, total)
             return sample_between(total - base, now - since, now) if total > base else None
         return None
 
+    def _early_claim(self, now: float, total: int, oldest: InFlight, left: int) -> _Claim | None:
+        """The bound by what arrived since the start of the oldest transfer, or since any look at it.
+
+        None if the transfer is too old for an early bound.
+        """
+        before = oldest.before
+        if not _is_early(now - oldest.start, before):
+            self._early, self._looks = False, []
+            return None
+        self._early = _is_early(self._margin * excused(before), before)
+        if not self._looks or self._looks[0].at != oldest.start:
+            self._looks = [_Look(oldest.start, oldest.moved_before, oldest.delays_before)]
+        # The last segments of a transfer may be acknowledged late, so that it only seems to stand still.
+        looks = self._looks if left > SEGMENTS else self._looks[:1]
+        claims = [
+            _Claim(
+                oldest,
+                fastest_so_far(
+                    total - look.total, now - look.at - (self.delays - look.delays), before, self._margin
+                ),
+                look,
+            )
+            for look in looks
+        ]
+        self._looks.append(_Look(now, total, self.delays))
+        return min(claims, key=lambda claim: claim.bound)
+
     def _bound(self, now: float, total: int, oldest: InFlight) -> float:
-        age, moved, before = now - oldest.start, total - oldest.moved_before, oldest.before
-        if _is_early(age, before):
-            known = age - (self.delays - oldest.delays_before)
-            self._early = _is_early(self._margin * excused(before), before)
-            return fastest_so_far(moved, known, before, self._margin)
-        self._early = False
         if self._window is None:  # it may have waited in this process
             return inf
-        since, base = self._window
-        recent = 8.0 * (total - base + SEGMENTS) / max(now - since - before.round_trip, POLL)
+        (since, base), round_trip = self._window, oldest.before.round_trip
+        recent = 8.0 * (total - base + SEGMENTS) / max(now - since - round_trip, POLL)
         # Bytes that arrived before the oldest transfer began say nothing about a link that slowed down since.
-        return min(recent, 8.0 * (moved + SEGMENTS) / (age - before.round_trip))
-
-    def _claim(self, now: float, oldest: InFlight) -> None:
-        """Remembers the lowest early bound of the oldest transfer, to be compared with what follows."""
-        if self.cap is None or not _is_early(now - oldest.start, oldest.before):
-            return
-        if self._claimed is None or self.cap < self._claimed[1]:
-            self._claimed = oldest, self.cap
+        moved = total - oldest.moved_before
+        return min(recent, 8.0 * (moved + SEGMENTS) / (now - oldest.start - round_trip))
 
     def _compare(self, now: float, total: int, oldest: InFlight | None) -> None:
         """Compares an early bound with the rate until its transfer arrived, or was no longer early."""
-        if self._claimed is None:
+        claim = self._claim
+        if claim is None:
             return
-        claimed, bound = self._claimed
-        same = oldest is not None and oldest.start == claimed.start
-        if same and _is_early(now - claimed.start, claimed.before):
+        transfer, before = claim.transfer, claim.transfer.before
+        same = oldest is not None and oldest.start == transfer.start
+        if same and _is_early(now - transfer.start, before):
             return
-        seconds = now - claimed.start - (self.delays - claimed.delays_before) - claimed.before.round_trip
-        self._claimed = self._right = None
-        if 8.0 * (total - claimed.moved_before) > bound * seconds:
+        self._claim = self._right = None
+        if claim.since.rate_until(now, total, self.delays, before.round_trip) > claim.bound:
             self._margin, self._erred = min(2 * self._margin, _MOST), now
         elif same:
-            self._right = claimed
+            self._right = transfer
 
     def _forget(self, now: float, oldest: InFlight) -> None:
         """Halves the margin when its cause is long ago, or an early bound was right about a slower link."""

@@ -1,10 +1,11 @@
-"""The same objective by mixed-integer programming (HiGHS): for small problems, and as a reference."""
+"""The joint choice of `edge_planning.sharing` by mixed-integer programming (HiGHS): its referee.
 
-from __future__ import annotations
+Tests and benchmarks compare the product's solver with it. No deployed component runs it.
+"""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import highspy
 import numpy as np
 
 from edge_planning.errors import require
@@ -12,9 +13,6 @@ from edge_planning.sharing.arrays import REFUSED, Floats, Integers
 from edge_planning.sharing.frames import Frame, frame
 from edge_planning.sharing.joint_choice import SharingProblem
 from edge_planning.sharing.solving import known_references, net_utility
-
-if TYPE_CHECKING:
-    import highspy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,8 +78,6 @@ class _Model:
     """A column per allowed candidate of every demand, one per refusal, and one for the level."""
 
     def __init__(self, framed: Frame, seconds: float, tolerance: float) -> None:
-        import highspy
-
         problem = framed.problem
         self.framed, self.optimal = framed, True
         self.demand, self.option = (one.astype(np.int64) for one in np.nonzero(framed.allowed))
@@ -96,8 +92,6 @@ class _Model:
         self.highs, self.seconds = highs, seconds
 
     def _program(self) -> highspy.HighsLp:
-        import highspy
-
         problem, framed = self.framed.problem, self.framed
         size, resources, tenants = self.size, len(problem.resources), len(problem.tenants)
         demand, option = self.demand, self.option
@@ -139,8 +133,6 @@ class _Model:
 
     def best(self, gain: Floats, refusal: Floats | None = None, level: float = 0.0) -> tuple[Floats, float]:
         """Returns the best columns for these gains, and the bound; no columns if none was found in time."""
-        import highspy
-
         refusal = np.zeros(self.size) if refusal is None else refusal
         cost = np.concatenate((gain, refusal, [level]))
         self.highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
@@ -153,8 +145,6 @@ class _Model:
 
     def limit_refusals(self, priority: int) -> None:
         """Minimizes the refusals of a priority and fixes their number."""
-        import highspy
-
         among = np.flatnonzero(self.framed.problem.priority == priority)
         refusal = np.zeros(self.size)
         refusal[among] = -1.0
