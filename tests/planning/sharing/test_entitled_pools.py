@@ -83,8 +83,8 @@ def random_demand(rng: np.random.Generator, name: str, tenant: str) -> Demand:
     return Demand(name, node, tenant, tuple(options), float(rng.uniform(0.5, 2.0)), priority)
 
 
-def holdings(plan: EntitledPlan) -> Holdings:
-    return Holdings(plan.problem, plan.entitled, plan.problem.valid, plan.choices)
+def holdings(plan: EntitledPlan, least: np.ndarray | None = None) -> Holdings:
+    return Holdings(plan.problem, plan.entitled, plan.problem.valid, plan.choices, least)
 
 
 def worths(plan: EntitledPlan) -> np.ndarray:
@@ -133,10 +133,10 @@ def test_no_tenant_lacks_anything_within_its_entitlement(problem: SharingProblem
 def test_no_tenant_lacks_anything_within_its_entitlement_because_others_borrow(
     problem: SharingProblem, moves: int | None
 ) -> None:
-    held = holdings(share_by_entitlement(problem, moves=moves))
     cost = problem.move_cost * problem.importance * problem.rate
+    held = holdings(share_by_entitlement(problem, moves=moves), cost)
     for tenant in range(len(problem.tenants)):
-        for demand, option in zip(*held.claims(tenant, cost), strict=True):
+        for demand, option in zip(*held.claims(tenant), strict=True):
             assert held.fits(int(demand), int(option))
 
 
@@ -166,7 +166,8 @@ def test_an_owner_gets_its_entitlement_back_in_one_plan(problem: SharingProblem,
     lent = share_by_entitlement(problem.of(others))
     current = np.full(len(problem), REFUSED, dtype=np.int64)
     current[others] = lent.choices
-    held = holdings(share_by_entitlement(problem.with_current(current), moves=0))
+    cost = problem.move_cost * problem.importance * problem.rate
+    held = holdings(share_by_entitlement(problem.with_current(current), moves=0), cost)
     for demand, option in zip(*held.claims(owner), strict=True):
         assert held.choice[int(demand)] != REFUSED
         assert held.fits(int(demand), int(option))

@@ -143,7 +143,7 @@ class _Rising:
         if now == REFUSED:
             return
         have, capacity = holdings.worth(demand, now), holdings.problem.capacity
-        least = 1e-9 * max(have, 1e-9)
+        least = max(float(holdings.least[demand]), 1e-9 * max(have, 1e-9))
         for option, worth in enumerate(holdings.problem.worth[demand].tolist()):
             if worth - have > least and holdings.allowed[demand, option]:
                 grown = max(
