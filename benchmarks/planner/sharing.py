@@ -8,12 +8,19 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
 
 from benchmarks.planner.pools import pool
-from edge_planning.sharing import SharingProblem, references_of, replan_pool, share
+from edge_planning.sharing import (
+    SharingProblem,
+    references_of,
+    replan_pool,
+    share,
+    share_by_entitlement,
+)
 from edge_planning_lab.exact_sharing import share_exactly
 
 Progress = Callable[[str], None]
@@ -32,6 +39,8 @@ def measure(progress: Progress, *, quick: bool) -> dict[str, object]:
         "joint_200x10x10": first,
         "joint_1000x20x10": second,
         **_incremental(progress, 3 if quick else 9),
+        "entitled_200x10x10": _entitled(1.0, progress),
+        "entitled_200x10x10_at_30_percent": _entitled(0.3, progress),
         "min_tenant_vs_maxmin": min(levels),
         "scale_exponent": _growth(progress, SIZES[:3] if quick else SIZES),
     }
@@ -67,6 +76,27 @@ def _joint(services: int, nodes: int, progress: Progress, seeds: int, limit: flo
         "highs_gap": exact.gap,
         "highs_seconds": spent,
     }
+
+
+def _entitled(part: float, progress: Progress) -> dict[str, float]:
+    """Plans by entitlement at a part of the capacities: CPU seconds, and utility over that of share."""
+    problem = pool(200, 10, 0)
+    problem = replace(problem, capacity=problem.capacity * part)
+    started = time.process_time()
+    plan = share_by_entitlement(problem)
+    first = time.process_time() - started
+    started = time.process_time()
+    again = share_by_entitlement(problem.with_current(plan.choices), previous=plan)
+    second = time.process_time() - started
+    found = {
+        "cpu_seconds": first,
+        "again_cpu_seconds": second,
+        "moves_again": float(len(again.moved)),
+        "refused": float(len(plan.refused)),
+        "utility_vs_share": plan.utility / share(problem).utility,
+    }
+    progress(f"by entitlement, capacities x {part}: {found}")
+    return found
 
 
 def _incremental(progress: Progress, changes: int) -> dict[str, float]:

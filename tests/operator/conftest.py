@@ -45,7 +45,7 @@ from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.services import ServicePlan
 from edge_operator.pool.states import PoolState
-from edge_operator.pools import node_of
+from edge_operator.pool_nodes import node_of
 from edge_operator.settings import Settings
 from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tritons.admitted import Admitted

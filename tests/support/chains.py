@@ -22,7 +22,7 @@ from onnx import helper, numpy_helper
 from edge_api import DevicePool, InferenceService, Placement
 from edge_api.devicepools import TritonServer
 from edge_operator.pool import relaying, rendering
-from edge_operator.pools import Node, PoolMember
+from edge_operator.pool_nodes import Node, PoolMember
 from edge_operator.store import ModelCard, ModelStore
 from edge_operator.tritons.residency import tails_of
 from edge_planning.plans import Route, RouteTable

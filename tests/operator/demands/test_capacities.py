@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge_operator.pools import node_of
+from edge_operator.pool_nodes import node_of
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from edge_operator.pool import rates
 from edge_operator.pool.demands import PooledPlan, plan_services
 from edge_operator.pool.pooled import EntryKey, PlannedEntry, PooledService
 from edge_operator.pool.slo import Counters
-from edge_operator.pools import PoolMember
+from edge_operator.pool_nodes import PoolMember
 from edge_planning import Plan
 from edge_planning.pools import Observed
 from messages import mentions

@@ -14,7 +14,7 @@ from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, publi
 from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
-from edge_operator.pools import PoolMember, intermediate_nodes
+from edge_operator.pool_nodes import PoolMember, intermediate_nodes
 from edge_planning import Infeasible, Plan, plan_entry
 from edge_planning.errors import BadObjectiveError, BadPlacesError
 from edge_planning.pools.reservations import Kind

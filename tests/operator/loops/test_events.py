@@ -169,6 +169,26 @@ async def test_a_namespace_is_reconciled_although_its_certificate_is_refused(
     assert list(operator.uncertified) == ["default"]
 
 
+async def test_a_namespace_without_services_is_forgotten_once_its_runtimes_are_gone(world: World) -> None:
+    world.settle()
+    leadership = Leadership(world.cluster, "edge-intelligence", "a")
+    operator = Operator(world.clients, world.settings, None, world.cluster, Mirror(), leadership)
+    running = asyncio.create_task(operator.queue.run())
+    try:
+        for services in (True, False):
+            if not services:
+                for kind, name in [(b["kind"], b["metadata"]["name"]) for b in world.placements().values()]:
+                    del world.cluster.objects[kind, "default", name]
+                del world.cluster.objects["InferenceService", "default", "digits"]
+            operator.queue.add(SHARED, 0.0)
+            async with asyncio.timeout(30):
+                while (SHARED in operator.namespaces) is not services:  # noqa: ASYNC110 - no event
+                    await asyncio.sleep(0.01)
+        assert world.deployments() == []
+    finally:
+        running.cancel()
+
+
 async def test_a_pools_change_wakes_its_loop_and_the_namespaces_with_services(loops: Loops) -> None:
     loops.event(DEVICE_POOLS, _pool("factory", generation=2))
     assert loops.mended == {"factory"}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import EntryNodes
 from edge_operator.observed.changes import Change, Selectors, concerned
-from edge_operator.pools import Node
+from edge_operator.pool_nodes import Node
 
 POOL = DevicePoolSpec.model_validate(
     {

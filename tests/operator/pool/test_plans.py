@@ -143,6 +143,19 @@ def test_a_service_that_the_pool_cannot_hold_is_refused_and_the_first_keeps_its_
     assert {n: p["spec"] for n, p in world.placements().items()} == {n: p["spec"] for n, p in before.items()}
 
 
+def test_a_service_whose_change_cannot_be_planned_says_which_spec_its_routes_follow(world: World) -> None:
+    world.change(mode="Auto", entryNodes=CAMERAS)
+    world.settle()
+    assert "earlier" not in world.condition("Ready")["message"]
+    world.change(mode="LocalOnly", load={"rate": 1000.0}, slo=ACCURATE)
+    world.settle()
+    assert world.condition("Planned")["reason"] == "Infeasible"
+    assert {body["spec"]["mode"] for body in world.placements().values()} == {"Auto"}
+    earlier = 'the previous routes keep serving, by an earlier spec.mode: "Auto"'
+    for kind in ("Ready", "Degraded"):
+        assert earlier in world.condition(kind)["message"]
+
+
 def test_a_service_of_higher_priority_takes_the_room_of_another(world: World) -> None:
     world.change(mode="LocalOnly", load={"rate": 6.0}, slo=ACCURATE, entryNodes=CAMERAS)
     world.settle()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from edge_operator.pool import plans
 from edge_operator.pool.removals import PATIENCE
 
 World = Any  # tests/operator/conftest.py
@@ -65,6 +66,34 @@ def test_another_owners_finalizer_stays(world: World) -> None:
     _delete(world)
     world.reconcile()
     assert world.service()["metadata"]["finalizers"] == ["example.com/audit"]
+
+
+def test_the_tails_of_a_service_that_was_created_again_are_unloaded_as_those_of_the_first(
+    world: World,
+) -> None:
+    """The loop can see the second one before it knows that the first is gone; both have the same tails."""
+    world.settle()
+    (loop,) = world.loops.values()
+    for _ in range(2):
+        body = world.service()
+        _delete(world)
+        _turn(loop, until_gone=world)
+        assert world.triton.models == set()
+        created = {"name": body["metadata"]["name"], "namespace": body["metadata"]["namespace"]}
+        world.cluster.put(body | {"metadata": created, "status": {}})
+        world.collect()
+        world.reconcile()
+        assert world.triton.models
+
+
+def _turn(loop: Any, until_gone: World) -> None:
+    """The loop takes its turns until the service is gone, and not the one that would notice it."""
+    loop.topology_changed()
+    for _ in range(50):
+        loop.act(plans.plan(loop.take(), loop.plan, loop.now()))
+        if ("InferenceService", "default", "digits") not in until_gone.cluster.objects:
+            return
+    raise AssertionError("the service is not gone")
 
 
 def test_a_service_that_is_gone_needs_nothing(world: World) -> None:

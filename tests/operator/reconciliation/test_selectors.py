@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from edge_api.selectors import SelectsNodes
-from edge_operator.pools import Node, selector_text, selects
+from edge_operator.pool_nodes import Node, selector_text, selects
 
 World = Any  # tests/operator/conftest.py
 TAINT = {"key": "dedicated", "operator": "Equal", "value": "cameras", "effect": "NoSchedule"}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edge_operator.pool import demands
-from edge_operator.pools import PoolMember, intermediate_nodes
+from edge_operator.pool_nodes import PoolMember, intermediate_nodes
 
 
 @pytest.fixture

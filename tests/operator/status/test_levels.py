@@ -6,7 +6,7 @@ import pytest
 
 from edge_api import Placement
 from edge_operator.pool.entries import Entry, ei_level
-from edge_operator.pools import Node
+from edge_operator.pool_nodes import Node
 
 
 def entry(places: str, tier: str = "Edge", *, alive: bool = True) -> Entry:

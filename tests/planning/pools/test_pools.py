@@ -238,6 +238,12 @@ def test_unknown_places_and_repeated_names_are_rejected() -> None:
         pool(demand("a"), demand("a"))
 
 
+@pytest.mark.parametrize("tenant", [Tenant("shop", 0.0), Tenant("shop", priority_ceiling=0)])
+def test_tenants_that_only_entitlements_can_plan_are_rejected(tenant: Tenant) -> None:
+    with pytest.raises(BadValueError, match="tenant shop: "):
+        replace(pool(demand("a")), tenants=(tenant,))
+
+
 def test_a_pool_with_room_and_assumed_rates_has_the_tables_of_plan_entry() -> None:
     demands = [
         demand(service, node, tenant=tenant, latency=latency, rate=0.1, assumed=True)

@@ -4,9 +4,10 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from edge_operator.cluster import Cluster
+from edge_operator.cluster import Cluster, covers
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.foreign import refuse_foreign
+from edge_operator.names import API_VERSION
 from edge_operator.pool.actions import (
     Apply,
     Delete,
@@ -22,9 +23,19 @@ from edge_operator.pool.states import Refusal
 
 @dataclass(slots=True)
 class Written:
-    """The result of writes. refused: what the API server refused; the writes after it were left out."""
+    """The result of writes.
+
+    refused: what the API server refused; the writes after it were left out. altered: what it stored
+    otherwise, as CRDs of another version or a webhook can do.
+    """
 
     refused: dict[ObjectRef, Refusal] = field(default_factory=dict)
+    altered: set[ObjectRef] = field(default_factory=set)
+
+    @property
+    def as_wanted(self) -> bool:
+        """Whether the objects are as the plan wants them, so that another write is not due."""
+        return not self.refused and not self.altered
 
 
 def write(cluster: Cluster, writes: Iterable[Write]) -> Written:
@@ -32,31 +43,43 @@ def write(cluster: Cluster, writes: Iterable[Write]) -> Written:
     found = Written()
     for action in writes:
         try:
-            _write(cluster, action)
+            as_wanted = _write(cluster, action)
         except ObjectRefusedError as error:
             if not isinstance(action, Event):
                 found.refused[action.ref] = Refusal(wanted_by(action), str(error))
             logging.getLogger(__name__).warning("%s", error)
             return found
+        if not as_wanted and not isinstance(action, Event):
+            found.altered.add(action.ref)
+            logging.getLogger(__name__).warning(
+                "%s: the API server does not store it as it is applied: apply the CRDs of this version, or "
+                "exempt it from the webhook that changes it",
+                _noun(action.ref),
+            )
     return found
 
 
-def _write(cluster: Cluster, action: Write) -> None:
+def _write(cluster: Cluster, action: Write) -> bool:
+    """Returns whether what is stored now is what was to be written."""
     match action:
         case Apply(body=body, known=known, own=own):
             if own:
                 refuse_foreign(cluster, body, known)
-            cluster.apply(body)
+            applied = cluster.apply(body)
+            # A Job is applied once, and the API server has its own spelling of what it consists of.
+            return action.ref.kind.api_version != API_VERSION or covers(applied, body)
         case Delete(ref=ref):
             cluster.delete(*ref)
         case SetFinalizers(current=current, finalizers=finalizers):
             cluster.set_finalizers(action.ref.kind, current, list(finalizers))
         case SetStatus(ref=ref, status=status, events=events):
-            cluster.apply_status(*ref, status)
+            stored = cluster.apply_status(*ref, status)
             for event in events:
                 _record(cluster, event)
+            return stored is None or stored.get("status") == status
         case Event():
             _record(cluster, action)
+    return True
 
 
 def _record(cluster: Cluster, event: Event) -> None:
@@ -65,3 +88,7 @@ def _record(cluster: Cluster, event: Event) -> None:
         metadata = event.regarding["metadata"]
         where = f"{metadata.get('namespace', '')}/{metadata['name']}"
         logging.getLogger(__name__).info("%s: %s: %s", where, event.reason, event.message)
+
+
+def _noun(ref: ObjectRef) -> str:
+    return " ".join((ref.kind.kind, "/".join(filter(None, (ref.namespace, ref.name)))))

@@ -12,6 +12,7 @@ from edge_api.tensors import Slice
 from edge_operator.effects import needs
 from edge_operator.effects.executor import FAILED
 from edge_operator.keys import ServiceKey
+from edge_operator.names import model_label
 from edge_operator.pool.facts import CardOf, Fact, Facts, Need, SliceOf
 from edge_operator.store import ModelCard
 
@@ -27,8 +28,8 @@ class KnownFacts:
         """Facts of the plan that is being made, or was made last."""
         self._open: set[Need[object]] = set()
         """Needs whose fact is not final."""
-        self._lost: set[CardOf] = set()
-        """Models that the store has lost, until they are registered again."""
+        self._lost: set[tuple[str, str]] = set()
+        """Models that the store has lost, by namespace and digest, until it makes a slice of them again."""
         self._users: dict[Need[object], set[ServiceKey]] = defaultdict(set)
 
     def for_plan(self) -> Facts:
@@ -58,18 +59,20 @@ class KnownFacts:
                 del self._users[need]
                 self._facts.pop(need, None)
                 self._open.discard(need)
-                if isinstance(need, CardOf):
-                    self._lost.discard(need)
+                if isinstance(need, SliceOf):
+                    self._lost.discard((need.namespace, need.key.model))
 
     def met(self, need: Need[object], fact: Fact) -> float | None:
         """Notes a fact. Returns what `Action.done` returns: when it is to be found again."""
         if need not in self._users:
             return None
         self._facts[need] = fact
-        if isinstance(need, SliceOf) and fact.error is not None and fact.error.reason == reasons.NOT_FOUND:
+        if isinstance(need, SliceOf) and fact.error is None:
+            self._lost.discard((need.namespace, need.key.model))
+        elif isinstance(need, SliceOf) and fact.error is not None and fact.error.reason == reasons.NOT_FOUND:
             self._model_lost(need.namespace, need.key.model)
         if isinstance(need, CardOf) and isinstance(fact.value, ModelCard):
-            self._registered(need, fact.value.digest)
+            self._registered(need.service.namespace, fact.value.digest)
         again = FAILED if fact.error is not None else needs.again_after(fact, need)
         (self._open.discard if again is None else self._open.add)(need)
         return again
@@ -80,26 +83,33 @@ class KnownFacts:
             if isinstance(need, SliceOf) and need.namespace == namespace and _has(fact, digests):
                 del self._facts[need]
 
+    def models_doubted(self, digests: Collection[str]) -> None:
+        """Has models registered again that the store may have lost. digests: as labels of Jobs have them."""
+        for need, fact in list(self._facts.items()) if digests else ():
+            card = fact.value if isinstance(need, CardOf) else None
+            if isinstance(card, ModelCard) and model_label(card.digest) in digests:
+                del self._facts[need]
+
     def _model_lost(self, namespace: str, digest: str) -> None:
         """Has a model registered again of which the store knew, and knows no more."""
         for need, fact in list(self._facts.items()):
             if isinstance(need, CardOf) and need.service.namespace == namespace and _has(fact, {digest}):
                 del self._facts[need]
-                self._lost.add(need)
+                self._lost.add((namespace, digest))
 
-    def _registered(self, registered: CardOf, digest: str) -> None:
+    def _registered(self, namespace: str, digest: str) -> None:
         """Has slices requested again at once that failed while the store did not know their model.
 
         After a loss, they wait for their back-off instead: a store that loses the model each time would
         otherwise be called without limit.
         """
-        if registered in self._lost:
-            self._lost.discard(registered)
-            return
-        failed = (need for need, fact in self._facts.items() if fact.error is not None)
-        for need in failed:
-            key = (need.namespace, need.key.model) if isinstance(need, SliceOf) else None
-            if key == (registered.service.namespace, digest):
+        model = (namespace, digest)
+        for need, fact in self._facts.items() if model not in self._lost else ():
+            if (
+                fact.error is not None
+                and isinstance(need, SliceOf)
+                and model == (need.namespace, need.key.model)
+            ):
                 self._mended(need)
 
 

@@ -36,7 +36,7 @@ from edge_operator.nodes.runtime_actions import ACCESS, Seen, decide
 from edge_operator.nodes.runtimes import hosts, isolations
 from edge_operator.nodes.succession import Moves
 from edge_operator.pool.states import RuntimeFindings
-from edge_operator.pools import node_of
+from edge_operator.pool_nodes import node_of
 from edge_operator.reading import read
 from edge_operator.settings import Settings
 

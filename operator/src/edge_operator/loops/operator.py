@@ -50,7 +50,7 @@ from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.states import PoolState, RuntimeFindings
-from edge_operator.pools import Node, node_of
+from edge_operator.pool_nodes import Node, node_of
 from edge_operator.settings import Settings
 from edge_operator.tritons.control_keys import ControlKeys
 from edge_operator.tritons.residency import in_use
@@ -369,6 +369,8 @@ class Operator:
             metrics.RECONCILES.labels("namespace", "failed").inc()
             raise
         metrics.RECONCILES.labels("namespace", "done").inc()
+        if again is None and not cluster.find(INFERENCE_SERVICES, key.namespace):
+            self.namespaces.pop(key, None)
         for name in changed:
             service = ServiceKey(key.namespace, name)
             if service in self.pool_of:

@@ -32,7 +32,7 @@ from edge_operator.loops.known_facts import KnownFacts
 from edge_operator.loops.server_findings import ServerFindings
 from edge_operator.observed import snapshots
 from edge_operator.observed.fingerprints import generation
-from edge_operator.pool import plans
+from edge_operator.pool import attempts, plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.facts import Need
@@ -48,7 +48,7 @@ from edge_operator.pool.states import (
     ServiceState,
     UnloadOutcome,
 )
-from edge_operator.pools import Node
+from edge_operator.pool_nodes import Node
 from edge_operator.settings import Settings
 from edge_operator.tritons.addresses import server_of
 
@@ -241,7 +241,9 @@ class PoolLoop:
             found = snapshots.services_of(reads, self.name, scope)
             changed |= found.keys() | self._services.keys()
         if self._measurements:
+            before = self._jobs
             self._jobs, self._job_pods = snapshots.profilers(reads, settings.namespace)
+            self._facts.models_doubted(attempts.failed_since(before, self._jobs))
         for key in changed:
             self._look_at(key)
         if self._topology or self._selects:
@@ -276,7 +278,10 @@ class PoolLoop:
             self._forget(key)
             return
         findings = self.shared.findings.get(NamespaceKey(key.namespace), NOTHING)
-        outcomes, before = self._outcomes[key], self._services.get(key)
+        before = self._services.get(key)
+        if before is not None and before.body["metadata"].get("uid") != body["metadata"].get("uid"):
+            self._outcomes.pop(key, None)  # of another service of this name
+        outcomes = self._outcomes[key]
         respecified = before is None or generation(before.body) != generation(body)
         self._selects |= respecified and bool(body["spec"].get("entryNodes"))
         self._services[key] = snapshots.service_state(
@@ -377,7 +382,7 @@ class PoolLoop:
         own = self._services.get(key)
         if own is not None and own.body["metadata"].get("deletionTimestamp"):
             self._record_refusals(own.body, written)
-        return FAILED if written.refused else None
+        return None if written.as_wanted else FAILED
 
     def _service_reported(self, key: ServiceKey, body: Object, written: Written) -> float | None:
         self._written.add(key)
@@ -385,7 +390,7 @@ class PoolLoop:
 
     def _status_written(self, body: Object, written: Written) -> float | None:
         self._record_refusals(body, written)
-        return FAILED if written.refused else None
+        return None if written.as_wanted else FAILED
 
     def _record_refusals(self, body: Object, written: Written) -> None:
         """Records refusals that no condition can report as events, equal ones once."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from edge_operator.cluster import Object
-from edge_operator.pools import number_of
+from edge_operator.pool_nodes import number_of
 
 IN_PLACE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 """The old pod is terminated first: its node has no room for two."""

@@ -14,7 +14,7 @@ from edge_api.objects import written
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object
 from edge_operator.names import ISOLATION_LABEL, RUNTIME_LABEL, SERVICE_LABEL
-from edge_operator.pools import Node, selects
+from edge_operator.pool_nodes import Node, selects
 
 
 @dataclass(frozen=True, slots=True, order=True)

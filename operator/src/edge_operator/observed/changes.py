@@ -19,7 +19,7 @@ from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import EntryNodes
 from edge_api.selectors import SelectsNodes
 from edge_operator.cluster import Object
-from edge_operator.pools import Node, selects
+from edge_operator.pool_nodes import Node, selects
 
 
 @dataclass(frozen=True, slots=True)

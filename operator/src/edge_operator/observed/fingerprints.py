@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from edge_api.told_links import LINKS_ANNOTATION
-from edge_operator import pools
+from edge_operator.pool_nodes import capacity_of
 
 Body = Mapping[str, Any]
 
@@ -42,7 +42,12 @@ def node(body: Body) -> Hashable:
     """The labels, the readiness, and what pods can use of it."""
     ready = [c.get("status") for c in _conditions(body) if c.get("type") == "Ready"]
     labels = body["metadata"].get("labels") or {}
-    return (body["metadata"].get("uid"), tuple(sorted(labels.items())), tuple(ready), pools.capacity_of(body))
+    return (
+        body["metadata"].get("uid"),
+        tuple(sorted(labels.items())),
+        tuple(ready),
+        capacity_of(body),
+    )
 
 
 def placement(body: Body) -> Hashable:

@@ -41,7 +41,7 @@ from edge_operator.pool.states import (
     ServiceState,
     UnloadOutcome,
 )
-from edge_operator.pools import Node, node_of
+from edge_operator.pool_nodes import Node, node_of
 
 PROFILERS = f"{ROLE_LABEL}=profiler,{MODEL_LABEL}"
 

@@ -20,7 +20,7 @@ from edge_operator.pool.published_tables import Adopted, published_routes
 from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
 from edge_operator.pool.shortages import Demands, crowding, lack, refusal
-from edge_operator.pools import PoolMember, intermediate_nodes, number_of
+from edge_operator.pool_nodes import PoolMember, intermediate_nodes, number_of
 from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
 from edge_planning.errors import BadPlacesError
 from edge_planning.objectives import ACCURACY

@@ -20,7 +20,7 @@ from edge_operator.pool.results import Prepared, Rendered
 from edge_operator.pool.server_links import peer_of_body
 from edge_operator.pool.states import PoolState, ServiceState
 from edge_operator.pool.surroundings import Surroundings
-from edge_operator.pools import PoolMember
+from edge_operator.pool_nodes import PoolMember
 from edge_operator.settings import Settings
 
 

@@ -7,10 +7,10 @@ from typing import Final
 from edge_api import Placement
 from edge_api.counts import count_of
 from edge_api.devicepools import Tier
-from edge_api.inferenceservices import EntryCounts, EntryStatus
+from edge_api.inferenceservices import EntryCounts, EntryStatus, InferenceServiceSpec
 from edge_api.placements import Route
 from edge_api.quantities import Attainment
-from edge_operator.pools import Node
+from edge_operator.pool_nodes import Node
 from edge_planning.choosing.sentences import bandwidth_text
 
 MOST_SHOWN: Final = 100
@@ -22,7 +22,8 @@ class Entry:
     """An entry node.
 
     alive: whether the pod of its runtime is Ready. trouble: why its pod does not run. infeasible: why it has
-    no route by the current plan. All texts are empty if there is nothing to say.
+    no route by the current plan. former: what the published routes follow in place of the present spec. All
+    texts are empty if there is nothing to say.
     """
 
     node: Node
@@ -31,6 +32,7 @@ class Entry:
     alive: bool = True
     trouble: str = ""
     infeasible: str = ""
+    former: str = ""
 
     @property
     def serves(self) -> bool:
@@ -61,7 +63,7 @@ class Entry:
     @property
     def problem(self) -> str:
         """What is wrong; empty if it answers by the published routes or loads them now."""
-        kept = "; the previous routes keep serving" if self.serves else ""
+        kept = f"; the previous routes keep serving{self.former}" if self.serves else ""
         if not self.node.ready:
             runs = "; if the machine is up, its runtime keeps serving" if self.placement is not None else ""
             return f"the node is not Ready: {self.node.not_ready_because.rstrip('.')}{runs}"
@@ -85,6 +87,20 @@ class Entry:
             return None
         active = self.placement.status.active_route
         return next((route for route in self.placement.spec.routes if route.name == active), None)
+
+
+def former_spec(placement: Placement | None, spec: InferenceServiceSpec) -> str:
+    """Returns what published routes follow in place of a service's present spec; empty if nothing differs."""
+    if placement is None:
+        return ""
+    published, differ = placement.spec, []
+    if published.mode != spec.mode:
+        differ.append(f'spec.mode: "{published.mode}"')
+    if published.privacy != spec.privacy:
+        differ.append(f'spec.privacy: "{published.privacy}"')
+    if published.slo.latency != spec.slo.latency:
+        differ.append(f'spec.slo.latency: "{published.slo.latency}"')
+    return f", by an earlier {' and '.join(differ)}" if differ else ""
 
 
 def needed(entries: Sequence[Entry], wanted: int | str | None) -> int:

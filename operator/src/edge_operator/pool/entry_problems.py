@@ -15,7 +15,7 @@ from edge_operator.pool.codecs import usable_codecs
 from edge_operator.pool.margins import Ratios
 from edge_operator.pool.pooled import LinkKey, PooledService
 from edge_operator.pool.server_links import Link
-from edge_operator.pools import PoolMember
+from edge_operator.pool_nodes import PoolMember
 from edge_planning import ClassProfile, Codec, EntryProblem, IntermediateNode, Load, Model, PlanningError
 from edge_planning.choosing.entries import check_objective
 

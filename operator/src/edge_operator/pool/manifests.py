@@ -20,7 +20,7 @@ from edge_api.modelprofiles import (
 from edge_api.objects import written
 from edge_api.quantities import Duration, Share
 from edge_operator import store
-from edge_operator.pools import PoolMember
+from edge_operator.pool_nodes import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
 from edge_planning import problems
 from edge_planning.costs import profiles

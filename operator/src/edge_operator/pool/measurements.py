@@ -17,7 +17,7 @@ from edge_operator.pool.attempts import Attempt
 from edge_operator.pool.facts import Lookups, NotKnownError, ProfileOf, ProfileThrough
 from edge_operator.pool.pod_troubles import cannot_start, pod_trouble
 from edge_operator.pool.states import PoolState
-from edge_operator.pools import Node, PoolMember, selection, server_to_measure, sites
+from edge_operator.pool_nodes import Node, PoolMember, selection, server_to_measure, sites
 from edge_operator.settings import Settings
 from edge_operator.store import DeviceProfile, ModelCard
 from edge_operator.tritons.server_profiles import Failed, Subject

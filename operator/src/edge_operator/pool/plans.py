@@ -29,7 +29,7 @@ from edge_operator.pool.services import NEW, ServicePlan, begun, failed_by, fini
 from edge_operator.pool.states import PoolState
 from edge_operator.pool.status import pool_status
 from edge_operator.pool.surroundings import Surroundings, of_pool
-from edge_operator.pools import Node, missing_certificates
+from edge_operator.pool_nodes import Node, missing_certificates
 from edge_operator.reading import read, unreadable
 from edge_operator.tritons.control_checks import control_finding
 from edge_operator.tritons.former_servers import former_servers, listed_servers

@@ -13,7 +13,7 @@ from edge_operator.keys import ServiceKey
 from edge_operator.pool.rates import Measured
 from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
-from edge_operator.pools import PoolMember
+from edge_operator.pool_nodes import PoolMember
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import EntryProblem, Infeasible, Plan
 from edge_planning.pools import Observed

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from edge_api import DevicePool, Placement, reasons
 from edge_api.placements import LinkStatus, LocalLinkStatus
 from edge_api.told_links import LINKS_ANNOTATION
-from edge_operator import pools
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import FINALIZER
@@ -24,7 +23,7 @@ from edge_operator.pool.remedies import explained
 from edge_operator.pool.results import Prepared, Ready
 from edge_operator.pool.server_links import Link
 from edge_operator.pool.surroundings import Surroundings, of_service, unfit
-from edge_operator.pools import Node
+from edge_operator.pool_nodes import Node, missing_certificates
 from edge_planning.errors import PlanningError
 from edge_planning.pools import Observed
 
@@ -137,7 +136,7 @@ def _surroundings(draft: Draft) -> tuple[DevicePool, tuple[Node, ...]] | Blocked
         return shared
     found = of_service(shared, draft.service.spec)
     draft.pool, draft.members = found.members, found.entries
-    untrusted = pools.missing_certificates(found.pool.spec, draft.settings)
+    untrusted = missing_certificates(found.pool.spec, draft.settings)
     if untrusted:
         message = f"DevicePool {draft.service.spec.device_pool}: {untrusted}"
         return Blocked(reasons.PLANNED, reasons.NO_CERTIFICATES, message)

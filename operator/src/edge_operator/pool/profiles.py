@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from edge_api import DevicePool, reasons
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
-from edge_operator import pools
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.nodes.workloads import metadata
@@ -13,7 +12,7 @@ from edge_operator.pool import manifests, measurements, models, recorded
 from edge_operator.pool.branches import with_branch_cuts
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import LayersOf
-from edge_operator.pools import Node
+from edge_operator.pool_nodes import Node, intermediate_nodes, selection
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 
 Ends = Collection[tuple[str, str]]
@@ -31,7 +30,7 @@ def profiles(
     remote = [server.device_class for server in pool.spec.triton_servers]
     wanted = {member.device_class for member in draft.members}
     far = set(remote) - wanted
-    nodes_between = (pools.intermediate_nodes(member, draft.pool) for member in draft.members)
+    nodes_between = (intermediate_nodes(member, draft.pool) for member in draft.members)
     between = {node.device_class for found in nodes_between for node in found} - wanted - far
     ends = _ends(draft, remote)
     known: dict[str, DeviceProfile] = {}
@@ -82,7 +81,7 @@ def _of_pool(measured: Mapping[str, DeviceProfile], pool: DevicePool) -> dict[st
     return {
         name: profile
         for name, profile in measured.items()
-        if profile.selection == pools.selection(pool.metadata.name, pool.spec, name)
+        if profile.selection == selection(pool.metadata.name, pool.spec, name)
     }
 
 
@@ -134,7 +133,7 @@ def _write_profile(
 
 def _ends(draft: Draft, remote: Sequence[str]) -> frozenset[tuple[str, str]]:
     """Returns the device classes of entry nodes, each with one that it can send to."""
-    near = {member.device_class: pools.intermediate_nodes(member, draft.pool) for member in draft.members}
+    near = {member.device_class: intermediate_nodes(member, draft.pool) for member in draft.members}
     return frozenset(
         (entry, far)
         for entry, nodes in near.items()

@@ -16,7 +16,7 @@ from edge_operator.pool.pod_troubles import deployment_trouble, pod_trouble
 from edge_operator.pool.slo import Counters, Tally
 from edge_operator.pool.states import ServiceState
 from edge_operator.pool.status import ORDER, Observation, service_status
-from edge_operator.pools import PoolMember
+from edge_operator.pool_nodes import PoolMember
 from edge_operator.reading import unreadable
 
 INTERVAL = 10.0

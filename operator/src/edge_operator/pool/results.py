@@ -8,7 +8,7 @@ from edge_api.inferenceservices import ModelStatus
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pool.actions import Write
 from edge_operator.pool.facts import Fact, Need
-from edge_operator.pools import PoolMember
+from edge_operator.pool_nodes import PoolMember
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 
 

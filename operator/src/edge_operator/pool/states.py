@@ -9,7 +9,7 @@ from edge_operator.keys import ServiceKey, TailKey
 from edge_operator.pool.actions import ObjectRef
 from edge_operator.pool.facts import Facts
 from edge_operator.pool.server_availability import Availability
-from edge_operator.pools import Node
+from edge_operator.pool_nodes import Node
 from edge_operator.settings import Settings
 
 

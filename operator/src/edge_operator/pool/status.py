@@ -14,7 +14,7 @@ from edge_operator.pool import entries
 from edge_operator.pool.entries import Entry
 from edge_operator.pool.slo import NOTHING, Counters
 from edge_operator.pool.slo_status import slo_met, slo_status
-from edge_operator.pools import (
+from edge_operator.pool_nodes import (
     Node,
     PoolMember,
     group_members,
@@ -62,7 +62,7 @@ def service_status(
     service: InferenceService, seen: Observation, now: datetime.datetime
 ) -> InferenceServiceStatus:
     """Returns the status of the service after a reconcile."""
-    found = _entries(seen)
+    found = _entries(service, seen)
     slo = slo_status(service, seen.placements, seen.more, now, seen.unchanged_until)
     previous = service.status or InferenceServiceStatus()
     findings = [
@@ -92,7 +92,7 @@ def service_status(
     )
 
 
-def _entries(seen: Observation) -> list[Entry]:
+def _entries(service: InferenceService, seen: Observation) -> list[Entry]:
     members = seen.members or [PoolMember(Node(name, {}, ready=True), "") for name in sorted(seen.placements)]
     return [
         Entry(
@@ -102,6 +102,7 @@ def _entries(seen: Observation) -> list[Entry]:
             alive=member.node.name in seen.alive,
             trouble=seen.pods.get(member.node.name, ""),
             infeasible=seen.infeasible.get(member.node.name, ""),
+            former=entries.former_spec(seen.placements.get(member.node.name), service.spec),
         )
         for member in members
     ]
@@ -161,7 +162,7 @@ def pool_status(
 def _ready(service: InferenceService, seen: Observation, found: Sequence[Entry]) -> Finding:
     serving = [entry.node.name for entry in found if entry.serves]
     if seen.blocked is not None and not (seen.blocked.transient and serving and _was_ready(service)):
-        meanwhile = "; the previous routes keep serving" if serving else ""
+        meanwhile = f"; {_previous(found)}" if serving else ""
         step = seen.blocked.finding()
         return Finding(reasons.READY, step.status, step.reason, step.message + meanwhile)
     wrong = [entry for entry in found if not entry.serves]
@@ -177,8 +178,14 @@ def _ready(service: InferenceService, seen: Observation, found: Sequence[Entry])
         return Finding(reasons.READY, "False", _common_reason(wrong), _problems(wrong))
     message = f"requests are answered at {_named(serving)}" if serving else "no entry node has to answer"
     if seen.blocked is not None:
-        message = f"the previous routes keep serving: {seen.blocked.message}"
+        message = f"{_previous(found)}: {seen.blocked.message}"
     return Finding(reasons.READY, "True", reasons.SERVING, message)
+
+
+def _previous(found: Sequence[Entry]) -> str:
+    """Returns that entry nodes serve by routes of before, and by which fields of an earlier spec."""
+    former = next((entry.former for entry in found if entry.serves and entry.former), "")
+    return f"the previous routes keep serving{former}"
 
 
 def _progressing(seen: Observation, found: Sequence[Entry]) -> Finding:
@@ -202,7 +209,7 @@ def _progressing(seen: Observation, found: Sequence[Entry]) -> Finding:
 def _degraded(service: InferenceService, seen: Observation, found: Sequence[Entry]) -> Finding:
     serving = any(entry.serves for entry in found)
     if seen.blocked is not None and serving and seen.blocked.reason not in UNDERWAY:
-        said = f"the previous routes keep serving: {seen.blocked.message}"
+        said = f"{_previous(found)}: {seen.blocked.message}"
         return Finding(reasons.DEGRADED, "True", seen.blocked.reason, said)
     if wrong := [entry for entry in found if entry.problem and not _starting(entry, service)]:
         return Finding(reasons.DEGRADED, "True", _common_reason(wrong), _problems(wrong))

@@ -8,10 +8,17 @@ from pydantic import ValidationError
 from edge_api import DevicePool, reasons
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.validation_messages import sentences
-from edge_operator import pools
 from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked
-from edge_operator.pools import Node, PoolMember, entries, group_members
+from edge_operator.pool_nodes import (
+    Node,
+    PoolMember,
+    entries,
+    group_members,
+    selector_field,
+    selector_text,
+    taken_names,
+)
 from edge_operator.reading import read
 
 
@@ -53,7 +60,7 @@ def of_service(found: Surroundings, service: InferenceServiceSpec) -> Surroundin
 def unfit(found: Surroundings, service: InferenceServiceSpec) -> Blocked | None:
     """Returns why nothing can be planned there, if so."""
     name = service.device_pool
-    taken = pools.taken_names(found.pool.spec.triton_servers, found.entries)
+    taken = taken_names(found.pool.spec.triton_servers, found.entries)
     if taken:
         return Blocked(reasons.PLANNED, reasons.NAME_TAKEN, f"DevicePool {name}: {taken}")
     if found.entries:
@@ -71,6 +78,6 @@ def unfit(found: Surroundings, service: InferenceServiceSpec) -> Blocked | None:
     return Blocked(
         reasons.PLANNED,
         reasons.NO_ENTRY_NODES,
-        f'spec.entryNodes.{pools.selector_field(wanted)}: "{pools.selector_text(wanted)}" selects no node of '
+        f'spec.entryNodes.{selector_field(wanted)}: "{selector_text(wanted)}" selects no node of '
         f"DevicePool {name}: use the labels of some of {inside}",
     )

@@ -185,6 +185,11 @@ class PoolProblem:
         ):
             twice = [name for name, times in Counter(names).items() if times > 1]
             require(not twice, f"{what} {', '.join(sorted(twice))} is listed twice")
+        for tenant in self.tenants:
+            plain = tenant.weight > 0 and not tenant.has_quota
+            require(
+                plain, f"tenant {tenant.name}: a pool's plan has no weight 0, quotas or priority ceilings"
+            )
         nodes, servers = {one.name for one in self.nodes}, {one.name for one in self.servers}
         for demand in self.demands:
             for one in demand.problems:

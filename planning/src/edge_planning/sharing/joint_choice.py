@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from edge_planning.errors import require
 from edge_planning.sharing.arrays import REFUSED, Floats, Integers, Mask
+from edge_planning.sharing.quotas import ResourceKind
 from edge_planning.sharing.values import SharedResource, Tenant
 
 IMPORTANCE = 200.0
@@ -29,6 +30,7 @@ class SharingProblem:
         current: The candidate in use, or REFUSED [D].
         move_cost: Cost of a move, in accuracy (times importance and rate).
         level_slack: Share of the best level that can be given up for accuracy or to avoid moves.
+        kinds: Kind of each resource [R].
     """
 
     tenants: tuple[Tenant, ...]
@@ -47,6 +49,7 @@ class SharingProblem:
     options: tuple[tuple[str, ...], ...] | None = None
     move_cost: float = 0.005
     level_slack: float = 0.01
+    kinds: tuple[ResourceKind | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tenant)
@@ -207,6 +210,7 @@ def from_arrays(
         options=None if options is None else tuple(options),
         move_cost=move_cost,
         level_slack=level_slack,
+        kinds=tuple(one.kind for one in resources),
     )
 
 

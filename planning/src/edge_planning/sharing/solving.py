@@ -39,6 +39,9 @@ def share(problem: SharingProblem, references: Floats | None = None) -> Shared:
     could have with the whole pool alone (references_of).
     """
     require(bool(len(problem)), "demands: the list is empty")
+    for tenant in problem.tenants:
+        plain = tenant.weight > 0 and not tenant.has_quota
+        require(plain, f"tenant {tenant.name}: weight 0, quotas and ceilings need share_by_entitlement")
     framed = frame(problem, known_references(problem, references))
     level = find_level(framed, None) if framed.servable else None
     penalty = None

@@ -1,0 +1,75 @@
+"""What each tenant is entitled to of each resource, how much it can borrow, and how much it lends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_planning.sharing.arrays import Floats
+from edge_planning.sharing.joint_choice import SharingProblem
+from edge_planning.sharing.quotas import Quota, ResourceKind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entitlements:
+    """T tenants, R resources; amounts in the resources' units.
+
+    Attributes:
+        nominal: Entitlement [T, R]; the sum over tenants is at most the capacity.
+        most: Largest use, borrowed amounts included; inf without a borrowing limit [T, R].
+        kept: Part of the entitlement that is never lent [T, R].
+        weight: [T].
+        ceiling: Highest priority that counts against other tenants; inf without a ceiling [T].
+    """
+
+    nominal: Floats
+    most: Floats
+    kept: Floats
+    weight: Floats
+    ceiling: Floats
+
+
+def entitlements(problem: SharingProblem) -> Entitlements:
+    """Returns the entitlements of a problem's tenants.
+
+    A tenant without a nominal quota for a kind is entitled to its weight over the sum of all weights. If
+    the quotas of a kind exceed the whole, they shrink in proportion; entitlements by weight shrink first, to
+    what the quotas leave.
+    """
+    tenants, capacity = problem.tenants, problem.capacity
+    shape = len(tenants), len(capacity)
+    nominal, most, kept = np.zeros(shape), np.full(shape, np.inf), np.zeros(shape)
+    weight = np.array([one.weight for one in tenants], dtype=np.float64)
+    total = float(weight.sum())
+    by_weight = weight / total if total > 0 else np.zeros(len(tenants))
+    for kind in sorted(set(problem.kinds), key=str):
+        rows = np.array([row for row, one in enumerate(problem.kinds) if one == kind], dtype=np.int64)
+        size = capacity[rows]
+        part = _parts([one.nominal for one in tenants], kind, size, by_weight)
+        nominal[:, rows] = part[:, None] * size
+        for number, tenant in enumerate(tenants):
+            borrowing = None if kind is None else tenant.borrowing_limit.get(kind)
+            if borrowing is not None:
+                most[number, rows] = nominal[number, rows] + borrowing.of(size) * size
+            lending = None if kind is None else tenant.lending_limit.get(kind)
+            if lending is not None:
+                kept[number, rows] = np.maximum(nominal[number, rows] - lending.of(size) * size, 0.0)
+    ceiling = np.array([np.inf if one.priority_ceiling is None else one.priority_ceiling for one in tenants])
+    return Entitlements(nominal, most, kept, weight, ceiling)
+
+
+def _parts(
+    quotas: Sequence[Mapping[ResourceKind, Quota]], kind: ResourceKind | None, size: Floats, by_weight: Floats
+) -> Floats:
+    """Returns the part of every resource of a kind to which each tenant is entitled [T]; at most 1 in sum."""
+    named = np.array([kind is not None and kind in one for one in quotas], dtype=np.bool_)
+    quota = np.array(
+        [one[kind].of(size) if kind is not None and kind in one else 0.0 for one in quotas], dtype=np.float64
+    )
+    quota /= max(float(quota.sum()), 1.0)
+    rest = np.where(named, 0.0, by_weight)
+    left = max(1.0 - float(quota.sum()), 0.0)
+    wanted = float(rest.sum())
+    if wanted > left:
+        rest *= left / wanted
+    return np.asarray(quota + rest)
