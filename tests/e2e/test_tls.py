@@ -25,11 +25,11 @@ try:
         if shown:
             context.load_cert_chain(f"{folder}/tls.crt", f"{folder}/tls.key")
         sock = context.wrap_socket(sock, server_hostname=name)
+    certificate = ssl.DER_cert_to_PEM_cert(sock.getpeercert(True)) if folder else ""
     connection = http.client.HTTPConnection(name)
     connection.sock = sock
     connection.request("GET", path)
     status = connection.getresponse().status
-    certificate = ssl.DER_cert_to_PEM_cert(sock.getpeercert(True)) if folder else ""
     print(json.dumps({"status": status, "certificate": certificate}))
 except (OSError, http.client.HTTPException) as error:
     print(json.dumps({"error": repr(error)}))

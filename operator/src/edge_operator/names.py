@@ -84,6 +84,11 @@ def selection_name(pool: str, selectors: Sequence[str]) -> str:
     return f"{pool[:52].rstrip('-.')}-{_fingerprint(json.dumps([pool, *selectors]))}"
 
 
+def model_label(digest: str) -> str:
+    """Returns the value of MODEL_LABEL for a model."""
+    return digest.removeprefix("sha256:")[:12]
+
+
 def profile_job_name(device_class: str, selection: str, model_digest: str) -> str:
     """Returns the name of the Job for one model on one device class of a pool, which all services share."""
     short = f"{model_digest.removeprefix('sha256:')[:12]}-{selection.rpartition('-')[-1]}"

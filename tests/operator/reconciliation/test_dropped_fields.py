@@ -47,6 +47,20 @@ def test_each_turn_writes_it_once(dropping: World, caplog: pytest.LogCaptureFixt
     assert all("apply the CRDs of this version" in text for text in said)
 
 
+def test_a_job_in_the_spelling_of_the_api_server_is_not_reported(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {"template": {"spec": {"volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "0.5Gi"}}]}}}
+    body = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "a", "namespace": "b"},
+        "spec": spec,
+    }
+    monkeypatch.setattr(world.cluster, "apply", lambda wanted: {**wanted, "spec": {}})
+    assert write(world.cluster, [Apply(body)]).as_wanted
+
+
 def test_an_object_that_is_stored_as_wanted_is_not_reported(world: World) -> None:
     written = write(world.cluster, [Apply(pool_body())])
     assert written.as_wanted

@@ -51,6 +51,17 @@ def fail(world: World, **condition: str) -> None:
     world.reconcile()
 
 
+def test_a_failed_measurement_has_the_model_registered_again_which_the_store_may_have_lost(
+    measuring: World,
+) -> None:
+    measuring.store.registered.clear()
+    fail(measuring)
+    assert {source.storage_uri for source in measuring.store.registered} == {"store://digits/digits.onnx"}
+    measuring.store.registered.clear()
+    measuring.reconcile()
+    assert measuring.store.registered == []
+
+
 def profiled(world: World) -> tuple[str, str, str]:
     found = world.condition("Profiled")
     return found["status"], found["reason"], found["message"]

@@ -135,7 +135,7 @@ def test_a_store_that_loses_a_model_again_and_again_is_not_called_without_rest(
     assert len(world.store.registered) <= 2 * len(attempts), "by its address and by its digest"
 
 
-def test_a_tail_whose_file_the_store_lost_before_it_was_loaded_is_made_again(
+def test_a_tail_whose_file_the_store_lost_before_it_was_loaded_is_requested_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.triton.away = True

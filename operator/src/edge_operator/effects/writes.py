@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from edge_operator.cluster import Cluster, covers
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.foreign import refuse_foreign
+from edge_operator.names import API_VERSION
 from edge_operator.pool.actions import (
     Apply,
     Delete,
@@ -64,7 +65,9 @@ def _write(cluster: Cluster, action: Write) -> bool:
         case Apply(body=body, known=known, own=own):
             if own:
                 refuse_foreign(cluster, body, known)
-            return covers(cluster.apply(body), body)
+            applied = cluster.apply(body)
+            # A Job is applied once, and the API server has its own spelling of what it consists of.
+            return action.ref.kind.api_version != API_VERSION or covers(applied, body)
         case Delete(ref=ref):
             cluster.delete(*ref)
         case SetFinalizers(current=current, finalizers=finalizers):

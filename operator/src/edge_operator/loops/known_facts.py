@@ -12,6 +12,7 @@ from edge_api.tensors import Slice
 from edge_operator.effects import needs
 from edge_operator.effects.executor import FAILED
 from edge_operator.keys import ServiceKey
+from edge_operator.names import model_label
 from edge_operator.pool.facts import CardOf, Fact, Facts, Need, SliceOf
 from edge_operator.store import ModelCard
 
@@ -80,6 +81,13 @@ class KnownFacts:
         """Has slices requested again whose files the store has lost."""
         for need, fact in list(self._facts.items()) if digests else ():
             if isinstance(need, SliceOf) and need.namespace == namespace and _has(fact, digests):
+                del self._facts[need]
+
+    def models_doubted(self, digests: Collection[str]) -> None:
+        """Has models registered again that the store may have lost. digests: as labels of Jobs have them."""
+        for need, fact in list(self._facts.items()) if digests else ():
+            card = fact.value if isinstance(need, CardOf) else None
+            if isinstance(card, ModelCard) and model_label(card.digest) in digests:
                 del self._facts[need]
 
     def _model_lost(self, namespace: str, digest: str) -> None:

@@ -32,7 +32,7 @@ from edge_operator.loops.known_facts import KnownFacts
 from edge_operator.loops.server_findings import ServerFindings
 from edge_operator.observed import snapshots
 from edge_operator.observed.fingerprints import generation
-from edge_operator.pool import plans
+from edge_operator.pool import attempts, plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.facts import Need
@@ -241,7 +241,9 @@ class PoolLoop:
             found = snapshots.services_of(reads, self.name, scope)
             changed |= found.keys() | self._services.keys()
         if self._measurements:
+            before = self._jobs
             self._jobs, self._job_pods = snapshots.profilers(reads, settings.namespace)
+            self._facts.models_doubted(attempts.failed_since(before, self._jobs))
         for key in changed:
             self._look_at(key)
         if self._topology or self._selects:

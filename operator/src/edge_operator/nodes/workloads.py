@@ -22,6 +22,7 @@ from edge_operator.names import (
     SELECTION_LABEL,
     SERVICE_LABEL,
     label_value,
+    model_label,
     profile_job_name,
 )
 from edge_operator.nodes.peers import PEER_GRPC_PORT, PEER_PORT, PEER_SECRET
@@ -160,7 +161,7 @@ def profile_job(
     job_labels = {
         DEVICE_CLASS_LABEL: label_value(device_class),
         SELECTION_LABEL: selection,
-        MODEL_LABEL: digest.removeprefix("sha256:")[:12],
+        MODEL_LABEL: model_label(digest),
         NODE_LABEL: label_value(node),
         ROLE_LABEL: "profiler",
         **MANAGED_BY,

@@ -6,7 +6,7 @@ Nothing but the Job records an attempt: an operator that restarts continues the 
 import datetime
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_operator.cluster import Object
@@ -15,6 +15,7 @@ from edge_operator.names import (
     CIRCUMSTANCES_ANNOTATION,
     EXITS_ANNOTATION,
     FAILURE_ANNOTATION,
+    MODEL_LABEL,
     NODE_LABEL,
     label_value,
 )
@@ -121,6 +122,15 @@ def outcome(job: Object) -> str | None:
     return ended["type"] if ended is not None else None
 
 
+def failed_since(before: Mapping[str, Object], now: Mapping[str, Object]) -> frozenset[str]:
+    """Returns the labels of the models of Jobs that have failed since an earlier look. Jobs are by name."""
+    return frozenset(
+        str((job["metadata"].get("labels") or {}).get(MODEL_LABEL, ""))
+        for name, job in now.items()
+        if outcome(job) == "Failed" and not (name in before and _same_end(before[name], job))
+    )
+
+
 def ended_at(job: Object) -> datetime.datetime | None:
     """Returns when a Job ended; None if it does not say so."""
     text = (_end(job) or {}).get("lastTransitionTime")
@@ -153,6 +163,10 @@ def failure(job: Object, pods: Iterable[Object], memory: str = "") -> str:
     ended = _end(job) or {}
     said = [str(ended[field]) for field in ("reason", "message") if ended.get(field)]
     return ": ".join(said) or "no cause given"
+
+
+def _same_end(before: Object, job: Object) -> bool:
+    return before["metadata"].get("uid") == job["metadata"].get("uid") and outcome(before) == outcome(job)
 
 
 def _end(job: Object) -> Object | None:
