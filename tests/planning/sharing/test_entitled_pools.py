@@ -376,3 +376,20 @@ def test_idle_capacity_is_lent_by_weighted_max_min(weights: list[float], quota: 
     for tenant in plan.tenants:
         fair = lent * tenant.weight / sum(weights)
         assert tenant.kinds[ResourceKind.CPU].borrowed == pytest.approx(fair, abs=3 * size)
+
+
+def test_capacities_that_vary_by_a_hundredth_move_few_demands() -> None:
+    rng = np.random.default_rng(0)
+    tenants = [Tenant(f"t{number}") for number in range(4)]
+    resources = [SharedResource(f"{kind} {node}", 6.0, kind) for kind in KINDS[:2] for node in NODES]
+    resources.append(SharedResource("triton", 8.0, KINDS[2]))
+    demands = [random_demand(rng, f"s{number}", f"t{number % 4}") for number in range(200)]
+    problem = sharing_problem(tenants, resources, demands)
+    plan = share_by_entitlement(problem)
+    assert plan.refused
+    moved = 0
+    for _ in range(10):
+        capacity = problem.capacity * rng.uniform(0.99, 1.01, len(resources))
+        plan = share_by_entitlement(replace(in_use(problem, plan), capacity=capacity), previous=plan)
+        moved += len(plan.moved)
+    assert moved <= 10 * 0.1 * len(problem)

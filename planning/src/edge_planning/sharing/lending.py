@@ -1,11 +1,10 @@
 """Lends what is idle: the next move goes to the tenant that then has borrowed least for its weight.
 
 What counts is the largest share of any one resource beyond the entitlement (dominant resource fairness,
-Ghodsi et al., NSDI 2011). Every tenant starts from its guarantee. A plan is made from the entitlements each
-time, so nothing has to be reclaimed: what an owner needs again is not lent in the next plan.
+Ghodsi et al., NSDI 2011). The tenants start from plans in which none lacks anything within its entitlement.
 
 A move can free a resource that others then borrow. It is made only if the tenant has all that it could have
-within its entitlement afterwards, so no tenant lacks anything within its entitlement at the end.
+within its entitlement afterwards, so that this still holds at the end.
 """
 
 import heapq
