@@ -132,8 +132,20 @@ class _Rising:
     def __init__(self, holdings: Holdings, tenant: int) -> None:
         self.holdings, self.tenant = holdings, tenant
         self.heap: list[tuple[float, int, int, int]] = []
-        for demand in holdings.members[tenant].tolist():
-            self._add(demand)
+        problem, members = holdings.problem, holdings.members[tenant]
+        if not len(members):
+            return
+        now = np.array([holdings.choice[one] for one in members.tolist()], dtype=np.int64)
+        capacity = np.where(problem.capacity > 0, problem.capacity, 1.0)[problem.rows[members]]
+        growth = holdings.growth(members, now)
+        grown = np.maximum(growth / capacity[:, :, None], 0.0).max(axis=1)
+        gain = holdings.gains(members, now)
+        wanted = (gain > holdings.least[members][:, None]) & (now != REFUSED)[:, None]
+        wanted &= holdings.fitting(tenant, members, growth)
+        who, options = np.nonzero(wanted)
+        ratio = grown[who, options] / gain[who, options]
+        entries = (ratio.tolist(), members[who].tolist(), options.tolist(), now[who].tolist())
+        self.heap = list(zip(*entries, strict=True))
         heapq.heapify(self.heap)
 
     def _add(self, demand: int) -> None:
@@ -193,8 +205,10 @@ def _stepped_down(holdings: Holdings, demand: int, row: int, missing: float) -> 
     users, slots = np.nonzero(problem.rows[members] == row)
     served = now[users] != REFUSED
     users, slots = users[served], slots[served]
-    relief = -holdings.growth(members[users], now[users])[np.arange(len(users)), slots]
-    useful = (relief > 1e-9 * problem.capacity[row]) & holdings.allowed[members[users]]
+    growth = holdings.growth(members[users], now[users])
+    relief = -growth[np.arange(len(users)), slots]
+    useful = relief > 1e-9 * problem.capacity[row]
+    useful &= holdings.fitting(holdings.tenant(demand), members[users], growth)
     if float(np.where(useful, relief, 0.0).max(axis=1, initial=0.0).sum()) < missing:
         return False
     worth = problem.worth[members[users]]
