@@ -55,7 +55,7 @@ def test_when_the_operator_that_writes_is_killed_another_takes_over(trial: Trial
 
 
 def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial: Trial) -> None:
-    """It writes only what the runtimes report of the requests, and asks the model store for nothing."""
+    """It writes only what the runtimes report of the requests, and asks the model store only for new tables."""
     kubectl = trial.cluster.kubectl
 
     def reconciles() -> float:
@@ -99,8 +99,9 @@ def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial:
     load.check_none_lost()
     written = {each for each in requests.requests if each.user == ACCOUNT and each.writes}
     assert written <= {Request(ACCOUNT, "patch", "inferenceservices.edge-intelligence.io/status")}
-    assert asked == 0
     assert objects() == before
+    if asked:  # compute times that were measured under load lead to other slices
+        trial.wait("a table that follows measurements", lambda: tables() != published)
     now = tables()
     assert now.keys() == published.keys()
     # Under load, compute times and links are measured on: a table may follow them, and nothing else.
