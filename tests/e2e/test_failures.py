@@ -55,7 +55,7 @@ def test_when_the_operator_that_writes_is_killed_another_takes_over(trial: Trial
 
 
 def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial: Trial) -> None:
-    """It writes only what the runtimes report of the requests, and asks the model store only for new tables."""
+    """It writes only what runtimes report of requests, and calls the model store only for new tables."""
     kubectl = trial.cluster.kubectl
 
     def reconciles() -> float:
