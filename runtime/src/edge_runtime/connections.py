@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from edge_runtime.json_values import Json
 Part = bytes | memoryview
 
 _SEND_BUFFER: Final = 512 << 10  # holds a whole activation, so that a throttled process keeps the link busy
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER for 0 seconds
 _IDLE_LIMIT: Final = 20.0
 _FRESH: Final = 30.0
 
@@ -111,10 +113,21 @@ class Connection(asyncio.Protocol):
         return self._waiter
 
     def abort(self) -> None:
-        """Closes immediately and abandons the request in flight."""
+        """Closes immediately."""
         self.closed = True
         if self.transport is not None:
             self.transport.abort()
+
+    def abandon(self) -> None:
+        """Closes immediately and abandons the request in flight.
+
+        The connection is reset: what the kernel still holds of the request must not arrive after later
+        requests, when a link that was cut is back.
+        """
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.abort()
 
     @property
     def began(self) -> bool:
@@ -224,7 +237,7 @@ class HttpClient:
                     if connection.fresh or connection.began:
                         raise
                 except BaseException:
-                    connection.abort()
+                    connection.abandon()
                     raise
                 else:
                     self._give(connection)
