@@ -32,6 +32,7 @@ from edge_operator.loops.known_facts import KnownFacts
 from edge_operator.loops.server_findings import ServerFindings
 from edge_operator.observed import snapshots
 from edge_operator.observed.fingerprints import generation
+from edge_operator.ownership import Claim
 from edge_operator.pool import attempts, plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.pool.drafts import Now
@@ -117,6 +118,7 @@ class PoolLoop:
         self.plan: PoolPlan = plans.NOTHING
         self._services: dict[ServiceKey, ServiceState] = {}
         self._nodes: tuple[Node, ...] = ()
+        self._older: tuple[Claim, ...] = ()
         self._pools: tuple[str, ...] = ()
         self._jobs: Mapping[str, Object] = {}
         self._job_pods: Mapping[str, tuple[Object, ...]] = {}
@@ -145,7 +147,7 @@ class PoolLoop:
         self._wake(urgent=urgent)
 
     def topology_changed(self, *, mended: bool = False) -> None:
-        """Handles a change of the pool, or of a node that concerns it."""
+        """Handles a change of the pool, of a node that concerns it, or of what belongs to older pools."""
         self._topology = True
         for key in self._services if mended else ():
             self.service_changed(key, mended=True)
@@ -248,6 +250,7 @@ class PoolLoop:
             self._look_at(key)
         if self._topology or self._selects:
             self._nodes = snapshots.nodes(reads)
+            self._older = snapshots.older_pools(reads, self.name)
         self._changed.clear()
         self._written.clear()
         self._topology = self._measurements = self._selects = False
@@ -257,6 +260,7 @@ class PoolLoop:
             settings=settings,
             body=body,
             pools=self._pools,
+            older=self._older,
             nodes=self._nodes,
             services=MappingProxyType(dict(self._services)),
             changed=frozenset(changed),

@@ -54,6 +54,7 @@ class Measurement:
         measuring: Nodes with a measurement; those that begin one are added.
         write: Has a Job started, or the one that it replaces deleted.
         now: The wall-clock time.
+        lost: Nodes that the pool selects and that belong to older pools.
     """
 
     namespace: str
@@ -65,6 +66,7 @@ class Measurement:
     measuring: set[str]
     write: Callable[[Apply | Delete], None]
     now: datetime.datetime
+    lost: frozenset[str] = frozenset()
 
     @property
     def settings(self) -> Settings:
@@ -175,7 +177,7 @@ def _measure(wanted: Measurement, device_class: str) -> Measuring:
         return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED, again=max(1.0, found.again))
     name = wanted.job_name(device_class)
     job = wanted.state.jobs.get(name)
-    candidates = sites(wanted.pool.spec, device_class, wanted.nodes)
+    candidates = sites(wanted.pool.spec, device_class, wanted.nodes, wanted.lost)
     circumstances = attempts.circumstances(wanted.settings, candidates)
     if job is None:
         return _start(wanted, device_class, candidates, Attempt(wanted.exits, circumstances))

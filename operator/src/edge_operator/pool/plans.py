@@ -193,10 +193,10 @@ def _surroundings(state: PoolState, before: Read | None) -> Read:
     """Returns the pool and the nodes as read: those before, as long as nothing of them has changed."""
     metadata = state.body["metadata"] if state.body is not None else {}
     names = () if state.body is not None else state.pools
-    body = (metadata.get("uid"), metadata.get("generation"), names, state.settings)
+    body = (metadata.get("uid"), metadata.get("generation"), names, state.settings, state.older)
     if before is not None and before.body == body and before.nodes == state.nodes:
         return before
-    return Read(body, state.nodes, of_pool(state.name, state.body, state.pools, state.nodes))
+    return Read(body, state.nodes, of_pool(state.name, state.body, state.pools, state.nodes, state.older))
 
 
 def _status(state: PoolState, now: Now) -> SetStatus | None:
@@ -226,5 +226,11 @@ def _found(state: PoolState, now: Now) -> DevicePoolStatus:
         certificates_finding(state.certificates, namespaces),
     )
     return pool_status(
-        pool, state.nodes, now.wall, untrusted, earlier_spellings(body), [each for each in further if each]
+        pool,
+        state.nodes,
+        now.wall,
+        state.older,
+        untrusted=untrusted,
+        earlier=earlier_spellings(body),
+        further=[each for each in further if each],
     )
