@@ -12,7 +12,7 @@ from edge_operator.conditions import Blocked
 from edge_operator.names import label_value, profile_job_name
 from edge_operator.nodes.workloads import profile_job
 from edge_operator.pool import attempts, manifests
-from edge_operator.pool.actions import Apply, Delete, ref_of
+from edge_operator.pool.actions import Apply, Delete
 from edge_operator.pool.attempts import Attempt
 from edge_operator.pool.facts import Lookups, NotKnownError, ProfileOf, ProfileThrough
 from edge_operator.pool.pod_troubles import cannot_start, pod_trouble
@@ -270,7 +270,7 @@ def _start(
         tolerations=[written(each) for each in chosen.tolerations],
     )
     if before is not None:
-        wanted.write(Delete(ref_of(before)))
+        wanted.write(Delete(before))
     wanted.write(Apply(job))
     wanted.measuring.add(label_value(chosen.node.name))
     return _under_way(f"profiling device class {device_class} on {chosen.node.name}", attempt)

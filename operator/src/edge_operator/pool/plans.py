@@ -19,7 +19,7 @@ from edge_api.validation_messages import sentences
 from edge_operator.authority.failures import certificates_finding
 from edge_operator.conditions import Blocked
 from edge_operator.keys import ServiceKey
-from edge_operator.pool.actions import SetStatus, ref_of
+from edge_operator.pool.actions import SetStatus
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, runtime_memory
 from edge_operator.pool.drafts import Draft, Now, Shared
 from edge_operator.pool.measurements import measuring_nodes
@@ -209,7 +209,7 @@ def _status(state: PoolState, now: Now) -> SetStatus | None:
         "former_triton_servers": former_servers(body, state.emptied, now.wall),
     }
     status = written(_found(state, now).model_copy(update=servers))
-    return None if status == (body.get("status") or {}) else SetStatus(ref_of(body), body, status)
+    return None if status == (body.get("status") or {}) else SetStatus(body, status)
 
 
 def _found(state: PoolState, now: Now) -> DevicePoolStatus:
