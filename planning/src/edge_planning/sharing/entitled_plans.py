@@ -72,7 +72,7 @@ def share_by_entitlement(
             choice[members] = found[tenant.name].choices
     holdings = Holdings(problem, entitled, allowed, choice)
     lend(holdings)
-    result = settled(holdings, moves)
+    result = settled(holdings, choice, moves)
     final = Holdings(problem, entitled, allowed, result.choices)
     current = problem.current
     return EntitledPlan(

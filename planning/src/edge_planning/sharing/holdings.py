@@ -23,6 +23,7 @@ class Holdings:
 
     Attributes:
         choice: [D].
+        least: Worth that a move of each demand must gain to count as better [D].
         use: Amount of each resource that each tenant uses [T][R].
         free: Amount of each resource that is neither used nor kept for its owner [R].
         borrowed: Largest share of a resource that each tenant uses beyond its entitlement [T].
@@ -30,9 +31,15 @@ class Holdings:
     """
 
     def __init__(
-        self, problem: SharingProblem, entitled: Entitlements, allowed: Mask, choice: Integers
+        self,
+        problem: SharingProblem,
+        entitled: Entitlements,
+        allowed: Mask,
+        choice: Integers,
+        least: Floats | None = None,
     ) -> None:
         self.problem, self.entitled, self.allowed = problem, entitled, allowed
+        self.least = np.zeros(len(problem)) if least is None else least
         self.choice: list[int] = choice.tolist()
         used = uses_by_tenant(problem, choice)
         self.use: list[list[float]] = used.tolist()
@@ -90,6 +97,18 @@ class Holdings:
     def fits(self, demand: int, option: int) -> bool:
         return next(self.excess(demand, option), None) is None
 
+    def overfull(self) -> Iterator[tuple[int, float]]:
+        """Yields the resources of which too much is used or kept, with the excess at that time."""
+        for row, slack in enumerate(self._slack):
+            if self.free[row] < -slack:
+                yield row, -self.free[row]
+
+    def above_limit(self, tenant: int) -> Iterator[tuple[int, float]]:
+        """Yields the resources of which a tenant uses more than its borrowing limit allows."""
+        for row, slack in enumerate(self._slack):
+            if self.use[tenant][row] > self._most[tenant][row] + slack:
+                yield row, self.use[tenant][row] - self._most[tenant][row]
+
     def move(self, demand: int, option: int) -> bool:
         """Gives a demand another candidate. Returns whether it then uses less of some resource."""
         tenant = self._tenant[demand]
@@ -122,11 +141,11 @@ class Holdings:
                 most = max(most, (use[row] + change - nominal[row]) / self._capacity[row])
         return most
 
-    def claims(self, tenant: int, least: Floats | None = None) -> tuple[Integers, Integers]:
+    def claims(self, tenant: int) -> tuple[Integers, Integers]:
         """Returns the demands and candidates with which a tenant would be better off within its entitlement.
 
         The moves grow only resources of which the tenant then uses no more than its entitlement. A refused
-        demand is better off with any candidate, another one if its worth grows, by more than `least` [D].
+        demand is better off with any candidate, another one if its worth grows by more than `least`.
         """
         problem, members = self.problem, self.members[tenant]
         if not len(members):
@@ -138,8 +157,7 @@ class Holdings:
         left = self.entitled.nominal[tenant] - np.array(self.use[tenant]) + slack
         within = ((growth <= left[rows][:, :, None]) | (growth <= slack[rows][:, :, None])).all(axis=1)
         within &= self.allowed[members]
-        least = np.zeros(len(problem)) if least is None else least
-        within &= self.gains(members, now) > least[members][:, None]
+        within &= self.gains(members, now) > self.least[members][:, None]
         who, options = np.nonzero(within)
         return members[who], options.astype(np.int64)
 
@@ -148,6 +166,15 @@ class Holdings:
         uses = self.problem.uses[demands]
         have = np.take_along_axis(uses, np.maximum(now, 0)[:, None, None], axis=2)
         return np.asarray(uses - have * (now != REFUSED)[:, None, None])
+
+    def fitting(self, tenant: int, demands: Integers, growth: Floats) -> Mask:
+        """Returns the mask of candidates that fit if all others stay, for demands of one tenant [n, O]."""
+        use, kept = np.array(self.use[tenant]), self.entitled.kept[tenant]
+        room = np.minimum(self.entitled.most[tenant] - use, np.array(self.free) + np.maximum(kept - use, 0.0))
+        slack = ROUNDING * self.problem.capacity
+        rows = self.problem.rows[demands]
+        fits = (growth <= (room + slack)[rows][:, :, None]) | (growth <= slack[rows][:, :, None])
+        return np.asarray(fits.all(axis=1) & self.allowed[demands])
 
     def gains(self, demands: Integers, now: Integers) -> Floats:
         """Returns the worth that each demand would gain with each candidate; inf if it is refused [n, O]."""
