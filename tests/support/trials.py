@@ -266,7 +266,7 @@ class Trial:
             yield
         finally:
             kubectl("delete", "devicepool", name, "--ignore-not-found", "--timeout=120s")
-            self.wait("the example at all of its nodes", self.serves_everywhere)
+            self.wait("the example at all of its nodes", self.serves_everywhere, 300)
 
     def created(self, pool: str) -> str:
         """When the API server created a DevicePool, in whole seconds."""

@@ -305,7 +305,9 @@ class DevicePool(KubernetesObject):
         short_names=("dp",),
         namespaced=False,
         columns=(
-            condition_column("Ready", "Ready", "status", "Whether every selector selects a node."),
+            condition_column(
+                "Ready", "Ready", "status", "Whether every selector selects a node of this pool alone."
+            ),
             Column("Nodes", ".status.nodeCount", "Number of nodes of the pool.", "integer"),
             Column("Triton", ".spec.tritonServers[0].httpAddress", "Address of the first Triton server."),
             condition_column("Reason", "Ready", "reason", "Reason of the Ready condition."),
@@ -320,6 +322,6 @@ class DevicePool(KubernetesObject):
     )
     status: DevicePoolStatus | None = Field(
         default=None,
-        description="Whether every selector selects a node, and which nodes the pool has. Written by the "
-        "operator alone.",
+        description="Whether every selector selects a node, whether older pools have some of the nodes, and "
+        "which ones the pool has. Written by the operator alone.",
     )
