@@ -160,7 +160,7 @@ def test_a_node_goes_to_the_next_oldest_of_three_pools(two: World) -> None:
 
 
 def test_a_pool_that_cannot_be_read_keeps_its_nodes(two: World) -> None:
-    """Its services keep serving by their previous routes, which nobody plans with."""
+    """Its services keep serving by their previous routes, which no pool plans with."""
     two.reconcile()
     body = two.pool()
     body["spec"]["links"] = {"probeInterval": "soon"}
