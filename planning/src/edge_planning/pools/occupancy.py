@@ -7,7 +7,8 @@ from edge_planning.choosing.exit_costs import UPLINK_SHARE
 from edge_planning.pools.costed import Costs, waiting
 from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.figures import Figures
-from edge_planning.pools.ledgers import Held, Ledger, capacities
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger, capacities
 from edge_planning.pools.refusals import blocked
 from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.pools.results import PoolPlan, Refusal
