@@ -11,7 +11,7 @@ from edge_planning.text_tables import text_table
 PROGRAM = """
 import sys
 sys.modules |= dict.fromkeys(("pygments", "markdown_it", "mdurl"))
-import edge_planning.text_tables, edge_operator.explanation_text, edge_runtime.cli, edge_runtime.file_profiles
+import edge_planning.text_tables, edge_operator.explaining.text, edge_runtime.cli, edge_runtime.file_profiles
 before = "rich" in sys.modules
 print(before, edge_planning.text_tables.text_table([("a", "b")]))
 """

@@ -22,6 +22,7 @@ from edge_planning.sharing import (
     share_by_entitlement,
     sharing_problem,
 )
+from edge_planning.sharing.arrays import REFUSED
 from messages import mentions
 
 CPU, UPLINK = ResourceKind.CPU, ResourceKind.UPLINK
@@ -133,10 +134,11 @@ def test_a_borrowing_limit_is_kept_and_named() -> None:
     assert used(plan)["u"] == pytest.approx(0.7)
     (shortage,) = plan.tenants[1].shortages
     assert (shortage.refused, shortage.limit, len(shortage.services)) == (True, Limit.BORROWING, 3)
+    assert shortage.missing == pytest.approx(0.1)
 
 
 def test_a_weight_of_0_is_last() -> None:
-    tenants = [Tenant("last", 0.0), Tenant("t"), Tenant("u")]
+    tenants = [Tenant("last", 0.0), Tenant("t", 0.1), Tenant("u", 0.1)]
     demands = many("last", 5, 0.2) + many("t", 3, 0.2) + many("u", 2, 0.2)
     plan = share_by_entitlement(problem(tenants, demands))
     assert used(plan) == pytest.approx({"last": 0.0, "t": 0.6, "u": 0.4})
@@ -242,3 +244,82 @@ def test_bad_quotas_are_named() -> None:
         Amount(-1.0)
     with pytest.raises(BadValueError, match=r"moves -1"):
         share_by_entitlement(problem([Tenant("t")], [demand("s", "t", 0.1)]), moves=-1)
+
+
+def crowded(*more: Demand, current: tuple[int, int] | None = None) -> SharingProblem:
+    """`u` uses the half of the CPU that belongs to it and the fifth that `t` leaves.
+
+    The service `a` of `t` can leave the CPU for the uplink. Then `b` could have its better exit within the
+    entitlement of `t`, if `u` did not use the rest.
+    """
+    in_use: tuple[int | None, int | None] = (None, None) if current is None else current
+    local, remote = Option(0.8, {"cpu of a": 0.2}), Option(0.95, {"uplink of a": 0.9})
+    leaves = Demand("a", "a", "t", (local, remote), current=in_use[0])
+    held = None if current is None else 0
+    demands = [
+        leaves,
+        demand("b", "t", 0.1, 0.5, current=in_use[1]),
+        *(replace(one, current=held) for one in many("u", 7, 0.1)),
+        *more,
+    ]
+    resources = [SharedResource("cpu of a", 1.0, CPU), SharedResource("uplink of a", 1.0, UPLINK)]
+    resources.append(SharedResource("cpu of b", 1.0, CPU))
+    return sharing_problem([Tenant("t"), Tenant("u")], resources, demands)
+
+
+def test_a_tenant_borrows_nothing_by_which_it_would_lose_what_it_is_entitled_to() -> None:
+    plan = share_by_entitlement(crowded())
+    assert plan.choices.tolist() == [0, 0, *[0] * 7]
+    assert plan.tenants[0].kinds[UPLINK].used == 0
+
+
+def test_no_candidate_in_use_is_kept_by_which_a_tenant_loses_what_it_is_entitled_to() -> None:
+    plan = share_by_entitlement(crowded(current=(1, 0)))
+    assert plan.choices.tolist() in ([0, 0, *[0] * 7], [1, 1, *[0] * 5, REFUSED, REFUSED])
+
+
+def test_a_new_plan_leaves_demands_that_gain_little_where_they_are() -> None:
+    exits = Option(0.900, {"cpu of b": 0.1}), Option(0.904, {"cpu of b": 0.05})
+    plan = share_by_entitlement(crowded(Demand("c", "b", "t", exits, current=0), current=(1, 0)))
+    assert plan.moved == (0,)
+
+
+def test_no_service_is_admitted_by_which_its_tenant_loses_what_it_is_entitled_to() -> None:
+    both = Option(0.95, {"cpu of a": 0.4, "uplink of a": 0.2})
+    less = Option(0.80, {"cpu of a": 0.05})
+    wide = Option(0.80, {"uplink of a": 0.1}), Option(0.95, {"uplink of a": 0.5})
+    demands = [
+        Demand("a", "a", "t", (less, both)),
+        Demand("b", "a", "t", wide),
+        demand("large", "t", 0.75),
+        demand("cpu", "u", 0.2),
+        *(Demand(f"u-{number}", "a", "u", (Option(0.9, {"uplink of a": 0.1}),)) for number in range(7)),
+    ]
+    resources = [SharedResource("cpu of a", 1.0, CPU), SharedResource("uplink of a", 1.0, UPLINK)]
+    plan = share_by_entitlement(sharing_problem([Tenant("t"), Tenant("u")], resources, demands))
+    assert plan.refused == (2,)
+    assert plan.choices.tolist()[:2] == [1, 0]
+
+
+def test_a_plan_in_use_is_left_if_a_tenant_lacks_its_guarantee() -> None:
+    """Only the exchange of two exits reaches it, and the worth of the other tenant hides it in the sum."""
+    exits = [(0.80, 0.90), (0.80, 0.94)]
+    mine = [
+        Demand(
+            f"t-{number}",
+            "a",
+            "t",
+            (Option(low, {"cpu of a": 0.1}), Option(high, {"cpu of a": 0.3})),
+            current=1 - number,
+        )
+        for number, (low, high) in enumerate(exits)
+    ]
+    others = [replace(one, rate=20.0, current=0) for one in many("u", 6, 0.1)]
+    tenants = [Tenant("t", nominal={CPU: Share(0.4)}), Tenant("u", nominal={CPU: Share(0.6)})]
+    assert share_by_entitlement(problem(tenants, [*mine, *others])).choices.tolist()[:2] == [0, 1]
+
+
+def test_a_service_of_few_requests_has_what_its_tenant_is_entitled_to() -> None:
+    demands = [demand("often", "t", 0.1), demand("seldom", "t", 0.1, 0.4, rate=1e-10), *many("u", 9, 0.1)]
+    plan = share_by_entitlement(problem([Tenant("t"), Tenant("u")], demands))
+    assert used(plan) == pytest.approx({"t": 0.5, "u": 0.5})

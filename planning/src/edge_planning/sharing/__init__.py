@@ -1,5 +1,6 @@
 """The joint choice: services x entry nodes x candidates, within capacities of nodes, uplinks and servers."""
 
+from edge_planning.sharing.budgets import MoveBudget
 from edge_planning.sharing.building import sharing_problem
 from edge_planning.sharing.entitled_plans import EntitledPlan, share_by_entitlement
 from edge_planning.sharing.entitlements import Entitlements, entitlements
@@ -21,6 +22,7 @@ __all__ = [
     "Entitlements",
     "Kept",
     "Limit",
+    "MoveBudget",
     "Option",
     "Quota",
     "ResourceKind",

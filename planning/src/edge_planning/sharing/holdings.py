@@ -167,6 +167,15 @@ class Holdings:
         have = np.take_along_axis(uses, np.maximum(now, 0)[:, None, None], axis=2)
         return np.asarray(uses - have * (now != REFUSED)[:, None, None])
 
+    def fitting(self, tenant: int, demands: Integers, growth: Floats) -> Mask:
+        """Returns the mask of candidates that fit if all others stay, for demands of one tenant [n, O]."""
+        use, kept = np.array(self.use[tenant]), self.entitled.kept[tenant]
+        room = np.minimum(self.entitled.most[tenant] - use, np.array(self.free) + np.maximum(kept - use, 0.0))
+        slack = ROUNDING * self.problem.capacity
+        rows = self.problem.rows[demands]
+        fits = (growth <= (room + slack)[rows][:, :, None]) | (growth <= slack[rows][:, :, None])
+        return np.asarray(fits.all(axis=1) & self.allowed[demands])
+
     def gains(self, demands: Integers, now: Integers) -> Floats:
         """Returns the worth that each demand would gain with each candidate; inf if it is refused [n, O]."""
         worth = self.problem.worth[demands]

@@ -1,11 +1,10 @@
 """Lends what is idle: the next move goes to the tenant that then has borrowed least for its weight.
 
 What counts is the largest share of any one resource beyond the entitlement (dominant resource fairness,
-Ghodsi et al., NSDI 2011). Every tenant starts from its guarantee. A plan is made from the entitlements each
-time, so nothing has to be reclaimed: what an owner needs again is not lent in the next plan.
+Ghodsi et al., NSDI 2011). The tenants start from plans in which none lacks anything within its entitlement.
 
 A move can free a resource that others then borrow. It is made only if the tenant has all that it could have
-within its entitlement afterwards, so no tenant lacks anything within its entitlement at the end.
+within its entitlement afterwards, so that this still holds at the end.
 """
 
 import heapq
@@ -133,8 +132,20 @@ class _Rising:
     def __init__(self, holdings: Holdings, tenant: int) -> None:
         self.holdings, self.tenant = holdings, tenant
         self.heap: list[tuple[float, int, int, int]] = []
-        for demand in holdings.members[tenant].tolist():
-            self._add(demand)
+        problem, members = holdings.problem, holdings.members[tenant]
+        if not len(members):
+            return
+        now = np.array([holdings.choice[one] for one in members.tolist()], dtype=np.int64)
+        capacity = np.where(problem.capacity > 0, problem.capacity, 1.0)[problem.rows[members]]
+        growth = holdings.growth(members, now)
+        grown = np.maximum(growth / capacity[:, :, None], 0.0).max(axis=1)
+        gain = holdings.gains(members, now)
+        wanted = (gain > holdings.least[members][:, None]) & (now != REFUSED)[:, None]
+        wanted &= holdings.fitting(tenant, members, growth)
+        who, options = np.nonzero(wanted)
+        ratio = grown[who, options] / gain[who, options]
+        entries = (ratio.tolist(), members[who].tolist(), options.tolist(), now[who].tolist())
+        self.heap = list(zip(*entries, strict=True))
         heapq.heapify(self.heap)
 
     def _add(self, demand: int) -> None:
@@ -194,8 +205,10 @@ def _stepped_down(holdings: Holdings, demand: int, row: int, missing: float) -> 
     users, slots = np.nonzero(problem.rows[members] == row)
     served = now[users] != REFUSED
     users, slots = users[served], slots[served]
-    relief = -holdings.growth(members[users], now[users])[np.arange(len(users)), slots]
-    useful = (relief > 1e-9 * problem.capacity[row]) & holdings.allowed[members[users]]
+    growth = holdings.growth(members[users], now[users])
+    relief = -growth[np.arange(len(users)), slots]
+    useful = relief > 1e-9 * problem.capacity[row]
+    useful &= holdings.fitting(holdings.tenant(demand), members[users], growth)
     if float(np.where(useful, relief, 0.0).max(axis=1, initial=0.0).sum()) < missing:
         return False
     worth = problem.worth[members[users]]

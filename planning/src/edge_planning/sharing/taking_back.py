@@ -86,17 +86,16 @@ def _one_down(holdings: Holdings, tenant: int, row: int) -> bool:
     if not len(users):
         return False
     demands, have = members[users], now[users]
-    relief = -holdings.growth(demands, have)[np.arange(len(users)), slots]
-    useful = (relief > ROUNDING * problem.capacity[row]) & holdings.allowed[demands]
+    growth = holdings.growth(demands, have)
+    relief = -growth[np.arange(len(users)), slots]
+    useful = (relief > ROUNDING * problem.capacity[row]) & holdings.fitting(tenant, demands, growth)
     worth = problem.worth[demands]
     loss = np.take_along_axis(worth, have[:, None], axis=1) - worth
     who, options = np.nonzero(useful)
     order = np.argsort(loss[who, options] / relief[who, options], kind="stable")
-    for index in order.tolist():
-        demand, option = int(demands[who[index]]), int(options[index])
-        if holdings.fits(demand, option):
-            holdings.move(demand, option)
-            return True
+    if len(order):
+        holdings.move(int(demands[who[order[0]]]), int(options[order[0]]))
+        return True
     used = problem.uses[demands, slots, have]
     holding = np.flatnonzero(used > 0)
     if not len(holding):

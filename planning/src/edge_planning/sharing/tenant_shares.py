@@ -49,12 +49,14 @@ class Shortage:
         services: Their names.
         refused: Whether they are refused, not only stepped down.
         resource: What does not suffice; empty for MoveBudget.
+        missing: Amount of it that the service with the smallest gap lacks; 0 for MoveBudget.
     """
 
     services: tuple[str, ...]
     refused: bool
     resource: str
     limit: Limit
+    missing: float
 
     @property
     def message(self) -> str:
@@ -140,7 +142,7 @@ def _lent(use: Floats, nominal: Floats, kept: Floats, capacity: Floats) -> Float
 
 def _shortages(holdings: Holdings) -> list[list[Shortage]]:
     problem = holdings.problem
-    services: dict[tuple[int, bool, str, Limit], dict[str, None]] = defaultdict(dict)
+    services: dict[tuple[int, bool, str, Limit], dict[str, float]] = defaultdict(dict)
     worth = np.where(holdings.allowed, problem.worth, -1.0)
     best = worth.argmax(axis=1).tolist()
     for demand, now in enumerate(holdings.choice):
@@ -150,12 +152,13 @@ def _shortages(holdings: Holdings) -> list[list[Shortage]]:
             wanted = best[demand]
         else:
             continue
-        resource, limit = _binding(holdings, demand, wanted)
+        resource, limit, missing = _binding(holdings, demand, wanted)
         name = problem.names[demand][0] if problem.names is not None else problem.demand_name(demand)
-        services[holdings.tenant(demand), now == REFUSED, resource, limit][name] = None
+        lacking = services[holdings.tenant(demand), now == REFUSED, resource, limit]
+        lacking[name] = min(missing, lacking.get(name, inf))
     found: list[list[Shortage]] = [[] for _ in problem.tenants]
     for (tenant, refused, resource, limit), names in services.items():
-        found[tenant].append(Shortage(tuple(names), refused, resource, limit))
+        found[tenant].append(Shortage(tuple(names), refused, resource, limit, min(names.values())))
     for each in found:
         each.sort(key=lambda one: (not one.refused, -len(one.services), one.resource, one.limit))
     return found
@@ -169,17 +172,15 @@ def _smallest(holdings: Holdings, demand: int) -> int:
     return int(np.where(problem.valid[demand], sizes, inf).argmin())
 
 
-def _binding(holdings: Holdings, demand: int, option: int) -> tuple[str, Limit]:
-    """Returns the resource that is most short for a candidate, and what limits it."""
+def _binding(holdings: Holdings, demand: int, option: int) -> tuple[str, Limit, float]:
+    """Returns the resource that is most short for a candidate, what limits it, and the missing amount."""
     problem = holdings.problem
-    short = {
-        row: missing / max(float(problem.capacity[row]), 1e-300)
-        for row, missing in holdings.excess(demand, option)
-    }
-    if not short:
-        return "", Limit.BUDGET
-    row = max(short, key=lambda one: (short[one], -one))
+    lacking = dict(holdings.excess(demand, option))
+    if not lacking:
+        return "", Limit.BUDGET, 0.0
+    capacity = np.maximum(problem.capacity, 1e-300)
+    row = max(lacking, key=lambda one: (lacking[one] / capacity[one], -one))
     tenant = holdings.tenant(demand)
     after = holdings.use[tenant][row] + holdings.changes(demand, option)[row]
     limited = after > float(holdings.entitled.most[tenant, row]) + 1e-9 * float(problem.capacity[row])
-    return problem.resources[row], Limit.BORROWING if limited else Limit.CAPACITY
+    return problem.resources[row], Limit.BORROWING if limited else Limit.CAPACITY, lacking[row]
