@@ -96,6 +96,14 @@ def test_an_amount_is_the_same_share_of_nodes_on_which_the_tenant_has_nothing() 
     assert used(plan, "shop") == pytest.approx(used(plan, "lab"), abs=0.061)
 
 
+def test_amounts_of_cpu_count_the_cores_of_each_node() -> None:
+    nodes = (PoolNode("edge-a", "pi", cores=4.0), PoolNode("edge-b", "pi", cores=6.0))
+    tenants = (Tenant("shop", nominal={CPU: Amount(4.6)}), Tenant("lab"))
+    plan = plan_pool(pool(tenants, services("shop", 9), nodes=nodes))
+    assert shares(plan)["shop"].kinds[CPU].nominal == pytest.approx(4.6)
+    assert used(plan, "shop") == pytest.approx(4.0 * plan.used[NODE])
+
+
 def test_what_an_owner_leaves_idle_is_lent_and_reported() -> None:
     tenants = (Tenant("shop"), Tenant("lab"))
     plan = plan_pool(pool(tenants, services("shop", 1, 1.0) + services("lab", 3)))

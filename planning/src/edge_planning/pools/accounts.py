@@ -40,12 +40,18 @@ class Claim:
     kept: float
 
 
+def units(problem: PoolProblem) -> dict[Resource, float]:
+    """Returns in how many units of tenants' amounts a resource is counted, where that is not one."""
+    return {Resource(Kind.CPU, one.name): one.cores for one in problem.nodes}
+
+
 def claims(problem: PoolProblem, limits: Mapping[Resource, float]) -> dict[Resource, dict[str, Claim]]:
     """Returns the entitlements of a pool's tenants, by resource with a finite capacity and by tenant."""
     servers = {one.name for one in problem.servers}
     resources = [one for one in sorted(limits) if isfinite(limits[one])]
     kinds = [kind_of(one, servers) for one in resources]
-    found = entitlements_to(problem.owners, np.array([limits[one] for one in resources]), kinds)
+    tenants = sharing_tenants(problem, limits)
+    found = entitlements_to(tenants, np.array([limits[one] for one in resources]), kinds)
     return {
         resource: {
             tenant.name: Claim(
@@ -53,7 +59,7 @@ def claims(problem: PoolProblem, limits: Mapping[Resource, float]) -> dict[Resou
                 float(found.most[number, row]),
                 float(found.kept[number, row]),
             )
-            for number, tenant in enumerate(problem.owners)
+            for number, tenant in enumerate(tenants)
         }
         for row, resource in enumerate(resources)
     }
@@ -65,10 +71,11 @@ def sharing_tenants(problem: PoolProblem, limits: Mapping[Resource, float]) -> t
     Amounts over the pool become shares of each resource, and priorities count from 0.
     """
     servers = {one.name for one in problem.servers}
+    unit = units(problem)
     sizes: dict[ResourceKind, list[float]] = {}
     for resource, amount in limits.items():
         if isfinite(amount):
-            sizes.setdefault(kind_of(resource, servers), []).append(amount)
+            sizes.setdefault(kind_of(resource, servers), []).append(amount * unit.get(resource, 1.0))
 
     def shares(quotas: Mapping[ResourceKind, Quota]) -> dict[ResourceKind, Quota]:
         return {

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from math import inf
 
-from edge_planning.pools.accounts import TOLERANCE, Accounts, kind_of
+from edge_planning.pools.accounts import TOLERANCE, Accounts, kind_of, units
 from edge_planning.pools.held import Held
 from edge_planning.pools.reservations import Resource
 from edge_planning.pools.results import Placed, PoolShare, Refusal
@@ -28,7 +28,7 @@ def pool_shares(
         if demand.name in placed:
             totals.change(Held(demand, placed[demand.name].reservation), 1)
     servers = {one.name for one in problem.servers}
-    lent = _lent(totals)
+    lent, unit = _lent(totals), units(problem)
     lacking = _shortages(problem, placed, refused)
     found = []
     for tenant in problem.owners:
@@ -39,7 +39,7 @@ def pool_shares(
             beyond = used - nominal if used > nominal * (1 + TOLERANCE) + 1e-12 else 0.0
             amounts = kinds.setdefault(kind_of(resource, servers), [0.0] * 4)
             for at, amount in enumerate((nominal, used, beyond, lent.get((name, resource), 0.0))):
-                amounts[at] += amount
+                amounts[at] += amount * unit.get(resource, 1.0)
             size = totals.capacity[resource]
             if size > 0:
                 dominant, borrowed = max(dominant, used / size), max(borrowed, beyond / size)
@@ -79,7 +79,7 @@ def _lent(accounts: Accounts) -> dict[tuple[str, Resource], float]:
 def _shortages(
     problem: PoolProblem, placed: Mapping[str, Placed], refused: Mapping[str, Refusal]
 ) -> dict[str, tuple[Shortage, ...]]:
-    services: dict[tuple[str, bool, str, Limit], dict[str, None]] = defaultdict(dict)
+    services: dict[tuple[str, bool, str, Limit], dict[str, float]] = defaultdict(dict)
     for demand in problem.demands:
         table = placed.get(demand.name)
         lack = table.short if table is not None else refused.get(demand.name)
@@ -92,10 +92,11 @@ def _shortages(
             "" if lack.resource is None else str(lack.resource),
             Limit.BORROWING if limited else Limit.CAPACITY,
         )
-        services[key][f"{demand.tenant}/{demand.service}"] = None
+        name, missing = f"{demand.tenant}/{demand.service}", max(lack.asked - lack.left, 0.0)
+        services[key][name] = min(missing, services[key].get(name, inf))
     found: dict[str, list[Shortage]] = defaultdict(list)
     for (owner, gone, resource, limit), names in services.items():
-        found[owner].append(Shortage(tuple(names), gone, resource, limit))
+        found[owner].append(Shortage(tuple(names), gone, resource, limit, min(names.values())))
     return {
         owner: tuple(sorted(each, key=lambda one: (not one.refused, -len(one.services), one.resource)))
         for owner, each in found.items()

@@ -93,7 +93,7 @@ class PoolShare:
     """A tenant's part of a pool.
 
     Attributes:
-        kinds: Amounts by kind, over all nodes or servers.
+        kinds: Amounts by kind, over all nodes or servers; of CPU in cores.
         dominant: Largest part of any one resource that it uses.
         borrowed: Largest part of any one resource that it uses beyond its entitlement.
         weighted: That over the weight; inf if it borrows with weight 0.

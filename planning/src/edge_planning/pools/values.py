@@ -31,6 +31,7 @@ class PoolNode:
         cpu: Share of its time that inference can use, 0 to 1.
         memory: Bytes for runtimes and slices.
         uplink: Bit/s to Triton, as measured or, before that, as declared.
+        cores: Processors that `cpu` is a share of, in which amounts of tenants are given and reported.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PoolNode:
     cpu: float = 1.0
     memory: float = inf
     uplink: float = 1e9
+    cores: float = 1.0
 
     def __post_init__(self) -> None:
         require(0 <= self.cpu <= 1, f"node {self.name}: cpu {self.cpu} must be between 0 and 1")
@@ -45,6 +47,10 @@ class PoolNode:
         require(
             isfinite(self.uplink) and self.uplink >= 0,
             f"node {self.name}: uplink {self.uplink} bit/s must be finite and >= 0",
+        )
+        require(
+            isfinite(self.cores) and self.cores > 0,
+            f"node {self.name}: cores {self.cores} must be finite and > 0",
         )
 
 
