@@ -24,8 +24,10 @@ from edge_operator.cluster import (
     DEVICE_POOLS,
     INFERENCE_SERVICES,
     JOBS,
+    NAMESPACES,
     NODES,
     PLACEMENTS,
+    TENANTS,
     Cluster,
     Kind,
 )
@@ -151,6 +153,8 @@ class Operator:
             PLACEMENTS: self._placement,
             DEPLOYMENTS: self._deployment,
             JOBS: self._job,
+            TENANTS: self._tenant,
+            NAMESPACES: self._labelled_namespace,
         }
 
     def start(self) -> None:
@@ -307,6 +311,19 @@ class Operator:
         if self.seen.changed(event_type, "Job", body, fingerprints.job(body)):
             for pool in self.pools.values():
                 pool.measurements_changed()
+
+    def _tenant(self, event_type: str | None, body: Body) -> None:
+        if self.seen.changed(event_type, "Tenant", body, fingerprints.generation(body)):
+            self._tenants_changed()
+
+    def _labelled_namespace(self, event_type: str | None, body: Body) -> None:
+        changed = self.seen.changed(event_type, "Namespace", body, fingerprints.labels(body))
+        if changed and self.mirror.find(TENANTS.kind):
+            self._tenants_changed()
+
+    def _tenants_changed(self) -> None:
+        for pool in self.pools.values():
+            pool.tenants_changed()
 
     # Loops.
 

@@ -72,6 +72,11 @@ def publish(draft: Draft, pool: DevicePool, tables: Sequence[Placement]) -> Bloc
     return again
 
 
+def withdraw(draft: Draft) -> None:
+    """Removes all published tables of a service."""
+    _clear(draft, set())
+
+
 def _loads(
     draft: Draft, pool: DevicePool, tails: Mapping[TailKey, Tail]
 ) -> tuple[frozenset[TailKey], list[str], OperatorError | None]:
