@@ -47,7 +47,7 @@ def test_a_weight_is_a_number_or_a_quantity(value: object, weight: float) -> Non
 
 
 @pytest.mark.parametrize("value", [-1, "-1", 0.5, True, "two", "2000000000"])
-def test_a_weight_that_is_none_is_refused_with_its_value(value: object) -> None:
+def test_a_bad_weight_is_refused_with_its_value(value: object) -> None:
     with pytest.raises(ValueError, match=mentions("weight")):
         Weight.parse(value)
 

@@ -346,9 +346,9 @@ DOES_NOT_FIT: Final = registered(
 )
 DEVICE_POOL_NOT_FOUND: Final = registered(
     "DevicePoolNotFound",
-    (PLANNED,),
-    "There is no DevicePool with the name in spec.devicePool.",
-    "Correct spec.devicePool, or create the pool.",
+    (PLANNED, TENANT_READY),
+    "There is no DevicePool with the name in spec.devicePool, or in spec.pools of a Tenant.",
+    "Correct the name, or create the pool.",
 )
 NOTHING_TO_OPTIMIZE: Final = registered(
     "NothingToOptimize",

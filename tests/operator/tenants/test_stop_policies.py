@@ -10,27 +10,11 @@ from messages import mentions
 from operator_objects import KEY
 
 
-def label_namespace(world: Any, team: str = "shop") -> None:
-    metadata = {"name": KEY.namespace, "labels": {"team": team}}
-    world.cluster.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-
-
-def put_tenant(world: Any, name: str = "shop", **spec: Any) -> None:
-    world.cluster.put(
-        {
-            "apiVersion": "edge-intelligence.io/v1alpha1",
-            "kind": "Tenant",
-            "metadata": {"name": name},
-            "spec": {"namespaceSelector": {"matchLabels": {"team": name}}} | spec,
-        }
-    )
-
-
 def test_services_of_a_tenant_are_placed_as_before(world: Any) -> None:
     world.settle()
     before = world.placements()
-    label_namespace(world)
-    put_tenant(world)
+    world.label_namespace()
+    world.put_tenant()
     world.settle()
     assert world.condition("Ready")["status"] == "True"
     assert {node: body["spec"] for node, body in world.placements().items()} == {
@@ -39,8 +23,8 @@ def test_services_of_a_tenant_are_placed_as_before(world: Any) -> None:
 
 
 def test_a_held_tenant_gets_no_routes_where_it_has_none(world: Any) -> None:
-    label_namespace(world)
-    put_tenant(world, stopPolicy="Hold")
+    world.label_namespace()
+    world.put_tenant(stopPolicy="Hold")
     world.reconcile()
     assert world.placements() == {}
     planned = world.condition("Planned")
@@ -49,11 +33,11 @@ def test_a_held_tenant_gets_no_routes_where_it_has_none(world: Any) -> None:
 
 
 def test_published_routes_of_a_held_tenant_keep_serving(world: Any) -> None:
-    label_namespace(world)
-    put_tenant(world)
+    world.label_namespace()
+    world.put_tenant()
     world.settle()
     before = world.placements()
-    put_tenant(world, stopPolicy="Hold")
+    world.put_tenant(stopPolicy="Hold")
     world.node("cam-3", "camera")
     world.settle()
     assert {node: body["spec"] for node, body in world.placements().items()} == {
@@ -64,12 +48,12 @@ def test_published_routes_of_a_held_tenant_keep_serving(world: Any) -> None:
     assert "cam-3" in planned["message"]
 
 
-def test_a_drained_tenant_loses_its_routes_and_says_so(world: Any) -> None:
-    label_namespace(world)
-    put_tenant(world)
+def test_a_drained_tenant_loses_its_routes_and_reports_why(world: Any) -> None:
+    world.label_namespace()
+    world.put_tenant()
     world.settle()
     assert world.placements()
-    put_tenant(world, stopPolicy="HoldAndDrain")
+    world.put_tenant(stopPolicy="HoldAndDrain")
     world.reconcile()
     world.reconcile()
     assert world.placements() == {}
@@ -82,25 +66,25 @@ def test_a_drained_tenant_loses_its_routes_and_says_so(world: Any) -> None:
 
 @pytest.mark.parametrize("policy", ["Hold", "HoldAndDrain"])
 def test_services_are_placed_once_the_tenant_is_not_stopped_any_more(world: Any, policy: str) -> None:
-    label_namespace(world)
-    put_tenant(world, stopPolicy=policy)
+    world.label_namespace()
+    world.put_tenant(stopPolicy=policy)
     world.reconcile()
     assert world.placements() == {}
-    put_tenant(world, stopPolicy="None")
+    world.put_tenant(stopPolicy="None")
     world.settle()
     assert world.condition("Ready")["status"] == "True"
 
 
 def test_a_stopped_tenant_stops_no_other_namespace(world: Any) -> None:
-    label_namespace(world, "lab")
-    put_tenant(world, stopPolicy="HoldAndDrain")
+    world.label_namespace("lab")
+    world.put_tenant(stopPolicy="HoldAndDrain")
     world.settle()
     assert world.condition("Ready")["status"] == "True"
 
 
 def test_a_deleted_tenant_stops_nothing_any_more(world: Any) -> None:
-    label_namespace(world)
-    put_tenant(world, stopPolicy="Hold")
+    world.label_namespace()
+    world.put_tenant(stopPolicy="Hold")
     world.reconcile()
     world.cluster.delete(TENANTS, None, "shop")
     world.settle()

@@ -39,6 +39,7 @@ from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.link_telling import LinkTelling
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.pools import PoolLoop, Shared
+from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.loops.triton_servers import TritonServerLoops
 from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue
 from edge_operator.names import NODE_LABEL, OURS, label_value
@@ -125,6 +126,7 @@ class Operator:
         self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
         self.uncertified: Mapping[str, Sequence[str]] | None = None
         """Why certificates are not issued or renewed, by namespace; None if the operator issues none."""
+        self.tenants = TenantReports(clients, clock, self.executor)
         self._shared = Shared(
             clients,
             settings,
@@ -134,6 +136,7 @@ class Operator:
             findings,
             scope,
             certificates=lambda: self.uncertified,
+            planned=self.tenants.planned,
         )
         self.pools: dict[str, PoolLoop] = {}
         self.pool_of: dict[ServiceKey, str] = {}
@@ -173,7 +176,7 @@ class Operator:
 
     def _start_loops(self) -> None:
         self._leads = True
-        runs = (self.queue.run(), self.links.run(), self.resync())
+        runs = (self.queue.run(), self.links.run(), self.tenants.run(), self.resync())
         self.tasks += [asyncio.create_task(run) for run in runs]
         self.tritons.start()
         for name in self.pools:
@@ -322,6 +325,7 @@ class Operator:
             self._tenants_changed()
 
     def _tenants_changed(self) -> None:
+        self.tenants.wake()
         for pool in self.pools.values():
             pool.tenants_changed()
 
@@ -343,6 +347,7 @@ class Operator:
         if exists or name in self.pool_of.values():
             return
         del self.pools[name]
+        self.tenants.forget(name)
         if task := self._pool_tasks.pop(name, None):
             task.cancel()
 

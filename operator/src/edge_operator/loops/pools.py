@@ -79,6 +79,7 @@ class Shared:
 
     findings: what the loop of a namespace found out about its runtimes.
     certificates: returns why certificates are not issued or renewed, by namespace; None if others issue them.
+    planned: told of every plan of a pool.
     """
 
     clients: Clients
@@ -89,6 +90,7 @@ class Shared:
     findings: Mapping[NamespaceKey, RuntimeFindings]
     scope: str | None = None
     certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
+    planned: Callable[[str, PoolPlan], None] = lambda _pool, _plan: None
 
     @property
     def loader(self) -> TailLoader:
@@ -317,6 +319,7 @@ class PoolLoop:
     def act(self, found: PoolPlan) -> None:
         """Has a plan carried out. Only the actions of services that it planned are new."""
         before, self.plan = self.plan, found
+        self.shared.planned(self.name, found)
         for key in found.planned:
             planned = found.services[key]
             earlier = before.services.get(key)
