@@ -43,7 +43,7 @@ def parse_amount(text: str) -> Decimal | None:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A share of every resource of a kind, or an amount over the pool, as it is written.
+    """A share of every resource of a kind, or an amount over the pool, with its text.
 
     Attributes:
         share: 0 to 1; None for an amount.
