@@ -232,3 +232,22 @@ def test_metrics_have_the_amounts_of_each_tenant_and_end_with_it(world: Any) -> 
         world.cluster.delete(TENANTS, None, name)
     report(world)
     assert value("lab", "cpu", "used") is None
+
+
+def test_a_restarted_operator_publishes_the_same_tables(world: Any) -> None:
+    tenants(world)
+    services(world, 6, 2.0)
+    services(world, 2, 3.0, "default")
+    world.settle()
+    before = [line for line in world.log if line.startswith("apply Placement")]
+    world.restart()
+    world.reconcile()
+    assert [line for line in world.log if line.startswith("apply Placement")] == before
+
+
+def test_the_first_tenant_moves_no_table_of_a_pool_with_room(world: Any) -> None:
+    world.settle()
+    before = [line for line in world.log if line.startswith("apply Placement")]
+    tenants(world)
+    world.reconcile()
+    assert [line for line in world.log if line.startswith("apply Placement")] == before

@@ -5,6 +5,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge_planning import ClassProfile, Cut, EntryProblem, Exit, Model, Slo, Timing
 from edge_planning.errors import BadValueError
@@ -214,3 +216,62 @@ def test_without_entitlements_quotas_are_refused_and_no_tenant_is_reported() -> 
     for tenant in (Tenant("shop", 0.0), Tenant("shop", nominal={CPU: Share(0.3)})):
         with pytest.raises(BadValueError, match="shared by entitlement"):
             replace(problem, tenants=(tenant,))
+
+
+@st.composite
+def crowded(draw: st.DrawFn) -> PoolProblem:
+    """Two to three tenants with equal or unequal weights, quotas and services, at one node."""
+    quotas = st.sampled_from([{}, {CPU: Share(0.2)}, {CPU: Amount(0.3)}])
+    names = ("a", "b", "c")[: draw(st.integers(2, 3))]
+    tenants = tuple(
+        Tenant(name, draw(st.sampled_from([0.0, 1.0, 2.0, 4.0])), nominal=draw(quotas)) for name in names
+    )
+    demands = [
+        demand(f"s{number}", name, draw(st.sampled_from([0.5, 2.0, 4.0, 6.0])))
+        for name in names
+        for number in range(draw(st.integers(0, 7)))
+    ]
+    return pool(tenants, demands or services("a", 1))
+
+
+def lacking_within_entitlement(plan: PoolPlan) -> list[str]:
+    """Services whose tenant lacks something within its entitlement, while another tenant borrows."""
+    borrow = {one.name for one in plan.tenants if one.borrowed > 1e-9}
+    found = []
+    for one in plan.problem.demands:
+        placed = plan.placed.get(one.name)
+        early = placed is not None and placed.plan.table.routes[0].exit == "early"
+        if placed is not None and not early:
+            continue
+        more = one.rate * (0.035 if early else 0.015)
+        own = shares(plan)[one.owner].kinds[CPU]
+        if own.used + more <= own.nominal - 1e-9 and borrow - {one.owner}:
+            found.append(one.name)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(crowded())
+def test_nobody_lacks_anything_within_its_entitlement_while_another_borrows(problem: PoolProblem) -> None:
+    plan = plan_pool(problem)
+    assert lacking_within_entitlement(plan) == []
+    assert plan.used.get(NODE, 0.0) <= 1.0 + 1e-9
+
+
+@settings(max_examples=40, deadline=None)
+@given(crowded(), st.data())
+def test_an_owner_always_gets_its_entitlement_back(problem: PoolProblem, data: st.DataObject) -> None:
+    owner = data.draw(st.sampled_from(sorted(one.name for one in problem.tenants)))
+    others = tuple(one for one in problem.demands if one.owner != owner) or problem.demands
+    without = plan_pool(replace(problem, demands=others))
+    assert lacking_within_entitlement(plan_pool(problem, without)) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(crowded())
+def test_no_sequence_of_reclaim_and_borrow_repeats(problem: PoolProblem) -> None:
+    plan = plan_pool(problem)
+    for number in range(4):
+        nodes = (*problem.nodes, PoolNode(f"spare-{number}", "pi"))
+        plan = plan_pool(replace(problem, nodes=nodes), plan)
+        assert number < 2 or plan.moved == ()
