@@ -221,7 +221,8 @@ def test_without_entitlements_quotas_are_refused_and_no_tenant_is_reported() -> 
 @st.composite
 def crowded(draw: st.DrawFn) -> PoolProblem:
     """Two to three tenants with equal or unequal weights, quotas and services, at one node."""
-    quotas = st.sampled_from([{}, {CPU: Share(0.2)}, {CPU: Amount(0.3)}])
+    nominal: list[Mapping[ResourceKind, Quota]] = [{}, {CPU: Share(0.2)}, {CPU: Amount(0.3)}]
+    quotas = st.sampled_from(nominal)
     names = ("a", "b", "c")[: draw(st.integers(2, 3))]
     tenants = tuple(
         Tenant(name, draw(st.sampled_from([0.0, 1.0, 2.0, 4.0])), nominal=draw(quotas)) for name in names
