@@ -130,14 +130,13 @@ def test_no_tenant_lacks_anything_within_its_entitlement(problem: SharingProblem
 
 @EXAMPLES
 @given(used_pools(), st.sampled_from([None, 0, 2]))
-def test_no_tenant_lacks_anything_within_its_entitlement_because_others_borrow(
+def test_no_tenant_lacks_anything_within_its_entitlement_that_is_worth_a_move(
     problem: SharingProblem, moves: int | None
 ) -> None:
     cost = problem.move_cost * problem.importance * problem.rate
     held = holdings(share_by_entitlement(problem, moves=moves), cost)
     for tenant in range(len(problem.tenants)):
-        for demand, option in zip(*held.claims(tenant), strict=True):
-            assert held.fits(int(demand), int(option))
+        assert not len(held.claims(tenant)[0])
 
 
 @EXAMPLES
@@ -168,9 +167,7 @@ def test_an_owner_gets_its_entitlement_back_in_one_plan(problem: SharingProblem,
     current[others] = lent.choices
     cost = problem.move_cost * problem.importance * problem.rate
     held = holdings(share_by_entitlement(problem.with_current(current), moves=0), cost)
-    for demand, option in zip(*held.claims(owner), strict=True):
-        assert held.choice[int(demand)] != REFUSED
-        assert held.fits(int(demand), int(option))
+    assert not len(held.claims(owner)[0])
 
 
 @EXAMPLES

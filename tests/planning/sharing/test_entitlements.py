@@ -323,3 +323,21 @@ def test_a_service_of_few_requests_has_what_its_tenant_is_entitled_to() -> None:
     demands = [demand("often", "t", 0.1), demand("seldom", "t", 0.1, 0.4, rate=1e-10), *many("u", 9, 0.1)]
     plan = share_by_entitlement(problem([Tenant("t"), Tenant("u")], demands))
     assert used(plan) == pytest.approx({"t": 0.5, "u": 0.5})
+
+
+@pytest.mark.parametrize("in_use", [None, 0])
+def test_a_service_that_borrows_one_resource_has_what_it_is_entitled_to_of_another(
+    in_use: int | None,
+) -> None:
+    exits = Option(0.80, {"cpu of a": 0.2}), Option(0.95, {"cpu of a": 0.2, "uplink of a": 0.5})
+    others = [
+        Demand(f"t-{number}", "a", "t", (Option(0.9, {"uplink of a": 0.1}),), current=in_use)
+        for number in range(10)
+    ]
+    resources = [SharedResource("cpu of a", 1.0, CPU), SharedResource("uplink of a", 1.0, UPLINK)]
+    tenants = [Tenant("t"), Tenant("last", 0.0, nominal={UPLINK: Share(0.5)})]
+    plan = share_by_entitlement(
+        sharing_problem(tenants, resources, [Demand("s", "a", "last", exits), *others])
+    )
+    assert plan.choices[0] == 1
+    assert [one.kinds[UPLINK].used for one in plan.tenants] == pytest.approx([0.5, 0.5])

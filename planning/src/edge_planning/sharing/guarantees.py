@@ -104,12 +104,14 @@ def _maximal(part: SharingProblem, fits: Mask, choice: Integers) -> Integers:
     return holdings.choices()
 
 
-def best_claim(holdings: Holdings, tenant: int) -> tuple[int, int] | None:
+def best_claim(holdings: Holdings, tenant: int, demand: int | None = None) -> tuple[int, int] | None:
     """Returns the claim of a tenant with the most worth for the largest share of a resource, if any.
 
     Refused demands come first, those of the highest priority before others.
+
+    demand: Only its claims count.
     """
-    demands, options = holdings.claims(tenant)
+    demands, options = holdings.claims(tenant, demand)
     if not len(demands):
         return None
     problem = holdings.problem

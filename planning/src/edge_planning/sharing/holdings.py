@@ -141,13 +141,16 @@ class Holdings:
                 most = max(most, (use[row] + change - nominal[row]) / self._capacity[row])
         return most
 
-    def claims(self, tenant: int) -> tuple[Integers, Integers]:
+    def claims(self, tenant: int, demand: int | None = None) -> tuple[Integers, Integers]:
         """Returns the demands and candidates with which a tenant would be better off within its entitlement.
+
+        demand: Returns only those of this demand.
 
         The moves grow only resources of which the tenant then uses no more than its entitlement. A refused
         demand is better off with any candidate, another one if its worth grows by more than `least`.
         """
-        problem, members = self.problem, self.members[tenant]
+        problem = self.problem
+        members = self.members[tenant] if demand is None else np.array([demand], dtype=np.int64)
         if not len(members):
             return members, members
         now = np.array([self.choice[demand] for demand in members.tolist()], dtype=np.int64)

@@ -17,6 +17,7 @@ import numpy as np
 from edge_planning.sharing.arrays import REFUSED, Floats
 from edge_planning.sharing.guarantees import best_claim
 from edge_planning.sharing.holdings import Holdings
+from edge_planning.sharing.taking_back import taken_back
 
 ATTEMPTS = 3
 """Candidates of a refused demand for which others of its tenant step down."""
@@ -40,7 +41,20 @@ def lend(holdings: Holdings) -> None:
         for tier in tiers:
             freed |= _filled(holdings, [_Rising(holdings, tenant) for tenant in tier])
         if not freed:
-            return
+            break
+    _admit_at_the_expense_of_borrowers(holdings)
+
+
+def _admit_at_the_expense_of_borrowers(holdings: Holdings) -> None:
+    """Admits demands that fit but then claim what others borrow, which is taken back."""
+    for demand in [one for one, now in enumerate(holdings.choice) if now == REFUSED]:
+        mark = len(holdings.journal)
+        options = np.flatnonzero(holdings.allowed[demand]).tolist()
+        fitting = next((one for one in options if holdings.fits(demand, one)), None)
+        if fitting is not None:
+            holdings.move(demand, fitting)
+            if not taken_back(holdings):
+                holdings.undo(mark)
 
 
 class _Queue(Protocol):
@@ -98,11 +112,14 @@ class _Waiting:
         order = np.argsort(self.size[demand], kind="stable").tolist()
         options = [one for one in order if holdings.allowed[demand, one]]
         options.sort(key=lambda one: holdings.worth(demand, one) <= 0)
+        mark = len(holdings.journal)
         for option in options:
             if holdings.fits(demand, option):
                 holdings.move(demand, option)
-                self.lacking.clear()
-                return False
+                if _claimed(holdings, self.tenant, demand):
+                    self.lacking.clear()
+                    return len(holdings.journal) > mark + 1
+                holdings.undo(mark)
         return any(self._admitted(demand, option) for option in options[:ATTEMPTS])
 
     def _admitted(self, demand: int, option: int) -> bool:
@@ -177,23 +194,26 @@ class _Rising:
         if not holdings.fits(demand, option):
             return False
         mark = len(holdings.journal)
-        if not holdings.move(demand, option):
-            self._add(demand)
-            return False
-        if not _claimed(holdings, self.tenant):
+        reduced = holdings.move(demand, option)
+        # A move that only grows opens claims of no other demand, but the next candidates of its own can be.
+        if not _claimed(holdings, self.tenant, None if reduced else demand):
             holdings.undo(mark)
             return False
         for moved, _ in holdings.journal[mark:]:
             self._add(moved)
-        return True
+        return reduced or len(holdings.journal) > mark + 1
 
 
-def _claimed(holdings: Holdings, tenant: int) -> bool:
-    """Makes all moves that make a tenant better off within its entitlement; False if one does not fit."""
-    while claim := best_claim(holdings, tenant):
+def _claimed(holdings: Holdings, tenant: int, demand: int | None = None) -> bool:
+    """Makes all moves, or those of one demand, that make a tenant better off within its entitlement.
+
+    Returns False if one does not fit.
+    """
+    while claim := best_claim(holdings, tenant, demand):
         if not holdings.fits(*claim):
             return False
-        holdings.move(*claim)
+        if holdings.move(*claim):
+            demand = None
     return True
 
 

@@ -80,6 +80,8 @@ def _within(plan: Holdings, current: Integers, budget: int | None) -> Settled:
         _undone(plan, current, spending, len(spending) - budget)
         _undone(plan, current, small)
     spent = sum(plan.choice[one] != current[one] for one in spending)
+    if budget is not None:
+        spent = min(spent, budget)  # beyond it, only moves remain that make room or that a claim needs
     return Settled(plan.choices(), spent)
 
 
@@ -151,7 +153,7 @@ def _owned(plan: Holdings, demand: int) -> bool:
 
 
 def _undone(plan: Holdings, current: Integers, demands: list[int], most: int | None = None) -> None:
-    """Leaves demands at their candidates in use, at most so many, where that fits and denies no claim."""
+    """Leaves demands at their candidates in use, at most so many, where it fits and opens no claim."""
     left = [one for one in demands if plan.choice[one] != current[one]]
     most = len(left) if most is None else most
     while left and most > 0:
@@ -171,8 +173,7 @@ def _left(plan: Holdings, demand: int, option: int) -> bool:
         return False
     mark = len(plan.journal)
     plan.move(demand, option)
-    for one, better in zip(*plan.claims(plan.tenant(demand)), strict=True):
-        if not plan.fits(int(one), int(better)):
-            plan.undo(mark)
-            return False
+    if len(plan.claims(plan.tenant(demand))[0]):
+        plan.undo(mark)
+        return False
     return True
