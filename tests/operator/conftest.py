@@ -340,6 +340,7 @@ class World:
             loop.shared = self.shared()
             loop.topology_changed()
             loop.measurements_changed()
+            loop.tenants_changed()
             for _ in range(50):
                 loop.act(plans.plan(loop.take(), loop.plan, loop.now()))
                 if not loop.due:
@@ -397,6 +398,7 @@ class World:
     def report_tenants(self) -> None:
         """Writes the status of all Tenants."""
         self.tenants.clients, self.tenants.clock = self.clients, self.clock()
+        self.tenants.tenants_changed()
         self.tenants.report()
 
     def tenant(self, name: str = "shop") -> Object:

@@ -256,6 +256,7 @@ class Operator:
         if self.seen.changed(event_type, "DevicePool", body, fingerprints.generation(body)):
             self._pool(name).topology_changed(mended=True)
             self._end_if_unused(name)
+            self.tenants.wake()
             # By all pools, a pod tolerates the taints of its node.
             for key in self.pool_of:
                 self._wake_namespace(key.namespace)
@@ -325,7 +326,7 @@ class Operator:
             self._tenants_changed()
 
     def _tenants_changed(self) -> None:
-        self.tenants.wake()
+        self.tenants.tenants_changed()
         for pool in self.pools.values():
             pool.tenants_changed()
 

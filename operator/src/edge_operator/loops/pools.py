@@ -257,7 +257,7 @@ class PoolLoop:
             self._look_at(key)
         if self._topology or self._selects:
             self._nodes = snapshots.nodes(reads)
-        if self._topology or self._tenants:
+        if self._tenants:
             self._tenancy = snapshots.tenancy(reads)
         self._changed.clear()
         self._written.clear()

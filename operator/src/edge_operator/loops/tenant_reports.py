@@ -18,6 +18,7 @@ from edge_operator.loops.tenant_metrics import measure
 from edge_operator.observed import snapshots
 from edge_operator.pool.actions import SetStatus
 from edge_operator.pool.plans import PoolPlan
+from edge_operator.pool.tenancy import Tenancy
 from edge_operator.pool.tenant_status import Shares, reported
 from edge_planning.pools import PoolShare
 
@@ -32,6 +33,8 @@ class TenantReports:
         self.clients, self.clock, self.executor = clients, clock, executor
         self._planned: dict[str, Mapping[str, PoolShare]] = {}
         self._woken = asyncio.Event()
+        self._tenancy: Tenancy | None = None
+        """None: it has to be read again."""
         self._measured: frozenset[str] = frozenset()
         """Tenants with metrics."""
 
@@ -48,6 +51,11 @@ class TenantReports:
         """Forgets a pool that is gone."""
         if self._planned.pop(pool, None) is not None:
             self.wake()
+
+    def tenants_changed(self) -> None:
+        """Handles a change of a Tenant, or of the labels of a namespace."""
+        self._tenancy = None
+        self.wake()
 
     def wake(self) -> None:
         """Has all Tenants reported on."""
@@ -67,9 +75,11 @@ class TenantReports:
         """Writes the status of every Tenant for which it changed."""
         self._woken.clear()
         reads = self.clients.cluster
-        tenancy, shares = snapshots.tenancy(reads), Shares(self._planned, self._pools())
+        if self._tenancy is None:
+            self._tenancy = snapshots.tenancy(reads)
+        shares = Shares(self._planned, self._pools())
         for body in reads.find(TENANTS):
-            status = reported(body, tenancy, shares, self.clock.wall())
+            status = reported(body, self._tenancy, shares, self.clock.wall())
             if status is not None:
                 self._submit(body["metadata"]["name"], status)
         self._measured = measure(self._planned.values(), self._measured)
