@@ -56,8 +56,10 @@ def test_a_drained_tenant_loses_its_routes_and_reports_why(world: Any) -> None:
     world.put_tenant(stopPolicy="HoldAndDrain")
     world.reconcile()
     world.reconcile()
-    assert world.placements() == {}
-    assert world.deployments() == []
+    for body in world.placements().values():
+        assert mentions("Tenant shop", '"HoldAndDrain"').search(body["spec"]["refusal"])
+        (route,) = body["spec"]["routes"]
+        assert [stage["runtime"] for stage in route["stages"]] == ["Edge"]
     for kind in ("Planned", "Ready"):
         found = world.condition(kind)
         assert (found["status"], found["reason"]) == ("False", "TenantDrained")
@@ -90,3 +92,43 @@ def test_a_deleted_tenant_stops_nothing_any_more(world: Any) -> None:
     world.settle()
     assert world.condition("Ready")["status"] == "True"
     assert world.planned(ServiceKey(*KEY)) is not None
+
+
+def test_a_drained_tenant_serves_its_tables_again_once_it_is_not_stopped(world: Any) -> None:
+    world.label_namespace()
+    world.put_tenant()
+    world.settle()
+    before = world.placements()
+    world.put_tenant(stopPolicy="HoldAndDrain")
+    world.reconcile()
+    world.put_tenant(stopPolicy="None")
+    world.settle()
+    after = world.placements()
+    assert {node: body["spec"] for node, body in after.items()} == {
+        node: body["spec"] for node, body in before.items()
+    }
+    assert world.condition("Ready")["status"] == "True"
+
+
+def test_a_drained_service_with_a_runtime_of_its_own_loses_the_runtime(world: Any) -> None:
+    world.change(isolation="Dedicated")
+    world.label_namespace()
+    world.put_tenant()
+    world.settle()
+    world.put_tenant(stopPolicy="HoldAndDrain")
+    world.reconcile()
+    world.reconcile()
+    assert world.placements() == {}
+    assert world.deployments() == []
+
+
+def test_entry_nodes_that_left_while_the_tenant_was_drained_are_removed(world: Any) -> None:
+    world.label_namespace()
+    world.put_tenant()
+    world.settle()
+    world.put_tenant(stopPolicy="HoldAndDrain")
+    world.reconcile()
+    world.change(entryNodes={"nodeSelector": {"class": "gateway"}})
+    world.put_tenant(stopPolicy="None")
+    world.settle()
+    assert list(world.placements()) == ["gate"]

@@ -146,7 +146,8 @@ def _draft(
         shared=shared,
         now=now,
         service=service,
-        placements=placements,
+        placements={node: each for node, each in placements.items() if each.spec.refusal is None},
+        refusing={node: each for node, each in placements.items() if each.spec.refusal is not None},
         former=former,
         isolation=published_isolation(service.spec.isolation, own.client_service, placed=bool(placements)),
         lookups=Lookups(state.facts),
@@ -181,8 +182,8 @@ def _publish(
     draft: Draft, before: ServicePlan, entries: Sequence[PlannedEntry], failed: PlanningError | None
 ) -> None:
     if _drained(draft):
-        publishing.withdraw(draft)
         message = shortages.drained(draft.state.tenancy.of(draft.key.namespace))
+        publishing.withdraw(draft, message)
         draft.blocked = Blocked(reasons.PLANNED, reasons.TENANT_DRAINED, message)
         return
     if draft.blocked is not None or draft.waits_for_plan or draft.prepared is None:
