@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from edge_operator.cluster import TENANTS
+from edge_operator.errors import ExplanationError
 from edge_operator.keys import ServiceKey
 from messages import mentions
 from operator_objects import KEY
@@ -132,3 +133,17 @@ def test_entry_nodes_that_left_while_the_tenant_was_drained_are_removed(world: A
     world.put_tenant(stopPolicy="None")
     world.settle()
     assert list(world.placements()) == ["gate"]
+
+
+@pytest.mark.parametrize("policy", ["Hold", "HoldAndDrain"])
+def test_explain_says_that_the_tenant_is_stopped(world: Any, policy: str) -> None:
+    world.settle()
+    world.label_namespace()
+    for node in ("cam-1", "cam-2", "gate"):
+        world.cluster.objects.pop(("Placement", "default", f"digits.{node}"))
+    world.put_tenant(stopPolicy=policy)
+    try:
+        said = repr(world.explained())
+    except ExplanationError as error:
+        said = str(error)
+    assert mentions("Tenant shop", f'"{policy}"').search(said)

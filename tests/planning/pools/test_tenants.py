@@ -253,7 +253,7 @@ def lacking_within_entitlement(plan: PoolPlan) -> list[str]:
 
 @settings(max_examples=60, deadline=None)
 @given(crowded())
-def test_nobody_lacks_anything_within_its_entitlement_while_another_borrows(problem: PoolProblem) -> None:
+def test_no_tenant_lacks_anything_within_its_entitlement_while_another_borrows(problem: PoolProblem) -> None:
     plan = plan_pool(problem)
     assert lacking_within_entitlement(plan) == []
     assert plan.used.get(NODE, 0.0) <= 1.0 + 1e-9

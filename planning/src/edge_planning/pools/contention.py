@@ -8,7 +8,7 @@ place. Of all choices the best counts, judged with the waits that it causes itse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_planning.pools.accounts import sharing_tenants
+from edge_planning.pools.accounts import Accounts, claims, sharing_tenants
 from edge_planning.pools.costed import Costed, Costs, Waits
 from edge_planning.pools.exchanges import FEW, Exchanges
 from edge_planning.pools.held import Held
@@ -247,6 +247,11 @@ def plannable(problem: PoolProblem, capacity: Mapping[Resource, float]) -> dict[
         resource: bounded(resource, amount, servers) if resource.place in queued else amount
         for resource, amount in capacity.items()
     }
+
+
+def accounts_of(problem: PoolProblem, capacity: Mapping[Resource, float]) -> Accounts | None:
+    """Returns the accounts of tenants that share by entitlement; None if they do not."""
+    return Accounts(claims(problem, plannable(problem, capacity)), capacity) if problem.entitled else None
 
 
 def bounded(resource: Resource, amount: float, servers: Mapping[str, int]) -> float:

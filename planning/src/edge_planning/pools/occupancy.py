@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
+from edge_planning.pools.contention import accounts_of
 from edge_planning.pools.costed import Costs, waiting
 from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.figures import Figures
@@ -54,7 +55,7 @@ class Occupancy:
         self._placed = plan.placed
         self._demands = {one.name: one for one in problem.demands}
         capacity = capacities(problem, UPLINK_SHARE)
-        self._ledger = Ledger(problem, capacity)
+        self._ledger = Ledger(problem, capacity, accounts_of(problem, capacity))
         self._crowding = Crowding(problem, self._ledger, capacity)
         for name, placed in plan.placed.items():
             self._ledger.add(Held(self._demands[name], placed.reservation))

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
-from edge_planning.pools.accounts import Accounts, claims
 from edge_planning.pools.changes import Changes, changes
 from edge_planning.pools.chosen import Chosen
-from edge_planning.pools.contention import Choice, Contention, plannable
+from edge_planning.pools.contention import Choice, Contention, accounts_of
 from edge_planning.pools.costed import Costed, Costs
 from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.figures import Figures
@@ -63,10 +62,7 @@ class _Planner:
         self.previous = previous
         self.changes = found
         self.capacity = capacities(problem, UPLINK_SHARE)
-        accounts = None
-        if problem.entitled:
-            accounts = Accounts(claims(problem, plannable(problem, self.capacity)), self.capacity)
-        self.ledger = Ledger(problem, self.capacity, accounts)
+        self.ledger = Ledger(problem, self.capacity, accounts_of(problem, self.capacity))
         self.questions = Questions() if previous is None else previous.questions
         self.questions.again()
         uplinks = {one.name: one.uplink for one in problem.nodes}
