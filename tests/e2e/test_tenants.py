@@ -60,7 +60,7 @@ def is_refused(trial: Trial) -> bool:
     try:
         trial.ask(GATEWAY)
     except AssertionError as error:
-        return mentions(f"Tenant {NAME}", "HoldAndDrain").search(str(error)) is not None
+        return mentions(f"[503] Tenant {NAME}", "HoldAndDrain").search(str(error)) is not None
     return False
 
 

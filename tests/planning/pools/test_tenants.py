@@ -178,6 +178,20 @@ def test_refusals_fall_on_the_tenant_beyond_its_entitlement_and_name_what_binds(
     assert shares(plan)["lab"].shortages[0].message.endswith(f"refused: {NODE}")
 
 
+@pytest.mark.parametrize(("ceiling", "fair"), [(None, False), (0, True)])
+def test_priorities_above_the_ceiling_of_a_tenant_win_nothing_from_others(
+    ceiling: int | None, fair: bool
+) -> None:
+    borrowed = {CPU: Share(0.0)}
+    tenants = (
+        Tenant("shop", nominal=borrowed),
+        Tenant("lab", nominal=borrowed, priority_ceiling=ceiling),
+    )
+    urgent = [demand(f"s{number}", "lab", 8.0, priority=500) for number in range(6)]
+    plan = plan_pool(pool(tenants, services("shop", 6, 8.0) + urgent))
+    assert (exits(plan, "shop").count("refused") == exits(plan, "lab").count("refused")) is fair
+
+
 def test_splitting_a_service_wins_nothing() -> None:
     tenants = (Tenant("shop"), Tenant("lab"))
     one = plan_pool(pool(tenants, services("shop", 4) + services("lab", 4)))
