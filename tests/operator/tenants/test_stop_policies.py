@@ -147,3 +147,41 @@ def test_explain_says_that_the_tenant_is_stopped(world: Any, policy: str) -> Non
     except ExplanationError as error:
         said = str(error)
     assert mentions("Tenant shop", f'"{policy}"').search(said)
+
+
+def test_a_restarted_operator_writes_nothing_for_a_drained_tenant(world: Any) -> None:
+    world.label_namespace()
+    world.put_tenant()
+    world.settle()
+    world.put_tenant(stopPolicy="HoldAndDrain")
+    world.reconcile()
+    applied = [line for line in world.log if line.startswith(("apply", "delete"))]
+    world.restart()
+    world.reconcile()
+    assert [line for line in world.log if line.startswith(("apply", "delete"))] == applied
+
+
+def test_tails_of_a_drained_tenant_are_unloaded(world: Any) -> None:
+    world.label_namespace()
+    world.put_tenant()
+    world.settle()
+    assert world.triton.models
+    world.put_tenant(stopPolicy="HoldAndDrain")
+    for _ in range(5):
+        world.reconcile()
+        world.runtimes_report()
+        world.now += 600
+    assert not world.triton.models
+
+
+def test_a_drained_service_can_be_deleted(world: Any) -> None:
+    world.label_namespace()
+    world.put_tenant()
+    world.settle()
+    world.put_tenant(stopPolicy="HoldAndDrain")
+    world.reconcile()
+    body = world.service()
+    world.cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": "2026-03-01T12:00:00Z"}})
+    for _ in range(3):
+        world.reconcile()
+    assert world.placements() == {}
