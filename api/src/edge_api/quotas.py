@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from edge_api.quantities import LONGEST, QUANTITY_PATTERN, SUFFIXES
-from edge_api.rules import VALIDATIONS, matching
+from edge_api.rules import VALIDATIONS, formatted, matching
 from edge_api.words import shown
 
 if TYPE_CHECKING:
@@ -125,4 +125,11 @@ class Weight(float):
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         types = [{"type": "integer"}, {"type": "string"}]
-        return {"anyOf": types, "pattern": QUANTITY_PATTERN, "x-kubernetes-int-or-string": True}
+        # The type of such a field is only known when a rule runs; a pattern does not apply to a number.
+        rule = {
+            "rule": "type(self) == string || self >= 0",
+            "messageExpression": formatted(f"%s {WEIGHT_FIX}", "self"),
+            "message": f"the value {WEIGHT_FIX}",
+        }
+        bounds = {"pattern": QUANTITY_PATTERN, VALIDATIONS: [rule]}
+        return {"anyOf": types, "x-kubernetes-int-or-string": True, **bounds}
