@@ -183,8 +183,9 @@ def _satisfied(pools: Sequence[TenantPoolStatus]) -> Finding:
         return Finding(reasons.SATISFIED, "False", reasons.SERVICES_REFUSED, message)
     if any(pool.stepped_down for pool in pools):
         return Finding(reasons.SATISFIED, "False", reasons.STEPPED_DOWN, message)
-    said = _count(sum(pool.services for pool in pools), "service")
-    return Finding(reasons.SATISFIED, "True", reasons.ALL_SERVED, f"{said}, none has less than alone")
+    number = sum(pool.services for pool in pools)
+    said = f"{_count(number, 'service')} with all that they would have alone" if number else "no services"
+    return Finding(reasons.SATISFIED, "True", reasons.ALL_SERVED, said)
 
 
 def _amount(kind: ResourceKind, amount: float) -> str:
