@@ -138,6 +138,8 @@ def test_each_meaning_and_each_fix_is_a_sentence() -> None:
             assert re.fullmatch(r"[A-Z`a-z].*\.", text), reason.name
         assert set(reason.where) <= {
             *reasons.CONDITIONS,
-            *reasons.OTHER_KINDS,
+            reasons.POOL_READY,
+            reasons.POOL_CONTROL,
+            reasons.POOL_CERTIFICATES,
             reasons.EVENT,
         }

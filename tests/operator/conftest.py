@@ -24,7 +24,6 @@ from edge_operator.cluster import (
     KINDS,
     NODES,
     PLACEMENTS,
-    TENANTS,
     Kind,
     Object,
 )
@@ -41,7 +40,6 @@ from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.operator import Findings
 from edge_operator.loops.pools import PoolLoop, Shared
-from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.names import NODE_LABEL
 from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
@@ -340,7 +338,6 @@ class World:
             loop.shared = self.shared()
             loop.topology_changed()
             loop.measurements_changed()
-            loop.tenants_changed()
             for _ in range(50):
                 loop.act(plans.plan(loop.take(), loop.plan, loop.now()))
                 if not loop.due:
@@ -382,31 +379,6 @@ class World:
         self.actions, self.loops, self.admitted = AtOnce(), dict[str, PoolLoop](), Admitted()
         self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
         self.looks = TritonLooks(self)
-        self.tenants = TenantReports(self.clients, self.clock(), self.actions)
-
-    def put_tenant(self, name: str = "shop", **spec: Any) -> None:
-        """Creates or replaces a Tenant of the namespaces with the label team, as a user would."""
-        selector = {"namespaceSelector": {"matchLabels": {"team": name}}}
-        body = {"kind": "Tenant", "metadata": {"name": name}, "spec": selector | spec}
-        self.cluster.put({"apiVersion": "edge-intelligence.io/v1alpha1"} | body)
-
-    def label_namespace(self, team: str = "shop", name: str = KEY.namespace) -> None:
-        """Creates a namespace of a team."""
-        metadata = {"name": name, "labels": {"team": team}}
-        self.cluster.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-
-    def report_tenants(self) -> None:
-        """Writes the status of all Tenants."""
-        self.tenants.clients, self.tenants.clock = self.clients, self.clock()
-        self.tenants.tenants_changed()
-        self.tenants.report()
-
-    def tenant(self, name: str = "shop") -> Object:
-        """The status of a Tenant."""
-        body = self.cluster.get(TENANTS, None, name)
-        assert body is not None
-        status: Object = body["status"]
-        return status
 
     def shared(self) -> Shared:
         return Shared(
@@ -416,7 +388,6 @@ class World:
             self.actions,
             self.looks.loops.findings,
             Findings(self.namespaces),
-            planned=self.tenants.planned,
         )
 
     def runtimes_report(self, *, loaded: bool = True, **more: Any) -> None:

@@ -14,12 +14,10 @@ from edge_operator.cluster import (
     DEVICE_POOLS,
     INFERENCE_SERVICES,
     JOBS,
-    NAMESPACES,
     NODES,
     PLACEMENTS,
     SECRETS,
     SERVICES,
-    TENANTS,
     Kind,
 )
 from edge_operator.errors import ClusterError
@@ -59,9 +57,6 @@ class Woken:
 
     def measurements_changed(self) -> None:
         self.found.add("measurements")
-
-    def tenants_changed(self) -> None:
-        self.found.add(f"tenants of {self.name}")
 
     def status_changed(self) -> None:
         self.found.add(self.name)
@@ -409,25 +404,3 @@ def test_the_operators_health_is_served_on_the_address_family_of_the_kubelet(
     monkeypatch.setattr(kopf, "configure", lambda **_: None)
     run(None, Settings("http://store:8080", "edge-runtime:1", pod_ip=ip), 8080, "plain")
     assert told["liveness_endpoint"] == endpoint
-
-
-def test_a_tenant_wakes_all_pools_once_for_each_spec(loops: Loops) -> None:
-    every = {"tenants of factory", "tenants of shop"}
-    tenant = _pool("team-a")
-    loops.event(TENANTS, tenant, "ADDED")
-    assert loops.taken() == every
-    loops.event(TENANTS, tenant | {"status": {"share": "30%"}})
-    assert loops.taken() == set()
-    loops.event(TENANTS, tenant, "DELETED")
-    assert loops.taken() == every
-
-
-def test_the_labels_of_a_namespace_wake_all_pools_once_there_is_a_tenant(loops: Loops) -> None:
-    namespace = {"metadata": {"name": "default", "labels": {"team": "shop"}}}
-    loops.event(NAMESPACES, namespace, "ADDED")
-    assert loops.taken() == set()
-    loops.operator.mirror.put("Tenant", _pool("team-a"))
-    loops.event(NAMESPACES, namespace)
-    assert loops.taken() == set()
-    loops.event(NAMESPACES, {"metadata": {"name": "default", "labels": {"team": "lab"}}})
-    assert loops.taken() == {"tenants of factory", "tenants of shop"}

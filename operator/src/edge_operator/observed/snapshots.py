@@ -13,12 +13,10 @@ from edge_operator.cluster import (
     INFERENCE_SERVICES,
     JOBS,
     MODEL_PROFILES,
-    NAMESPACES,
     NODES,
     PLACEMENTS,
     PODS,
     SERVICES,
-    TENANTS,
     Kind,
     Object,
 )
@@ -43,7 +41,6 @@ from edge_operator.pool.states import (
     ServiceState,
     UnloadOutcome,
 )
-from edge_operator.pool.tenancy import Tenancy, resolved
 from edge_operator.pool_nodes import Node, node_of
 
 PROFILERS = f"{ROLE_LABEL}=profiler,{MODEL_LABEL}"
@@ -111,12 +108,6 @@ def services_of(reads: Reads, pool: str, scope: str | None) -> dict[ServiceKey, 
 def nodes(reads: Reads) -> tuple[Node, ...]:
     """Returns the nodes of the cluster by name."""
     return tuple(sorted(map(node_of, reads.find(NODES)), key=lambda node: node.name))
-
-
-def tenancy(reads: Reads) -> Tenancy:
-    """Returns the tenants of the cluster."""
-    tenants = reads.find(TENANTS)
-    return resolved(tenants, reads.find(NAMESPACES) if tenants else ())
 
 
 def pool_names(reads: Reads) -> tuple[str, ...]:
