@@ -10,7 +10,8 @@ Table = Literal["Published", "Standing", "New", "Changed", "WithoutRoom", "None"
 
 Published: it is what is planned now. Standing: another one would be as good, but nothing that it was planned
 for has changed, so it stays. New: none is published yet. Changed: it is to be replaced. WithoutRoom: it stays
-although the pool has no room for it. None: there is none, and none is planned.
+although the pool has no room for it. None: no table is published or
+planned.
 """
 
 

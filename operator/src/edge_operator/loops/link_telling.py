@@ -76,8 +76,8 @@ class LinkTelling:
 def tell_node(cluster: Cluster, node: str, clock: Clock, every: float) -> float | None:
     """Writes what the Placements of a node are to know of links.
 
-    Returns the seconds until values have to be renewed; None if there are none. Raises ClusterError if one
-    could not be written, after all others. node: the value of its label. every: see `renewal`.
+    Returns the seconds until values have to be renewed; None if no values were sent. Raises ClusterError
+    if one could not be written, after all others. node: the value of its label. every: see `renewal`.
     """
     found = cluster.find(PLACEMENTS, None, f"{NODE_LABEL}={node}")
     bodies = [body for body in found if not body["metadata"].get("deletionTimestamp")]

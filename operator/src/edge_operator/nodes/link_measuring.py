@@ -96,7 +96,7 @@ def tellings(
 
 
 def renewed_after(placements: Sequence[Object], changes: Iterable[Telling], now: datetime) -> float | None:
-    """Returns the seconds until values have to be renewed; None if there are none.
+    """Returns the seconds until values have to be renewed; None if no values were sent.
 
     placements: all of a node. changes: what was written to some of them. Values that were due and that no
     report could renew wait for one.

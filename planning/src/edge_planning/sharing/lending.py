@@ -63,14 +63,14 @@ class _Queue(Protocol):
     tenant: int
 
     def key(self) -> Key | None:
-        """Returns the place of the first move among those of other tenants, or None if there is none."""
+        """Returns the place of the first move of another tenant, or None if no other tenant has a move."""
 
     def take(self) -> bool:
         """Tries the first move and removes it. Returns whether a move freed something."""
 
 
 def _filled(holdings: Holdings, queues: Sequence[_Queue]) -> bool:
-    """Tries the move with the lowest key until there is none. Returns whether a move freed something."""
+    """Tries the moves, the lowest key first. Returns whether a move freed something."""
     names = [one.name for one in holdings.problem.tenants]
     first = [(key, names[queue.tenant], at) for at, queue in enumerate(queues) if (key := queue.key())]
     heapq.heapify(first)

@@ -41,8 +41,8 @@ def settled(target: Holdings, guaranteed: Integers, budget: int | None) -> Settl
     lent again, or with the choices of the target for some tenants. The first of these is taken with which
     every tenant has its guarantee, and the target has neither much fewer refusals nor much more worth.
 
-    If there is none, it is the target. Moves are then left out: those that gain less than they cost, and
-    those beyond the budget, the smallest gains first. The budget does not limit admissions, moves that make
+    If no plan qualifies, the target is taken, without the moves that gain less than they cost and those
+    beyond the budget, the smallest gains first. The budget does not limit admissions, moves that make
     room for others, moves of a tenant within its entitlement to a better candidate, and moves away from
     candidates that no longer exist.
     """
