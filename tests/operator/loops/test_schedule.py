@@ -111,6 +111,7 @@ def test_a_change_during_a_run_that_fails_runs_the_key_again_at_once() -> None:
 
 
 KEYS = st.sampled_from("abc")
+TURNS = 10  # of the event loop, within which an idle queue begins to wait
 
 
 class Schedules(RuleBasedStateMachine):
@@ -253,7 +254,8 @@ async def test_a_queue_that_is_cancelled_while_an_event_wakes_it_ends(steps: int
     queue: WorkQueue[str] = WorkQueue(work, asyncio.get_running_loop().time)
     queue.add("later", 1000.0)
     task = asyncio.create_task(queue.run())
-    await asyncio.sleep(0.01)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
     queue.add("other", 1000.0)
     for _ in range(steps):
         await asyncio.sleep(0)
