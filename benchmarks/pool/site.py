@@ -68,10 +68,14 @@ class Site:
         installation.upload(TestbedCluster(self.root), model, name, NAMESPACE)
 
     def clear(self) -> None:
-        """Removes all services of the benchmark and waits until their pods are gone."""
+        """Removes all services of the benchmark, waits until their pods are gone; removes all DevicePools.
+
+        A node belongs to the oldest pool that selects it, which is to be the one that is applied next.
+        """
         with step(self.say, "remove the services", announce=True):
             self.bed.kubectl("delete", "inferenceservices", "--all", "-n", NAMESPACE, "--timeout=180s")
             self.wait("no runtime pods", lambda: not self.runtimes(), 180)
+            self.bed.kubectl("delete", "devicepools", "--all", "--timeout=60s")
 
     def runtimes(self) -> list[Document]:
         """Returns the pods of runtimes, whatever they serve: by the label that the operator sets on them."""

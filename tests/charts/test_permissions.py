@@ -55,15 +55,16 @@ class Recording:
         found: Object | None = self._used({("get", kind.plural)}).fetch(kind, namespace, name)
         return found
 
-    def apply(self, wanted: Object) -> Object:
+    def apply(self, wanted: Object, seen: Object | None = None, *, unchanged: bool = False) -> Object:
         plural = KINDS[wanted["kind"]].plural
         # Server-side apply creates missing objects.
-        applied: Object = self._used({("patch", plural), ("create", plural)}).apply(wanted)
+        uses = {("patch", plural), ("create", plural)}
+        applied: Object = self._used(uses).apply(wanted, seen, unchanged=unchanged)
         return applied
 
-    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object:
+    def apply_status(self, kind: Kind, seen: Object, status: Object) -> Object:
         uses = {("patch", f"{kind.plural}/status")}
-        applied: Object = self._used(uses).apply_status(kind, namespace, name, status)
+        applied: Object = self._used(uses).apply_status(kind, seen, status)
         return applied
 
     def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object:
@@ -82,8 +83,8 @@ class Recording:
         replaced: Object = self._used({("update", KINDS[body["kind"]].plural)}).replace(body)
         return replaced
 
-    def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
-        self._used({("delete", kind.plural)}).delete(kind, namespace, name)
+    def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
+        self._used({("delete", kind.plural)}).delete(kind, namespace, name, uid)
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
         self._used({("create", "events"), ("patch", "events")}).record(regarding, event_type, reason, message)

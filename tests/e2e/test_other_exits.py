@@ -71,7 +71,8 @@ def test_a_triton_server_named_like_a_node_is_reported_and_its_pool_is_measured(
     }
     bad = copy.deepcopy(good)
     bad["spec"]["tritonServers"][0]["name"] = "edge-b"
-    with applied(trial, bad, service("other", "store://digits/digits.onnx", "factory.west")):
+    other = service("other", "store://digits/digits.onnx", "factory.west")
+    with trial.older_pool(bad), applied(trial, other):
         trial.wait("NameTaken", lambda: _reason(trial, "other", "Planned") == "NameTaken")
         assert 'spec.tritonServers[0].name: "edge-b"' in trial.condition("other", "Planned")["message"]
         trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(good))

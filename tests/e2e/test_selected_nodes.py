@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from demo import installation
+from messages import mentions
 from testbed import KubectlFailed
 from trials import Document, Trial
 
@@ -28,24 +29,22 @@ GROUP = {
     },
     "tolerations": [{"key": RESERVED, "operator": "Exists", "effect": "NoSchedule"}],
 }
-MANIFESTS = [
-    {
-        "apiVersion": "edge-intelligence.io/v1alpha1",
-        "kind": "DevicePool",
-        "metadata": {"name": NAME},
-        "spec": {"nodes": [GROUP]},
+POOL = {
+    "apiVersion": "edge-intelligence.io/v1alpha1",
+    "kind": "DevicePool",
+    "metadata": {"name": NAME},
+    "spec": {"nodes": [GROUP]},
+}
+SERVICE = {
+    "apiVersion": "edge-intelligence.io/v1alpha1",
+    "kind": "InferenceService",
+    "metadata": {"name": NAME, "namespace": NAME},
+    "spec": {
+        "model": {"storageUri": f"store://{installation.STORED_AT}"},
+        "slo": {"latency": "1s"},
+        "devicePool": NAME,
     },
-    {
-        "apiVersion": "edge-intelligence.io/v1alpha1",
-        "kind": "InferenceService",
-        "metadata": {"name": NAME, "namespace": NAME},
-        "spec": {
-            "model": {"storageUri": f"store://{installation.STORED_AT}"},
-            "slo": {"latency": "1s"},
-            "devicePool": NAME,
-        },
-    },
-]
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,25 +52,25 @@ def halls(installed: Trial) -> Iterator[Trial]:
     """A service on a pool that selects the tainted node alone: Ready."""
     trial, kubectl = installed, installed.cluster.kubectl
     trial.cluster.set_links(None)
-    try:
-        with trial.unlimited():
+    # The node rejoins the example's pool without its taint: the pool is deleted last.
+    with trial.unlimited(), trial.older_pool(POOL):
+        try:
             kubectl("label", "node", TAINTED, f"{HALL}=north")
             kubectl("taint", "node", TAINTED, f"{RESERVED}=cameras:NoSchedule")
             kubectl("apply", "-f", "-", text=yaml.safe_dump(NAMESPACE))
             installation.upload(trial.cluster, trial.trained.onnx, namespace=NAME)
-            kubectl("apply", "-f", "-", text=yaml.safe_dump_all(MANIFESTS))
+            kubectl("apply", "-f", "-", text=yaml.safe_dump(SERVICE))
             ready = lambda: trial.condition(NAME, "Ready", NAME).get("status") == "True"  # noqa: E731
             trial.wait("Ready", ready, 300)
             yield trial
-    finally:
-        for node in (TAINTED, OTHER):
-            kubectl("label", "node", node, f"{HALL}-", f"{RETIRED}-")
-        if any(taint["key"] == RESERVED for taint in taints(trial)):
-            kubectl("taint", "node", TAINTED, f"{RESERVED}-")
-        gone = ("--ignore-not-found", "--timeout=120s")
-        kubectl("delete", "inferenceservice", NAME, "-n", NAME, *gone)
-        kubectl("delete", "devicepool", NAME, *gone)
-        kubectl("delete", "namespace", NAME, *gone)
+        finally:
+            for node in (TAINTED, OTHER):
+                kubectl("label", "node", node, f"{HALL}-", f"{RETIRED}-")
+            if any(taint["key"] == RESERVED for taint in taints(trial)):
+                kubectl("taint", "node", TAINTED, f"{RESERVED}-")
+            gone = ("--ignore-not-found", "--timeout=120s")
+            kubectl("delete", "inferenceservice", NAME, "-n", NAME, *gone)
+            kubectl("delete", "namespace", NAME, *gone)
 
 
 def taints(trial: Trial) -> list[Document]:
@@ -115,6 +114,17 @@ def test_the_runtime_tolerates_the_taint_of_its_node_and_serves_there(halls: Tri
     assert not any("tolerations" in group for group in pool)
 
 
+def test_the_node_is_not_in_the_examples_pool_which_is_younger(halls: Trial) -> None:
+    def ready() -> Document:
+        conditions = halls.get("devicepool", "factory").get("status", {}).get("conditions", [])
+        return next((each for each in conditions if each["type"] == "Ready"), {})
+
+    halls.wait("the condition", lambda: ready().get("reason") == "Overlapping")
+    assert mentions(f"{TAINTED} to DevicePool {NAME}").search(ready()["message"])
+    assert TAINTED not in pool_nodes(halls, "factory")
+    halls.wait("the example's other nodes", lambda: TAINTED not in halls.placements())
+
+
 def test_nodes_join_and_leave_with_their_labels_without_a_lost_request(halls: Trial) -> None:
     kubectl = halls.cluster.kubectl
     load = partial(halls.load, rate=4, service=NAME, host=NAME, namespace=NAME)
@@ -147,5 +157,5 @@ def entry_nodes(trial: Trial) -> list[str]:
     return [entry["node"] for entry in status["entries"]]
 
 
-def pool_nodes(trial: Trial) -> list[str]:
-    return [node["name"] for node in trial.get("devicepool", NAME)["status"]["nodes"]]
+def pool_nodes(trial: Trial, pool: str = NAME) -> list[str]:
+    return [node["name"] for node in trial.get("devicepool", pool)["status"]["nodes"]]

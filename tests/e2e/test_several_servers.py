@@ -4,7 +4,7 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -115,24 +115,25 @@ def sites(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         another_model(trial.trained.onnx, tmp_path_factory.mktemp(NAME)),
         f"{NAME}/model.onnx",
     )
-    try:
-        trial.bed.node(GATEWAY).set_speed(SLOWED * trial.speeds["gateway"])
-        address = trial.bed.start_outside_triton()
-        kubectl("apply", "-f", "-", text=yaml.safe_dump_all(outside_address(*address.split(":"))))
-        for name in foreign_models(trial):
-            load_foreign(trial, address, name)
-        manifests = [pool(SLOW, REGION), service(trial)]
-        kubectl("apply", "-f", "-", text=yaml.safe_dump_all(manifests))
-        for condition in ("Profiled", "Ready"):
-            trial.wait(condition, partial(is_true, trial, condition), 420)
-        yield trial
-    finally:
-        trial.bed.node(GATEWAY).set_speed(trial.speeds["gateway"])
-        gone = ("--ignore-not-found", "--timeout=120s")
-        kubectl("delete", "inferenceservice", NAME, *gone)
-        kubectl("delete", "devicepool", NAME, *gone)
-        kubectl("delete", "service,endpointslice", "region", *gone)
-        trial.bed.stop_outside_triton()
+    foreign = foreign_models(trial.triton_models())
+    with trial.older_pool(pool(SLOW)):
+        try:
+            trial.bed.node(GATEWAY).set_speed(SLOWED * trial.speeds["gateway"])
+            address = trial.bed.start_outside_triton()
+            kubectl("apply", "-f", "-", text=yaml.safe_dump_all(outside_address(*address.split(":"))))
+            for name in foreign:
+                load_foreign(trial, address, name)
+            manifests = [pool(SLOW, REGION), service(trial)]
+            kubectl("apply", "-f", "-", text=yaml.safe_dump_all(manifests))
+            for condition in ("Profiled", "Ready"):
+                trial.wait(condition, partial(is_true, trial, condition), 420)
+            yield trial
+        finally:
+            trial.bed.node(GATEWAY).set_speed(trial.speeds["gateway"])
+            gone = ("--ignore-not-found", "--timeout=120s")
+            kubectl("delete", "inferenceservice", NAME, *gone)
+            kubectl("delete", "service,endpointslice", "region", *gone)
+            trial.bed.stop_outside_triton()
 
 
 def is_true(trial: Trial, condition: str) -> bool:
@@ -145,9 +146,9 @@ def classes(trial: Trial) -> dict[str, Document]:
     return {each["name"]: each for each in found}
 
 
-def foreign_models(trial: Trial) -> set[str]:
-    """Names of models that bear another installation's mark; one begins like the names of this one."""
-    ours = next(name for name in trial.triton_models() if name.startswith("edge-")).split("-")[1]
+def foreign_models(names: Iterable[str]) -> set[str]:
+    """Names of models that bear another installation's mark; one begins like a tail of ours in `names`."""
+    ours = next(name for name in names if name.startswith("edge-")).split("-")[1]
     return {f"edge-{FOREIGN}-{0:024x}", f"edge-{ours}-{0:024x}"}
 
 
@@ -220,7 +221,8 @@ def test_the_better_server_is_used_and_was_measured_by_requests_to_itself(sites:
 
 
 def test_a_server_that_leaves_the_pool_loses_our_tails_and_keeps_those_of_others(sites: Trial) -> None:
-    ours, foreign = tails(sites), foreign_models(sites)
+    ours = tails(sites)
+    foreign = foreign_models(ours)
     assert ours | foreign <= sites.triton_models(OUTSIDE).keys()
 
     def former() -> list[str]:

@@ -63,20 +63,21 @@ def tiers(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     samples = LabeledImages.load(trial.trained.held_out)
     np.savez_compressed(file, inputs=samples.images[:VALIDATED], labels=samples.labels[:VALIDATED])
     installation.upload(trial.cluster, file, "digits/heldout.npz")
-    try:
-        trial.cluster.set_speeds({name: SLOWED * speed for name, speed in trial.speeds.items()})
-        kubectl("apply", "-f", "-", text=yaml.safe_dump_all(manifests(trial)))
-        trial.wait("all classes", lambda: "slow-gateway on" in said(trial, "Profiled"), 600)
-        trial.cluster.set_speeds(trial.speeds)
-        trial.wait("Ready", lambda: trial.condition(SERVICE, "Ready").get("status") == "True", 600)
-        trial.wait("codecs", lambda: planned(trial), MEASURED)
-        trial.wait("routes through the gateway", lambda: bool(helped(trial)), 300)
-        yield trial
-    finally:
-        trial.cluster.set_speeds(trial.speeds)
-        trial.cluster.set_links(None)
-        kubectl("delete", "inferenceservice", SERVICE, "--wait", "--timeout=180s", "--ignore-not-found")
-        kubectl("delete", "devicepool", SERVICE, "--ignore-not-found")
+    pool, service = manifests(trial)
+    with trial.older_pool(pool):
+        try:
+            trial.cluster.set_speeds({name: SLOWED * speed for name, speed in trial.speeds.items()})
+            kubectl("apply", "-f", "-", text=yaml.safe_dump(service))
+            trial.wait("all classes", lambda: "slow-gateway on" in said(trial, "Profiled"), 600)
+            trial.cluster.set_speeds(trial.speeds)
+            trial.wait("Ready", lambda: trial.condition(SERVICE, "Ready").get("status") == "True", 600)
+            trial.wait("codecs", lambda: planned(trial), MEASURED)
+            trial.wait("routes through the gateway", lambda: bool(helped(trial)), 300)
+            yield trial
+        finally:
+            trial.cluster.set_speeds(trial.speeds)
+            trial.cluster.set_links(None)
+            kubectl("delete", "inferenceservice", SERVICE, "--wait", "--timeout=180s", "--ignore-not-found")
 
 
 def table(trial: Trial, node: str) -> dict[str, Any]:

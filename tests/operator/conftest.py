@@ -68,7 +68,10 @@ def no_network() -> Iterator[None]:
 
 @dataclass
 class FakeCluster:
-    """Objects by (kind, namespace, name); generation and resourceVersion count as the API server's do."""
+    """Objects by (kind, namespace, name); generation and resourceVersion count as the API server's do.
+
+    It refuses writes to another object, or to a later version, than the one that they are for.
+    """
 
     log: list[str]
     objects: dict[tuple[str, str, str], Object] = field(default_factory=dict)
@@ -109,9 +112,11 @@ class FakeCluster:
             and all((body["metadata"].get("labels") or {}).get(w[0]) in w[1:] or len(w) == 1 for w in wanted)
         ]
 
-    def apply(self, wanted: Object) -> Object:
-        self.log.append(f"apply {wanted['kind']} {wanted['metadata']['name']}")
+    def apply(self, wanted: Object, seen: Object | None = None, *, unchanged: bool = False) -> Object:
         before = self.objects.get(_key(wanted))
+        if seen is not None:
+            self._check(before, seen, unchanged=unchanged)
+        self.log.append(f"apply {wanted['kind']} {wanted['metadata']['name']}")
         kept = (
             {"finalizers": before["metadata"]["finalizers"]}
             if before and "finalizers" in before["metadata"]
@@ -119,8 +124,17 @@ class FakeCluster:
         )
         return self.put({**wanted, "metadata": {**wanted["metadata"], **kept}})
 
-    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object:
-        self.status_writes += kind != PLACEMENTS
+    def apply_status(self, kind: Kind, seen: Object, status: Object) -> Object | None:
+        metadata = seen["metadata"]
+        key = (kind.kind, metadata.get("namespace") or "", metadata["name"])
+        if key not in self.objects:
+            return None
+        self._check(self.objects[key], seen, unchanged=True)
+        self.status_writes += 1
+        return self.report_status(kind, metadata.get("namespace"), metadata["name"], status)
+
+    def report_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object:
+        """Writes a status as another client does, such as a runtime."""
         body = self.objects[kind.kind, namespace or "", name]
         self.revision += 1
         body["status"] = copy.deepcopy(status)
@@ -129,8 +143,7 @@ class FakeCluster:
 
     def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object:
         body = self.objects[_key(current)]
-        if body["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]:
-            raise WriteConflictError("the object has been modified")
+        self._check(body, current, unchanged=True)
         self.log.append(f"finalizers {finalizers}")
         body["metadata"]["finalizers"] = finalizers
         if not finalizers and body["metadata"].get("deletionTimestamp"):
@@ -139,6 +152,7 @@ class FakeCluster:
 
     def annotate(self, kind: Kind, current: Object, annotations: Mapping[str, str | None]) -> Object:
         body = self.objects[_key(current)]
+        self._check(body, current)
         self.log.append(f"annotate {kind.kind} {body['metadata']['name']}")
         self.revision += 1
         after = {**(body["metadata"].get("annotations") or {}), **annotations}
@@ -156,7 +170,10 @@ class FakeCluster:
             raise WriteConflictError("the object has been modified")
         return self.put(body)
 
-    def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
+    def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
+        before = self.objects.get((kind.kind, namespace or "", name))
+        if before is not None and uid:
+            self._check(before, {"metadata": {"uid": uid}})
         self.log.append(f"delete {kind.kind} {name}")
         self.objects.pop((kind.kind, namespace or "", name), None)
 
@@ -165,6 +182,13 @@ class FakeCluster:
 
     def version(self) -> tuple[int, int]:
         return (1, 34)
+
+    def _check(self, there: Object | None, seen: Object, *, unchanged: bool = False) -> None:
+        """Raises WriteConflictError if the object is not the one that was seen, or has changed since."""
+        if there is None or there["metadata"]["uid"] != seen["metadata"]["uid"]:
+            raise WriteConflictError("uid mismatch")
+        if unchanged and there["metadata"]["resourceVersion"] != seen["metadata"]["resourceVersion"]:
+            raise WriteConflictError("the object has been modified")
 
 
 @dataclass
@@ -405,7 +429,7 @@ class World:
                 "met": self.counted[1],
                 "lastUpdated": (START + datetime.timedelta(seconds=self.now)).isoformat(),
             }
-            self.cluster.apply_status(PLACEMENTS, KEY.namespace, body["metadata"]["name"], status | more)
+            self.cluster.report_status(PLACEMENTS, KEY.namespace, body["metadata"]["name"], status | more)
         self.pods_are_ready()
 
     def pods_are_ready(self, *, at: str = "", ready: bool = True) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+import yaml
 
 from demo import installation
 from demo.clusters import Entrance
@@ -247,6 +248,39 @@ class Trial:
             yield
         finally:
             self.cluster.set_speeds(self.speeds)
+
+    @contextmanager
+    def older_pool(self, pool: Document) -> Iterator[None]:
+        """A DevicePool that is older than the example's, so that the nodes that both select belong to it.
+
+        The example's pool is created again after it; its selectors stay, so nothing is measured again. At the
+        end, the pool is deleted, and the example is Ready at all of its nodes.
+        """
+        kubectl, name = self.cluster.kubectl, pool["metadata"]["name"]
+        kubectl("apply", "-f", "-", text=yaml.safe_dump(pool))
+        try:
+            # Of pools of one second, the name decides.
+            while self.created("factory") <= self.created(name):
+                kubectl("delete", "devicepool", "factory", "--timeout=60s")
+                installation.apply(self.cluster, self.root, self.slo)
+            yield
+        finally:
+            kubectl("delete", "devicepool", name, "--ignore-not-found", "--timeout=120s")
+            self.wait("the example at all of its nodes", self.serves_everywhere, 300)
+
+    def created(self, pool: str) -> str:
+        """When the API server created a DevicePool, in whole seconds."""
+        return str(self.get("devicepool", pool)["metadata"]["creationTimestamp"])
+
+    def serves_everywhere(self) -> bool:
+        """Whether the example's pool has all edge nodes, and the example is Ready there."""
+        status = self.get("devicepool", "factory").get("status", {})
+        ready = self.get("inferenceservice", "digits").get("status", {}).get("readyEntries")
+        return (
+            {node["name"] for node in status.get("nodes", [])} == {node.name for node in NODES}
+            and ready == f"{len(NODES)}/{len(NODES)}"
+            and self.condition("digits", "Ready").get("status") == "True"
+        )
 
     @contextmanager
     def with_fields(self, **fields: Any) -> Iterator[None]:

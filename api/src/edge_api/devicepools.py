@@ -210,7 +210,7 @@ class DevicePoolSpec(Part):
         tuple[Annotated[NodeGroup, SELECTS_SOMETHING], ...], Field(min_length=1, max_length=32)
     ] = Field(
         description="Groups of nodes, 1 to 32. A node that several groups select belongs to the first of "
-        "them. Required."
+        "them, and one that several pools select to the oldest pool. Required."
     )
     triton_servers: Annotated[
         tuple[Annotated[TritonServer, SELECTS_SOMETHING_IF_GIVEN], ...],
@@ -284,9 +284,9 @@ class DevicePoolStatus(StatusPart):
     conditions: Conditions = Field(
         default=(), description="Ready, ControlOpen and CertificatesIssued, with a reason and a message."
     )
-    node_count: int = Field(default=0, description="Number of nodes that the groups select.")
+    node_count: int = Field(default=0, description="Number of nodes of the pool.")
     nodes: Annotated[tuple[PoolNode, ...], KeyedBy("name")] = Field(
-        default=(), description="The nodes that the groups select."
+        default=(), description="The nodes that the groups select and that belong to no older pool."
     )
     triton_servers: Annotated[tuple[KnownTritonServer, ...], KeyedBy("address")] = Field(
         default=(), description="The Triton servers in spec, which may have tails."
@@ -305,8 +305,10 @@ class DevicePool(KubernetesObject):
         short_names=("dp",),
         namespaced=False,
         columns=(
-            condition_column("Ready", "Ready", "status", "Whether every selector selects a node."),
-            Column("Nodes", ".status.nodeCount", "Number of nodes that the groups select.", "integer"),
+            condition_column(
+                "Ready", "Ready", "status", "Whether every selector selects a node of this pool alone."
+            ),
+            Column("Nodes", ".status.nodeCount", "Number of nodes of the pool.", "integer"),
             Column("Triton", ".spec.tritonServers[0].httpAddress", "Address of the first Triton server."),
             condition_column("Reason", "Ready", "reason", "Reason of the Ready condition."),
             AGE,
@@ -320,6 +322,6 @@ class DevicePool(KubernetesObject):
     )
     status: DevicePoolStatus | None = Field(
         default=None,
-        description="Whether every selector selects a node, and which nodes the pool has. Written by the "
-        "operator alone.",
+        description="Whether every selector selects a node, whether older pools have some of the nodes, and "
+        "which ones the pool has. Written by the operator alone.",
     )

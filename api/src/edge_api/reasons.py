@@ -34,7 +34,7 @@ CERTIFICATES_ISSUED: Final = "CertificatesIssued"
 
 CONDITIONS: Final[dict[ConditionType, str]] = {
     READY: "At least spec.minReadyEntries entry nodes answer requests. For a DevicePool: every selector "
-    "selects a node.",
+    "selects a node, and every selected node belongs to the pool.",
     PROGRESSING: "A model is being measured, or runtimes are starting or loading new routes.",
     DEGRADED: "Some entry nodes do not answer, or answer by an earlier plan.",
     MODEL_READY: "The model store has the model and found its exits and cuts.",
@@ -370,8 +370,8 @@ NO_NODES: Final = _reason(
 NO_ENTRY_NODES: Final = _reason(
     "NoEntryNodes",
     (PLANNED,),
-    "spec.entryNodes selects no node of the pool.",
-    "Label a node so, or change the selector.",
+    "spec.entryNodes selects no node of the pool, or the entry nodes belong to older pools.",
+    "Label a node so, change the selector, or use the pool that the message names.",
 )
 BAD_PROFILE: Final = _reason(
     "BadProfile",
@@ -481,6 +481,12 @@ OBJECTIVE_MISSED: Final = _reason(
 NO_REQUESTS: Final = _reason("NoRequests", (SLO_MET,), "There were no requests for 5 minutes.", _NOTHING)
 
 NODES_FOUND: Final = _reason("NodesFound", (POOL_READY,), "Every selector selects a node.", _NOTHING)
+OVERLAPPING: Final = _reason(
+    "Overlapping",
+    (POOL_READY,),
+    "Older DevicePools have nodes that this one selects too, so it is planned without them.",
+    "Change the selectors of one of the pools, so that each node is in one pool.",
+)
 
 
 def table() -> str:

@@ -25,6 +25,8 @@ _READ_TIMEOUT = (5.0, 30.0)
 _WRITE_TIMEOUT = (3.0, 10.0)
 """Seconds to connect, and to wait for a response. Leadership counts on a write ending within their sum."""
 _PAGE = 500
+_OTHER_UID = "metadata.uid: Invalid value"
+"""What API servers say of a patch with the uid of another object than the one of that name."""
 _AMOUNTS = ("requests", "limits")
 """Fields whose values are amounts of resources."""
 
@@ -71,13 +73,13 @@ class Cluster(Protocol):
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None: ...
     def find(self, kind: Kind, namespace: str | None = None, labels: str = "") -> list[Object]: ...
     def fetch(self, kind: Kind, namespace: str | None, name: str) -> Object | None: ...
-    def apply(self, wanted: Object) -> Object: ...
-    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object | None: ...
+    def apply(self, wanted: Object, seen: Object | None = None, *, unchanged: bool = False) -> Object: ...
+    def apply_status(self, kind: Kind, seen: Object, status: Object) -> Object | None: ...
     def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object | None: ...
     def annotate(
         self, kind: Kind, current: Object, annotations: Mapping[str, str | None]
     ) -> Object | None: ...
-    def delete(self, kind: Kind, namespace: str | None, name: str) -> None: ...
+    def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None: ...
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None: ...
     def version(self) -> tuple[int, int]: ...
 
@@ -143,17 +145,21 @@ class ApiServer:
             if not token:
                 return items
 
-    def apply(self, wanted: Object) -> Object:
-        """Applies `wanted` on the server side, which removes fields that only an earlier apply has set."""
+    def apply(self, wanted: Object, seen: Object | None = None, *, unchanged: bool = False) -> Object:
+        """Applies `wanted` on the server side, which removes fields that only an earlier apply has set.
+
+        seen: the object that this was decided on; None if there was none. Raises WriteConflictError if it is
+        gone or was created again; with `unchanged`, also if it changed since.
+        """
         kind = KINDS[wanted["kind"]]
-        metadata = wanted["metadata"]
+        metadata = wanted["metadata"] | (_identity(seen, unchanged=unchanged) if seen is not None else {})
         namespace, name = metadata.get("namespace"), metadata["name"]
         applied = self._call(
             "PATCH",
             _path(kind, namespace, name),
             f"applying {_noun(kind, namespace, name)}",
             query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
-            body=wanted,
+            body=wanted | {"metadata": metadata},
             content_type="application/apply-patch+yaml",
         )
         if applied is None:
@@ -163,9 +169,15 @@ class ApiServer:
             )
         return applied
 
-    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object | None:
-        """Replaces the status as this operator's field manager. Returns the object, or None if it is gone."""
+    def apply_status(self, kind: Kind, seen: Object, status: Object) -> Object | None:
+        """Replaces the status as this operator's field manager, unless the object changed since it was seen.
+
+        Returns the object, or None if it is gone. Raises WriteConflictError. The resourceVersion also tells
+        objects of one name apart: the API server ignores the uid in a status of a custom resource.
+        """
+        namespace, name = seen["metadata"].get("namespace"), seen["metadata"]["name"]
         metadata = {"name": name} | ({"namespace": namespace} if kind.namespaced else {})
+        metadata |= _identity(seen, unchanged=True)
         return self._call(
             "PATCH",
             _path(kind, namespace, name, "status"),
@@ -227,13 +239,22 @@ class ApiServer:
             raise WriteConflictError(f"{what}: it, or its namespace, does not exist any more")
         return written
 
-    def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
-        """Deletes the object and, in the background, its dependents; ignores an object that is gone."""
+    def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
+        """Deletes the object and, in the background, its dependents; ignores an object that is gone.
+
+        uid: of the object to delete; WriteConflictError if another one of its name exists. Empty: any.
+        """
+        condition = {"preconditions": {"uid": uid}} if uid else {}
         self._call(
             "DELETE",
             _path(kind, namespace, name),
             f"deleting {_noun(kind, namespace, name)}",
-            body={"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"},
+            body={
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "propagationPolicy": "Background",
+                **condition,
+            },
             content_type="application/json",
         )
 
@@ -352,6 +373,12 @@ def _same_amounts(live: object, wanted: Object) -> bool:
     }
 
 
+def _identity(seen: Object, *, unchanged: bool) -> dict[str, str]:
+    """Returns the metadata by which a write is refused to another object, or to another version of it."""
+    names = ("uid", "resourceVersion") if unchanged else ("uid",)
+    return {name: seen["metadata"][name] for name in names}
+
+
 def _path(kind: Kind, namespace: str | None, name: str = "", subresource: str = "") -> str:
     root = "/api/" if "/" not in kind.api_version else "/apis/"
     scope = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
@@ -369,7 +396,7 @@ def _refusal(status: int, doing: str, content: str) -> ClusterError:
     except (ValueError, AttributeError):
         said = content
     sentence = f"{doing} failed: {said.strip()[:600]}"
-    if status == 409:
+    if status == 409 or (status == 422 and _OTHER_UID in said):
         return WriteConflictError(sentence)
     if status in (401, 429) or (status >= 500 and not refusals.lasting(said)):
         return ApiUnreachableError(sentence)

@@ -7,7 +7,7 @@ OperatorError
 ├── ClusterError           the API server
 │   ├── ApiUnreachableError
 │   ├── ObjectRefusedError      it rejects the object: schema, permission, quota
-│   ├── WriteConflictError      the object changed since it was read
+│   ├── WriteConflictError      the object changed, or was created again, since it was read
 │   └── NotLeadingError         another replica of the operator writes
 ├── StoreError             the model store, with its reason (NotOnnx, DigestMismatch, Unreachable, ...)
 └── TritonError            Triton's model control
@@ -50,7 +50,7 @@ class ObjectRefusedError(ClusterError):
 
 
 class WriteConflictError(ClusterError):
-    """The object changed between reading and writing; read again and retry."""
+    """The object changed, or was created again, between reading and writing; read again and decide again."""
 
 
 class NotLeadingError(ClusterError):

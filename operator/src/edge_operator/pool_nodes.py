@@ -1,7 +1,7 @@
 """Selects the nodes of a pool, the entry nodes of a service and nodes for profiling. Pure."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
@@ -137,11 +137,19 @@ def selection(name: str, pool: DevicePoolSpec, device_class: str) -> str:
     return selection_name(name, sorted(selected))
 
 
-def sites(pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node]) -> tuple[PoolMember, ...]:
-    """Returns the Ready nodes on which a device class can be profiled: of the pool, or of a Triton server."""
+def sites(
+    pool: DevicePoolSpec, device_class: str, nodes: Iterable[Node], lost: Collection[str] = ()
+) -> tuple[PoolMember, ...]:
+    """Returns the Ready nodes on which a device class can be profiled: of the pool, or of a Triton server.
+
+    lost: the names of nodes that the pool selects and that belong to older pools; those of a Triton server
+    are used in any case, since several pools can name it.
+    """
     every = sorted(nodes, key=lambda n: n.name)
     members = {member.node.name: member for member in group_members(pool, every)}
-    own = [member for member in members.values() if member.device_class == device_class]
+    own = [
+        member for name, member in members.items() if member.device_class == device_class and name not in lost
+    ]
     servers = [server for server in pool.triton_servers if server.device_class == device_class]
     theirs = [
         members.get(node.name, PoolMember(node, device_class))

@@ -137,7 +137,7 @@ def test_a_certificate_that_is_valid_serves_while_its_renewal_is_refused(
     upkeep.renew()
     assert upkeep.certify("shop") is None
 
-    def refused(*_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise ObjectRefusedError("Secret shop/edge-runtime-tls: denied by a policy")
 
     monkeypatch.setattr(world.cluster, "apply", refused)

@@ -100,11 +100,49 @@ def test_an_apply_is_server_side_under_the_operators_name() -> None:
 
 def test_a_status_is_written_to_its_subresource_only() -> None:
     client = Recorder()
-    _server(client).apply_status(DEVICE_POOLS, None, "factory", {"nodeCount": 3})
+    seen = {"metadata": {"name": "factory", "uid": "u1", "resourceVersion": "7", "generation": 2}}
+    _server(client).apply_status(DEVICE_POOLS, seen, {"nodeCount": 3})
     _, path, options = client.requests[0]
     assert path == "/apis/edge-intelligence.io/v1alpha1/devicepools/factory/status"
-    assert options["body"]["metadata"] == {"name": "factory"}
+    assert options["body"]["metadata"] == {"name": "factory", "uid": "u1", "resourceVersion": "7"}
     assert options["body"]["status"] == {"nodeCount": 3}
+
+
+def test_an_apply_is_for_the_object_that_was_seen_and_if_wanted_for_its_version() -> None:
+    client = Recorder(answer={})
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "shop"}}
+    seen = {"metadata": {"name": "x", "uid": "u1", "resourceVersion": "7"}}
+    server = _server(client)
+    server.apply(body)
+    server.apply(body, seen)
+    server.apply(body, seen, unchanged=True)
+    sent = [options["body"]["metadata"] for *_, options in client.requests]
+    named = {"name": "x", "namespace": "shop"}
+    assert sent == [named, named | {"uid": "u1"}, named | {"uid": "u1", "resourceVersion": "7"}]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (409, "uid mismatch: the provided object specified uid u1, and no existing object was found"),
+        (409, "Operation cannot be fulfilled: the object has been modified"),
+        (422, 'Placement "x" is invalid: metadata.uid: Invalid value: "u1": field is immutable'),
+    ],
+)
+def test_an_object_that_was_created_again_or_changed_is_a_conflict(status: int, said: str) -> None:
+    client = Recorder(status=status, answer={"message": said})
+    body = {"apiVersion": "v1", "kind": "Placement", "metadata": {"name": "x", "namespace": "shop"}}
+    with pytest.raises(WriteConflictError, match=mentions("Placement shop/x")):
+        _server(client).apply(body, {"metadata": {"uid": "u1"}})
+
+
+def test_a_deletion_is_of_the_object_that_was_seen() -> None:
+    client = Recorder()
+    _server(client).delete(PLACEMENTS, "default", "x", "u1")
+    _server(client).delete(PLACEMENTS, "default", "x")
+    bodies = [options["body"] for *_, options in client.requests]
+    assert [body.get("preconditions") for body in bodies] == [{"uid": "u1"}, None]
+    assert all(body["propagationPolicy"] == "Background" for body in bodies)
 
 
 def test_a_finalizer_is_set_only_on_the_object_that_was_read() -> None:

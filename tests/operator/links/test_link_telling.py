@@ -171,7 +171,7 @@ async def test_only_the_node_of_a_link_that_changed_is_compared(running: Running
     before = Counter(running.cluster.found)
     body = cluster.get(PLACEMENTS, "a", "digits.cam-1")
     link = body["status"]["link"] | {"bandwidth": "2M"}
-    cluster.apply_status(PLACEMENTS, "a", "digits.cam-1", body["status"] | {"link": link})
+    cluster.report_status(PLACEMENTS, "a", "digits.cam-1", body["status"] | {"link": link})
     running.telling.placement_changed("MODIFIED", cluster.get(PLACEMENTS, "a", "digits.cam-1"))
     await running.until(lambda: len(cluster.log) == 5)
     assert cluster.log[4] == "annotate Placement digits.cam-1"

@@ -217,6 +217,75 @@ async def test_a_node_wakes_the_pools_that_select_it(loops: Loops) -> None:
         assert loops.taken() == woken
 
 
+@pytest.fixture
+async def contending(loops: Loops) -> Loops:
+    """The two pools select one node, which belongs to `factory`; nothing is left to do."""
+    loops.event(NODES, _labelled("edge-a", site="one"), None)
+    for name, created in (("factory", "2026-01-01T00:00:00Z"), ("shop", "2026-01-02T00:00:00Z")):
+        loops.event(DEVICE_POOLS, _selecting(loops, name, created, generation=2))
+    loops.operator.wake_contending_pools()
+    loops.operator.wake_pools_of_nodes()
+    loops.taken()
+    return loops
+
+
+def _labelled(name: str, **labels: str) -> Any:
+    body = _body(name, status={"conditions": [{"type": "Ready", "status": "True"}]})
+    body["metadata"]["labels"] = labels
+    return body
+
+
+def _selecting(loops: Loops, name: str, created: str, site: str = "one", *, generation: int = 1) -> Any:
+    """A pool that selects the nodes of a site, as the mirror has it."""
+    group = {"deviceClass": "camera", "nodeSelector": {"site": site}}
+    body = _pool(name, generation=generation, spec={"nodes": [group]}) | {"kind": "DevicePool"}
+    body["apiVersion"] = "edge-intelligence.io/v1alpha1"
+    body["metadata"]["creationTimestamp"] = created
+    loops.operator.mirror.put("DevicePool", body)
+    return body
+
+
+async def test_an_older_pool_that_lets_a_node_go_wakes_the_one_that_gets_it(contending: Loops) -> None:
+    body = _selecting(contending, "factory", "2026-01-01T00:00:00Z", "two", generation=3)
+    contending.event(DEVICE_POOLS, body)
+    contending.taken()
+    contending.operator.wake_contending_pools()
+    assert "shop" in contending.taken()
+
+
+async def test_the_deletion_of_an_older_pool_wakes_the_one_that_gets_its_nodes(contending: Loops) -> None:
+    body = contending.operator.mirror.get("DevicePool", None, "factory")
+    assert body is not None
+    contending.operator.mirror.remove("DevicePool", body)
+    contending.event(DEVICE_POOLS, body, "DELETED")
+    contending.taken()
+    contending.operator.wake_contending_pools()
+    assert "shop" in contending.taken()
+
+
+async def test_a_change_of_a_pool_that_moves_no_node_wakes_no_other(contending: Loops) -> None:
+    body = _selecting(contending, "shop", "2026-01-02T00:00:00Z", "two", generation=3)
+    contending.event(DEVICE_POOLS, body)
+    contending.taken()
+    contending.operator.wake_contending_pools()
+    assert contending.taken() == set()
+
+
+async def test_a_label_that_takes_a_node_out_of_the_older_pool_wakes_both(contending: Loops) -> None:
+    group = {"deviceClass": "camera", "nodeSelector": {"gate": "yes"}}
+    body = _selecting(contending, "factory", "2026-01-01T00:00:00Z", generation=3)
+    body["spec"]["nodes"] = [group]
+    contending.operator.mirror.put("DevicePool", body)
+    contending.event(DEVICE_POOLS, body)
+    contending.event(NODES, _labelled("edge-a", site="one", gate="yes"))
+    contending.operator.wake_contending_pools()
+    contending.operator.wake_pools_of_nodes()
+    contending.taken()
+    contending.event(NODES, _labelled("edge-a", site="one"))
+    contending.operator.wake_pools_of_nodes()
+    assert contending.taken() >= {"factory", "shop"}
+
+
 async def test_taints_that_another_pool_names_reach_the_namespaces_with_runtimes_at_its_nodes(
     loops: Loops,
 ) -> None:

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_api.devicepools import DevicePoolSpec
+from edge_api.devicepools import DevicePoolSpec, NodeGroup
 from edge_api.inferenceservices import EntryNodes
 from edge_operator.observed.changes import Change, Selectors, concerned
+from edge_operator.ownership import Claim
 from edge_operator.pool_nodes import Node
 
 POOL = DevicePoolSpec.model_validate(
@@ -54,6 +55,30 @@ def test_a_pool_is_concerned_by_its_selectors_the_readiness_and_the_capacity(
     change: Change, *, concerns: bool
 ) -> None:
     assert concerned([change], POOLS) == ({"factory"} if concerns else set())
+
+
+RACKS = NodeGroup.model_validate({"deviceClass": "rack", "nodeSelector": {"rack": "7"}})
+OLDER = (
+    Claim("2026-01-01T00:00:00Z", "racks", (RACKS,)),
+    Claim("2026-02-01T00:00:00Z", "factory", POOL.nodes),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "concerns"),
+    [
+        ((node("class=camera"), node("class=camera rack=7")), True),
+        ((node("class=camera rack=7"), node("class=camera")), True),
+        ((node("rack=7"), node("rack=7 class=camera")), True),
+        ((node("class=camera rack=7"), node("class=camera rack=7", ready=False)), False),
+        ((node("class=camera rack=7"), node("class=camera rack=7 door=front")), True),
+        ((node("gpu=yes rack=7"), node("gpu=yes rack=7", ready=False)), True),
+    ],
+)
+def test_a_node_that_an_older_pool_has_concerns_a_pool_only_as_that_changes(
+    change: Change, *, concerns: bool
+) -> None:
+    assert concerned([change], POOLS, OLDER) == ({"factory"} if concerns else set())
 
 
 NODES = st.none() | st.builds(

@@ -125,8 +125,8 @@ def test_events_that_arrive_twice_and_out_of_order_end_in_the_newest_versions(
 def test_a_write_is_read_back_before_its_event_arrives(world: World) -> None:
     mirror = Mirror()
     cluster = MirroredCluster(world.cluster, mirror)
-    cluster.apply(world.service())
-    cluster.apply_status(INFERENCE_SERVICES, "default", "digits", {"observedGeneration": 7})
+    applied = cluster.apply(world.service())
+    cluster.apply_status(INFERENCE_SERVICES, applied, {"observedGeneration": 7})
     found = cluster.get(INFERENCE_SERVICES, "default", "digits")
     assert found is not None
     assert found["status"] == {"observedGeneration": 7}

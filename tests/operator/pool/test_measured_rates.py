@@ -73,7 +73,7 @@ def reported(world: World, *, late: dict[str, int] | None = None, rate: float = 
             "lastUpdated": SINCE,
         }
         name = body["metadata"]["name"]
-        world.cluster.apply_status(PLACEMENTS, body["metadata"]["namespace"], name, status | more)
+        world.cluster.report_status(PLACEMENTS, body["metadata"]["namespace"], name, status | more)
     world.pods_are_ready()
     world.reconcile()
 

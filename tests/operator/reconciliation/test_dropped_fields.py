@@ -21,11 +21,11 @@ def dropping(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     def kept(fields: Any) -> Any:
         return {key: value for key, value in fields.items() if key not in DROPPED}
 
-    def applies(wanted: Any) -> Any:
-        return apply({**wanted, "spec": kept(wanted["spec"])} if "spec" in wanted else wanted)
+    def applies(wanted: Any, seen: Any = None) -> Any:
+        return apply({**wanted, "spec": kept(wanted["spec"])} if "spec" in wanted else wanted, seen)
 
-    def applies_status(kind: Any, namespace: Any, name: str, status: Any) -> Any:
-        return apply_status(kind, namespace, name, kept(status))
+    def applies_status(kind: Any, seen: Any, status: Any) -> Any:
+        return apply_status(kind, seen, kept(status))
 
     monkeypatch.setattr(world.cluster, "apply", applies)
     monkeypatch.setattr(world.cluster, "apply_status", applies_status)
@@ -57,7 +57,7 @@ def test_a_job_in_the_spelling_of_the_api_server_is_not_reported(
         "metadata": {"name": "a", "namespace": "b"},
         "spec": spec,
     }
-    monkeypatch.setattr(world.cluster, "apply", lambda wanted: {**wanted, "spec": {}})
+    monkeypatch.setattr(world.cluster, "apply", lambda wanted, seen: {**wanted, "spec": {}})
     assert write(world.cluster, [Apply(body)]).as_wanted
 
 

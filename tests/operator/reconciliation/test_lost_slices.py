@@ -26,7 +26,7 @@ def cannot_load(world: World, reason: str = reasons.CANNOT_LOAD) -> None:
     name = f"{KEY.name}.cam-1"
     body = world.cluster.get(PLACEMENTS, KEY.namespace, name)
     status = {"observedGeneration": body["metadata"]["generation"], "loaded": False, "reason": reason}
-    world.cluster.apply_status(PLACEMENTS, KEY.namespace, name, status | {"message": NO_BLOB})
+    world.cluster.report_status(PLACEMENTS, KEY.namespace, name, status | {"message": NO_BLOB})
 
 
 @pytest.fixture(params=["running", "restarted"])

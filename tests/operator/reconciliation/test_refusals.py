@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from edge_api import reasons
+from edge_operator.cluster import DEVICE_POOLS
 from edge_operator.pool import manifests
 from edge_operator.pool.remedies import explained
 from edge_planning.errors import (
@@ -114,6 +115,7 @@ def test_a_service_that_cannot_be_read_is_reported_in_its_status_once(world: Wor
 def test_a_pool_is_found_by_whatever_name_kubernetes_lets_it_have(world: World) -> None:
     pool = world.pool()
     pool["metadata"] = {"name": "factory.west"}
+    world.cluster.delete(DEVICE_POOLS, None, "factory")
     world.cluster.put(pool)
     world.change(devicePool="factory.west")
     world.settle()

@@ -22,12 +22,12 @@ def refuse(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
     refused: list[str] = [""]
     apply = world.cluster.apply
 
-    def guarded(wanted: Object) -> Object:
+    def guarded(wanted: Object, seen: Object | None) -> Object:
         if wanted["kind"] == refused[0]:
             raise ObjectRefusedError(
                 f"applying {wanted['kind']} {wanted['metadata']['name']} failed: {QUOTA}"
             )
-        return dict(apply(wanted))
+        return dict(apply(wanted, seen))
 
     monkeypatch.setattr(world.cluster, "apply", guarded)
     return lambda kind: refused.__setitem__(0, kind)
@@ -107,7 +107,8 @@ def test_a_refused_finalizer_is_reported_before_anything_is_created(
 def test_a_refused_status_is_recorded_as_an_event_and_retried(
     world: World, monkeypatch: pytest.MonkeyPatch, kind: Kind
 ) -> None:
-    def refused(refused_kind: Kind, namespace: str | None, name: str, status: Object) -> Object:
+    def refused(refused_kind: Kind, seen: Object, status: Object) -> Object:
+        name = seen["metadata"]["name"]
         raise ObjectRefusedError(f"writing the status of {name} failed: request is too large")
 
     monkeypatch.setattr(world.cluster, "apply_status", refused)
@@ -161,10 +162,10 @@ def test_a_refused_deletion_holds_up_no_other_and_hides_no_refusal(
     delete = world.cluster.delete
     left = runtime_service_name("cam-1")
 
-    def guarded(kind: Kind, namespace: str | None, name: str) -> None:
+    def guarded(kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
         if kind == DEPLOYMENTS and name == left:
             raise ObjectRefusedError(f"deleting Deployment {name} failed: denied the request")
-        delete(kind, namespace, name)
+        delete(kind, namespace, name, uid)
 
     monkeypatch.setattr(world.cluster, "delete", guarded)
     world.remove_node("cam-1")

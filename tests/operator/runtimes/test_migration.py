@@ -61,7 +61,7 @@ def report(world: World, placement: Any) -> None:
         "activeRoute": placement["spec"]["routes"][0]["name"],
         "lastUpdated": world.clock().wall().isoformat(),
     }
-    world.cluster.apply_status(PLACEMENTS, "default", placement["metadata"]["name"], status)
+    world.cluster.report_status(PLACEMENTS, "default", placement["metadata"]["name"], status)
 
 
 def serve(world: World, *nodes: str) -> None:
@@ -184,7 +184,7 @@ def test_the_measured_round_trip_of_an_earlier_table_is_planned_with(world: Worl
     put_earlier(world)
     for body in world.cluster.find(PLACEMENTS, "default"):
         status = body["status"] | {"link": {"state": "Up", "bandwidth": "5M", "roundTrip": "31ms"}}
-        world.cluster.apply_status(PLACEMENTS, "default", body["metadata"]["name"], status)
+        world.cluster.report_status(PLACEMENTS, "default", body["metadata"]["name"], status)
     world.reconcile()
     made = world.cluster.get(PLACEMENTS, "default", "digits.cam-1")
     assert made["spec"]["link"]["roundTrip"] == "31ms"

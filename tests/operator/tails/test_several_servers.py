@@ -255,7 +255,7 @@ def test_a_new_link_starts_from_the_measurement_of_another_service(world: World)
     labels = body["metadata"]["labels"] | {"edge-intelligence.io/service": "faces"}
     meta = {"name": "faces.cam-1", "namespace": KEY.namespace, "labels": labels, "annotations": {}}
     world.cluster.put(body | {"metadata": meta, "spec": spec, "status": {}})
-    world.cluster.apply_status(
+    world.cluster.report_status(
         PLACEMENTS, KEY.namespace, "faces.cam-1", {"observedGeneration": 1, "loaded": True} | far
     )
     world.triton.by_name[first].away = True

@@ -51,7 +51,7 @@ def authorities(cluster: Cluster, namespace: str, now: datetime.datetime) -> dic
     if kept != pairs:
         files = {f"{identity}.crt": pair.certificate for identity, pair in kept.items()}
         files |= {f"{identity}.key": pair.key for identity, pair in kept.items()}
-        cluster.apply(_secret(namespace, AUTHORITY_SECRET, "Opaque", files))
+        cluster.apply(_secret(namespace, AUTHORITY_SECRET, "Opaque", files), live, unchanged=True)
     return kept
 
 
@@ -70,7 +70,8 @@ def provide(cluster: Cluster, holder: Holder, trusted: Mapping[str, Pair], now: 
         common = f"{holder.secret}.{holder.namespace}"
         pair = issuing.issue(trusted[signing.identity], common, holder.names, now)
         files = {_CHAIN: pair.certificate, _KEY: pair.key, _AUTHORITY: authority}
-        cluster.apply(_secret(holder.namespace, holder.secret, "kubernetes.io/tls", files))
+        secret = _secret(holder.namespace, holder.secret, "kubernetes.io/tls", files)
+        cluster.apply(secret, live, unchanged=True)
     if holder.published:
         known = _own(cluster, CONFIG_MAPS, holder.namespace, TRUST_CONFIG_MAP)
         body: Object = {
@@ -80,7 +81,7 @@ def provide(cluster: Cluster, holder: Holder, trusted: Mapping[str, Pair], now: 
             "data": {_AUTHORITY: authority.decode()},
         }
         if not covers(known, body):
-            cluster.apply(body)
+            cluster.apply(body, known, unchanged=True)
 
 
 def has_valid(cluster: Cluster, holder: Holder, now: datetime.datetime) -> bool:

@@ -51,6 +51,7 @@ def pool_state(cluster: Cluster, name: str, settings: Settings, scope: str | Non
         settings=settings,
         body=reads.get(DEVICE_POOLS, None, name),
         pools=snapshots.pool_names(reads),
+        older=snapshots.older_pools(reads, name),
         nodes=snapshots.nodes(reads),
         services={
             key: snapshots.service_state(reads, key, body, refusals={}, loads={}, unloads={})

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from edge_api.told_links import LINKS_ANNOTATION
 from edge_operator.clients import Clock
 from edge_operator.cluster import DEPLOYMENTS, PLACEMENTS, Cluster
-from edge_operator.errors import ClusterError
+from edge_operator.errors import ClusterError, WriteConflictError
 from edge_operator.loops.workqueue import WorkQueue
 from edge_operator.names import NODE_LABEL
 from edge_operator.nodes.link_measuring import renewal, renewed_after, tellings
@@ -86,6 +86,8 @@ def tell_node(cluster: Cluster, node: str, clock: Clock, every: float) -> float 
     for each in changes:
         try:
             cluster.annotate(PLACEMENTS, each.placement, {LINKS_ANNOTATION: each.text})
+        except WriteConflictError:
+            pass  # it was created again, which has the node compared again
         except ClusterError as error:
             logging.getLogger(__name__).warning("%s", error)
             failure = error

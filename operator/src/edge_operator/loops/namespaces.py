@@ -29,7 +29,7 @@ from edge_operator.cluster import (
     Cluster,
     Object,
 )
-from edge_operator.errors import ObjectRefusedError
+from edge_operator.errors import ObjectRefusedError, WriteConflictError
 from edge_operator.foreign import refuse_foreign
 from edge_operator.names import OURS, RUNTIME_LABEL
 from edge_operator.nodes.runtime_actions import ACCESS, Seen, decide
@@ -42,6 +42,8 @@ from edge_operator.settings import Settings
 
 REFUSED = 30.0
 """Seconds after which what the API server refused is tried again."""
+CONFLICT = 1.0
+"""Seconds until the next reconcile of a namespace after an object of it was created again."""
 
 
 @dataclass
@@ -69,6 +71,7 @@ def reconcile_namespace(
     seen = observe(namespace, cluster)
     actions = decide(seen, settings, memory.moves, clock.monotonic())
     refused: dict[str, list[str]] = defaultdict(list)
+    conflicts = False
     if uncertified is not None:
         reported = actions.notes if uncertified.serving else refused
         for service in _placed(seen):
@@ -76,22 +79,30 @@ def reconcile_namespace(
     for wanted in actions.apply:
         try:
             kind, name = KINDS[wanted.body["kind"]], wanted.body["metadata"]["name"]
-            refuse_foreign(cluster, wanted.body, seen.objects.get((kind, name)))
-            cluster.apply(wanted.body)
+            known = refuse_foreign(cluster, wanted.body, seen.objects.get((kind, name)))
+            cluster.apply(wanted.body, known)
         except ObjectRefusedError as error:
             for service in wanted.services:
                 refused[service].append(str(error))
+        except WriteConflictError as error:
+            conflicts = True
+            logging.getLogger(__name__).info("%s: it is decided on again", error)
     undeleted = False
     for kind, name in actions.delete:
         try:
-            cluster.delete(kind, namespace, name)
+            cluster.delete(kind, namespace, name, seen.uid(kind, name))
         except ObjectRefusedError as error:
             undeleted = True
             logging.getLogger(__name__).warning("%s", error)
+        except WriteConflictError as error:
+            conflicts = True
+            logging.getLogger(__name__).info("%s: it is decided on again", error)
     before = memory.findings
     memory.findings = RuntimeFindings(dict(refused), dict(actions.notes))
     names = isolations(seen.services)
     changed = frozenset(n for n in names if before.concerning(n) != memory.findings.concerning(n))
+    if conflicts:
+        return changed, CONFLICT
     incomplete = refused or undeleted or uncertified is not None
     return changed, REFUSED if incomplete and actions.again is None else actions.again
 

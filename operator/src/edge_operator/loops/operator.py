@@ -4,7 +4,8 @@ An event and a deletion that no watch reported take the same way. An event that 
 fingerprint of an object wakes nothing, so that heartbeats cost nothing.
 
 Cost: an event, its fingerprint. That of a DevicePool wakes the namespaces of all services, since its groups
-have the tolerations of all runtimes; that of a node wakes the pools and namespaces that select it.
+have the tolerations of all runtimes, and the other pools that select a node which it gains or loses; that of
+a node wakes the pools and namespaces that select it.
 """
 
 import asyncio
@@ -46,6 +47,7 @@ from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import vanished
 from edge_operator.observed.tails_in_use import TailsInUse
 from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
+from edge_operator.ownership import Claim, claim_of, contested
 from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.plans import PoolPlan
@@ -136,6 +138,10 @@ class Operator:
         self.pools: dict[str, PoolLoop] = {}
         self.pool_of: dict[ServiceKey, str] = {}
         self.nodes: dict[str, Node] = {}
+        self.claims: dict[str, Claim] = {}
+        """What each pool selects nodes by."""
+        self.claims_before: dict[str, Claim] | None = None
+        """What they selected by when other pools were last woken; None if nothing has changed since."""
         self.changed_nodes: dict[str, Node | None] = {}
         """Nodes that changed since the pools that they concern were woken, as they were then."""
         self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
@@ -247,11 +253,28 @@ class Operator:
         else:
             self.tritons.note(dict(body))
         if self.seen.changed(event_type, "DevicePool", body, fingerprints.generation(body)):
+            self._claim(name, None if event_type == "DELETED" else claim_of(dict(body)))
             self._pool(name).topology_changed(mended=True)
             self._end_if_unused(name)
             # By all pools, a pod tolerates the taints of its node.
             for key in self.pool_of:
                 self._wake_namespace(key.namespace)
+
+    def _claim(self, name: str, claim: Claim | None) -> None:
+        if self.claims_before is None:
+            self.claims_before = dict(self.claims)
+            self._loop.call_later(DEBOUNCE, self.wake_contending_pools)
+        if claim is None:
+            self.claims.pop(name, None)
+        else:
+            self.claims[name] = claim
+
+    def wake_contending_pools(self) -> None:
+        """Wakes the pools that select a node which belongs to another pool than before."""
+        before, self.claims_before = self.claims_before or {}, None
+        for name in contested(self.nodes.values(), before.values(), self.claims.values()):
+            if name in self.pools:
+                self.pools[name].topology_changed()
 
     def _node(self, event_type: str | None, body: Body) -> None:
         if not self.seen.changed(event_type, "Node", body, fingerprints.node(body)):
@@ -270,7 +293,7 @@ class Operator:
         changes = {name: (before, self.nodes.get(name)) for name, before in self.changed_nodes.items()}
         self.changed_nodes.clear()
         found = (self.mirror.find(kind.kind) for kind in (INFERENCE_SERVICES, DEVICE_POOLS))
-        concerns = concerned(changes.values(), selectors(*found))
+        concerns = concerned(changes.values(), selectors(*found), self.claims.values())
         for name in concerns:
             self._pool(name).topology_changed()
             for namespace in {key.namespace for key, pool in self.pool_of.items() if pool == name}:

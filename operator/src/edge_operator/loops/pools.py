@@ -32,6 +32,7 @@ from edge_operator.loops.known_facts import KnownFacts
 from edge_operator.loops.server_findings import ServerFindings
 from edge_operator.observed import snapshots
 from edge_operator.observed.fingerprints import generation
+from edge_operator.ownership import Claim
 from edge_operator.pool import attempts, plans
 from edge_operator.pool.actions import Event, LoadTails, ObjectRef, UnloadTails, Write, ref_of
 from edge_operator.pool.drafts import Now
@@ -117,11 +118,14 @@ class PoolLoop:
         self.plan: PoolPlan = plans.NOTHING
         self._services: dict[ServiceKey, ServiceState] = {}
         self._nodes: tuple[Node, ...] = ()
+        self._older: tuple[Claim, ...] = ()
         self._pools: tuple[str, ...] = ()
         self._jobs: Mapping[str, Object] = {}
         self._job_pods: Mapping[str, tuple[Object, ...]] = {}
         self._facts = KnownFacts(lambda need: shared.executor.mended((name, need)))
         self._outcomes: dict[ServiceKey, Outcomes] = defaultdict(Outcomes)
+        self._conflicts: dict[object, Write] = {}
+        """The last write of each key that another client's came before."""
         self._recorded: dict[ObjectRef, str] = {}
         """The last refusal of each object that was recorded as an event."""
         self._changed: set[ServiceKey] = set()
@@ -145,7 +149,7 @@ class PoolLoop:
         self._wake(urgent=urgent)
 
     def topology_changed(self, *, mended: bool = False) -> None:
-        """Handles a change of the pool, or of a node that concerns it."""
+        """Handles a change of the pool, of a node that concerns it, or of what belongs to older pools."""
         self._topology = True
         for key in self._services if mended else ():
             self.service_changed(key, mended=True)
@@ -248,6 +252,7 @@ class PoolLoop:
             self._look_at(key)
         if self._topology or self._selects:
             self._nodes = snapshots.nodes(reads)
+            self._older = snapshots.older_pools(reads, self.name)
         self._changed.clear()
         self._written.clear()
         self._topology = self._measurements = self._selects = False
@@ -257,6 +262,7 @@ class PoolLoop:
             settings=settings,
             body=body,
             pools=self._pools,
+            older=self._older,
             nodes=self._nodes,
             services=MappingProxyType(dict(self._services)),
             changed=frozenset(changed),
@@ -299,6 +305,8 @@ class PoolLoop:
     def _forget(self, key: ServiceKey) -> None:
         self._services.pop(key, None)
         self._outcomes.pop(key, None)
+        for what in ("objects", "status"):
+            self._conflicts.pop((key, what), None)
         before = self.plan.services.get(key)
         self._facts.use(key, before.used if before is not None else frozenset(), frozenset())
 
@@ -314,8 +322,9 @@ class PoolLoop:
             self._count(key, planned)
             self._act(key, planned)
         if found.status is not None:
-            done = functools.partial(self._status_written, found.status.regarding)
-            self._submit_writes(("pool", self.name), (found.status,), done, self._wake)
+            own = ("pool", self.name)
+            done = functools.partial(self._status_written, own, found.status.regarding)
+            self._submit_writes(own, (found.status,), done, self._wake)
 
     def _act(self, key: ServiceKey, planned: ServicePlan) -> None:
         wake = functools.partial(self._wake_service, key)
@@ -382,15 +391,27 @@ class PoolLoop:
         own = self._services.get(key)
         if own is not None and own.body["metadata"].get("deletionTimestamp"):
             self._record_refusals(own.body, written)
-        return None if written.as_wanted else FAILED
+        return self._again((key, "objects"), written)
 
     def _service_reported(self, key: ServiceKey, body: Object, written: Written) -> float | None:
         self._written.add(key)
-        return self._status_written(body, written)
+        return self._status_written((key, "status"), body, written)
 
-    def _status_written(self, body: Object, written: Written) -> float | None:
+    def _status_written(self, key: object, body: Object, written: Written) -> float | None:
         self._record_refusals(body, written)
-        return None if written.as_wanted else FAILED
+        return self._again(key, written)
+
+    def _again(self, key: object, written: Written) -> float | None:
+        """Returns when writes are repeated: FAILED, or None for the next plan alone.
+
+        What conflicted is planned again at once, from the object as it is now. It is a failure only if the
+        same write conflicts again.
+        """
+        before = self._conflicts.pop(key, None)
+        if written.conflict is None:
+            return None if written.as_wanted else FAILED
+        self._conflicts[key] = written.conflict
+        return FAILED if before == written.conflict else None
 
     def _record_refusals(self, body: Object, written: Written) -> None:
         """Records refusals that no condition can report as events, equal ones once."""

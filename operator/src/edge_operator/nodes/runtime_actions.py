@@ -57,6 +57,13 @@ class Seen:
         """Returns the objects of a kind."""
         return [body for (of, _), body in self.objects.items() if of == kind]
 
+    def uid(self, kind: Kind, name: str) -> str:
+        """Returns the uid of an object of the operator, or of a Placement."""
+        found = self.objects.get((kind, name))
+        if kind == PLACEMENTS:
+            found = next((body for body in self.placements if body["metadata"]["name"] == name), None)
+        return "" if found is None else str(found["metadata"]["uid"])
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

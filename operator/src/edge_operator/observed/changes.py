@@ -1,15 +1,16 @@
 """Which pools the change of a node concerns. Pure.
 
 A node has a place in a pool: the group that it belongs to, the Triton servers whose class is profiled on it,
-and the selectors of entry nodes that select it. Only a change of this place, or of the readiness, the host
-name or the capacity of a node that has one, concerns the pool: most labels of a node are of no interest to
-any pool.
+the selectors of entry nodes that select it, and the pool that it belongs to of all that select it. Only a
+change of this place, or of the readiness, the host name or the capacity of a node that the pool has or
+profiles on, concerns the pool: most labels of a node are of no interest to any pool.
 
-Cost of a changed node: the selectors of each pool, and those of the services on the pools that select it.
+Cost of a changed node: the selectors of each pool, once, and those of the services on the pools that select
+it.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import EntryNodes
 from edge_api.selectors import SelectsNodes
 from edge_operator.cluster import Object
+from edge_operator.ownership import Claim, from_the_oldest, owner
 from edge_operator.pool_nodes import Node, selects
 
 
@@ -47,30 +49,34 @@ def selectors(services: Iterable[Object], pools: Iterable[Object]) -> dict[str, 
     return found
 
 
-Place = tuple[int | None, tuple[int, ...], tuple[int, ...]]
+Place = tuple[int | None, tuple[int, ...], tuple[int, ...], str]
 
 
 Change = tuple[Node | None, Node | None]
 """A node before and after: None if it did not or does not exist."""
 
 
-def concerned(changes: Iterable[Change], pools: Mapping[str, Selectors]) -> frozenset[str]:
-    """Returns the names of the pools that changed, new or deleted nodes concern."""
-    changed = tuple(changes)
-    return frozenset(
-        name
-        for name, selectors in pools.items()
-        if any(_concerns(before, after, selectors) for before, after in changed)
-    )
+def concerned(
+    changes: Iterable[Change], pools: Mapping[str, Selectors], claims: Iterable[Claim] = ()
+) -> frozenset[str]:
+    """Returns the names of the pools that changed, new or deleted nodes concern. claims: of all pools."""
+    claims, found = from_the_oldest(claims), set[str]()
+    for before, after in changes:
+        owners = ["" if node is None else owner(node, claims) for node in (before, after)]
+        found |= {name for name, each in pools.items() if _concerns(name, (before, after), owners, each)}
+    return frozenset(found)
 
 
-def _concerns(before: Node | None, after: Node | None, selectors: Selectors) -> bool:
-    places = [_place(node, selectors) for node in (before, after)]
+def _concerns(name: str, change: Change, owners: Sequence[str], selectors: Selectors) -> bool:
+    """owners: the pool that the node belonged to, and the one that it belongs to."""
+    before, after = change
+    places = [_place(*each, selectors) for each in zip(change, owners, strict=True)]
     if places[0] != places[1]:
         return True
     if before is None or after is None or places[0] is None:
         return False
-    return _matters(before) != _matters(after)
+    _, servers, _, owner = places[0]
+    return (bool(servers) or owner in ("", name)) and _matters(before) != _matters(after)
 
 
 def _matters(node: Node) -> tuple[object, ...]:
@@ -78,7 +84,7 @@ def _matters(node: Node) -> tuple[object, ...]:
     return node.ready, node.hostname, node.cpu, node.memory
 
 
-def _place(node: Node | None, selectors: Selectors) -> Place | None:
+def _place(node: Node | None, owner: str, selectors: Selectors) -> Place | None:
     """Returns the node's place in a pool; None if it has none."""
     if node is None:
         return None
@@ -86,7 +92,9 @@ def _place(node: Node | None, selectors: Selectors) -> Place | None:
     servers = tuple(_selecting(node, selectors.pool.triton_servers))
     if group is None and not servers:
         return None
-    return group, servers, tuple(_selecting(node, selectors.entries)) if group is not None else ()
+    if group is None:
+        return group, servers, (), ""
+    return group, servers, tuple(_selecting(node, selectors.entries)), owner
 
 
 def _selecting(node: Node, parts: Iterable[SelectsNodes]) -> Iterable[int]:

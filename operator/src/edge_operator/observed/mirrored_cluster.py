@@ -1,14 +1,18 @@
 """The cluster as reconciles use it: they read the mirror and write to the API server."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
-from edge_operator.cluster import Cluster, Kind, Object
+from edge_operator.cluster import KINDS, Cluster, Kind, Object
 from edge_operator.errors import WriteConflictError
 from edge_operator.observed.mirror import Mirror, ObjectKey
 
 
 class MirroredCluster:
-    """`Cluster` whose reads cost no request. A write is read back at once, before its watch event arrives."""
+    """`Cluster` whose reads cost no request. A write is read back at once, before its watch event arrives.
+
+    After a WriteConflictError the object is read once, so that the next plan is made from what is there.
+    """
 
     def __init__(self, server: Cluster, mirror: Mirror) -> None:
         self._server, self._mirror = server, mirror
@@ -25,43 +29,42 @@ class MirroredCluster:
         """Returns the object as the API server has it, also if it is not one that the operator watches."""
         return self._server.fetch(kind, namespace, name)
 
-    def apply(self, wanted: Object) -> Object:
-        """Applies `wanted` on the server side."""
-        applied = self._server.apply(wanted)
+    def apply(self, wanted: Object, seen: Object | None = None, *, unchanged: bool = False) -> Object:
+        """Applies `wanted` on the server side. seen, unchanged: as for `ApiServer`."""
+        kind = KINDS[wanted["kind"]]
+        with self._reading_conflicts(kind, wanted):
+            applied = self._server.apply(wanted, seen, unchanged=unchanged)
         self._mirror.put(wanted["kind"], applied)
         return applied
 
-    def apply_status(self, kind: Kind, namespace: str | None, name: str, status: Object) -> Object | None:
-        """Replaces the status under this operator's field manager; ignores an object that is gone."""
-        applied = self._server.apply_status(kind, namespace, name, status)
+    def apply_status(self, kind: Kind, seen: Object, status: Object) -> Object | None:
+        """Replaces the status unless the object changed since it was seen; ignores an object that is gone."""
+        with self._reading_conflicts(kind, seen):
+            applied = self._server.apply_status(kind, seen, status)
         if applied is not None:
             self._mirror.put(kind.kind, applied)
         return applied
 
     def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object | None:
         """Replaces the finalizers, unless the object changed since it was read (WriteConflictError)."""
-        metadata = current["metadata"]
-        try:
+        with self._reading_conflicts(kind, current):
             changed = self._server.set_finalizers(kind, current, finalizers)
-        except WriteConflictError:
-            newer = self._server.fetch(kind, metadata.get("namespace"), metadata["name"])
-            if newer is not None:
-                self._mirror.put(kind.kind, newer)
-            raise
         if changed is not None:
             self._mirror.put(kind.kind, changed)
         return changed
 
     def annotate(self, kind: Kind, current: Object, annotations: Mapping[str, str | None]) -> Object | None:
         """Sets annotations beside those that `apply` sets. Returns the object, or None if it is gone."""
-        changed = self._server.annotate(kind, current, annotations)
+        with self._reading_conflicts(kind, current):
+            changed = self._server.annotate(kind, current, annotations)
         if changed is not None:
             self._mirror.put(kind.kind, changed)
         return changed
 
-    def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
+    def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
         """Deletes the object and, in the background, its dependents; ignores an object that is gone."""
-        self._server.delete(kind, namespace, name)
+        with self._reading_conflicts(kind, {"metadata": {"namespace": namespace, "name": name}}):
+            self._server.delete(kind, namespace, name, uid)
         self._mirror.forget(ObjectKey(kind.kind, namespace or "", name))
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
@@ -71,6 +74,20 @@ class MirroredCluster:
     def version(self) -> tuple[int, int]:
         """Returns the API server's major and minor version."""
         return self._server.version()
+
+    @contextlib.contextmanager
+    def _reading_conflicts(self, kind: Kind, body: Object) -> Iterator[None]:
+        """Reads the object of a write that conflicts with another one. body: has its name."""
+        try:
+            yield
+        except WriteConflictError:
+            namespace, name = body["metadata"].get("namespace"), body["metadata"]["name"]
+            newer, before = self._server.fetch(kind, namespace, name), self.get(kind, namespace, name)
+            if newer is not None:
+                self._mirror.put(kind.kind, newer)
+            elif before is not None:
+                self._mirror.remove(kind.kind, before)
+            raise
 
 
 def vanished(

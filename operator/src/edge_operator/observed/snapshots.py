@@ -31,6 +31,7 @@ from edge_operator.names import (
 )
 from edge_operator.nodes.rollouts import has_ready_pod
 from edge_operator.nodes.runtimes import has_switched, is_earlier, runtime_of
+from edge_operator.ownership import Claim, claim_of, older
 from edge_operator.pool.actions import ObjectRef
 from edge_operator.pool.liveness import deployment_of
 from edge_operator.pool.states import (
@@ -108,6 +109,11 @@ def services_of(reads: Reads, pool: str, scope: str | None) -> dict[ServiceKey, 
 def nodes(reads: Reads) -> tuple[Node, ...]:
     """Returns the nodes of the cluster by name."""
     return tuple(sorted(map(node_of, reads.find(NODES)), key=lambda node: node.name))
+
+
+def older_pools(reads: Reads, pool: str) -> tuple[Claim, ...]:
+    """Returns what the pools that are older than a pool select nodes by, from the oldest."""
+    return older(map(claim_of, reads.find(DEVICE_POOLS)), pool)
 
 
 def pool_names(reads: Reads) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ class ObjectRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Applies an object. known: the object as last seen.
+    """Applies an object. known: the object as last seen; None if there was none.
 
     own: whether an object of this name that belongs to something else must not be taken over.
     """
@@ -35,9 +35,14 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Deletes an object, and its dependents."""
+    """Deletes an object as last seen, and its dependents."""
 
-    ref: ObjectRef
+    known: Object
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object."""
+        return ref_of(self.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class SetStatus:
-    """Replaces the status of an object, then records events."""
+    """Replaces the status of an object unless it changed since it was seen, then records events."""
 
-    ref: ObjectRef
     regarding: Object
     status: Object
     events: tuple[Event, ...] = ()
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The object."""
+        return ref_of(self.regarding)
 
 
 Write = Apply | Delete | SetFinalizers | Event | SetStatus

@@ -12,7 +12,7 @@ from edge_operator.conditions import Blocked
 from edge_operator.names import label_value, profile_job_name
 from edge_operator.nodes.workloads import profile_job
 from edge_operator.pool import attempts, manifests
-from edge_operator.pool.actions import Apply, Delete, ref_of
+from edge_operator.pool.actions import Apply, Delete
 from edge_operator.pool.attempts import Attempt
 from edge_operator.pool.facts import Lookups, NotKnownError, ProfileOf, ProfileThrough
 from edge_operator.pool.pod_troubles import cannot_start, pod_trouble
@@ -54,6 +54,7 @@ class Measurement:
         measuring: Nodes with a measurement; those that begin one are added.
         write: Has a Job started, or the one that it replaces deleted.
         now: The wall-clock time.
+        lost: Nodes that the pool selects and that belong to older pools.
     """
 
     namespace: str
@@ -65,6 +66,7 @@ class Measurement:
     measuring: set[str]
     write: Callable[[Apply | Delete], None]
     now: datetime.datetime
+    lost: frozenset[str] = frozenset()
 
     @property
     def settings(self) -> Settings:
@@ -175,7 +177,7 @@ def _measure(wanted: Measurement, device_class: str) -> Measuring:
         return Measuring(message, failed=True, reason=reasons.PROFILING_FAILED, again=max(1.0, found.again))
     name = wanted.job_name(device_class)
     job = wanted.state.jobs.get(name)
-    candidates = sites(wanted.pool.spec, device_class, wanted.nodes)
+    candidates = sites(wanted.pool.spec, device_class, wanted.nodes, wanted.lost)
     circumstances = attempts.circumstances(wanted.settings, candidates)
     if job is None:
         return _start(wanted, device_class, candidates, Attempt(wanted.exits, circumstances))
@@ -268,7 +270,7 @@ def _start(
         tolerations=[written(each) for each in chosen.tolerations],
     )
     if before is not None:
-        wanted.write(Delete(ref_of(before)))
+        wanted.write(Delete(before))
     wanted.write(Apply(job))
     wanted.measuring.add(label_value(chosen.node.name))
     return _under_way(f"profiling device class {device_class} on {chosen.node.name}", attempt)

@@ -19,7 +19,7 @@ from edge_api.validation_messages import sentences
 from edge_operator.authority.failures import certificates_finding
 from edge_operator.conditions import Blocked
 from edge_operator.keys import ServiceKey
-from edge_operator.pool.actions import SetStatus, ref_of
+from edge_operator.pool.actions import SetStatus
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, runtime_memory
 from edge_operator.pool.drafts import Draft, Now, Shared
 from edge_operator.pool.measurements import measuring_nodes
@@ -193,10 +193,10 @@ def _surroundings(state: PoolState, before: Read | None) -> Read:
     """Returns the pool and the nodes as read: those before, as long as nothing of them has changed."""
     metadata = state.body["metadata"] if state.body is not None else {}
     names = () if state.body is not None else state.pools
-    body = (metadata.get("uid"), metadata.get("generation"), names, state.settings)
+    body = (metadata.get("uid"), metadata.get("generation"), names, state.settings, state.older)
     if before is not None and before.body == body and before.nodes == state.nodes:
         return before
-    return Read(body, state.nodes, of_pool(state.name, state.body, state.pools, state.nodes))
+    return Read(body, state.nodes, of_pool(state.name, state.body, state.pools, state.nodes, state.older))
 
 
 def _status(state: PoolState, now: Now) -> SetStatus | None:
@@ -209,7 +209,7 @@ def _status(state: PoolState, now: Now) -> SetStatus | None:
         "former_triton_servers": former_servers(body, state.emptied, now.wall),
     }
     status = written(_found(state, now).model_copy(update=servers))
-    return None if status == (body.get("status") or {}) else SetStatus(ref_of(body), body, status)
+    return None if status == (body.get("status") or {}) else SetStatus(body, status)
 
 
 def _found(state: PoolState, now: Now) -> DevicePoolStatus:
@@ -226,5 +226,11 @@ def _found(state: PoolState, now: Now) -> DevicePoolStatus:
         certificates_finding(state.certificates, namespaces),
     )
     return pool_status(
-        pool, state.nodes, now.wall, untrusted, earlier_spellings(body), [each for each in further if each]
+        pool,
+        state.nodes,
+        now.wall,
+        state.older,
+        untrusted=untrusted,
+        earlier=earlier_spellings(body),
+        further=[each for each in further if each],
     )

@@ -6,7 +6,7 @@ among it, unless the rate of requests left the one that was planned with.
 
 from collections.abc import Mapping
 
-from edge_api import DevicePool, Placement, reasons
+from edge_api import Placement, reasons
 from edge_api.placements import LinkStatus, LocalLinkStatus
 from edge_api.told_links import LINKS_ANNOTATION
 from edge_operator.conditions import Blocked
@@ -23,7 +23,7 @@ from edge_operator.pool.remedies import explained
 from edge_operator.pool.results import Prepared, Ready
 from edge_operator.pool.server_links import Link
 from edge_operator.pool.surroundings import Surroundings, of_service, unfit
-from edge_operator.pool_nodes import Node, missing_certificates
+from edge_operator.pool_nodes import missing_certificates
 from edge_planning.errors import PlanningError
 from edge_planning.pools import Observed
 
@@ -119,18 +119,17 @@ def _steps(draft: Draft) -> Ready | Blocked:
     surroundings = _surroundings(draft)
     if isinstance(surroundings, Blocked):
         return surroundings
-    pool, nodes = surroundings
     found = models.accuracies(draft, card)
     if isinstance(found, Blocked):
         return found
-    profiled = profiles.profiles(draft, card, pool, nodes, found)
+    profiled = profiles.profiles(draft, card, surroundings, found)
     if isinstance(profiled, Blocked):
         return profiled
     card, costs = profiled
-    return Ready(card, costs, found, pool, draft.recorded)
+    return Ready(card, costs, found, surroundings.pool, draft.recorded)
 
 
-def _surroundings(draft: Draft) -> tuple[DevicePool, tuple[Node, ...]] | Blocked:
+def _surroundings(draft: Draft) -> Surroundings | Blocked:
     shared = draft.shared.surroundings
     if isinstance(shared, Blocked):
         return shared
@@ -140,7 +139,7 @@ def _surroundings(draft: Draft) -> tuple[DevicePool, tuple[Node, ...]] | Blocked
     if untrusted:
         message = f"DevicePool {draft.service.spec.device_pool}: {untrusted}"
         return Blocked(reasons.PLANNED, reasons.NO_CERTIFICATES, message)
-    return unfit(found, draft.service.spec) or (found.pool, found.nodes)
+    return unfit(found, draft.service.spec) or found
 
 
 def _measure(draft: Draft) -> None:

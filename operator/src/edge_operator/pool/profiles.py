@@ -12,7 +12,8 @@ from edge_operator.pool import manifests, measurements, models, recorded
 from edge_operator.pool.branches import with_branch_cuts
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import LayersOf
-from edge_operator.pool_nodes import Node, intermediate_nodes, selection
+from edge_operator.pool.surroundings import Surroundings
+from edge_operator.pool_nodes import intermediate_nodes, selection
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 
 Ends = Collection[tuple[str, str]]
@@ -22,11 +23,11 @@ Profiled = tuple[ModelCard, Mapping[str, DeviceProfile]]
 def profiles(
     draft: Draft,
     card: ModelCard,
-    pool: DevicePool,
-    nodes: tuple[Node, ...],
+    surroundings: Surroundings,
     accuracies: CodecAccuracies | None,
 ) -> Profiled | Blocked:
     """Returns metadata and measurements, both with the cuts that are found in the model's branches."""
+    pool = surroundings.pool
     remote = [server.device_class for server in pool.spec.triton_servers]
     wanted = {member.device_class for member in draft.members}
     far = set(remote) - wanted
@@ -47,12 +48,13 @@ def profiles(
         draft.key.namespace,
         card,
         pool,
-        nodes,
+        surroundings.nodes,
         draft.state,
         draft.lookups,
         draft.shared.measuring,
         draft.write,
         draft.now.wall,
+        frozenset(each.member.node.name for each in surroundings.lost),
     )
     try:
         costs = measurements.stored_profiles(measurement, wanted | far | between, known)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from edge_api import DevicePool, Placement, reasons
-from edge_operator.cluster import PLACEMENTS, Object, covers
+from edge_operator.cluster import Object, covers
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import (
     ControlDeniedError,
@@ -17,7 +17,7 @@ from edge_operator.errors import (
 from edge_operator.keys import TailKey
 from edge_operator.names import FORMER_TAILS_ANNOTATION
 from edge_operator.pool import relaying
-from edge_operator.pool.actions import Delete, LoadTails, ObjectRef
+from edge_operator.pool.actions import Delete, LoadTails
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError, TailsAt
 from edge_operator.tritons import residency
@@ -205,6 +205,5 @@ def _clear(draft: Draft, nodes: set[str]) -> None:
     """Removes former entry nodes; the namespace's loop removes the runtimes that nothing needs then."""
     for placements in (draft.placements, draft.former):
         for node in [node for node in placements if node not in nodes]:
-            name = placements[node].metadata.name
-            draft.write(Delete(ObjectRef(PLACEMENTS, draft.key.namespace, name)))
+            draft.write(Delete(placements[node].body()))
             del placements[node]

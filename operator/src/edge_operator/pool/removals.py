@@ -10,7 +10,7 @@ from edge_api import reasons
 from edge_operator.cluster import Object
 from edge_operator.keys import TailKey
 from edge_operator.names import FINALIZER
-from edge_operator.pool.actions import Delete, Event, SetFinalizers, UnloadTails, Write, ref_of
+from edge_operator.pool.actions import Delete, Event, SetFinalizers, UnloadTails, Write
 from edge_operator.pool.states import PoolState, ServiceState
 from edge_operator.tritons.addresses import same_server
 from edge_operator.tritons.residency import in_use, pool_addresses
@@ -43,7 +43,7 @@ def removal(state: PoolState, own: ServiceState, before: Removal, now: float) ->
         return Removal(gone=True)
     # Read before the Placements are deleted, since they record where tails are.
     leaving = before.leaving | in_use(own.placements)
-    objects = tuple(Delete(ref_of(body)) for body in (*own.legacy, *own.placements))
+    objects = tuple(Delete(body) for body in (*own.legacy, *own.placements))
     done = frozenset[TailKey]().union(*(o.tails for o in own.unloads.values() if not o.error))
     left = leaving - done
     if objects:

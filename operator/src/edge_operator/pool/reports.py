@@ -10,7 +10,7 @@ from edge_api.objects import written
 from edge_operator.cluster import Object
 from edge_operator.nodes.runtimes import runtime_of
 from edge_operator.pool import slo
-from edge_operator.pool.actions import Event, SetStatus, ref_of
+from edge_operator.pool.actions import Event, SetStatus
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.pod_troubles import deployment_trouble, pod_trouble
 from edge_operator.pool.slo import Counters, Tally
@@ -67,7 +67,7 @@ def report(
     settled = slo.settled(tally, counted, at)
     after = replace(before, awaited=wanted, after=settled, decided_at=now.monotonic)
     events = (Event(own.body, *event) for event in changes(service.status, status))
-    return SetStatus(ref_of(own.body), own.body, wanted, tuple(events)), after, _aging(status)
+    return SetStatus(own.body, wanted, tuple(events)), after, _aging(status)
 
 
 def report_unreadable(own: ServiceState, wrong: Sequence[str], now: datetime.datetime) -> SetStatus | None:
@@ -76,7 +76,7 @@ def report_unreadable(own: ServiceState, wrong: Sequence[str], now: datetime.dat
     if wanted == own.body.get("status"):
         return None
     event = Event(own.body, "Warning", reasons.UNREADABLE, "; ".join(wrong))
-    return SetStatus(ref_of(own.body), own.body, wanted, (event,))
+    return SetStatus(own.body, wanted, (event,))
 
 
 def _begun(service: InferenceService, counted: Mapping[str, Counters]) -> Tally:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from edge_operator.cluster import Object
 from edge_operator.errors import OperatorError
 from edge_operator.keys import ServiceKey, TailKey
+from edge_operator.ownership import Claim
 from edge_operator.pool.actions import ObjectRef
 from edge_operator.pool.facts import Facts
 from edge_operator.pool.server_availability import Availability
@@ -101,6 +102,7 @@ class PoolState:
     Attributes:
         body: The DevicePool; None if it does not exist.
         pools: The names of all pools.
+        older: What older pools select nodes by, from the oldest; those nodes are not of this pool.
         nodes: The nodes of the cluster.
         services: The services whose spec names the pool.
         changed: Services that are planned whatever the plan before says; the others keep theirs until due.
@@ -119,6 +121,7 @@ class PoolState:
     settings: Settings
     body: Object | None = None
     pools: tuple[str, ...] = ()
+    older: tuple[Claim, ...] = ()
     nodes: tuple[Node, ...] = ()
     services: Mapping[ServiceKey, ServiceState] = field(default_factory=dict)
     changed: frozenset[ServiceKey] = frozenset()

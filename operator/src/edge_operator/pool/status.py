@@ -10,6 +10,7 @@ from edge_api.inferenceservices import InferenceService, InferenceServiceStatus,
 from edge_api.objects import Condition
 from edge_api.reasons import ConditionType
 from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status, condition, conditions
+from edge_operator.ownership import Claim, LostNode, ownership_text, shared_out
 from edge_operator.pool import entries
 from edge_operator.pool.entries import Entry
 from edge_operator.pool.slo import NOTHING, Counters
@@ -17,7 +18,6 @@ from edge_operator.pool.slo_status import slo_met, slo_status
 from edge_operator.pool_nodes import (
     Node,
     PoolMember,
-    group_members,
     measured_itself,
     selector_field,
     selector_text,
@@ -112,41 +112,44 @@ def pool_status(
     pool: DevicePool,
     nodes: Sequence[Node],
     now: datetime.datetime,
+    older: Sequence[Claim] = (),
+    *,
     untrusted: str = "",
     earlier: Sequence[str] = (),
     further: Sequence[Finding] = (),
 ) -> DevicePoolStatus:
     """Returns the nodes of a pool, and whether each of its groups and Triton servers selects one.
 
-    untrusted: why TLS to a Triton server is not possible; empty if it is. earlier: the values in the spelling
-    of an earlier version. further: its other conditions.
+    older: what older pools select nodes by, from the oldest. untrusted: why TLS to a Triton server is not
+    possible; empty if it is. earlier: the values in the spelling of an earlier version. further: its other
+    conditions.
     """
-    members = group_members(pool.spec, nodes)
+    members, lost = shared_out(pool.spec, nodes, older)
+    selected = {member.device_class for member in (*members, *(each.member for each in lost))}
     found = [PoolNode(name=m.node.name, device_class=m.device_class) for m in members]
     taken = taken_names(pool.spec.triton_servers, members)
     empty = [
         f'spec.nodes[{index}].{selector_field(group)}: "{selector_text(group)}" selects no node'
         for index, group in enumerate(pool.spec.nodes)
-        if not any(node.device_class == group.device_class for node in found)
+        if group.device_class not in selected
     ] + [
         f'spec.tritonServers[{index}].{selector_field(server)}: "{selector_text(server)}" selects no node'
         for index, server in enumerate(pool.spec.triton_servers)
         if not measured_itself(server) and not server_nodes(server, nodes)
     ]
-    ready = (
-        Finding(
-            reasons.READY,
-            "False",
-            reasons.NO_NODES,
-            f"{'; '.join(empty)}: {_LABEL_NODES}",
-        )
-        if empty
-        else Finding(reasons.READY, "False", reasons.NO_CERTIFICATES, untrusted)
-        if untrusted
-        else Finding(reasons.READY, "False", reasons.NAME_TAKEN, taken)
-        if taken
-        else Finding(reasons.READY, "True", reasons.NODES_FOUND, "; ".join([_ALL_SELECT, *earlier]))
+    problems = (
+        (reasons.NO_NODES, f"{'; '.join(empty)}: {_LABEL_NODES}" if empty else ""),
+        (reasons.NO_CERTIFICATES, untrusted),
+        (reasons.NAME_TAKEN, taken),
+        (reasons.OVERLAPPING, _overlap(lost) if lost else ""),
     )
+    wrong = [(reason, message) for reason, message in problems if message]
+    if wrong:
+        message = "; ".join(message for _, message in wrong)
+        ready = Finding(reasons.READY, "False", wrong[0][0], message)
+    else:
+        message = "; ".join([_ALL_SELECT, *earlier])
+        ready = Finding(reasons.READY, "True", reasons.NODES_FOUND, message)
     previous = pool.status or DevicePoolStatus()
     generation = pool.metadata.generation or 0
     findings = [ready, *further]
@@ -156,6 +159,14 @@ def pool_status(
         conditions=conditions(previous.conditions, findings, order, generation, now),
         node_count=len(found),
         nodes=tuple(found),
+    )
+
+
+def _overlap(lost: Sequence[LostNode]) -> str:
+    counted = f"{len(lost)} selected {'node belongs' if len(lost) == 1 else 'nodes belong'}"
+    return (
+        f"spec.nodes: {counted} to older pools: {ownership_text(lost)}: change the selectors of one of the "
+        "pools, e.g. with an expression on a label, or delete the older pool"
     )
 
 
