@@ -267,6 +267,8 @@ class Trial:
         finally:
             kubectl("delete", "devicepool", name, "--ignore-not-found", "--timeout=120s")
             self.wait("the example at all of its nodes", self.serves_everywhere, 300)
+            planned = lambda: self.condition("digits", "Planned").get("status") == "True"  # noqa: E731
+            self.wait("the example Planned", planned)
 
     def created(self, pool: str) -> str:
         """When the API server created a DevicePool, in whole seconds."""
