@@ -46,26 +46,27 @@ def product(user: str) -> bool:
 
 @dataclass(frozen=True)
 class Site:
-    """A running cluster. `say` prints progress."""
+    """A running cluster. `say` prints progress. `namespace`: of the services that the methods are about."""
 
     root: Path
     bed: Testbed
     images: Path
     say: Say
+    namespace: str = NAMESPACE
 
     def get(self, *what: str) -> Document:
         found: Document = json.loads(self.bed.kubectl("get", *what, "-o", "json"))
         return found
 
     def items(self, *what: str) -> list[Document]:
-        return list(self.get(*what, "-n", NAMESPACE)["items"])
+        return list(self.get(*what, "-n", self.namespace)["items"])
 
     def apply(self, documents: Sequence[Document]) -> None:
         self.bed.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(documents))
 
     def upload(self, model: Path, name: str) -> None:
         """Puts a model into the store."""
-        installation.upload(TestbedCluster(self.root), model, name, NAMESPACE)
+        installation.upload(TestbedCluster(self.root), model, name, self.namespace)
 
     def clear(self) -> None:
         """Removes all services of the benchmark, waits until their pods are gone; removes all DevicePools.
@@ -73,7 +74,7 @@ class Site:
         A node belongs to the oldest pool that selects it, which is to be the one that is applied next.
         """
         with step(self.say, "remove the services", announce=True):
-            self.bed.kubectl("delete", "inferenceservices", "--all", "-n", NAMESPACE, "--timeout=180s")
+            self.bed.kubectl("delete", "inferenceservices", "--all", "-n", self.namespace, "--timeout=180s")
             self.wait("no runtime pods", lambda: not self.runtimes(), 180)
             self.bed.kubectl("delete", "devicepools", "--all", "--timeout=60s")
 
@@ -128,7 +129,7 @@ class Site:
 
     def unmet(self, name: str) -> str:
         """Returns the conditions of a service that are not True."""
-        return "; ".join(_unmet(self.get("inferenceservice", name, "-n", NAMESPACE)))
+        return "; ".join(_unmet(self.get("inferenceservice", name, "-n", self.namespace)))
 
     def wait(
         self, what: str, done: Callable[[], bool], seconds: float, state: Callable[[], str] = str
@@ -155,12 +156,14 @@ class Site:
 
     def hosts(self, names: Sequence[str], node: str) -> list[str]:
         """Returns NAME=HOST of each service's entrance at a node, the runtime that they share."""
-        entrance = self.get("service", f"edge-runtime-{node}", "-n", NAMESPACE)
+        entrance = self.get("service", f"edge-runtime-{node}", "-n", self.namespace)
         return [f"{name}={entrance['spec']['clusterIP']}" for name in names]
 
-    def client(self, node: str, *arguments: str) -> subprocess.Popen[str]:
-        """Starts `benchmarks.pool.load` in a node's network; it ends when its standard input closes."""
-        argv = [*self.bed.in_node(node), sys.executable, "-m", "benchmarks.pool.load"]
+    def client(
+        self, node: str, *arguments: str, program: str = "benchmarks.pool.load"
+    ) -> subprocess.Popen[str]:
+        """Starts a client in a node's network; it ends when its standard input closes."""
+        argv = [*self.bed.in_node(node), sys.executable, "-m", program]
         argv += ["--images", str(self.images), *arguments]
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.root)
 
@@ -171,6 +174,16 @@ def _unmet(service: Document) -> list[str]:
 
 def prepared(root: Path, say: Say) -> Site:
     """Starts the testbed unless it runs, installs the operator and puts the model into the store."""
+    site, model = installed(root, say)
+    site.apply([namespace()])
+    site.upload(model, DIGITS)
+    with suppress(KubectlFailed):  # left by a run that was interrupted
+        site.clear()
+    return site
+
+
+def installed(root: Path, say: Say) -> tuple[Site, Path]:
+    """Starts the testbed unless it runs, and installs the operator; returns the model, too."""
     cluster, bed = TestbedCluster(root), Testbed.of_checkout(root)
     model = Training(root / SCRIPT, root / ".cache", say).run()
     cluster.start(lambda name: step(say, name, announce=True), say)
@@ -178,9 +191,4 @@ def prepared(root: Path, say: Say) -> Site:
         bed.node(node.name).set_speed(None)
     with step(say, "helm install", announce=True):
         installation.install(cluster, root)
-    site = Site(root, bed, model.held_out, say)
-    site.apply([namespace()])
-    site.upload(model.onnx, DIGITS)
-    with suppress(KubectlFailed):  # left by a run that was interrupted
-        site.clear()
-    return site
+    return Site(root, bed, model.held_out, say), model.onnx

@@ -1,0 +1,162 @@
+"""Tenants that share one node of the testbed: their services, and the clients that send requests to them."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from benchmarks.pool.site import DIGITS, Site
+from benchmarks.sharing import manifests
+from benchmarks.sharing.manifests import SERVICE
+from demo.client_processes import ClientProcesses
+from demo.clusters import Entrance
+from demo.statistics import RequestResult
+from edge_api.quantities import parse_duration
+from testbed.errors import KubectlFailed
+
+NODE: Final = "edge-b"
+CLASS: Final = "camera"
+SPEED: Final = 0.2
+"""The node's, in cores: the full model then takes tens of milliseconds on most machines."""
+_FIRST_LATENCY: Final = 10.0
+_FIRST_RATE: Final = 0.1
+_FULL_TIMES: Final = 8.0
+"""The SLO in executions of the full model: long enough for a queue of the node."""
+_PORTS: Final = (8080, 8081)
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the node can do, by the profile of this run.
+
+    Attributes:
+        full: Seconds of one execution of the full model.
+        latency: Seconds of the SLO that the services get.
+    """
+
+    full: float
+
+    @property
+    def latency(self) -> float:
+        return round(_FULL_TIMES * self.full, 3)
+
+    @property
+    def rate(self) -> float:
+        """Requests per second that keep the node busy if each takes the full model."""
+        return 1 / self.full
+
+
+@dataclass(frozen=True)
+class Tenancy:
+    """The tenants by name, each with the site of its namespace."""
+
+    site: Site
+    tenants: Mapping[str, Site]
+
+    def capacity(self) -> Capacity:
+        """Returns what the node's profile says; it was measured while nothing else used the node."""
+        first = next(iter(self.tenants.values()))
+        profile = first.get("modelprofile", SERVICE, "-n", first.namespace)
+        (device,) = [each for each in profile["spec"]["deviceClasses"] if each["name"] == CLASS]
+        return Capacity(max(parse_duration(each["mean"]) for each in device["exits"]))
+
+    def declare(self, latency: float, rates: Mapping[str, float]) -> None:
+        """Gives the services an SLO and declared rates, and waits until these are planned and in use."""
+        for name, rate in rates.items():
+            self.site.apply([manifests.service(name, file=DIGITS, latency=latency, rate=round(rate, 3))])
+        for name in rates:
+            self.tenants[name].wait(f"the plan for {name}", partial(self._in_use, name), 120)
+
+    def _in_use(self, name: str) -> bool:
+        at = self.tenants[name]
+        found = at.get("inferenceservice", SERVICE, "-n", at.namespace)
+        conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", [])}
+        current = all(
+            conditions.get(kind, {}).get("observedGeneration") == found["metadata"]["generation"]
+            for kind in ("Planned", "Ready", "Progressing")
+        )
+        settled = conditions.get("Progressing", {}).get("status") == "False"
+        return current and settled and conditions["Ready"]["status"] == "True"
+
+    def send(
+        self, rates: Mapping[str, float], seconds: float, timeout: float
+    ) -> dict[str, list[RequestResult]]:
+        """Sends requests at constant rates, open loop; returns the results by tenant.
+
+        timeout: seconds after which a request is lost.
+        """
+        clients: list[ClientProcesses] = []
+        try:
+            for name, rate in rates.items():
+                at = self.tenants[name]
+                entrance = at.get("service", f"edge-runtime-{NODE}", "-n", at.namespace)
+                http, grpc = _PORTS
+                where = Entrance(
+                    tuple(self.site.bed.in_node(NODE)), entrance["spec"]["clusterIP"], http, grpc
+                )
+                clients.append(
+                    ClientProcesses(
+                        {name: where}, {name: "http"}, model=SERVICE, rate=rate, timeout=timeout,
+                        held_out=self.site.images,
+                    )
+                )  # fmt: skip
+            for each in clients:
+                each.start()
+            self._watch(seconds)
+            found = [event for each in clients for event in each.stop()]
+        finally:
+            for each in clients:
+                each.end()
+        results = [event for event in found if isinstance(event, RequestResult)]
+        return {name: [result for result in results if result.node == name] for name in rates}
+
+    def _watch(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.site.say(f"requests: {left:.0f} s left")
+            time.sleep(min(left, 20.0))
+
+
+@contextmanager
+def tenants(site: Site, model: Path, weights: Mapping[str, float]) -> Iterator[Tenancy]:
+    """Tenants with a service each at the node, of which only a profile is known; removed at the end."""
+    sites = {name: dataclasses.replace(site, namespace=manifests.namespace_of(name)) for name in weights}
+    found = Tenancy(site, sites)
+    _removed(found)
+    site.bed.node(NODE).set_speed(SPEED)
+    try:
+        site.apply([manifests.pool(NODE, CLASS)])
+        site.apply([manifests.namespace(name) for name in weights])
+        site.apply([manifests.tenant(name, weight) for name, weight in weights.items()])
+        for at in sites.values():
+            at.upload(model, DIGITS)
+        services = [
+            manifests.service(name, file=DIGITS, latency=_FIRST_LATENCY, rate=_FIRST_RATE) for name in weights
+        ]
+        site.apply(services)
+        for at in sites.values():
+            at.wait_ready([SERVICE])
+        yield found
+    finally:
+        _removed(found)
+        site.bed.node(NODE).set_speed(None)
+
+
+def _removed(found: Tenancy) -> None:
+    for name, at in found.tenants.items():
+        with suppress(KubectlFailed):
+            at.clear()
+        gone = ("--ignore-not-found", "--timeout=120s")
+        found.site.bed.kubectl("delete", "namespace", at.namespace, *gone)
+        found.site.bed.kubectl("delete", "tenant", name, *gone)
+
+
+def together(results: Mapping[str, Sequence[RequestResult]], names: Sequence[str]) -> list[RequestResult]:
+    """Returns the results of several tenants."""
+    return [result for name in names for result in results[name]]
