@@ -129,6 +129,9 @@ def used(operator_tests: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
     leadership.campaign()
     leadership.release()
     world.report_pool()
+    world.put_tenant()
+    world.settle()
+    world.report_tenants()
     placed, folder = {"default"}, str(tmp_path_factory.mktemp("tls"))
     given = dataclasses.replace(world.settings, tls_dir=folder, issues_certificates=True)
     upkeep = Upkeep(cluster, given, lambda: set(placed))
@@ -211,7 +214,10 @@ def test_one_watched_namespace_gets_the_only_binding(render: Render) -> None:
         b for b in objects if b["metadata"]["name"] == "edge-intelligence-edge-operator-cluster"
     )
     resources = {resource for rule in cluster_wide["rules"] for resource in rule["resources"]}
-    expected = {"devicepools", "devicepools/status", "nodes", "customresourcedefinitions", "namespaces"}
+    expected = {
+        *("devicepools", "devicepools/status", "tenants", "tenants/status"),
+        *("nodes", "customresourcedefinitions", "namespaces"),
+    }
     assert resources == expected
 
 

@@ -42,6 +42,7 @@ class Kind(NamedTuple):
 
 INFERENCE_SERVICES = Kind(API_VERSION, "InferenceService", "inferenceservices")
 DEVICE_POOLS = Kind(API_VERSION, "DevicePool", "devicepools", namespaced=False)
+TENANTS = Kind(API_VERSION, "Tenant", "tenants", namespaced=False)
 MODEL_PROFILES = Kind(API_VERSION, "ModelProfile", "modelprofiles")
 PLACEMENTS = Kind(API_VERSION, "Placement", "placements")
 NAMESPACES = Kind("v1", "Namespace", "namespaces", namespaced=False)
@@ -63,6 +64,7 @@ KINDS = {
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
         SERVICE_ACCOUNTS, SECRETS, CONFIG_MAPS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
+        TENANTS,
     )
 }  # fmt: skip
 

@@ -70,6 +70,11 @@ def links(body: Body) -> Hashable:
     return (generation(body), json.dumps(values, sort_keys=True, default=str), told)
 
 
+def labels(body: Body) -> Hashable:
+    """The labels."""
+    return tuple(sorted((body["metadata"].get("labels") or {}).items()))
+
+
 def deployment(body: Body) -> Hashable:
     """The spec, what was applied, how far its pods are replaced, and whether pods are refused."""
     status = body.get("status") or {}

@@ -29,6 +29,7 @@ from edge_operator.pool.services import NEW, ServicePlan, begun, failed_by, fini
 from edge_operator.pool.states import PoolState
 from edge_operator.pool.status import pool_status
 from edge_operator.pool.surroundings import Surroundings, of_pool
+from edge_operator.pool.tenancy import pool_tenants
 from edge_operator.pool_nodes import Node, missing_certificates
 from edge_operator.reading import read, unreadable
 from edge_operator.tritons.control_checks import control_finding
@@ -147,7 +148,9 @@ def _joint(
     pooled = tuple(
         service
         for _, service in sorted(found.items())
-        if service is not None and all(members.get(e.node.name) == e for e in service.entries)
+        if service is not None
+        and all(members.get(e.node.name) == e for e in service.entries)
+        and state.tenancy.stop(service.key.namespace) != "HoldAndDrain"
     )
     spec, availability = surroundings.pool.spec, state.availability
     pool = Pool(
@@ -162,6 +165,8 @@ def _joint(
             for server in spec.triton_servers
         },
         runtime_memory=runtime_memory(state.settings.runtime_resources),
+        tenants=pool_tenants(state.tenancy, state.name, {service.key.namespace for service in pooled}),
+        tenancy=state.tenancy,
     )
     if pool == previous.pool:
         return previous
@@ -193,7 +198,8 @@ def _surroundings(state: PoolState, before: Read | None) -> Read:
     """Returns the pool and the nodes as read: those before, as long as nothing of them has changed."""
     metadata = state.body["metadata"] if state.body is not None else {}
     names = () if state.body is not None else state.pools
-    body = (metadata.get("uid"), metadata.get("generation"), names, state.settings, state.older)
+    stopped = {key.namespace: state.tenancy.stop(key.namespace) for key in state.services}
+    body = (metadata.get("uid"), metadata.get("generation"), names, state.settings, state.older, stopped)
     if before is not None and before.body == body and before.nodes == state.nodes:
         return before
     return Read(body, state.nodes, of_pool(state.name, state.body, state.pools, state.nodes, state.older))

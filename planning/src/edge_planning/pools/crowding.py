@@ -8,7 +8,8 @@ They are never held against their own service: alone in its pool it is planned a
 from collections.abc import Iterable, Mapping
 
 from edge_planning.pools.contention import bounded
-from edge_planning.pools.ledgers import Held, Ledger
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.pools.values import PoolDemand, PoolProblem
 from edge_planning.pools.waiting import mixed, moments, wait
