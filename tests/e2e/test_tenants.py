@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-import pytest
 import yaml
 
 from edge_api import reasons
@@ -11,34 +11,38 @@ from messages import mentions
 from trials import GATEWAY, Document, Trial
 
 NAME, POOL = "trial", "factory"
+TENANT = {
+    "apiVersion": "edge-intelligence.io/v1alpha1",
+    "kind": "Tenant",
+    "metadata": {"name": NAME},
+    "spec": {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}},
+        "fairSharing": {"weight": 2},
+    },
+}
 
 
-def tenant(**spec: object) -> Document:
-    """A Tenant of the example's namespace."""
-    selector = {"matchLabels": {"kubernetes.io/metadata.name": "default"}}
-    return {
-        "apiVersion": "edge-intelligence.io/v1alpha1",
-        "kind": "Tenant",
-        "metadata": {"name": NAME},
-        "spec": {"namespaceSelector": selector, "fairSharing": {"weight": 2}, **spec},
-    }
-
-
-@pytest.fixture
-def shared(trial: Trial) -> Iterator[Trial]:
+@contextmanager
+def created(trial: Trial) -> Iterator[None]:
     """The example's namespace as a tenant; without any Tenant at the end."""
     try:
-        trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(tenant()))
-        trial.wait("a status of the Tenant", lambda: bool(status(trial).get("pools")))
-        yield trial
+        trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(TENANT))
+        trial.wait("a status of the Tenant", lambda: bool(uses(trial)))
+        yield
     finally:
-        trial.cluster.kubectl("delete", "tenant", NAME, "--ignore-not-found")
-        trial.wait("the example Ready", lambda: ready(trial)["status"] == "True")
+        trial.cluster.kubectl("delete", "tenant", NAME, "--ignore-not-found", "--timeout=60s")
+        trial.wait("the example Ready", lambda: ready(trial).get("status") == "True")
 
 
 def status(trial: Trial) -> Document:
     found: Document = trial.get("tenant", NAME).get("status", {})
     return found
+
+
+def uses(trial: Trial) -> dict[str, Document]:
+    """What the Tenant has of the example's pool, by kind of resource; empty before it was planned."""
+    pools = {each["name"]: each for each in status(trial).get("pools", [])}
+    return {each["kind"]: each for each in pools.get(POOL, {}).get("resources", [])}
 
 
 def reason(trial: Trial, kind: str) -> str:
@@ -64,25 +68,25 @@ def is_refused(trial: Trial) -> bool:
     return False
 
 
-def test_a_tenant_reports_its_part_of_the_pool_and_moves_no_table(shared: Trial) -> None:
-    before = {node: body["spec"] for node, body in shared.placements().items()}
-    (pool,) = status(shared)["pools"]
-    assert pool["name"] == POOL
-    assert pool["services"] >= 1
-    cpu = next(each for each in pool["resources"] if each["kind"] == "cpu")
-    assert float(cpu["nominal"]) > 0
-    assert reason(shared, reasons.READY) == reasons.NAMESPACES_FOUND
-    row = shared.cluster.kubectl("get", "tenant", NAME, "--no-headers").split()
-    assert row[:2] == [NAME, "2"]
-    assert row[2].endswith("%")
-    assert {node: body["spec"] for node, body in shared.placements().items()} == before
+def test_a_tenant_reports_its_part_of_the_pool_and_its_creation_loses_no_request(trial: Trial) -> None:
+    with trial.load("edge-b", rate=2) as load, created(trial):
+        assert float(uses(trial)["cpu"]["nominal"]) > 0
+        assert reason(trial, reasons.READY) == reasons.NAMESPACES_FOUND
+        assert reason(trial, reasons.ACTIVE) == reasons.PLACING
+        (listed,) = [each for each in status(trial)["pools"] if each["name"] == POOL]
+        assert listed["services"] >= 1
+        row = trial.cluster.kubectl("get", "tenant", NAME, "--no-headers").split()
+        assert row[:2] == [NAME, "2"]
+        assert row[2].endswith("%")
+    load.check_none_lost()
 
 
-def test_a_drained_tenant_refuses_requests_with_the_reason_and_serves_again(shared: Trial) -> None:
-    stop(shared, "HoldAndDrain")
-    shared.wait("the drained service", lambda: ready(shared)["reason"] == reasons.TENANT_DRAINED)
-    shared.wait("the refusal of the Tenant", lambda: reason(shared, reasons.ACTIVE) == reasons.DRAINED)
-    shared.wait("a refusal with the reason", lambda: is_refused(shared))
-    stop(shared, "None")
-    shared.wait("the example Ready", lambda: ready(shared)["status"] == "True")
-    assert shared.ask(GATEWAY).parameters["exit"] in shared.exits()
+def test_a_drained_tenant_refuses_requests_with_the_reason_and_serves_again(trial: Trial) -> None:
+    with created(trial):
+        stop(trial, "HoldAndDrain")
+        trial.wait("the drained service", lambda: ready(trial).get("reason") == reasons.TENANT_DRAINED)
+        trial.wait("the condition of the Tenant", lambda: reason(trial, reasons.ACTIVE) == reasons.DRAINED)
+        trial.wait("a refusal with the reason", lambda: is_refused(trial))
+        stop(trial, "None")
+        trial.wait("the example Ready", lambda: ready(trial).get("status") == "True")
+        assert trial.ask(GATEWAY).parameters["exit"] in trial.exits()
