@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from edge_planning import ClassProfile, Cut, EntryProblem, Exit, Model, Slo, Timing
 from edge_planning.errors import BadValueError
-from edge_planning.pools import PoolDemand, PoolNode, PoolPlan, PoolProblem, PoolServer, PoolShare, plan_pool
+from edge_planning.pools import (
+    Observed,
+    PoolDemand,
+    PoolNode,
+    PoolPlan,
+    PoolProblem,
+    PoolServer,
+    PoolShare,
+    plan_pool,
+)
 from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.sharing import Amount, Limit, Quota, ResourceKind, Share, Tenant
 
@@ -36,6 +45,11 @@ def demand(service: str, tenant: str, rate: float = 4.0, **other: object) -> Poo
 
 def services(tenant: str, count: int, rate: float = 4.0) -> list[PoolDemand]:
     return [demand(f"s{number}", tenant, rate) for number in range(count)]
+
+
+def measured(service: str, tenant: str, rate: float, *, late: bool = True) -> PoolDemand:
+    """A service that declares no rate, with requests as measured."""
+    return demand(service, tenant, 0.01, assumed=True, observed=Observed(rate, late))
 
 
 def pool(tenants: tuple[Tenant, ...], demands: list[PoolDemand], **other: object) -> PoolProblem:
@@ -233,16 +247,20 @@ def test_without_entitlements_quotas_are_refused_and_no_tenant_is_reported() -> 
 
 
 @st.composite
-def crowded(draw: st.DrawFn) -> PoolProblem:
-    """Two to three tenants with equal or unequal weights, quotas and services, at one node."""
+def crowded(draw: st.DrawFn, *, elastic: bool = False) -> PoolProblem:
+    """Two to three tenants with equal or unequal weights, quotas and services, at one node.
+
+    elastic: whether requests of some services are measured, and not declared.
+    """
     nominal: list[Mapping[ResourceKind, Quota]] = [{}, {CPU: Share(0.2)}, {CPU: Amount(0.3)}]
     quotas = st.sampled_from(nominal)
     names = ("a", "b", "c")[: draw(st.integers(2, 3))]
     tenants = tuple(
         Tenant(name, draw(st.sampled_from([0.0, 1.0, 2.0, 4.0])), nominal=draw(quotas)) for name in names
     )
+    made = st.sampled_from([demand, measured] if elastic else [demand])
     demands = [
-        demand(f"s{number}", name, draw(st.sampled_from([0.5, 2.0, 4.0, 6.0])))
+        draw(made)(f"s{number}", name, draw(st.sampled_from([0.5, 2.0, 4.0, 6.0])))
         for name in names
         for number in range(draw(st.integers(0, 7)))
     ]
@@ -285,6 +303,119 @@ def test_an_owner_always_gets_its_entitlement_back(problem: PoolProblem, data: s
 @settings(max_examples=40, deadline=None)
 @given(crowded())
 def test_no_sequence_of_reclaim_and_borrow_repeats(problem: PoolProblem) -> None:
+    plan = plan_pool(problem)
+    for number in range(4):
+        nodes = (*problem.nodes, PoolNode(f"spare-{number}", "pi"))
+        plan = plan_pool(replace(problem, nodes=nodes), plan)
+        assert number < 2 or plan.moved == ()
+
+
+def test_what_measured_requests_take_within_the_entitlement_is_not_lent() -> None:
+    tenants = (Tenant("shop"), Tenant("lab"))
+    plan = plan_pool(pool(tenants, [measured("s0", "shop", 8.0), *services("lab", 4)]))
+    assert exits(plan, "shop") == ["full"]
+    assert "early" in exits(plan, "lab")
+    assert "refused" not in exits(plan, "lab")
+    reserved = plan.used[NODE]
+    assert reserved + (8.0 - 0.01) * 0.05 <= PLANNABLE + 1e-9
+
+
+def test_beyond_the_entitlement_measured_requests_use_only_what_is_idle() -> None:
+    tenants = (Tenant("shop"), Tenant("lab"))
+    plan = plan_pool(pool(tenants, [measured("s0", "shop", 100.0), *services("lab", 2)]))
+    assert exits(plan, "lab") == ["full"] * 2
+    assert used(plan, "shop") == pytest.approx(PLANNABLE - used(plan, "lab"))
+
+
+def test_measured_requests_count_as_use_and_as_borrowed() -> None:
+    tenants = (Tenant("shop"), Tenant("lab"))
+    plan = plan_pool(pool(tenants, [measured("s0", "shop", 14.0)]))
+    shop, lab = shares(plan)["shop"], shares(plan)["lab"]
+    assert shop.kinds[CPU].used == pytest.approx(14.0 * 0.05)
+    assert shop.borrowed == pytest.approx(14.0 * 0.05 - 0.5 * PLANNABLE)
+    unowned = 1 - PLANNABLE
+    assert lab.kinds[CPU].lent == pytest.approx(shop.borrowed - unowned)
+
+
+def test_measured_requests_of_equal_nodes_count_at_each() -> None:
+    nodes = tuple(PoolNode(name, "pi") for name in ("edge-a", "edge-b"))
+    here = measured("s0", "shop", 4.0)
+    there = replace(here, problems=tuple(replace(one, node="edge-b") for one in here.problems))
+    problem = pool((Tenant("shop"), Tenant("lab")), [here], nodes=nodes)
+    plan = plan_pool(replace(problem, demands=(here, there)))
+    assert used(plan, "shop") == pytest.approx(2 * 4.0 * 0.05)
+
+
+def test_tenants_whose_requests_are_measured_divide_a_node_by_weight() -> None:
+    weights = {"a": 1.0, "b": 2.0, "c": 4.0}
+    tenants = tuple(Tenant(name, weight) for name, weight in weights.items())
+    plan = plan_pool(pool(tenants, [measured("s0", name, 100.0) for name in weights]))
+    for name, weight in weights.items():
+        assert used(plan, name) == pytest.approx(PLANNABLE * weight / 7, rel=1e-3)
+
+
+def test_splitting_a_measured_service_wins_nothing() -> None:
+    tenants = (Tenant("shop"), Tenant("lab"))
+    many = [measured(f"s{number}", "lab", 25.0) for number in range(4)]
+    plan = plan_pool(pool(tenants, [measured("s0", "shop", 100.0), *many]))
+    assert used(plan, "shop") == pytest.approx(used(plan, "lab"), rel=1e-3)
+
+
+def test_what_measured_requests_do_not_need_is_lent_by_weight() -> None:
+    tenants = (Tenant("a", 4.0), Tenant("b", 1.0), Tenant("c", 2.0), Tenant("d", 0.0))
+    rates = {"a": 1.0, "b": 100.0, "c": 100.0, "d": 100.0}
+    plan = plan_pool(pool(tenants, [measured("s0", name, rate) for name, rate in rates.items()]))
+    lent = PLANNABLE * 4 / 7 - 0.05
+    assert used(plan, "a") == pytest.approx(0.05)
+    assert used(plan, "b") == pytest.approx(PLANNABLE / 7 + lent / 3, rel=1e-3)
+    assert used(plan, "c") == pytest.approx(PLANNABLE * 2 / 7 + lent * 2 / 3, rel=1e-3)
+    assert used(plan, "d") == pytest.approx(0.01 * 0.05, rel=1e-3)
+
+
+def test_a_borrowing_limit_binds_measured_requests_in_an_idle_pool() -> None:
+    tenants = (Tenant("shop"), Tenant("lab", borrowing_limit={CPU: Share(0.1)}))
+    plan = plan_pool(pool(tenants, [measured("s0", "lab", 100.0)]))
+    assert used(plan, "lab") == pytest.approx((0.5 + 0.1) * PLANNABLE, rel=1e-3)
+
+
+def test_a_lending_limit_is_kept_from_measured_requests() -> None:
+    tenants = (Tenant("shop", lending_limit={CPU: Share(0.25)}), Tenant("lab"))
+    plan = plan_pool(pool(tenants, [measured("s0", "lab", 100.0)]))
+    assert used(plan, "lab") == pytest.approx((0.5 + 0.25) * PLANNABLE, rel=1e-3)
+
+
+def test_requests_that_return_take_back_what_was_lent() -> None:
+    tenants = (Tenant("shop"), Tenant("lab"))
+    quiet = pool(tenants, [demand("s0", "shop", 0.01, assumed=True), *services("lab", 4, 3.9)])
+    before = plan_pool(quiet)
+    back = pool(tenants, [measured("s0", "shop", 8.0), *services("lab", 4, 3.9)])
+    after = plan_pool(back, before)
+    assert exits(before, "lab") == ["full"] * 4
+    assert exits(after, "shop") == ["full"]
+    assert sorted(set(exits(after, "lab"))) == ["early", "full"]
+    assert plan_pool(back, after).moved == ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(crowded(elastic=True))
+def test_measured_requests_have_their_entitlement_while_another_tenant_borrows(problem: PoolProblem) -> None:
+    plan = plan_pool(problem)
+    for name, share in shares(plan).items():
+        others_borrow = any(one.borrowed > 1e-6 for one in plan.tenants if one.name != name)
+        mine = [one for one in problem.demands if one.owner == name and one.name in plan.placed]
+        wanted = sum(
+            (one.rate if one.observed is None else one.observed.rate)
+            * (0.05 if plan.placed[one.name].plan.table.routes[0].exit == "full" else 0.015)
+            for one in mine
+        )
+        if others_borrow:
+            assert share.kinds[CPU].used >= min(wanted, share.kinds[CPU].nominal) - 0.01
+    assert sum(one.kinds[CPU].used for one in plan.tenants) <= 1.0 + 1e-9
+
+
+@settings(max_examples=30, deadline=None)
+@given(crowded(elastic=True))
+def test_at_constant_measured_rates_the_plan_settles(problem: PoolProblem) -> None:
     plan = plan_pool(problem)
     for number in range(4):
         nodes = (*problem.nodes, PoolNode(f"spare-{number}", "pi"))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import inf, isfinite
+from types import MappingProxyType
 
 import numpy as np
 
@@ -33,11 +34,18 @@ class Claim:
     Attributes:
         most: Largest use, borrowed amounts included.
         kept: Part of the entitlement that is never lent.
+        measured: What measured requests would take beyond what is reserved, if there were enough. It is not
+            lent as far as the tenant is entitled to it.
     """
 
     nominal: float
     most: float
     kept: float
+    measured: float = 0.0
+
+    def unlent(self, used: float) -> float:
+        """Returns what is left for the tenant alone of its entitlement, of which it uses so much."""
+        return max(self.kept, min(self.nominal, used + self.measured)) - used
 
 
 def units(problem: PoolProblem) -> dict[Resource, float]:
@@ -45,8 +53,15 @@ def units(problem: PoolProblem) -> dict[Resource, float]:
     return {Resource(Kind.CPU, one.name): one.cores for one in problem.nodes}
 
 
-def claims(problem: PoolProblem, limits: Mapping[Resource, float]) -> dict[Resource, dict[str, Claim]]:
-    """Returns the entitlements of a pool's tenants, by resource with a finite capacity and by tenant."""
+def claims(
+    problem: PoolProblem,
+    limits: Mapping[Resource, float],
+    measured: Mapping[tuple[str, Resource], float] = MappingProxyType({}),
+) -> dict[Resource, dict[str, Claim]]:
+    """Returns the entitlements of a pool's tenants, by resource with a finite capacity and by tenant.
+
+    measured: What measured requests of tenants would take beyond what is reserved.
+    """
     servers = {one.name for one in problem.servers}
     resources = [one for one in sorted(limits) if isfinite(limits[one])]
     kinds = [kind_of(one, servers) for one in resources]
@@ -58,6 +73,7 @@ def claims(problem: PoolProblem, limits: Mapping[Resource, float]) -> dict[Resou
                 float(found.nominal[number, row]),
                 float(found.most[number, row]),
                 float(found.kept[number, row]),
+                measured.get((tenant.name, resource), 0.0),
             )
             for number, tenant in enumerate(tenants)
         }
@@ -105,10 +121,12 @@ class Accounts:
         self._used: dict[tuple[str, Resource], float] = {}
         self._parts: Counter[tuple[str, Part]] = Counter()
         self._limited = {
-            resource: tuple(name for name, one in each.items() if isfinite(one.most) or one.kept)
+            resource: tuple(
+                name for name, one in each.items() if isfinite(one.most) or one.kept or one.measured
+            )
             for resource, each in claimed.items()
         }
-        """Tenants with a borrowing or a lending limit."""
+        """Tenants with a borrowing or a lending limit, or with measured requests."""
         self._any = any(self._limited.values())
 
     def used(self, owner: str, resource: Resource) -> float:
@@ -117,21 +135,21 @@ class Accounts:
 
     def borrows(self, owner: str, resource: Resource) -> bool:
         """Returns whether a tenant uses more than it is entitled to."""
-        nominal = self._claim(owner, resource).nominal
+        nominal = self.claim(owner, resource).nominal
         return self.used(owner, resource) > nominal * (1 + TOLERANCE)
 
-    def nominal(self, owner: str, resource: Resource) -> float:
-        """Returns what a tenant is entitled to; inf of a resource without a capacity."""
-        return self._claim(owner, resource).nominal
+    def claim(self, owner: str, resource: Resource) -> Claim:
+        """Returns what a tenant is entitled to; without limits of a resource without a capacity."""
+        return self.claims.get(resource, {}).get(owner, _UNLIMITED)
 
     def left(self, owner: str, resource: Resource, free: float) -> float:
         """Returns how much of what is free a tenant can use; negative if it uses too much."""
-        most = self._claim(owner, resource).most - self.used(owner, resource)
+        most = self.claim(owner, resource).most - self.used(owner, resource)
         return min(most, free - self._kept_from(owner, resource))
 
     def limited(self, owner: str, resource: Resource, free: float) -> bool:
         """Returns whether the tenant's borrowing limit leaves less than others do."""
-        most = self._claim(owner, resource).most - self.used(owner, resource)
+        most = self.claim(owner, resource).most - self.used(owner, resource)
         return most < free - self._kept_from(owner, resource)
 
     def binding(self, held: Held, total: Mapping[Resource, float]) -> Resource | None:
@@ -149,7 +167,7 @@ class Accounts:
         for resource in sorted(asked):
             more = asked[resource]
             if more > 0 and self._limited.get(resource):
-                own, claim = self.used(owner, resource) + more, self._claim(owner, resource)
+                own, claim = self.used(owner, resource) + more, self.claim(owner, resource)
                 if own > claim.most * (1 + TOLERANCE):
                     return resource
                 if own > claim.nominal and self._beyond(owner, resource, total.get(resource, 0.0) + more):
@@ -166,18 +184,26 @@ class Accounts:
             for name, claim in self.claims[resource].items()
         )
 
+    def kept(self, resource: Resource, more: Mapping[str, float]) -> float:
+        """Returns what tenants neither use nor lend. more: What they use beside reservations, by tenant."""
+        return sum(
+            max(self.claims[resource][name].kept - self.used(name, resource) - more.get(name, 0.0), 0.0)
+            for name in self._limited.get(resource, ())
+        )
+
     def change(self, held: Held, sign: int) -> None:
         """Adds or removes what a demand holds."""
         owner = held.demand.owner
         for resource, amount in held.uses():
-            self._add(owner, resource, sign * amount)
+            self.add(owner, resource, sign * amount)
         for part, size in held.reserved.parts.items():
             before = self._parts[owner, part]
             self._parts[owner, part] += sign
             if not before or not self._parts[owner, part]:
-                self._add(owner, part.memory, sign * size)
+                self.add(owner, part.memory, sign * size)
 
-    def _add(self, owner: str, resource: Resource, amount: float) -> None:
+    def add(self, owner: str, resource: Resource, amount: float) -> None:
+        """Adds an amount to what a tenant uses."""
         self._used[owner, resource] = self.used(owner, resource) + amount
 
     def _beyond(self, owner: str, resource: Resource, total: float) -> bool:
@@ -187,13 +213,10 @@ class Accounts:
     def _kept_from(self, owner: str, resource: Resource) -> float:
         """Returns what other tenants neither use nor lend."""
         return sum(
-            max(self.claims[resource][name].kept - self.used(name, resource), 0.0)
+            max(self.claims[resource][name].unlent(self.used(name, resource)), 0.0)
             for name in self._limited.get(resource, ())
             if name != owner
         )
-
-    def _claim(self, owner: str, resource: Resource) -> Claim:
-        return self.claims.get(resource, {}).get(owner, _UNLIMITED)
 
 
 _UNLIMITED = Claim(inf, inf, 0.0)

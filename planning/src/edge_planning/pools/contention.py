@@ -7,6 +7,7 @@ place. Of all choices the best counts, judged with the waits that it causes itse
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from edge_planning.pools.accounts import Accounts, claims, sharing_tenants
 from edge_planning.pools.costed import Costed, Costs, Waits
@@ -242,16 +243,30 @@ class Contention:
 def plannable(problem: PoolProblem, capacity: Mapping[Resource, float]) -> dict[Resource, float]:
     """Returns how much of every resource the joint choice uses, which is what tenants are entitled to."""
     servers = {one.name: one.concurrency for one in problem.servers}
-    queued = {place for demand in problem.demands if not demand.assumed for place in demand.places}
+    queued = {
+        place
+        for demand in problem.demands
+        if not demand.assumed or (problem.entitled and demand.observed is not None)
+        for place in demand.places
+    }
     return {
         resource: bounded(resource, amount, servers) if resource.place in queued else amount
         for resource, amount in capacity.items()
     }
 
 
-def accounts_of(problem: PoolProblem, capacity: Mapping[Resource, float]) -> Accounts | None:
-    """Returns the accounts of tenants that share by entitlement; None if they do not."""
-    return Accounts(claims(problem, plannable(problem, capacity)), capacity) if problem.entitled else None
+def accounts_of(
+    problem: PoolProblem,
+    capacity: Mapping[Resource, float],
+    measured: Mapping[tuple[str, Resource], float] = MappingProxyType({}),
+) -> Accounts | None:
+    """Returns the accounts of tenants that share by entitlement; None if they do not.
+
+    measured: What measured requests of tenants would take beyond what is reserved.
+    """
+    if not problem.entitled:
+        return None
+    return Accounts(claims(problem, plannable(problem, capacity), measured), capacity)
 
 
 def bounded(resource: Resource, amount: float, servers: Mapping[str, int]) -> float:

@@ -124,12 +124,21 @@ def joint_choice(
         valid=valid,
         current=np.array(current, dtype=np.int64),
         move_cost=MOVE_COST,
+        measured=_measured(tenants, names, ledger),
     )
     entitled = ledger.accounts is not None
     choices = share_by_entitlement(problem).choices if entitled else share(problem).choices
     for number, choice in zip(some, choices.tolist(), strict=True):
         picked[number] = int(choice)
     return picked
+
+
+def _measured(tenants: Sequence[Tenant], names: Sequence[Resource], ledger: Ledger) -> Floats | None:
+    """Returns what measured requests of each tenant would take beyond what is reserved."""
+    accounts = ledger.accounts
+    if accounts is None:
+        return None
+    return np.array([[accounts.claim(one.name, name).measured for name in names] for one in tenants])
 
 
 def _fitting(one: Asking, charges: Mapping[Resource, Floats], left: Mapping[Resource, float]) -> Mask:

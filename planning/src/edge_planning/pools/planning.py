@@ -14,6 +14,7 @@ from edge_planning.pools.groups import Group, groups, steady
 from edge_planning.pools.held import Held
 from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Ledger, capacities
+from edge_planning.pools.measured_uses import taken_by_members, unreserved
 from edge_planning.pools.pool_shares import pool_shares
 from edge_planning.pools.questions import Questions
 from edge_planning.pools.refusals import blocked, crowded, never, unfit
@@ -62,7 +63,6 @@ class _Planner:
         self.previous = previous
         self.changes = found
         self.capacity = capacities(problem, UPLINK_SHARE)
-        self.ledger = Ledger(problem, self.capacity, accounts_of(problem, self.capacity))
         self.questions = Questions() if previous is None else previous.questions
         self.questions.again()
         uplinks = {one.name: one.uplink for one in problem.nodes}
@@ -74,14 +74,17 @@ class _Planner:
         self.contention = Contention(problem, self.costs, self.capacity)
         self.limits = self.contention.limits if problem.entitled else None
         """Of tenants with entitlements: beyond those of the joint choice, others would wait."""
+        self.groups = groups(problem, self.questions, self._mark)
+        self.units = [self._unit(one, group) for group in self.groups for one in group.demands]
+        self.units.sort(key=lambda unit: (-unit.demand.priority, unit.name))
+        self.ledger = Ledger(
+            problem, self.capacity, accounts_of(problem, self.capacity, unreserved(self.units, self.tables))
+        )
         self.crowding = Crowding(problem, self.ledger, self.capacity)
         self.chosen = Chosen(self.ledger)
         self.refusals: dict[str, Refusal] = {}
         self.tried: set[str] = set()
         """Demands that keep a table with which they are late, since nothing at their places has changed."""
-        self.groups = groups(problem, self.questions, self._mark)
-        self.units = [self._unit(one, group) for group in self.groups for one in group.demands]
-        self.units.sort(key=lambda unit: (-unit.demand.priority, unit.name))
 
     def plan(self) -> PoolPlan:
         if self.previous is None:
@@ -393,7 +396,8 @@ class _Planner:
             for name in sorted({*old} & {*placed})
             if (old[name].plan.table, old[name].server) != (placed[name].plan.table, placed[name].server)
         )
-        tenants = pool_shares(self.problem, self.ledger.accounts, placed, refused)
+        taken = taken_by_members(self.crowding, self.groups) if self.ledger.accounts is not None else {}
+        tenants = pool_shares(self.problem, self.ledger.accounts, placed, refused, taken)
         return PoolPlan(
             self.problem, placed, refused, self._used(), contended, moved, tenants, self.questions
         )

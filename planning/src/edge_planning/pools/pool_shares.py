@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from math import inf
+from types import MappingProxyType
 
 from edge_planning.pools.accounts import TOLERANCE, Accounts, kind_of, units
 from edge_planning.pools.held import Held
@@ -17,8 +18,12 @@ def pool_shares(
     accounts: Accounts | None,
     placed: Mapping[str, Placed],
     refused: Mapping[str, Refusal],
+    taken: Mapping[str, Mapping[Resource, float]] = MappingProxyType({}),
 ) -> tuple[PoolShare, ...]:
-    """Returns what each tenant has, by name; nothing if tenants do not share by entitlement."""
+    """Returns what each tenant has, by name; nothing if tenants do not share by entitlement.
+
+    taken: What measured requests take beside what is reserved, by demand.
+    """
     if accounts is None:
         return ()
     totals = Accounts(accounts.claims, accounts.capacity)
@@ -27,6 +32,8 @@ def pool_shares(
         services[demand.owner].add(f"{demand.tenant}/{demand.service}")
         if demand.name in placed:
             totals.change(Held(demand, placed[demand.name].reservation), 1)
+            for resource, amount in taken.get(demand.name, {}).items():
+                totals.add(demand.owner, resource, amount)
     servers = {one.name for one in problem.servers}
     lent, unit = _lent(totals), units(problem)
     lacking = _shortages(problem, placed, refused)

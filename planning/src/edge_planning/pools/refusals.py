@@ -1,6 +1,7 @@
 """Why a demand does not fit into a pool, and what would make room."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
@@ -54,7 +55,16 @@ def crowded(held: Held, crowding: Crowding) -> Refusal:
     used = crowding.used(resource)
     taken = sum(amount for user, amount in used.items() if user != name)
     left = max(ledger.capacity[resource] - taken, 0.0)
-    return _refusal(held.demand, resource, (crowding.wanted(held, resource), left), ledger, [*used.items()])
+    amounts = crowding.wanted(held, resource), left
+    found = _refusal(held.demand, resource, amounts, ledger, [*used.items()])
+    if found.claim is None:
+        return found
+    more = sum(
+        amount
+        for user, amount in crowding.taken(resource).items()
+        if ledger.held[user].demand.owner == held.demand.owner
+    )
+    return replace(found, claim=replace(found.claim, used=found.claim.used + more))
 
 
 def _refusal(
@@ -93,7 +103,7 @@ def _claim(owner: str, resource: Resource, ledger: Ledger) -> TenantUse | None:
     return TenantUse(
         owner,
         accounts.used(owner, resource),
-        accounts.nominal(owner, resource),
+        accounts.claim(owner, resource).nominal,
         accounts.limited(owner, resource, free),
     )
 

@@ -153,6 +153,11 @@ class PoolDemand:
         return self.belongs_to or self.tenant
 
     @property
+    def unreserved(self) -> float:
+        """By how much the measured rate exceeds the reserved one, as a multiple of that."""
+        return 0.0 if self.observed is None else max(self.observed.rate / self.rate - 1, 0.0)
+
+    @property
     def places(self) -> frozenset[str]:
         """The nodes and Triton servers that it can use."""
         return frozenset(

@@ -1,7 +1,7 @@
 """What each tenant is entitled to of each resource, how much it can borrow, and how much it lends."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,10 @@ class Entitlements:
     kept: Floats
     weight: Floats
     ceiling: Floats
+
+    def keeping(self, amounts: Floats) -> "Entitlements":
+        """Returns entitlements that do not lend these amounts, as far as they are entitled to [T, R]."""
+        return replace(self, kept=np.maximum(self.kept, np.minimum(self.nominal, amounts)))
 
 
 def entitlements(problem: SharingProblem) -> Entitlements:
