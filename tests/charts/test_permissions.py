@@ -75,6 +75,10 @@ class Recording:
         changed: Object = self._used({("patch", kind.plural)}).annotate(kind, current, annotations)
         return changed
 
+    def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object:
+        resized: Object = self._used({("patch", "pods/resize")}).resize(pod, container, requests)
+        return resized
+
     def create(self, body: Object) -> Object:
         created: Object = self._used({("create", KINDS[body["kind"]].plural)}).create(body)
         return created
@@ -119,6 +123,11 @@ def used(operator_tests: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
     world.settle()
     world.change(entryNodes={"nodeSelector": {"class": "gateway"}})
     world.settle()
+    world.start_pods()
+    world.add_namespace()
+    world.label_namespace()
+    world.put_tenant(fairSharing={"weight": 3})
+    world.reconcile()
     world.change(devicePool="none")
     world.reconcile()
     body = world.service()

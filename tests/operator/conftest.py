@@ -53,6 +53,7 @@ from edge_operator.tritons.admitted import Admitted
 from edge_operator.tritons.tail_models import Tail, model_config
 from edge_operator.tritons.triton import Arrays, Opener, Timed
 from operator_objects import CARD, KEY, TRITON, device_profile, node_body, pool_body, service_body
+from resized_pods import ResizedPods
 from tenant_side import TenantSide
 from triton_looks import TritonLooks
 
@@ -69,7 +70,7 @@ def no_network() -> Iterator[None]:
 
 
 @dataclass
-class FakeCluster:
+class FakeCluster(ResizedPods):
     """Objects by (kind, namespace, name); generation and resourceVersion count as the API server's do.
 
     It refuses writes to another object, or to a later version, than the one that they are for.

@@ -3,8 +3,9 @@
 from typing import Any
 
 from edge_operator.clients import Clients, Clock
-from edge_operator.cluster import TENANTS, Object
+from edge_operator.cluster import DEPLOYMENTS, TENANTS, Object
 from edge_operator.loops.tenant_reports import TenantReports
+from operator_objects import rolled_out, service_body
 
 
 class TenantSide:
@@ -33,6 +34,22 @@ class TenantSide:
         """Creates a namespace of a team."""
         metadata = {"name": name, "labels": {"team": team}}
         self._objects.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+    def add_namespace(self, name: str = "lab-1", **spec: Any) -> None:
+        """Creates or replaces a service of another namespace on the same pool."""
+        body = service_body(**spec)
+        body["metadata"] |= {"namespace": name}
+        self._objects.put(body)
+
+    def start_pods(self) -> None:
+        """The kubelet starts a pod of each Deployment, in place of the one before."""
+        for body in self._objects.find(DEPLOYMENTS, "default"):
+            self._objects.put(rolled_out(body))
+            name, template = body["metadata"]["name"], body["spec"]["template"]
+            labels = body["metadata"]["labels"] | template["metadata"]["labels"]
+            metadata = {"name": f"{name}-x", "namespace": "default", "labels": labels}
+            pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+            self._objects.put(pod | {"status": {"phase": "Running"}})
 
     def report_tenants(self) -> None:
         """Writes the status of all Tenants."""

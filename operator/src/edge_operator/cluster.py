@@ -81,6 +81,7 @@ class Cluster(Protocol):
     def annotate(
         self, kind: Kind, current: Object, annotations: Mapping[str, str | None]
     ) -> Object | None: ...
+    def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object | None: ...
     def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None: ...
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None: ...
     def version(self) -> tuple[int, int]: ...
@@ -217,6 +218,23 @@ class ApiServer:
             query=[("fieldManager", FIELD_MANAGER)],
             body={"metadata": {"uid": metadata["uid"], "annotations": dict(annotations)}},
             content_type="application/merge-patch+json",
+        )
+
+    def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object | None:
+        """Changes what a container of a running pod requests, without starting it again.
+
+        Returns the pod, or None if it is gone or the API server cannot resize pods. Raises WriteConflictError
+        if another pod of its name exists.
+        """
+        metadata = pod["metadata"]
+        resized = {"name": container, "resources": {"requests": dict(requests)}}
+        return self._call(
+            "PATCH",
+            _path(PODS, metadata["namespace"], metadata["name"], "resize"),
+            f"resizing {_noun(PODS, metadata['namespace'], metadata['name'])}",
+            query=[("fieldManager", FIELD_MANAGER)],
+            body={"metadata": {"uid": metadata["uid"]}, "spec": {"containers": [resized]}},
+            content_type="application/strategic-merge-patch+json",
         )
 
     def create(self, body: Object) -> Object:

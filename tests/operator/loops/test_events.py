@@ -329,6 +329,17 @@ async def test_a_placements_measurements_are_collected_and_its_switches_are_not(
         assert later == delays
 
 
+async def test_a_new_weight_of_a_placement_wakes_the_namespace_whose_pods_request_by_it(loops: Loops) -> None:
+    body = _body("digits.edge-a")
+    loops.event(PLACEMENTS, body, None)
+    loops.taken()
+    loops.event(PLACEMENTS, body)
+    assert SHARED not in loops.taken()
+    body["metadata"]["annotations"] = {"edge-intelligence.io/cpu-weight": "1.5"}
+    loops.event(PLACEMENTS, body)
+    assert SHARED in loops.taken()
+
+
 async def test_only_a_change_of_a_spec_ends_the_rest_after_a_failure(loops: Loops) -> None:
     loops.event(PLACEMENTS, _body("digits.edge-a", status={"activeRoute": "a"}))
     loops.event(DEPLOYMENTS, _body("edge-runtime-edge-a", generation=2))

@@ -319,7 +319,7 @@ class Operator:
             self._wake_owner(body)
         else:
             self._loop.call_later(_MEASUREMENTS, self._wake_owner, dict(body))
-        if self.seen.changed(event_type, "Placement spec", body, fingerprints.generation(body)):
+        if self.seen.changed(event_type, "Placement spec", body, fingerprints.needs(body)):
             self._wake_namespace(body["metadata"]["namespace"])
 
     def _deployment(self, event_type: str | None, body: Body) -> None:

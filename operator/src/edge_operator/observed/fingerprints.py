@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from edge_api.told_links import LINKS_ANNOTATION
+from edge_operator.names import CPU_WEIGHT_ANNOTATION
 from edge_operator.pool_nodes import capacity_of
 
 Body = Mapping[str, Any]
@@ -59,6 +60,11 @@ def placement(body: Body) -> Hashable:
         tuple(status.get(field) for field in fields),
         (status.get("link") or {}).get("state"),
     )
+
+
+def needs(body: Body) -> Hashable:
+    """What the runtime of a Placement depends on: the spec, and the weight of its requests."""
+    return (generation(body), (body["metadata"].get("annotations") or {}).get(CPU_WEIGHT_ANNOTATION))
 
 
 def links(body: Body) -> Hashable:

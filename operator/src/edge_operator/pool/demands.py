@@ -13,6 +13,7 @@ from edge_api.devicepools import TritonServer
 from edge_operator.keys import ServiceKey
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import rates, server_links
+from edge_operator.pool.cpu_weights import weighed
 from edge_operator.pool.entry_problems import ServiceProblems, link_to_node, problems_of
 from edge_operator.pool.margins import Ratios
 from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
@@ -213,6 +214,7 @@ class _Planner:
                 key = self._key(entry)._replace(node=node)
                 if key not in entries and node in self.members:
                     entries[key] = self._between(entry.service, self.members[node])
+        entries = weighed(entries, self.pool, plan.tenants)
         return PooledPlan(entries, self.failed, plan, self.problems, self.links, self.adopted)
 
     def _published(self, problem: PoolProblem) -> PoolPlan | None:

@@ -19,6 +19,7 @@ from edge_api.validation_messages import sentences
 from edge_operator.authority.failures import certificates_finding
 from edge_operator.conditions import Blocked
 from edge_operator.keys import ServiceKey
+from edge_operator.nodes.runtimes import is_current, runtime_of
 from edge_operator.pool.actions import SetStatus
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, runtime_memory
 from edge_operator.pool.drafts import Draft, Now, Shared
@@ -165,8 +166,9 @@ def _joint(
             for server in spec.triton_servers
         },
         runtime_memory=runtime_memory(state.settings.runtime_resources),
-        tenants=pool_tenants(state.tenancy, state.name, {service.key.namespace for service in pooled}),
+        tenants=pool_tenants(state.tenancy, state.name, {key.namespace for key in state.services}),
         tenancy=state.tenancy,
+        runtimes=frozenset(map(runtime_of, filter(is_current, state.placements if state.tenancy else ()))),
     )
     if pool == previous.pool:
         return previous

@@ -10,6 +10,7 @@ from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.policies import Isolation
 from edge_operator.keys import ServiceKey
+from edge_operator.nodes.runtimes import Runtime
 from edge_operator.pool.rates import Measured
 from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
@@ -86,6 +87,8 @@ class Pool:
         runtime_memory: Bytes that a runtime requests.
         tenants: Those that share the pool; none if there are no Tenants.
         tenancy: Which of them each namespace belongs to.
+        runtimes: Those that published tables need, also of services that cannot be planned now; none if there
+            are no Tenants.
     """
 
     spec: DevicePoolSpec
@@ -95,6 +98,7 @@ class Pool:
     runtime_memory: float = 0.0
     tenants: tuple[Tenant, ...] = ()
     tenancy: Tenancy = NO_TENANTS
+    runtimes: frozenset[Runtime] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
