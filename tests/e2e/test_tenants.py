@@ -126,11 +126,11 @@ def test_the_runtimes_of_a_node_request_processor_time_by_entitlement(neighbors:
     before = {namespace: pod(neighbors, namespace) for namespace in ("default", OTHER)}
     assert requested(before["default"]) == requested(before[OTHER])
 
+    total = sum(map(requested, before.values()))
+
     def divided() -> bool:
         own, other = (requested(pod(neighbors, namespace)) for namespace in ("default", OTHER))
-        return (
-            abs(own - 2 * other) <= ROUNDING and abs(own + other - 2 * requested(before[OTHER])) <= ROUNDING
-        )
+        return abs(own - 2 * other) <= ROUNDING and abs(own + other - total) <= ROUNDING
 
     with created(neighbors):
         neighbors.wait("requests by entitlement", divided)
