@@ -22,7 +22,8 @@ from edge_planning.pools import PoolDemand, PoolNode, PoolPlan, PoolProblem, Poo
 from edge_planning.pools.costed import Costed, Costs, planned_bandwidth
 from edge_planning.pools.figures import Figures
 from edge_planning.pools.groups import steady
-from edge_planning.pools.ledgers import Held, Ledger, capacities
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger, capacities
 from edge_planning.pools.questions import Questions
 from edge_planning.pools.units import Score, Unit, score
 

@@ -49,11 +49,11 @@ def test_check_names_what_differs_what_is_missing_and_what_is_not_known(
     assert main(["--check", str(tmp_path)]) == 0
     (tmp_path / "edge-intelligence.io_placements.yaml").write_text("edited by hand")
     (tmp_path / "edge-intelligence.io_devicepools.yaml").unlink()
-    (tmp_path / "edge-intelligence.io_tenants.yaml").write_text("of another version")
+    (tmp_path / "edge-intelligence.io_renters.yaml").write_text("of another version")
     assert main(["--check", str(tmp_path)]) == 1
     named = [Path(line.split(":")[0]).name for line in capsys.readouterr().err.splitlines()]
     assert sorted(named) == [
-        f"edge-intelligence.io_{kind}.yaml" for kind in ("devicepools", "placements", "tenants")
+        f"edge-intelligence.io_{kind}.yaml" for kind in ("devicepools", "placements", "renters")
     ]
 
 
@@ -158,6 +158,10 @@ def test_lists_with_a_key_are_merged_by_it_and_all_others_are_replaced_whole() -
         "ModelProfile.spec.deviceClasses.exits": ["exit"],
         "Placement.spec.localLinks": ["peer"],
         "Placement.status.localLinks": ["peer"],
+        "Tenant.spec.pools": ["name"],
+        "Tenant.status.conditions": ["type"],
+        "Tenant.status.pools": ["name"],
+        "Tenant.status.pools.resources": ["kind"],
     }
     assert all(lists[where]["items"]["required"].count(*keys) for where, keys in keyed.items())
     others = {part["x-kubernetes-list-type"] for where, part in lists.items() if where not in keyed}
@@ -170,6 +174,12 @@ def test_kubectl_shows_the_columns_that_operators_look_for() -> None:
     assert names == ["URL", "READY", "ENTRIES", "SLO", "LATENCY", "P95", "CUT", "EXIT", "REASON", "AGE"]
 
 
+def test_kubectl_shows_how_tenants_share() -> None:
+    version = definition(KINDS["Tenant"])["spec"]["versions"][0]
+    names = [column["name"].upper() for column in version["additionalPrinterColumns"]]
+    assert names == ["WEIGHT", "SHARE", "BORROWED", "STEPPED DOWN", "REFUSED", "REASON", "AGE"]
+
+
 @pytest.mark.parametrize(
     ("kind", "scope", "short", "status"),
     [
@@ -177,6 +187,7 @@ def test_kubectl_shows_the_columns_that_operators_look_for() -> None:
         ("DevicePool", "Cluster", ["dp"], True),
         ("ModelProfile", "Namespaced", ["mp"], False),
         ("Placement", "Namespaced", None, True),
+        ("Tenant", "Cluster", ["tn"], True),
     ],
 )
 def test_each_kind_is_served_as_agreed(kind: str, scope: str, short: list[str] | None, status: bool) -> None:

@@ -34,7 +34,7 @@ def test_a_mistake_gets_one_sentence_with_field_value_and_fix(case: dict[str, An
         assert word in found[0]
 
 
-@pytest.mark.parametrize("kind", ["InferenceService", "DevicePool"])
+@pytest.mark.parametrize("kind", ["InferenceService", "DevicePool", "Tenant"])
 def test_the_manifests_that_the_mistakes_are_made_in_are_good(kind: str) -> None:
     assert problems(TABLE["good"][kind]) == []
 
@@ -58,5 +58,5 @@ def test_a_misspelt_field_is_answered_with_the_name_that_was_meant() -> None:
 
 def test_an_unknown_kind_is_answered_with_the_kinds_there_are() -> None:
     (problem,) = problems({"kind": "Inference"})
-    kinds = ("InferenceService", "DevicePool", "ModelProfile", "Placement")
+    kinds = ("InferenceService", "DevicePool", "ModelProfile", "Placement", "Tenant")
     assert mentions('kind: "Inference"', *kinds).search(problem)

@@ -42,7 +42,7 @@ def test_the_crds_come_with_the_chart(render: Render) -> None:
         for body in render(crds=True)
         if body["kind"] == "CustomResourceDefinition"
     }
-    assert kinds == {"InferenceService", "DevicePool", "ModelProfile", "Placement"}
+    assert kinds == {"InferenceService", "DevicePool", "ModelProfile", "Placement", "Tenant"}
 
 
 def test_every_pod_is_confined_and_has_probes_and_requests(render: Render) -> None:

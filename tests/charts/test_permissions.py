@@ -75,6 +75,10 @@ class Recording:
         changed: Object = self._used({("patch", kind.plural)}).annotate(kind, current, annotations)
         return changed
 
+    def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object:
+        resized: Object = self._used({("patch", "pods/resize")}).resize(pod, container, requests)
+        return resized
+
     def create(self, body: Object) -> Object:
         created: Object = self._used({("create", KINDS[body["kind"]].plural)}).create(body)
         return created
@@ -119,6 +123,11 @@ def used(operator_tests: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
     world.settle()
     world.change(entryNodes={"nodeSelector": {"class": "gateway"}})
     world.settle()
+    world.start_pods()
+    world.add_namespace()
+    world.label_namespace()
+    world.put_tenant(fairSharing={"weight": 3})
+    world.reconcile()
     world.change(devicePool="none")
     world.reconcile()
     body = world.service()
@@ -129,6 +138,9 @@ def used(operator_tests: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
     leadership.campaign()
     leadership.release()
     world.report_pool()
+    world.put_tenant()
+    world.settle()
+    world.report_tenants()
     placed, folder = {"default"}, str(tmp_path_factory.mktemp("tls"))
     given = dataclasses.replace(world.settings, tls_dir=folder, issues_certificates=True)
     upkeep = Upkeep(cluster, given, lambda: set(placed))
@@ -211,7 +223,10 @@ def test_one_watched_namespace_gets_the_only_binding(render: Render) -> None:
         b for b in objects if b["metadata"]["name"] == "edge-intelligence-edge-operator-cluster"
     )
     resources = {resource for rule in cluster_wide["rules"] for resource in rule["resources"]}
-    expected = {"devicepools", "devicepools/status", "nodes", "customresourcedefinitions", "namespaces"}
+    expected = {
+        *("devicepools", "devicepools/status", "tenants", "tenants/status"),
+        *("nodes", "customresourcedefinitions", "namespaces"),
+    }
     assert resources == expected
 
 

@@ -138,8 +138,6 @@ def test_each_meaning_and_each_fix_is_a_sentence() -> None:
             assert re.fullmatch(r"[A-Z`a-z].*\.", text), reason.name
         assert set(reason.where) <= {
             *reasons.CONDITIONS,
-            reasons.POOL_READY,
-            reasons.POOL_CONTROL,
-            reasons.POOL_CERTIFICATES,
+            *reasons.OTHER_KINDS,
             reasons.EVENT,
         }

@@ -40,6 +40,7 @@ from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.operator import Findings
 from edge_operator.loops.pools import PoolLoop, Shared
+from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.names import NODE_LABEL
 from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
@@ -52,6 +53,8 @@ from edge_operator.tritons.admitted import Admitted
 from edge_operator.tritons.tail_models import Tail, model_config
 from edge_operator.tritons.triton import Arrays, Opener, Timed
 from operator_objects import CARD, KEY, TRITON, device_profile, node_body, pool_body, service_body
+from resized_pods import ResizedPods
+from tenant_side import TenantSide
 from triton_looks import TritonLooks
 
 START = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
@@ -67,7 +70,7 @@ def no_network() -> Iterator[None]:
 
 
 @dataclass
-class FakeCluster:
+class FakeCluster(ResizedPods):
     """Objects by (kind, namespace, name); generation and resourceVersion count as the API server's do.
 
     It refuses writes to another object, or to a later version, than the one that they are for.
@@ -306,7 +309,7 @@ class FakeTriton:
 
 
 @dataclass
-class World:
+class World(TenantSide):
     """A pool of two cameras and a gateway with Triton, a profiled model, a service, and a manual clock."""
 
     log: list[str] = field(default_factory=list)
@@ -362,6 +365,7 @@ class World:
             loop.shared = self.shared()
             loop.topology_changed()
             loop.measurements_changed()
+            loop.tenants_changed()
             for _ in range(50):
                 loop.act(plans.plan(loop.take(), loop.plan, loop.now()))
                 if not loop.due:
@@ -403,6 +407,7 @@ class World:
         self.actions, self.loops, self.admitted = AtOnce(), dict[str, PoolLoop](), Admitted()
         self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
         self.looks = TritonLooks(self)
+        self.tenants = TenantReports(self.clients, self.clock(), self.actions)
 
     def shared(self) -> Shared:
         return Shared(
@@ -412,6 +417,7 @@ class World:
             self.actions,
             self.looks.loops.findings,
             Findings(self.namespaces),
+            planned=self.tenants.planned,
         )
 
     def runtimes_report(self, *, loaded: bool = True, **more: Any) -> None:

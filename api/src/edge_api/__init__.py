@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edge_api.objects import API_VERSION, GROUP, VERSION, Condition, KubernetesObject, written
     from edge_api.placements import Placement
     from edge_api.quantities import Duration, Quantity, Share
+    from edge_api.tenants import Tenant
 
 # Loaded on first use: the processes of the runtime that need words and quantities do without pydantic.
 _MODULES = {
@@ -27,6 +28,7 @@ _MODULES = {
     "KINDS": "kinds",
     "ModelProfile": "modelprofiles",
     "Placement": "placements",
+    "Tenant": "tenants",
 }
 
 
@@ -51,5 +53,6 @@ __all__ = [
     "Placement",
     "Quantity",
     "Share",
+    "Tenant",
     "written",
 ]

@@ -40,7 +40,18 @@ def page_with_reasons(text: str) -> str:
     """Returns a Markdown page with the table of reasons between its two markers."""
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}\n{reasons.table()}\n{_END}{after}"
+    return f"{before}{_BEGIN}\n{table_of_reasons()}\n{_END}{after}"
+
+
+def table_of_reasons() -> str:
+    """The reasons as a Markdown table, by the condition with which each occurs first."""
+    order = [*reasons.CONDITIONS, *reasons.OTHER_KINDS, reasons.EVENT]
+    rows = sorted(reasons.REASONS.values(), key=lambda reason: order.index(reason.where[0]))
+    lines = ["| condition | reason | meaning | what to do |", "| --- | --- | --- | --- |"]
+    for reason in rows:
+        where = ", ".join(f"`{name}`" if name in reasons.CONDITIONS else name for name in reason.where)
+        lines.append(f"| {where} | `{reason.name}` | {reason.meaning} | {reason.fix} |")
+    return "\n".join(lines) + "\n"
 
 
 def _text(path: Path) -> str | None:

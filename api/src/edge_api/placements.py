@@ -228,6 +228,11 @@ class PlacementSpec(Part):
         "expected worth differs by less than 0.01, it uses the first one whose minBandwidth is covered. The "
         "last route is local, except in mode CloudOnly."
     )
+    refusal: Text | None = Field(
+        default=None,
+        description="Message with which the runtime refuses all requests; it then loads no routes. Default: "
+        "none, requests are served.",
+    )
     intermediate_slices: (
         Annotated[tuple[IntermediateSlice, ...], Field(min_length=1, max_length=256)] | None
     ) = Field(

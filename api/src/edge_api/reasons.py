@@ -3,313 +3,324 @@
 docs/reasons.md lists them; `make generate` writes its table from here.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-ConditionType = Literal[
-    "Ready",
-    "Progressing",
-    "Degraded",
-    "ModelReady",
-    "Profiled",
-    "Planned",
-    "Placed",
-    "SLOMet",
-    "ControlOpen",
-    "CertificatesIssued",
-]
+from edge_api.reason_registry import (
+    ACTIVE,
+    CERTIFICATES_ISSUED,
+    CONDITIONS,
+    CONTROL_OPEN,
+    DEGRADED,
+    EVENT,
+    MODEL_READY,
+    NOTHING,
+    OTHER_KINDS,
+    PLACED,
+    PLANNED,
+    POOL_CERTIFICATES,
+    POOL_CONTROL,
+    POOL_READY,
+    PROFILED,
+    PROGRESSING,
+    READY,
+    REASONS,
+    SATISFIED,
+    SLO_MET,
+    TENANT_ACTIVE,
+    TENANT_READY,
+    TENANT_SATISFIED,
+    WAIT,
+    ConditionType,
+    Reason,
+    known,
+    registered,
+)  # fmt: skip
+from edge_api.tenant_reasons import (
+    ALL_SERVED,
+    DRAINED,
+    HELD,
+    NAMESPACES_FOUND,
+    NO_NAMESPACES,
+    PLACING,
+    RECLAIMED,
+    SERVICES_REFUSED,
+    STEPPED_DOWN,
+    TENANT_DRAINED,
+    TENANT_HELD,
+)  # fmt: skip
 
-READY: Final = "Ready"
-PROGRESSING: Final = "Progressing"
-DEGRADED: Final = "Degraded"
-MODEL_READY: Final = "ModelReady"
-PROFILED: Final = "Profiled"
-PLANNED: Final = "Planned"
-PLACED: Final = "Placed"
-SLO_MET: Final = "SLOMet"
-CONTROL_OPEN: Final = "ControlOpen"
-"""Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
-CERTIFICATES_ISSUED: Final = "CertificatesIssued"
-"""Of a DevicePool alone: whether the operator can issue and renew the certificates of its services."""
+__all__ = [
+    "ACTIVE",
+    "ALL_SERVED",
+    "CERTIFICATES_ISSUED",
+    "CONDITIONS",
+    "CONTROL_OPEN",
+    "DEGRADED",
+    "DRAINED",
+    "EVENT",
+    "HELD",
+    "MODEL_READY",
+    "NAMESPACES_FOUND",
+    "NO_NAMESPACES",
+    "OTHER_KINDS",
+    "PLACED",
+    "PLACING",
+    "PLANNED",
+    "POOL_CERTIFICATES",
+    "POOL_CONTROL",
+    "POOL_READY",
+    "PROFILED",
+    "PROGRESSING",
+    "READY",
+    "REASONS",
+    "RECLAIMED",
+    "SATISFIED",
+    "SERVICES_REFUSED",
+    "SLO_MET",
+    "STEPPED_DOWN",
+    "TENANT_ACTIVE",
+    "TENANT_DRAINED",
+    "TENANT_HELD",
+    "TENANT_READY",
+    "TENANT_SATISFIED",
+    "ConditionType",
+    "Reason",
+    "known",
+]  # fmt: skip
+"""Names of other modules that belong here, too."""
 
-CONDITIONS: Final[dict[ConditionType, str]] = {
-    READY: "At least spec.minReadyEntries entry nodes answer requests. For a DevicePool: every selector "
-    "selects a node, and every selected node belongs to the pool.",
-    PROGRESSING: "A model is being measured, or runtimes are starting or loading new routes.",
-    DEGRADED: "Some entry nodes do not answer, or answer by an earlier plan.",
-    MODEL_READY: "The model store has the model and found its exits and cuts.",
-    PROFILED: "The model is measured on every device class that the plan needs.",
-    PLANNED: "Every entry node has a route table.",
-    PLACED: "Slices are cut, tails are loaded into Triton, and route tables are published.",
-    SLO_MET: "At least the share spec.slo.objective of requests met spec.slo.latency in the last 5 minutes.",
-}
-"""What it means that a condition is True."""
-
-POOL_READY: Final = "Ready (DevicePool)"
-POOL_CONTROL: Final = "ControlOpen (DevicePool)"
-POOL_CERTIFICATES: Final = "CertificatesIssued (DevicePool)"
-EVENT: Final = "event only"
-
-_NOTHING = "Nothing."
-_WAIT = "Wait: it is retried."
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """A reason: with which conditions it occurs, what it means, what to do about it."""
-
-    name: str
-    where: tuple[str, ...]
-    meaning: str
-    fix: str
-
-
-REASONS: Final[dict[str, Reason]] = {}
-"""Every reason by its name."""
-
-
-def _reason(name: str, where: tuple[str, ...], meaning: str, fix: str) -> str:
-    REASONS[name] = Reason(name, where, meaning, fix)
-    return name
-
-
-def known(reason: str | None, otherwise: str) -> str:
-    """A reason that another process gave, or `otherwise` where this version does not know it."""
-    return reason if reason in REASONS else otherwise
-
-
-WAITING: Final = _reason(
+WAITING: Final = registered(
     "Waiting",
     (MODEL_READY, PROFILED, PLANNED, PLACED, SLO_MET),
     "An earlier condition is not True yet.",
     "Look at the first condition that is not True.",
 )
-UNREADABLE: Final = _reason(
+UNREADABLE: Final = registered(
     "Unreadable",
-    (READY, POOL_READY),
+    (READY, POOL_READY, TENANT_READY),
     "The API server accepted the object, but the operator cannot use a value in it.",
     "Correct the field that the message names.",
 )
 
-SERVING: Final = _reason("Serving", (READY, DEGRADED), "Enough entry nodes answer requests.", _NOTHING)
-UP_TO_DATE: Final = _reason(
-    "UpToDate", (PROGRESSING,), "Every entry node that answers uses the published routes.", _NOTHING
+SERVING: Final = registered("Serving", (READY, DEGRADED), "Enough entry nodes answer requests.", NOTHING)
+UP_TO_DATE: Final = registered(
+    "UpToDate", (PROGRESSING,), "Every entry node that answers uses the published routes.", NOTHING
 )
-STARTING: Final = _reason(
+STARTING: Final = registered(
     "Starting",
     (READY, PROGRESSING),
     "The runtimes have not sent their first report yet.",
     "Wait for the pods to start.",
 )
-SWITCHING: Final = _reason(
+SWITCHING: Final = registered(
     "Switching",
     (PROGRESSING,),
     "Runtimes are loading a new route table and serve the previous one until then.",
     "Wait: it takes seconds.",
 )
-ENTRIES_NOT_READY: Final = _reason(
+ENTRIES_NOT_READY: Final = registered(
     "EntriesNotReady",
     (READY, PROGRESSING, DEGRADED),
     "Some entry nodes do not answer, for the causes that the message lists by node.",
     "Check the node and the pod that the message names.",
 )
-BAD_PLACEMENT: Final = _reason(
+BAD_PLACEMENT: Final = registered(
     "BadPlacement",
     (READY,),
     "The runtime cannot read its Placement.",
     "Run the same version of the operator and the runtime.",
 )
-CANNOT_LOAD: Final = _reason(
+CANNOT_LOAD: Final = registered(
     "CannotLoad",
     (READY,),
     "The runtime could not load the route table and keeps the previous one.",
     "Read the message, and the log of the runtime's pod.",
 )
-TRIAL_CRASHED: Final = _reason(
+TRIAL_CRASHED: Final = registered(
     "TrialCrashed",
     (READY,),
     "A slice crashed the separate process in which the runtime tries each slice first.",
     "Check the model with the runtime's version of ONNX Runtime; the log of the pod has the signal.",
 )
-TRIAL_HUNG: Final = _reason(
+TRIAL_HUNG: Final = registered(
     "TrialHung",
     (READY,),
     "The trial of a slice did not finish in time.",
     "Use a smaller model or a faster node.",
 )
-TRIAL_OVERRAN: Final = _reason(
+TRIAL_OVERRAN: Final = registered(
     "TrialOverran",
     (READY,),
     "The trial of a slice needed more memory than the pod has.",
     "Raise the memory limit in runtime.resources of the chart, or use a smaller model.",
 )
-NOT_TRIED: Final = _reason("NotTried", (READY,), "The trial of a slice was interrupted.", _WAIT)
-BAD_CERTIFICATES: Final = _reason(
+NOT_TRIED: Final = registered("NotTried", (READY,), "The trial of a slice was interrupted.", WAIT)
+BAD_CERTIFICATES: Final = registered(
     "BadCertificates",
     (READY,),
     "The runtime cannot use its TLS certificates.",
     "Replace the files in the Secret that runtime.tlsSecret of the chart names.",
 )
-MODEL_FAILED: Final = _reason(
+MODEL_FAILED: Final = registered(
     "ModelFailed",
     (READY, MODEL_READY),
     "ONNX Runtime fails to run the model on valid inputs.",
     "Run the model with ONNX Runtime alone and fix the error that the message quotes.",
 )
 
-FETCHING: Final = _reason(
+FETCHING: Final = registered(
     "Fetching",
     (MODEL_READY, PROFILED, PLACED),
     "The model store fetches the model, or makes what the service needs of it.",
     "Wait: it takes as long as the download.",
 )
-FETCHED: Final = _reason("Fetched", (MODEL_READY,), "The model is in the model store.", _NOTHING)
-NOT_ONNX: Final = _reason(
+FETCHED: Final = registered("Fetched", (MODEL_READY,), "The model is in the model store.", NOTHING)
+NOT_ONNX: Final = registered(
     "NotOnnx",
     (MODEL_READY, READY),
     "The file is not an ONNX model that can be served.",
     "Export the model to ONNX and upload that file.",
 )
-DIGEST_MISMATCH: Final = _reason(
+DIGEST_MISMATCH: Final = registered(
     "DigestMismatch",
     (MODEL_READY, PLACED, READY),
     "The bytes do not have the requested digest.",
     "Correct spec.model.digest, or restore the file it was computed from.",
 )
-UNKNOWN_OUTPUT: Final = _reason(
+UNKNOWN_OUTPUT: Final = registered(
     "UnknownOutput",
     (MODEL_READY,),
     "An exit names an output that the model does not have.",
     "Write one of the outputs that the message lists into spec.model.exits.",
 )
-UNKNOWN_TENSOR: Final = _reason(
+UNKNOWN_TENSOR: Final = registered(
     "UnknownTensor",
     (MODEL_READY, PLACED, READY),
     "A slice was requested at a tensor that the model does not have or cannot be cut at.",
     "Delete the ModelProfile so that it is rebuilt; report it if it comes back.",
 )
-NO_EXITS: Final = _reason(
+NO_EXITS: Final = registered(
     "NoExits",
     (MODEL_READY,),
     "Neither the manifest nor the ONNX file lists the exits.",
     "List them in spec.model.exits, or in the metadata entry edge.exits of the file.",
 )
-BAD_ACCURACY: Final = _reason(
+BAD_ACCURACY: Final = registered(
     "BadAccuracy",
     (MODEL_READY,),
     "The accuracy of an exit is not between 0 and 1.",
     "Correct it in spec.model.exits or in the metadata of the file.",
 )
-BAD_EXITS: Final = _reason(
+BAD_EXITS: Final = registered(
     "BadExits",
     (MODEL_READY, PLANNED),
     "The exits cannot be planned with: they are not ordered by depth, or two share a name or an output.",
     "List the exits in spec.model.exits from the earliest to the full model.",
 )
-NOT_FOUND: Final = _reason(
+NOT_FOUND: Final = registered(
     "NotFound",
     (MODEL_READY, PROFILED, PLACED, READY),
     "Nothing is stored at the address or under the digest.",
     "Upload the file, or correct spec.model.storageUri.",
 )
-REFUSED: Final = _reason(
+REFUSED: Final = registered(
     "Refused",
     (MODEL_READY, READY),
     "The server at spec.model.storageUri refuses the file, or the model store cannot read it there.",
     "Check the address and the permissions at that server, or upload the file and use store://.",
 )
-UNREACHABLE: Final = _reason(
+UNREACHABLE: Final = registered(
     "Unreachable",
     (MODEL_READY, PROFILED, PLACED, READY),
     "The model store, or the server that it fetches the file from, does not answer.",
-    f"{_WAIT} If it stays, check the pod and the Service of the model store and the network.",
+    f"{WAIT} If it stays, check the pod and the Service of the model store and the network.",
 )
-UNSUPPORTED_SCHEME: Final = _reason(
+UNSUPPORTED_SCHEME: Final = registered(
     "UnsupportedScheme",
     (MODEL_READY, READY),
     "The model store does not read addresses with this scheme.",
     "Use store://, https://, http:// or file://.",
 )
-TOO_LARGE: Final = _reason(
+TOO_LARGE: Final = registered(
     "TooLarge",
     (MODEL_READY, PLACED, READY),
     "The file is larger than the limit of the model store.",
     "Use a smaller model, or raise the limit.",
 )
-BAD_REQUEST: Final = _reason(
+BAD_REQUEST: Final = registered(
     "BadRequest",
     (MODEL_READY, PROFILED, PLACED, READY),
     "The model store cannot use an argument, such as validation data of the wrong shape.",
     "Correct the field that the message names.",
 )
-BAD_TENSOR: Final = _reason(
+BAD_TENSOR: Final = registered(
     "BadTensor",
     (MODEL_READY, PLACED, READY),
     "A tensor does not have the name, datatype or shape that the model declares.",
     "Correct the tensor that the message names.",
 )
-BAD_ANSWER: Final = _reason(
+BAD_ANSWER: Final = registered(
     "BadAnswer",
     (MODEL_READY, PROFILED, PLACED),
     "The model store answered with a document that this version of the operator cannot read.",
     "Run the same version of the operator and the model store.",
 )
-UNAUTHENTICATED: Final = _reason(
+UNAUTHENTICATED: Final = registered(
     "Unauthenticated",
     (MODEL_READY, PROFILED, PLACED),
     "The model store does not accept the operator's token.",
     "Check that the store's --operator-account names the operator's ServiceAccount, and read its log.",
 )
-FORBIDDEN: Final = _reason(
+FORBIDDEN: Final = registered(
     "Forbidden",
     (MODEL_READY, PROFILED, PLACED),
     "The operator's account lacks this right at the model store.",
     "Name the operator's ServiceAccount with the store's --operator-account.",
 )
-STORE_FAILED: Final = _reason(
+STORE_FAILED: Final = registered(
     "StoreFailed",
     (MODEL_READY, PROFILED, PLACED),
     "The model store failed for a reason that this version of the operator does not know.",
     "Read the message, and the log of the model store.",
 )
 
-MEASURED: Final = _reason("Measured", (PROFILED,), "The model is measured on all device classes.", _NOTHING)
-PROFILING: Final = _reason(
+MEASURED: Final = registered("Measured", (PROFILED,), "The model is measured on all device classes.", NOTHING)
+PROFILING: Final = registered(
     "Profiling",
     (PROFILED,),
     "A Job is measuring the model on a node of a device class, or waits for another measurement there.",
     "Wait: it takes a minute or two for each device class.",
 )
-PROFILING_FAILED: Final = _reason(
+PROFILING_FAILED: Final = registered(
     "ProfilingFailed",
     (PROFILED,),
     "The profiling Job failed or cannot start; the message has the cause, and the time of the next attempt.",
     "Fix the cause. The Job is retried with backoff, or at once if you delete it.",
 )
-PROFILE_INCOMPLETE: Final = _reason(
+PROFILE_INCOMPLETE: Final = registered(
     "ProfileIncomplete",
     (PROFILED,),
     "The model store lacks measurements of some exits, although they were measured.",
     "Wait: they are measured again with backoff, or at once if you delete the Job that the message names.",
 )
-NO_NODE_TO_PROFILE: Final = _reason(
+NO_NODE_TO_PROFILE: Final = registered(
     "NoNodeToProfile",
     (PROFILED,),
     "No Ready node has the labels of a device class that has to be measured.",
     "Label a node as the nodeSelector in the DevicePool says, or bring one back.",
 )
 
-PLANNED_AS_ASKED: Final = _reason(
-    "Planned", (PLANNED,), "Every entry node has a route that meets the SLO at some bandwidth.", _NOTHING
+PLANNED_AS_ASKED: Final = registered(
+    "Planned", (PLANNED,), "Every entry node has a route that meets the SLO at some bandwidth.", NOTHING
 )
-MEASURING_CODECS: Final = _reason(
+MEASURING_CODECS: Final = registered(
     "MeasuringCodecs",
     (PLANNED,),
     "Every entry node has a route; the model store still measures the accuracy with codecs, so hops "
     "use fp32.",
     "Wait: the plan is updated when the measurement is complete.",
 )
-SLO_OUT_OF_REACH: Final = _reason(
+SLO_OUT_OF_REACH: Final = registered(
     "SLOOutOfReach",
     (PLANNED,),
     "No route meets spec.slo.latency at any bandwidth at some entry node, or requests are late there because "
@@ -317,96 +328,96 @@ SLO_OUT_OF_REACH: Final = _reason(
     "Raise spec.slo.latency to the nearest feasible latency in the message, or use a faster device class. If "
     "the message names other services, set spec.load.rate to have room reserved, or add nodes.",
 )
-INFEASIBLE: Final = _reason(
+INFEASIBLE: Final = registered(
     "Infeasible",
     (PLANNED,),
     "At some entry node, no route meets the SLO with the accuracy that spec.slo.minAccuracy requires, or the "
     "mode has no route. The others get their routes.",
     "Apply what the message proposes; `edge-operator explain` shows every alternative.",
 )
-DOES_NOT_FIT: Final = _reason(
+DOES_NOT_FIT: Final = registered(
     "DoesNotFit",
     (PLANNED,),
     "The pool has too little left of a resource for this service: cpu, memory, uplink or Triton's time.",
     "Apply what the message proposes: a lower spec.load.rate, another SLO or accuracy, a higher "
     "spec.priority, fewer services, or a larger pool.",
 )
-DEVICE_POOL_NOT_FOUND: Final = _reason(
+DEVICE_POOL_NOT_FOUND: Final = registered(
     "DevicePoolNotFound",
-    (PLANNED,),
-    "There is no DevicePool with the name in spec.devicePool.",
-    "Correct spec.devicePool, or create the pool.",
+    (PLANNED, TENANT_READY),
+    "There is no DevicePool with the name in spec.devicePool, or in spec.pools of a Tenant.",
+    "Correct the name, or create the pool.",
 )
-NOTHING_TO_OPTIMIZE: Final = _reason(
+NOTHING_TO_OPTIMIZE: Final = registered(
     "NothingToOptimize",
     (PLANNED,),
     "spec.optimize requires prices, watts or radio that the DevicePool does not declare.",
     "Set the fields of the DevicePool that the message names, or choose another spec.optimize.",
 )
-BAD_DEVICE_POOL: Final = _reason(
+BAD_DEVICE_POOL: Final = registered(
     "BadDevicePool",
     (PLANNED,),
     "The operator cannot use a value in the DevicePool.",
     "Correct the field of the DevicePool that the message names.",
 )
-NO_CERTIFICATES: Final = _reason(
+NO_CERTIFICATES: Final = registered(
     "NoCertificates",
     (PLANNED, POOL_READY),
     "A Triton server has scheme HTTPS, and the operator or the runtimes have no certificates.",
     "Set operator.tlsSecret and runtime.tlsSecret of the chart, or use scheme HTTP.",
 )
-NAME_TAKEN: Final = _reason(
+NAME_TAKEN: Final = registered(
     "NameTaken",
     (PLANNED, POOL_READY),
     "A Triton server of the pool has the name of a node, so a route could not tell them apart.",
     "Rename the server in spec.tritonServers of the DevicePool.",
 )
-NO_NODES: Final = _reason(
+NO_NODES: Final = registered(
     "NoNodes",
     (PLANNED, POOL_READY),
     "A nodeSelector of the DevicePool selects no node.",
     "Label a node so, or change the selector.",
 )
-NO_ENTRY_NODES: Final = _reason(
+NO_ENTRY_NODES: Final = registered(
     "NoEntryNodes",
     (PLANNED,),
     "spec.entryNodes selects no node of the pool, or the entry nodes belong to older pools.",
     "Label a node so, change the selector, or use the pool that the message names.",
 )
-BAD_PROFILE: Final = _reason(
+BAD_PROFILE: Final = registered(
     "BadProfile",
     (PLANNED,),
     "The ModelProfile lacks a part of the model or holds times that cannot be right.",
     "Delete the ModelProfile: it is rebuilt from what the model store has, or measured again.",
 )
-CANNOT_PLAN: Final = _reason(
+CANNOT_PLAN: Final = registered(
     "CannotPlan",
     (MODEL_READY, PLANNED),
     "Planning failed for a cause that no manifest is known to have.",
     "Report it with the log of the operator.",
 )
 
-PUBLISHED: Final = _reason("Published", (PLACED,), "Every entry node has its route table.", _NOTHING)
-TRITON_UNREACHABLE: Final = _reason(
+PUBLISHED: Final = registered("Published", (PLACED,), "Every entry node has its route table.", NOTHING)
+TRITON_UNREACHABLE: Final = registered(
     "TritonUnreachable",
     (PLACED,),
     "A Triton server of the service does not answer; entry nodes use their local routes, and "
     "after 30 s another server of the pool.",
-    f"{_WAIT} If it stays, check Triton and httpAddress in the DevicePool.",
+    f"{WAIT} If it stays, check Triton and httpAddress in the DevicePool.",
 )
-TRITON_BUSY: Final = _reason(
+TRITON_BUSY: Final = registered(
     "TritonBusy",
     (PLACED,),
     "The Triton server is loading models. Published routes keep serving; new entry nodes use local routes.",
-    _WAIT,
+    WAIT,
 )
-TRITON_UNTRUSTED: Final = _reason(
+TRITON_UNTRUSTED: Final = registered(
     "TritonUntrusted",
     (PLACED,),
     "TLS with the proxy in front of Triton fails because of a certificate.",
     "Check the certificate of the proxy and the Secret that operator.tlsSecret of the chart names.",
 )
-CONTROL_DENIED: Final = _reason(
+CONTROL_DENIED: Final = registered(
     "ControlDenied",
     (PLACED,),
     "The Triton server restricts model control, and the operator has no key or another one. Published routes "
@@ -414,27 +425,27 @@ CONTROL_DENIED: Final = _reason(
     "Name a Secret with the server's key in controlSecret of the server in the DevicePool, and list it in "
     "operator.tritonControlSecrets of the chart.",
 )
-CONTROL_WITHOUT_KEY: Final = _reason(
+CONTROL_WITHOUT_KEY: Final = registered(
     "ControlWithoutKey",
     (POOL_CONTROL,),
     "A Triton server accepts model control without a key, so any client that reaches it can run code on it.",
     "Start it with --http-restricted-api and --grpc-restricted-protocol for model-repository, and name a "
     "Secret with the key in controlSecret.",
 )
-CONTROL_NEEDS_KEY: Final = _reason(
+CONTROL_NEEDS_KEY: Final = registered(
     "ControlNeedsKey",
     (POOL_CONTROL,),
     "The Triton servers that respond require a key for model control over HTTP.",
-    _NOTHING,
+    NOTHING,
 )
-ISSUED: Final = _reason(
+ISSUED: Final = registered(
     "Issued",
     (POOL_CERTIFICATES,),
     "The operator, the model store and the runtimes of the pool's services have certificates that are not "
     "due for renewal.",
-    _NOTHING,
+    NOTHING,
 )
-ISSUING_FAILED: Final = _reason(
+ISSUING_FAILED: Final = registered(
     "IssuingFailed",
     (POOL_CERTIFICATES,),
     "The operator cannot issue or renew a certificate. The one before is used until it expires; pods without "
@@ -442,59 +453,48 @@ ISSUING_FAILED: Final = _reason(
     "Fix what the message says about the Secret: its name is used by something else, a quota, a permission. "
     "It is retried.",
 )
-TRITON_FULL: Final = _reason(
+TRITON_FULL: Final = registered(
     "TritonFull",
     (PLACED,),
     "Tails of the service do not fit into the memory that the DevicePool declares for the Triton server. "
     "The routes without them are used.",
     "Raise spec.tritonServers[].memory of the DevicePool if the server has more, or remove services.",
 )
-TAIL_REFUSED: Final = _reason(
+TAIL_REFUSED: Final = registered(
     "TailRefused",
     (PLACED,),
     "Triton cannot load or unload a slice.",
     "Fix what the message quotes from Triton; it must run with --model-control-mode=explicit.",
 )
-OBJECT_REFUSED: Final = _reason(
+OBJECT_REFUSED: Final = registered(
     "ObjectRefused",
     (MODEL_READY, PROFILED, PLACED, EVENT),
     "The API server refuses an object of the service, or an object with its name belongs to something else. "
     "An event has it if a status is refused.",
     "Fix what the message says: a quota, a permission, a policy, a name. It is retried with backoff.",
 )
-TAILS_LEFT: Final = _reason(
+TAILS_LEFT: Final = registered(
     "TailsLeft",
     (EVENT,),
     "The service was deleted while its Triton server did not answer, so its tails may still be loaded.",
     "Restart Triton, or unload the models that the message names.",
 )
 
-OBJECTIVE_MET: Final = _reason(
-    "ObjectiveMet", (SLO_MET,), "Enough of the requests of 5 minutes met the SLO.", _NOTHING
+OBJECTIVE_MET: Final = registered(
+    "ObjectiveMet", (SLO_MET,), "Enough of the requests of 5 minutes met the SLO.", NOTHING
 )
-OBJECTIVE_MISSED: Final = _reason(
+OBJECTIVE_MISSED: Final = registered(
     "ObjectiveMissed",
     (SLO_MET,),
     "Too many of the requests of 5 minutes took longer than spec.slo.latency.",
     "Look at the entry node that the message names; `edge-operator explain` shows what limits its plan.",
 )
-NO_REQUESTS: Final = _reason("NoRequests", (SLO_MET,), "There were no requests for 5 minutes.", _NOTHING)
+NO_REQUESTS: Final = registered("NoRequests", (SLO_MET,), "There were no requests for 5 minutes.", NOTHING)
 
-NODES_FOUND: Final = _reason("NodesFound", (POOL_READY,), "Every selector selects a node.", _NOTHING)
-OVERLAPPING: Final = _reason(
+NODES_FOUND: Final = registered("NodesFound", (POOL_READY,), "Every selector selects a node.", NOTHING)
+OVERLAPPING: Final = registered(
     "Overlapping",
-    (POOL_READY,),
-    "Older DevicePools have nodes that this one selects too, so it is planned without them.",
-    "Change the selectors of one of the pools, so that each node is in one pool.",
+    (POOL_READY, TENANT_READY),
+    "Older DevicePools select some of its nodes, or older Tenants some of the namespaces, and keep them.",
+    "Change selectors or labels, so that each node is in one pool and each namespace in one tenant.",
 )
-
-
-def table() -> str:
-    """The reasons as a Markdown table, by the condition with which each occurs first."""
-    order = [*CONDITIONS, POOL_READY, POOL_CONTROL, POOL_CERTIFICATES, EVENT]
-    rows = sorted(REASONS.values(), key=lambda reason: order.index(reason.where[0]))
-    lines = ["| condition | reason | meaning | what to do |", "| --- | --- | --- | --- |"]
-    for reason in rows:
-        where = ", ".join(f"`{name}`" if name in CONDITIONS else name for name in reason.where)
-        lines.append(f"| {where} | `{reason.name}` | {reason.meaning} | {reason.fix} |")
-    return "\n".join(lines) + "\n"

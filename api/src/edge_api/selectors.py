@@ -1,4 +1,4 @@
-"""Selectors of nodes: labels that a node must have, and expressions that its labels must meet."""
+"""Selectors of nodes and namespaces: labels that are required, and expressions that labels must meet."""
 
 import re
 from typing import Annotated, Literal
@@ -65,14 +65,14 @@ _VALUES_FIX = "operators In and NotIn require values, Exists and DoesNotExist ha
 
 
 class Expression(Part):
-    """A condition on one label of a node."""
+    """A condition on one label of a node or namespace."""
 
     key: Annotated[str, Field(max_length=317), _EXPRESSION_KEY] = Field(
         description="Key of the label. Required."
     )
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
-        description="In: the label has one of the values. NotIn: it has none of them, or the node does "
-        "not have the label. Exists: the node has the label. DoesNotExist: it does not. Required."
+        description="In: the label has one of the values. NotIn: it has none of them, or there is no "
+        "such label. Exists: there is the label. DoesNotExist: there is not. Required."
     )
     values: Annotated[
         tuple[Annotated[str, Field(max_length=63), _VALUE], ...],
@@ -96,20 +96,20 @@ _VALUES = Rule(
 
 
 class LabelSelector(Part):
-    """A label selector as in metav1: a node must meet all of it."""
+    """A label selector as in metav1: a node or namespace must meet all of it."""
 
     match_labels: Annotated[
         dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63), _VALUE]],
         Field(max_length=16),
         BeforeValidator(_as_the_api_server_reads_it),
         AfterValidator(_with_label_keys),
-    ] = Field(default={}, description="Labels that a node must have, all of them, at most 16. Default: none.")
+    ] = Field(default={}, description="Labels that are required, all of them, at most 16. Default: none.")
     match_expressions: Annotated[
         tuple[Annotated[Expression, _VALUES], ...],
         Field(max_length=16),
     ] = Field(
         default=(),
-        description="Conditions on the labels of a node, at most 16; it must meet all. Default: none.",
+        description="Conditions on the labels, at most 16; all must be met. Default: none.",
     )
 
 
@@ -161,3 +161,17 @@ SELECTS_SOMETHING_IF_GIVEN = Rule(
     check=_check_something_or_nothing,
 )
 """For a part that need not select nodes at all."""
+
+
+_SOME_FIX = (
+    "a selector without labels and expressions selects every namespace: write at least one into matchLabels "
+    "or matchExpressions, e.g. matchLabels: {team: shop}"
+)
+SELECTS_SOME = Rule(
+    cel="has(self.matchLabels) && size(self.matchLabels) > 0 || "
+    "has(self.matchExpressions) && size(self.matchExpressions) > 0",
+    message=_SOME_FIX,
+    sentence=f"'{_SOME_FIX}'",
+    check=lambda found: None if found.match_labels or found.match_expressions else _SOME_FIX,
+)
+"""For a LabelSelector that must not be empty."""

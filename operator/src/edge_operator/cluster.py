@@ -42,6 +42,7 @@ class Kind(NamedTuple):
 
 INFERENCE_SERVICES = Kind(API_VERSION, "InferenceService", "inferenceservices")
 DEVICE_POOLS = Kind(API_VERSION, "DevicePool", "devicepools", namespaced=False)
+TENANTS = Kind(API_VERSION, "Tenant", "tenants", namespaced=False)
 MODEL_PROFILES = Kind(API_VERSION, "ModelProfile", "modelprofiles")
 PLACEMENTS = Kind(API_VERSION, "Placement", "placements")
 NAMESPACES = Kind("v1", "Namespace", "namespaces", namespaced=False)
@@ -63,6 +64,7 @@ KINDS = {
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
         SERVICE_ACCOUNTS, SECRETS, CONFIG_MAPS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
+        TENANTS,
     )
 }  # fmt: skip
 
@@ -79,6 +81,7 @@ class Cluster(Protocol):
     def annotate(
         self, kind: Kind, current: Object, annotations: Mapping[str, str | None]
     ) -> Object | None: ...
+    def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object | None: ...
     def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None: ...
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None: ...
     def version(self) -> tuple[int, int]: ...
@@ -215,6 +218,23 @@ class ApiServer:
             query=[("fieldManager", FIELD_MANAGER)],
             body={"metadata": {"uid": metadata["uid"], "annotations": dict(annotations)}},
             content_type="application/merge-patch+json",
+        )
+
+    def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object | None:
+        """Changes what a container of a running pod requests, without starting it again.
+
+        Returns the pod, or None if it is gone or the API server cannot resize pods. Raises WriteConflictError
+        if another pod of its name exists.
+        """
+        metadata = pod["metadata"]
+        resized = {"name": container, "resources": {"requests": dict(requests)}}
+        return self._call(
+            "PATCH",
+            _path(PODS, metadata["namespace"], metadata["name"], "resize"),
+            f"resizing {_noun(PODS, metadata['namespace'], metadata['name'])}",
+            query=[("fieldManager", FIELD_MANAGER)],
+            body={"metadata": {"uid": metadata["uid"]}, "spec": {"containers": [resized]}},
+            content_type="application/strategic-merge-patch+json",
         )
 
     def create(self, body: Object) -> Object:

@@ -19,4 +19,20 @@ CERTIFICATE_FAILURES = Gauge(
     "edge_operator_certificate_failures",
     "Secrets with certificates that could not be issued or renewed at the last attempt.",
 )
+TENANT_RESOURCES = Gauge(
+    "edge_operator_tenant_resources",
+    "Amounts of tenants by kind of resource, over all pools, in cores, bytes, bit/s or seconds per second: "
+    "nominal, used, borrowed or lent.",
+    ["tenant", "kind", "amount"],
+)
+TENANT_SERVICES = Gauge(
+    "edge_operator_tenant_services",
+    "Services of tenants that are stepped_down or refused at an entry node.",
+    ["tenant", "state"],
+)
+TENANT_WEIGHTED_SHARE = Gauge(
+    "edge_operator_tenant_weighted_share",
+    "Largest part of any one resource that a tenant borrows, over its weight.",
+    ["tenant"],
+)
 LEADING = Gauge("edge_operator_leading", "1 for the replica that holds the Lease and writes.")

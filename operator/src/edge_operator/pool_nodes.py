@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_api.devicepools import DevicePoolSpec, Tier, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
-from edge_api.selectors import Expression, SelectsNodes
+from edge_api.selectors import Expression, LabelSelector, SelectsNodes
 from edge_api.tolerations import Toleration
 from edge_operator.amounts import amount
 from edge_operator.cluster import Object
@@ -21,8 +21,8 @@ from edge_operator.settings import Settings
 class Node:
     """The fields of a Node that matter here.
 
-    cpu: share of its processors that pods can use, 0 to 1. memory: bytes that they can use. taints: as in its
-    spec.
+    cpu: share of its processors that pods can use, 0 to 1. memory: bytes that they can use. cores: its
+    processors; 1 if they are not known. taints: as in its spec.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Node:
     not_ready_because: str = ""
     cpu: float = 1.0
     memory: float = inf
+    cores: float = 1.0
     taints: tuple[Object, ...] = ()
 
     @property
@@ -55,7 +56,7 @@ def node_of(body: Object) -> Node:
     """Reads a Node object."""
     conditions = body.get("status", {}).get("conditions") or []
     ready: Object = next((c for c in conditions if c.get("type") == "Ready"), {})
-    cpu, memory = capacity_of(body)
+    cpu, memory, cores = capacity_of(body)
     return Node(
         name=body["metadata"]["name"],
         labels=body["metadata"].get("labels") or {},
@@ -65,21 +66,22 @@ def node_of(body: Object) -> Node:
         else ready.get("message") or "the kubelet has not reported yet",
         cpu=cpu,
         memory=memory,
+        cores=cores,
         taints=tuple((body.get("spec") or {}).get("taints") or ()),
     )
 
 
-def capacity_of(body: Mapping[str, Any]) -> tuple[float, float]:
-    """Returns the share of a Node's processors and the bytes of memory that pods can use.
+def capacity_of(body: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Returns the share of a Node's processors and the bytes of memory that pods can use, and its processors.
 
-    What the kubelet has not reported counts as all processors and as unlimited memory.
+    What the kubelet has not reported counts as all of one processor and as unlimited memory.
     """
     status = body.get("status") or {}
     allocatable, capacity = status.get("allocatable") or {}, status.get("capacity") or {}
     processors, all_processors = number_of(allocatable.get("cpu")), number_of(capacity.get("cpu"))
     memory = number_of(allocatable.get("memory"))
     share = min(processors / all_processors, 1.0) if processors is not None and all_processors else 1.0
-    return round(share, 4), inf if memory is None else memory
+    return round(share, 4), inf if memory is None else memory, all_processors or 1.0
 
 
 def number_of(quantity: object) -> float | None:
@@ -230,10 +232,16 @@ def _expression_text(expression: Expression) -> str:
 
 def selects(part: SelectsNodes, node: Node) -> bool:
     """Whether a node has the labels of nodeSelector and matches the selector."""
-    own = part.selector
-    labels = [*(part.node_selector or {}).items(), *(own.match_labels.items() if own else ())]
-    return all(node.labels.get(key) == value for key, value in labels) and all(
-        _meets(node.labels, each) for each in (own.match_expressions if own else ())
+    labels = (part.node_selector or {}).items()
+    return all(node.labels.get(key) == value for key, value in labels) and (
+        part.selector is None or meets(node.labels, part.selector)
+    )
+
+
+def meets(labels: Mapping[str, str], selector: LabelSelector) -> bool:
+    """Whether labels match a label selector."""
+    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
+        _meets(labels, each) for each in selector.match_expressions
     )
 
 

@@ -11,10 +11,11 @@ from edge_api.devicepools import DevicePool, DevicePoolStatus
 from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.reasons import ConditionType
+from edge_api.tenants import Tenant, TenantStatus
 from edge_operator.conditions import Finding, conditions
 
-AnyKind = TypeVar("AnyKind", InferenceService, DevicePool)
-AnyStatus = TypeVar("AnyStatus", InferenceServiceStatus, DevicePoolStatus)
+AnyKind = TypeVar("AnyKind", InferenceService, DevicePool, Tenant)
+AnyStatus = TypeVar("AnyStatus", InferenceServiceStatus, DevicePoolStatus, TenantStatus)
 
 
 def read(kind: type[AnyKind], body: Mapping[str, object]) -> AnyKind:

@@ -40,6 +40,7 @@ EdgeError
 ├── CallerLeft               the client disconnected
 └── CannotAnswer             a request to which no route can respond
     ├── NotReady             nothing is loaded yet, or the server is shutting down
+    ├── TenantDrained        the tenant of the namespace is drained
     ├── QueueFull            the queue is too long to respond in time
     ├── DeadlinePassed       the client's timeout passed
     ├── HopFailed            the next hop returned an error or closed the connection
@@ -213,6 +214,10 @@ class CannotAnswer(EdgeError):
 
 class NotReady(CannotAnswer):
     """Nothing is loaded yet, or the server is shutting down."""
+
+
+class TenantDrained(CannotAnswer):
+    """The tenant of the namespace is drained: its services have no routes."""
 
 
 class QueueFull(CannotAnswer):

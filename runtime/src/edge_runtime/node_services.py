@@ -47,6 +47,8 @@ class NodeServices:
         self._first: frozenset[str] | None = None  # services on disk, or in the first list
         self._settled = False
         self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._refusing: dict[str, tuple[str, str]] = {}
+        """The service and the message of Placements that refuse requests, by name."""
 
     @property
     def settled(self) -> bool:
@@ -79,7 +81,10 @@ class NodeServices:
     def replace(self, documents: Iterable[Json]) -> None:
         """Receives all Placements of the namespace at this node. A service without one is removed."""
         found: dict[str, dict[str, Json]] = {}
+        self._refusing = {}
         for document in documents:
+            if self._refuses(document):
+                continue
             if (service := self._service_here(document)) is not None:
                 found.setdefault(service, {})[metadata_of(document).get("name", "")] = document
         self._objects = found
@@ -91,6 +96,9 @@ class NodeServices:
 
     def change(self, document: Json) -> None:
         """Receives a Placement that was created or changed."""
+        if self._refuses(document):
+            self._withdraw(metadata_of(document).get("name", ""))
+            return
         service, name = self._service_here(document), metadata_of(document).get("name", "")
         if service is None:
             self.remove(document)
@@ -101,6 +109,25 @@ class NodeServices:
     def remove(self, document: Json) -> None:
         """Receives the deletion of a Placement."""
         name = metadata_of(document).get("name", "")
+        self._refusing.pop(name, None)
+        self._told()
+        self._withdraw(name)
+
+    def _refuses(self, document: Json) -> bool:
+        """Notes whether a Placement refuses requests to its service, and returns it."""
+        name, message = metadata_of(document).get("name", ""), spec_of(document).get("refusal")
+        service = self._service_here(document)
+        self._refusing.pop(name, None)
+        if service is not None and isinstance(message, str) and message:
+            self._refusing[name] = service, message
+        self._told()
+        return name in self._refusing
+
+    def _told(self) -> None:
+        self.models.refusals = dict(self._refusing.values())
+
+    def _withdraw(self, name: str) -> None:
+        """Serves a service no longer by the Placement of this name."""
         for service, objects in list(self._objects.items()):
             if objects.pop(name, None) is None:
                 continue

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from edge_runtime.errors import NotReady, UnknownModel
+from edge_runtime.errors import NotReady, TenantDrained, UnknownModel
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import Service
@@ -27,6 +27,8 @@ class ServedModels:
     ) -> None:
         self._settled, self._stuck, self._known = settled, stuck, known
         self._services: dict[str, Service] = {}
+        self.refusals: Mapping[str, str] = {}
+        """Why requests are refused, by service that is not served for this reason."""
         self._draining = False
 
     def add(self, service: Service) -> None:
@@ -54,8 +56,12 @@ class ServedModels:
         return self._settled() and not self._draining and not self._stuck()
 
     def serves(self, model: str) -> bool:
-        """Whether a service or an intermediate slice has this name."""
-        return model in self._services or any(each.serves(model) for each in self._services.values())
+        """Whether a service, refused or not, or an intermediate slice has this name."""
+        return (
+            model in self._services
+            or model in self.refusals
+            or any(each.serves(model) for each in self._services.values())
+        )
 
     def check(self, model: str, version: str = "") -> None:
         """Raises UnknownModel for a name or version that is not served, and NotReady before that is known."""
@@ -63,7 +69,7 @@ class ServedModels:
 
     def model_ready(self, model: str, version: str = "") -> bool:
         """Whether a request to the model would get a response soon. Raises UnknownModel."""
-        return self._of(model).model_ready(model, version)
+        return model not in self.refusals and self._of(model).model_ready(model, version)
 
     def ask(self, model: str, request: InferenceRequest) -> Awaitable[InferenceResponse]:
         """Response of a checked model. Raises DeadlinePassed after the client's timeout."""
@@ -89,6 +95,8 @@ class ServedModels:
         found = self._services.get(model)
         if found is None:
             found = next((each for each in self._services.values() if each.serves(model)), None)
+        if found is None and model in self.refusals:
+            raise TenantDrained(self.refusals[model])
         if found is None and not self._known():
             raise NotReady(f'model "{model[:80]}": the Placements of this node have not arrived yet: retry')
         if found is None:

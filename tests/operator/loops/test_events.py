@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import kopf
 import pytest
 
 from edge_operator.authority.upkeep import Upkeep
@@ -14,21 +13,21 @@ from edge_operator.cluster import (
     DEVICE_POOLS,
     INFERENCE_SERVICES,
     JOBS,
+    NAMESPACES,
     NODES,
     PLACEMENTS,
     SECRETS,
     SERVICES,
+    TENANTS,
     Kind,
 )
 from edge_operator.errors import ClusterError
-from edge_operator.handlers import configure, run
 from edge_operator.keys import NamespaceKey, ServiceKey, TailKey
 from edge_operator.leadership import Leadership
 from edge_operator.loops.namespaces import NamespaceMemory
 from edge_operator.loops.operator import Operator
 from edge_operator.metrics import CERTIFICATE_FAILURES
 from edge_operator.observed.mirror import Mirror
-from edge_operator.settings import Settings
 
 World = Any  # tests/operator/conftest.py
 DIGITS, OTHER = ServiceKey("default", "digits"), ServiceKey("default", "other")
@@ -57,6 +56,9 @@ class Woken:
 
     def measurements_changed(self) -> None:
         self.found.add("measurements")
+
+    def tenants_changed(self) -> None:
+        self.found.add(f"tenants of {self.name}")
 
     def status_changed(self) -> None:
         self.found.add(self.name)
@@ -329,6 +331,17 @@ async def test_a_placements_measurements_are_collected_and_its_switches_are_not(
         assert later == delays
 
 
+async def test_a_new_weight_of_a_placement_wakes_the_namespace_whose_pods_request_by_it(loops: Loops) -> None:
+    body = _body("digits.edge-a")
+    loops.event(PLACEMENTS, body, None)
+    loops.taken()
+    loops.event(PLACEMENTS, body)
+    assert SHARED not in loops.taken()
+    body["metadata"]["annotations"] = {"edge-intelligence.io/cpu-weight": "1.5"}
+    loops.event(PLACEMENTS, body)
+    assert SHARED in loops.taken()
+
+
 async def test_only_a_change_of_a_spec_ends_the_rest_after_a_failure(loops: Loops) -> None:
     loops.event(PLACEMENTS, _body("digits.edge-a", status={"activeRoute": "a"}))
     loops.event(DEPLOYMENTS, _body("edge-runtime-edge-a", generation=2))
@@ -453,25 +466,23 @@ async def test_the_operator_is_not_alive_when_its_work_has_ended(loops: Loops) -
         loops.operator.check()
 
 
-def test_streams_end_by_themselves_so_that_a_dropped_one_is_noticed() -> None:
-    settings = kopf.OperatorSettings()
-    configure(settings)
-    assert settings.watching.server_timeout is not None
-    assert settings.watching.client_timeout is not None
-    assert settings.watching.client_timeout > settings.watching.server_timeout
-    assert settings.posting.enabled is False
-    assert settings.persistence.finalizer.startswith("edge-intelligence.io/")
+def test_a_tenant_wakes_all_pools_once_for_each_spec(loops: Loops) -> None:
+    every = {"tenants of factory", "tenants of shop"}
+    tenant = _pool("team-a")
+    loops.event(TENANTS, tenant, "ADDED")
+    assert loops.taken() == every
+    loops.event(TENANTS, tenant | {"status": {"share": "30%"}})
+    assert loops.taken() == set()
+    loops.event(TENANTS, tenant, "DELETED")
+    assert loops.taken() == every
 
 
-@pytest.mark.parametrize(
-    ("ip", "endpoint"),
-    [("10.1.2.3", "http://0.0.0.0:8080/healthz"), ("fd00::7", "http://[::]:8080/healthz")],
-)
-def test_the_operators_health_is_served_on_the_address_family_of_the_kubelet(
-    ip: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: dict[str, Any] = {}
-    monkeypatch.setattr(kopf, "run", lambda **given: told.update(given))
-    monkeypatch.setattr(kopf, "configure", lambda **_: None)
-    run(None, Settings("http://store:8080", "edge-runtime:1", pod_ip=ip), 8080, "plain")
-    assert told["liveness_endpoint"] == endpoint
+def test_the_labels_of_a_namespace_wake_all_pools_once_there_is_a_tenant(loops: Loops) -> None:
+    namespace = {"metadata": {"name": "default", "labels": {"team": "shop"}}}
+    loops.event(NAMESPACES, namespace, "ADDED")
+    assert loops.taken() == set()
+    loops.operator.mirror.put("Tenant", _pool("team-a"))
+    loops.event(NAMESPACES, namespace)
+    assert loops.taken() == set()
+    loops.event(NAMESPACES, {"metadata": {"name": "default", "labels": {"team": "lab"}}})
+    assert loops.taken() == {"tenants of factory", "tenants of shop"}

@@ -11,7 +11,8 @@ from edge_planning.pools import PoolDemand, PoolNode, PoolProblem, plan_pool
 from edge_planning.pools.costed import Costs
 from edge_planning.pools.exchanges import Exchanges
 from edge_planning.pools.figures import Figures
-from edge_planning.pools.ledgers import Held, Ledger, capacities
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger, capacities
 from edge_planning.pools.questions import Questions
 from edge_planning.pools.units import Unit
 

@@ -11,7 +11,8 @@ from benchmarks.planner.pool_referee import small_pool
 from edge_planning.errors import BadValueError
 from edge_planning.pools import Observed, PoolDemand, PoolNode, PoolPlan, PoolProblem, PoolServer, plan_pool
 from edge_planning.pools.crowding import Crowding
-from edge_planning.pools.ledgers import Held, Ledger, capacities
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger, capacities
 from edge_planning.pools.relief import Relief
 from edge_planning.pools.reservations import Kind, Resource
 from messages import mentions

@@ -109,6 +109,21 @@ def test_health_is_that_of_the_process_and_of_each_service(sockets: Path) -> Non
     assert found == [serving, serving, not_serving]
 
 
+def test_a_service_of_a_drained_tenant_is_refused_with_the_message_of_its_placement(tmp_path: Path) -> None:
+    ones, slice_ = placement("ones", at_hand(tmp_path, adding(1))), at_hand(tmp_path, adding(2))
+    twos = placement("twos", slice_)
+    write(tmp_path, [ones, twos])
+    with running(tmp_path) as sockets:
+        assert infer(sockets, "twos")[0] == 200
+        write(tmp_path, [ones, placement("twos", slice_, generation=2, refusal="Tenant shop: drained")])
+        until(lambda: status(sockets, "/v2/models/twos/ready") == 503, "the service is refused")
+        assert infer(sockets, "twos") == (503, {"error": "Tenant shop: drained"})
+        assert status(sockets, "/v2/health/ready") == 200
+        assert infer(sockets, "ones")[0] == 200
+        write(tmp_path, [ones, placement("twos", slice_, generation=3)])
+        until(lambda: status(sockets, "/v2/models/twos/ready") == 200, "the service is served again")
+
+
 def test_a_service_that_is_added_and_removed_later_leaves_the_others_alone(tmp_path: Path) -> None:
     ones = placement("ones", at_hand(tmp_path, adding(1)))
     write(tmp_path, [ones])

@@ -15,8 +15,10 @@ from edge_operator.cluster import (
     DEVICE_POOLS,
     INFERENCE_SERVICES,
     MODEL_PROFILES,
+    NAMESPACES,
     NODES,
     PLACEMENTS,
+    TENANTS,
     Cluster,
     Kind,
 )
@@ -32,7 +34,9 @@ from edge_operator.pool.states import PoolState
 from edge_operator.settings import Settings
 from edge_operator.store import CodecAccuracies
 
-READ: Final[tuple[Kind, ...]] = (DEVICE_POOLS, NODES, INFERENCE_SERVICES, PLACEMENTS, MODEL_PROFILES)
+READ: Final[tuple[Kind, ...]] = (
+    DEVICE_POOLS, NODES, INFERENCE_SERVICES, PLACEMENTS, MODEL_PROFILES, TENANTS, NAMESPACES,
+)  # fmt: skip
 """The kinds that a plan is made from."""
 
 
@@ -58,6 +62,7 @@ def pool_state(cluster: Cluster, name: str, settings: Settings, scope: str | Non
             for key, body in snapshots.services_of(reads, name, scope).items()
         },
         placements=snapshots.pool_placements(reads, name),
+        tenancy=snapshots.tenancy(reads),
     )
 
 

@@ -60,6 +60,10 @@ def explain_service(
     joint = _joint(plan, service, profile, key)
     pooled = plan.services[key].pooled
     assert pooled is not None, "a service without a part in the pool's plan is not explained"
+    entries = [entry for entry in joint.entries[key] if not (entry.intermediate or entry.held)]
+    if not entries:
+        shortage = next(entry.shortage for entry in joint.entries[key])
+        raise ExplanationError(f"InferenceService {namespace}/{name}: {shortage}")
     explainer = EntryExplainer(joint.plan.plan)
     spec = pooled.spec
     return Explanation(
@@ -72,9 +76,7 @@ def explain_service(
         optimize=spec.optimize,
         conditions=tuple(_now(condition) for condition in _open(service)),
         notes=_notes(service, profile, plan, key),
-        entries=tuple(
-            explainer.explain(pooled, entry) for entry in joint.entries[key] if not entry.intermediate
-        ),
+        entries=tuple(explainer.explain(pooled, entry) for entry in entries),
     )
 
 

@@ -26,6 +26,7 @@ from edge_operator.cluster import (
 from edge_operator.errors import ObjectRefusedError, WriteConflictError
 from edge_operator.foreign import refuse_foreign
 from edge_operator.names import OURS, RUNTIME_LABEL
+from edge_operator.nodes.cpu_requests import CONTAINER, Resize
 from edge_operator.nodes.runtime_actions import ACCESS, Seen, decide
 from edge_operator.nodes.runtimes import hosts, isolations
 from edge_operator.nodes.succession import Moves
@@ -45,6 +46,8 @@ class NamespaceMemory:
     """What is kept between two reconciles of a namespace; empty after a restart, which only delays."""
 
     moves: Moves = field(default_factory=Moves)
+    not_resized: dict[str, str] = field(default_factory=dict)
+    """The requests that pods could not be given, by their uid."""
     findings: RuntimeFindings = field(default_factory=RuntimeFindings)
 
 
@@ -81,6 +84,7 @@ def reconcile_namespace(
         except WriteConflictError as error:
             conflicts = True
             logging.getLogger(__name__).info("%s: it is decided on again", error)
+    conflicts |= _resize(cluster, actions.resize, memory)
     undeleted = False
     for kind, name in actions.delete:
         try:
@@ -119,6 +123,32 @@ def observe(namespace: str, cluster: Cluster) -> Seen:
         objects,
         hosts(nodes, from_the_oldest(claim_of(body) for body in cluster.find(DEVICE_POOLS))),
     )
+
+
+def _resize(cluster: Cluster, wanted: Iterable[Resize], memory: NamespaceMemory) -> bool:
+    """Changes what pods request; returns whether one of them was replaced meanwhile.
+
+    What a cluster cannot or may not do is tried once: pods of a later version start with the request.
+    """
+    conflicts = False
+    for each in wanted:
+        uid, name = each.pod["metadata"]["uid"], each.pod["metadata"]["name"]
+        if memory.not_resized.get(uid) == each.cpu:
+            continue
+        try:
+            resized = cluster.resize(each.pod, CONTAINER, {"cpu": each.cpu})
+            problem = "" if resized is not None else "it is gone, or the API server cannot resize pods"
+        except ObjectRefusedError as error:
+            problem = str(error)
+        except WriteConflictError as error:
+            conflicts, problem = True, ""
+            logging.getLogger(__name__).info("%s: it is decided on again", error)
+        if problem:
+            memory.not_resized[uid] = each.cpu
+            logging.getLogger(__name__).warning(
+                "Pod %s: it requests %s of cpu only after its next start: %s", name, each.cpu, problem
+            )
+    return conflicts
 
 
 def _placed(seen: Seen) -> set[str]:

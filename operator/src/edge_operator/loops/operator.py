@@ -25,8 +25,10 @@ from edge_operator.cluster import (
     DEVICE_POOLS,
     INFERENCE_SERVICES,
     JOBS,
+    NAMESPACES,
     NODES,
     PLACEMENTS,
+    TENANTS,
     Cluster,
     Kind,
 )
@@ -38,6 +40,7 @@ from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.link_telling import LinkTelling
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.pools import PoolLoop, Shared
+from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.loops.triton_servers import TritonServerLoops
 from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue
 from edge_operator.names import NODE_LABEL, OURS, label_value
@@ -125,6 +128,7 @@ class Operator:
         self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
         self.uncertified: Mapping[str, Sequence[str]] | None = None
         """Why certificates are not issued or renewed, by namespace; None if the operator issues none."""
+        self.tenants = TenantReports(clients, clock, self.executor)
         self._shared = Shared(
             clients,
             settings,
@@ -134,6 +138,7 @@ class Operator:
             findings,
             scope,
             certificates=lambda: self.uncertified,
+            planned=self.tenants.planned,
         )
         self.pools: dict[str, PoolLoop] = {}
         self.pool_of: dict[ServiceKey, str] = {}
@@ -157,6 +162,8 @@ class Operator:
             PLACEMENTS: self._placement,
             DEPLOYMENTS: self._deployment,
             JOBS: self._job,
+            TENANTS: self._tenant,
+            NAMESPACES: self._labelled_namespace,
         }
 
     def start(self) -> None:
@@ -175,7 +182,7 @@ class Operator:
 
     def _start_loops(self) -> None:
         self._leads = True
-        runs = (self.queue.run(), self.links.run(), self.resync())
+        runs = (self.queue.run(), self.links.run(), self.tenants.run(), self.resync())
         self.tasks += [asyncio.create_task(run) for run in runs]
         self.tritons.start()
         for name in self.pools:
@@ -256,6 +263,7 @@ class Operator:
             self._claim(name, None if event_type == "DELETED" else claim_of(dict(body)))
             self._pool(name).topology_changed(mended=True)
             self._end_if_unused(name)
+            self.tenants.wake()
             # The pool's groups have the tolerations of the runtimes at its nodes.
             for namespace in {key.namespace for key, pool in self.pool_of.items() if pool == name}:
                 self._wake_namespace(namespace)
@@ -311,7 +319,7 @@ class Operator:
             self._wake_owner(body)
         else:
             self._loop.call_later(_MEASUREMENTS, self._wake_owner, dict(body))
-        if self.seen.changed(event_type, "Placement spec", body, fingerprints.generation(body)):
+        if self.seen.changed(event_type, "Placement spec", body, fingerprints.needs(body)):
             self._wake_namespace(body["metadata"]["namespace"])
 
     def _deployment(self, event_type: str | None, body: Body) -> None:
@@ -331,6 +339,20 @@ class Operator:
             for pool in self.pools.values():
                 pool.measurements_changed()
 
+    def _tenant(self, event_type: str | None, body: Body) -> None:
+        if self.seen.changed(event_type, "Tenant", body, fingerprints.generation(body)):
+            self._tenants_changed()
+
+    def _labelled_namespace(self, event_type: str | None, body: Body) -> None:
+        changed = self.seen.changed(event_type, "Namespace", body, fingerprints.labels(body))
+        if changed and self.mirror.find(TENANTS.kind):
+            self._tenants_changed()
+
+    def _tenants_changed(self) -> None:
+        self.tenants.tenants_changed()
+        for pool in self.pools.values():
+            pool.tenants_changed()
+
     # Loops.
 
     def _pool(self, name: str) -> PoolLoop:
@@ -349,6 +371,7 @@ class Operator:
         if exists or name in self.pool_of.values():
             return
         del self.pools[name]
+        self.tenants.forget(name)
         if task := self._pool_tasks.pop(name, None):
             task.cancel()
 

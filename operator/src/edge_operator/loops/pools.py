@@ -49,6 +49,7 @@ from edge_operator.pool.states import (
     ServiceState,
     UnloadOutcome,
 )
+from edge_operator.pool.tenancy import NO_TENANTS
 from edge_operator.pool_nodes import Node
 from edge_operator.settings import Settings
 from edge_operator.tritons.addresses import server_of
@@ -79,6 +80,7 @@ class Shared:
 
     findings: what the loop of a namespace found out about its runtimes.
     certificates: returns why certificates are not issued or renewed, by namespace; None if others issue them.
+    planned: told of every plan of a pool.
     """
 
     clients: Clients
@@ -89,6 +91,7 @@ class Shared:
     findings: Mapping[NamespaceKey, RuntimeFindings]
     scope: str | None = None
     certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
+    planned: Callable[[str, PoolPlan], None] = lambda _pool, _plan: None
 
     @property
     def loader(self) -> TailLoader:
@@ -131,7 +134,8 @@ class PoolLoop:
         self._changed: set[ServiceKey] = set()
         self._written: set[ServiceKey] = set()
         """Services of which something was written since the last turn began."""
-        self._topology = self._measurements = True
+        self._topology = self._measurements = self._tenants = True
+        self._tenancy = NO_TENANTS
         self._selects = False
         """Whether entry nodes are selected by labels that may have concerned no pool when they changed."""
         self._woken = asyncio.Event()
@@ -153,6 +157,11 @@ class PoolLoop:
         self._topology = True
         for key in self._services if mended else ():
             self.service_changed(key, mended=True)
+        self._wake()
+
+    def tenants_changed(self) -> None:
+        """Handles a change of a Tenant, or of the labels of a namespace."""
+        self._tenants = True
         self._wake()
 
     def measurements_changed(self) -> None:
@@ -253,9 +262,11 @@ class PoolLoop:
         if self._topology or self._selects:
             self._nodes = snapshots.nodes(reads)
             self._older = snapshots.older_pools(reads, self.name)
+        if self._tenants:
+            self._tenancy = snapshots.tenancy(reads)
         self._changed.clear()
         self._written.clear()
-        self._topology = self._measurements = self._selects = False
+        self._topology = self._measurements = self._selects = self._tenants = False
         servers = self.shared.servers
         return PoolState(
             name=self.name,
@@ -275,6 +286,7 @@ class PoolLoop:
             emptied=servers.emptied,
             control_open=servers.control_open,
             certificates=self.shared.certificates(),
+            tenancy=self._tenancy,
         )
 
     def _look_at(self, key: ServiceKey) -> None:
@@ -315,6 +327,7 @@ class PoolLoop:
     def act(self, found: PoolPlan) -> None:
         """Has a plan carried out. Only the actions of services that it planned are new."""
         before, self.plan = self.plan, found
+        self.shared.planned(self.name, found)
         for key in found.planned:
             planned = found.services[key]
             earlier = before.services.get(key)

@@ -18,7 +18,7 @@ from edge_operator.cluster import (
     covers,
 )
 from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL, label_value
-from edge_operator.nodes import rollouts, succession, tolerations
+from edge_operator.nodes import cpu_requests, rollouts, succession, tolerations
 from edge_operator.nodes.runtimes import (
     Host,
     Runtime,
@@ -75,10 +75,15 @@ class Wanted:
 
 @dataclass(slots=True)
 class Actions:
-    """What to do in a namespace. notes: by service, what people should know. again: seconds, or None."""
+    """What to do in a namespace.
+
+    resize: pods that request another amount of processor time. notes: by service, what people should know.
+    again: seconds, or None.
+    """
 
     apply: list[Wanted] = field(default_factory=list)
     delete: list[tuple[Kind, str]] = field(default_factory=list)
+    resize: list[cpu_requests.Resize] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     again: float | None = None
 
@@ -97,7 +102,10 @@ def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) 
     users = _users(runtimes, current)
     pods = _pods(seen, runtimes)
     _access(seen, actions, settings, runtimes, frozenset(specified))
-    _deployments(seen, settings, actions, users, pods)
+    weight_of = cpu_requests.weights(current)
+    _deployments(seen, settings, actions, users, pods, weight_of)
+    named = {runtime.name: weight for runtime, weight in weight_of.items()}
+    actions.resize = cpu_requests.resizes(seen.pods, pods.deployments, named, settings.runtime_resources)
 
     def may_move(service: str, own: Sequence[Object]) -> bool:
         return succession.may_move(service, own, specified[service], pods, moves, now)
@@ -171,6 +179,7 @@ def _deployments(
     actions: Actions,
     users: Mapping[Runtime, frozenset[str]],
     pods: succession.Pods,
+    weight_of: Mapping[Runtime, float],
 ) -> None:
     """Adds Services and Deployments of runtimes: new ones at once, new versions node by node."""
     outdated: dict[str, Wanted] = {}
@@ -186,7 +195,8 @@ def _deployments(
             actions.apply.append(Wanted(service, users[runtime]))
         live = seen.objects.get((DEPLOYMENTS, runtime.name))
         how = rollouts.strategy(live, crowded=runtime.name in pods.crowded)
-        wanted = Wanted(_deployment(runtime, host, settings, how, live), users[runtime])
+        weight = weight_of.get(runtime, 1.0)
+        wanted = Wanted(_deployment(runtime, host, settings, how, live, weight), users[runtime])
         if how == rollouts.IN_PLACE:
             for name in users[runtime]:
                 text = f"{runtime.node} has no room for two pods: the runtime there is replaced in place"
@@ -201,16 +211,18 @@ def _deployments(
         actions.again = AGAIN
 
 
-def _deployment(runtime: Runtime, host: Host, settings: Settings, how: Object, live: Object | None) -> Object:
-    """Returns the Deployment to apply: with the tolerations of the live one if no others change its pod."""
-    wanted = runtime_deployment(runtime, host, settings, how)
+def _deployment(
+    runtime: Runtime, host: Host, settings: Settings, how: Object, live: Object | None, weight: float
+) -> Object:
+    """Returns the Deployment to apply: the live one's weight and tolerations replace no pod by themselves."""
+    wanted = runtime_deployment(runtime, host, settings, how, weight)
     if live is None or _same_version(live, wanted):
         return wanted
     found = live["spec"].get("template", {}).get("spec", {}).get("tolerations") or []
     own = tuple(each for each in found if each not in tolerations.ALWAYS)
-    if not tolerations.suffices(own, host.tolerations, host.taints):
-        return wanted
-    kept = runtime_deployment(runtime, replace(host, tolerations=own), settings, how)
+    if tolerations.suffices(own, host.tolerations, host.taints):
+        host = replace(host, tolerations=own)
+    kept = runtime_deployment(runtime, host, settings, how, cpu_requests.started_with(live))
     return kept if _same_version(live, kept) else wanted
 
 

@@ -11,6 +11,7 @@ from edge_operator.cluster import Object
 from edge_operator.names import (
     API_VERSION,
     APPLIED_ANNOTATION,
+    CPU_WEIGHT_ANNOTATION,
     DEVICE_CLASS_LABEL,
     HOSTNAME_LABEL,
     ISOLATION_LABEL,
@@ -25,6 +26,7 @@ from edge_operator.names import (
     model_label,
     profile_job_name,
 )
+from edge_operator.nodes.cpu_requests import CONTAINER, weighted
 from edge_operator.nodes.peers import PEER_GRPC_PORT, PEER_PORT, PEER_SECRET
 from edge_operator.nodes.runtimes import Host, Runtime
 from edge_operator.nodes.tolerations import ALWAYS
@@ -213,14 +215,16 @@ def _metadata(runtime: Runtime) -> Object:
     }
 
 
-def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strategy: Object) -> Object:
-    """Returns the Deployment of a runtime. It does not depend on the services or on their plans.
+def runtime_deployment(
+    runtime: Runtime, host: Host, settings: Settings, strategy: Object, weight: float = 1.0
+) -> Object:
+    """Returns the Deployment of a runtime. It does not depend on the services or on their routes.
 
-    strategy: how its pod is replaced by one of a new version.
+    strategy: how its pod is replaced by one of a new version. weight: of the processor time that it requests.
     """
     meta = _metadata(runtime)
     container = _container(
-        "runtime",
+        CONTAINER,
         [
             *("run", "--namespace", runtime.namespace, "--node", runtime.node),
             *(("--service", runtime.service) if runtime.service else ()),
@@ -235,6 +239,7 @@ def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strateg
         "readinessProbe": _probe("/v2/health/ready", period=2, failures=3),
         "livenessProbe": _probe("/v2/health/live", period=10, failures=6),
         "startupProbe": _probe("/v2/health/live", period=2, failures=60),
+        "resources": dict(weighted(settings.runtime_resources, weight)),
     }
     annotations = {
         "prometheus.io/scrape": "true",
@@ -267,9 +272,13 @@ def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strateg
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": meta | {"annotations": {APPLIED_ANNOTATION: applied}},
+        "metadata": meta | {"annotations": {APPLIED_ANNOTATION: applied, **_weight_note(weight)}},
         "spec": spec | {"strategy": strategy},
     }
+
+
+def _weight_note(weight: float) -> dict[str, str]:
+    return {} if weight == 1 else {CPU_WEIGHT_ANNOTATION: f"{weight:g}"}
 
 
 def _guard(container: Object, annotations: dict[str, str]) -> None:

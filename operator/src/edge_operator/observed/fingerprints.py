@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from edge_api.told_links import LINKS_ANNOTATION
+from edge_operator.names import CPU_WEIGHT_ANNOTATION
 from edge_operator.pool_nodes import capacity_of
 
 Body = Mapping[str, Any]
@@ -62,6 +63,11 @@ def placement(body: Body) -> Hashable:
     )
 
 
+def needs(body: Body) -> Hashable:
+    """What the runtime of a Placement depends on: the spec, and the weight of its requests."""
+    return (generation(body), (body["metadata"].get("annotations") or {}).get(CPU_WEIGHT_ANNOTATION))
+
+
 def links(body: Body) -> Hashable:
     """The spec, its annotation of links, and what it reports of them without the time of measurements."""
     status = body.get("status") or {}
@@ -69,6 +75,11 @@ def links(body: Body) -> Hashable:
     values = [{**link, "measuredAt": None} for link in reported if link]
     told = (body["metadata"].get("annotations") or {}).get(LINKS_ANNOTATION)
     return (generation(body), json.dumps(values, sort_keys=True, default=str), told)
+
+
+def labels(body: Body) -> Hashable:
+    """The labels."""
+    return tuple(sorted((body["metadata"].get("labels") or {}).items()))
 
 
 def deployment(body: Body) -> Hashable:

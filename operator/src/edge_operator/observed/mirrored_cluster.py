@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from edge_operator.cluster import KINDS, Cluster, Kind, Object
+from edge_operator.cluster import KINDS, PODS, Cluster, Kind, Object
 from edge_operator.errors import WriteConflictError
 from edge_operator.observed.mirror import Mirror, ObjectKey
 
@@ -60,6 +60,14 @@ class MirroredCluster:
         if changed is not None:
             self._mirror.put(kind.kind, changed)
         return changed
+
+    def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object | None:
+        """Changes what a container of a running pod requests. Returns the pod, or None if it cannot."""
+        with self._reading_conflicts(PODS, pod):
+            resized = self._server.resize(pod, container, requests)
+        if resized is not None:
+            self._mirror.put(PODS.kind, resized)
+        return resized
 
     def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
         """Deletes the object and, in the background, its dependents; ignores an object that is gone."""

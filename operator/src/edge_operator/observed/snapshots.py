@@ -13,10 +13,12 @@ from edge_operator.cluster import (
     INFERENCE_SERVICES,
     JOBS,
     MODEL_PROFILES,
+    NAMESPACES,
     NODES,
     PLACEMENTS,
     PODS,
     SERVICES,
+    TENANTS,
     Kind,
     Object,
 )
@@ -42,6 +44,7 @@ from edge_operator.pool.states import (
     ServiceState,
     UnloadOutcome,
 )
+from edge_operator.pool.tenancy import Tenancy, resolved
 from edge_operator.pool_nodes import Node, node_of
 
 PROFILERS = f"{ROLE_LABEL}=profiler,{MODEL_LABEL}"
@@ -114,6 +117,12 @@ def nodes(reads: Reads) -> tuple[Node, ...]:
 def older_pools(reads: Reads, pool: str) -> tuple[Claim, ...]:
     """Returns what the pools that are older than a pool select nodes by, from the oldest."""
     return older(map(claim_of, reads.find(DEVICE_POOLS)), pool)
+
+
+def tenancy(reads: Reads) -> Tenancy:
+    """Returns the tenants of the cluster."""
+    tenants = reads.find(TENANTS)
+    return resolved(tenants, reads.find(NAMESPACES) if tenants else ())
 
 
 def pool_names(reads: Reads) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from edge_operator.cluster import (
     INFERENCE_SERVICES,
     JOBS,
     MODEL_PROFILES,
+    NAMESPACES,
     NODES,
     PLACEMENTS,
     PODS,
@@ -13,14 +14,15 @@ from edge_operator.cluster import (
     ROLES,
     SERVICE_ACCOUNTS,
     SERVICES,
+    TENANTS,
     Kind,
 )
 
 WATCHED: tuple[Kind, ...] = (
     INFERENCE_SERVICES, DEVICE_POOLS, NODES, PLACEMENTS, DEPLOYMENTS, JOBS, MODEL_PROFILES, PODS, SERVICES,
-    SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS,
+    SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, TENANTS, NAMESPACES,
 )  # fmt: skip
-LABELLED = frozenset(WATCHED) - {INFERENCE_SERVICES, DEVICE_POOLS, NODES}
+LABELLED = frozenset(WATCHED) - {INFERENCE_SERVICES, DEVICE_POOLS, NODES, TENANTS, NAMESPACES}
 """Kinds of which only the operator's own objects are watched."""
 OWNED = (MODEL_PROFILES, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS)
 """Kinds whose objects are compared with the wanted ones after every change of their spec or labels."""

@@ -13,13 +13,14 @@ from edge_api.devicepools import TritonServer
 from edge_operator.keys import ServiceKey
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import rates, server_links
+from edge_operator.pool.cpu_weights import weighed
 from edge_operator.pool.entry_problems import ServiceProblems, link_to_node, problems_of
 from edge_operator.pool.margins import Ratios
 from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pool.published_tables import Adopted, published_routes
 from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
-from edge_operator.pool.shortages import Demands, crowding, lack, refusal
+from edge_operator.pool.shortages import Demands, crowding, held_back, lack, refusal
 from edge_operator.pool_nodes import PoolMember, intermediate_nodes, number_of
 from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
 from edge_planning.errors import BadPlacesError
@@ -168,6 +169,7 @@ class _Planner:
         self.ratios: dict[tuple[ServiceKey, str], Ratios] = {}
         self.entries: dict[str, _Entry] = {}
         self.demands: list[PoolDemand] = []
+        self.held: dict[EntryKey, PlannedEntry] = {}
         self.adopted: Mapping[str, Adopted] = {}
         self.telling: frozenset[str] = frozenset()
         self.last = {demand.name: demand for demand in previous.plan.problem.demands}
@@ -185,10 +187,16 @@ class _Planner:
             return
         self.problems[service.key] = found
         digest = _slices_of(found)
+        held = []
+        if self.pool.tenancy.stop(service.key.namespace) == "Hold":
+            held = [entry for entry in entries if entry.placement is None]
+            entries = [entry for entry in entries if entry.placement is not None]
         for entry in entries:
             demand = self._demand(entry, digest)
             self.entries[demand.name] = entry
             self.demands.append(demand)
+        for entry in held:
+            self.held[self._key(entry)] = self._held(entry)
 
     def result(self) -> PooledPlan:
         problem = self._problem()
@@ -196,7 +204,7 @@ class _Planner:
         self.telling = crowding(plan)
         self.adopted = self._adopted(plan)
         demands = {one.name: one for one in self.demands}
-        entries: dict[EntryKey, PlannedEntry] = {}
+        entries: dict[EntryKey, PlannedEntry] = dict(self.held)
         for name, entry in self.entries.items():
             entries[self._key(entry)] = self._planned(entry, plan, name, demands)
         for entry in self.entries.values():
@@ -206,6 +214,7 @@ class _Planner:
                 key = self._key(entry)._replace(node=node)
                 if key not in entries and node in self.members:
                     entries[key] = self._between(entry.service, self.members[node])
+        entries = weighed(entries, self.pool, plan.tenants)
         return PooledPlan(entries, self.failed, plan, self.problems, self.links, self.adopted)
 
     def _published(self, problem: PoolProblem) -> PoolPlan | None:
@@ -297,6 +306,7 @@ class _Planner:
             server=entry.preferred,
             assumed=entry.rate.assumed,
             observed=entry.observed,
+            belongs_to=self.pool.tenancy.of(service.key.namespace) if self.pool.tenancy else "",
         )
         before = self.last.get(demand.name)
         return before if before == demand else demand
@@ -314,6 +324,7 @@ class _Planner:
                     cpu=member.node.cpu,
                     memory=member.node.memory,
                     uplink=uplinks.get(name, UNMEASURED_UPLINK),
+                    cores=member.node.cores,
                 )
                 for name, member in self.members.items()
                 if name not in self.servers
@@ -324,7 +335,15 @@ class _Planner:
             ),
             demands=tuple(self.demands),
             runtime_memory=self.pool.runtime_memory,
+            tenants=self.pool.tenants,
+            entitled=bool(self.pool.tenancy),
         )
+
+    def _held(self, entry: _Entry) -> PlannedEntry:
+        """Returns what an entry node without a table gets while the tenant is held."""
+        problem = entry.problem_to(entry.linked)
+        shortage = held_back(self.pool.tenancy.of(entry.service.key.namespace))
+        return PlannedEntry(entry.member, problem, None, None, shortage=shortage, held=True)
 
     def _planned(self, entry: _Entry, plan: PoolPlan, name: str, demands: Demands) -> PlannedEntry:
         placed, adopted = plan.placed.get(name), self.adopted.get(name)

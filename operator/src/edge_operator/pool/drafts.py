@@ -72,6 +72,7 @@ class Draft:
     Attributes:
         isolation: Of the runtimes that the tables are for; while it changes, not the one of the spec.
         placements: Published, by node.
+        refusing: Published to refuse requests, by node.
         former: Placements of an earlier version, by node; they serve until the others do.
         waiting: Seconds for which the plan has waited for something that it has to know.
         lacking: Whether it still lacks that.
@@ -105,6 +106,7 @@ class Draft:
     now: Now
     service: InferenceService
     placements: dict[str, Placement]
+    refusing: dict[str, Placement]
     former: dict[str, Placement]
     isolation: Isolation
     lookups: Lookups

@@ -33,7 +33,8 @@ def planned_finding(
     planned = [each for each in entries if not each.intermediate]
     refused = [each for each in planned if not isinstance(each.plan, Plan)]
     unfit = [each for each in refused if each.plan is None]
-    reason = reasons.DOES_NOT_FIT if unfit else reasons.INFEASIBLE
+    held = bool(unfit) and all(each.held for each in unfit)
+    reason = reasons.TENANT_HELD if held else reasons.DOES_NOT_FIT if unfit else reasons.INFEASIBLE
     if refused:
         limits = "; ".join(
             filter(

@@ -19,6 +19,7 @@ from edge_api.validation_messages import sentences
 from edge_operator.authority.failures import certificates_finding
 from edge_operator.conditions import Blocked
 from edge_operator.keys import ServiceKey
+from edge_operator.nodes.runtimes import is_current, runtime_of
 from edge_operator.pool.actions import SetStatus
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, runtime_memory
 from edge_operator.pool.drafts import Draft, Now, Shared
@@ -29,6 +30,7 @@ from edge_operator.pool.services import NEW, ServicePlan, begun, failed_by, fini
 from edge_operator.pool.states import PoolState
 from edge_operator.pool.status import pool_status
 from edge_operator.pool.surroundings import Surroundings, of_pool
+from edge_operator.pool.tenancy import pool_tenants
 from edge_operator.pool_nodes import Node, missing_certificates
 from edge_operator.reading import read, unreadable
 from edge_operator.tritons.control_checks import control_finding
@@ -147,7 +149,9 @@ def _joint(
     pooled = tuple(
         service
         for _, service in sorted(found.items())
-        if service is not None and all(members.get(e.node.name) == e for e in service.entries)
+        if service is not None
+        and all(members.get(e.node.name) == e for e in service.entries)
+        and state.tenancy.stop(service.key.namespace) != "HoldAndDrain"
     )
     spec, availability = surroundings.pool.spec, state.availability
     pool = Pool(
@@ -162,6 +166,9 @@ def _joint(
             for server in spec.triton_servers
         },
         runtime_memory=runtime_memory(state.settings.runtime_resources),
+        tenants=pool_tenants(state.tenancy, state.name, {key.namespace for key in state.services}),
+        tenancy=state.tenancy,
+        runtimes=frozenset(map(runtime_of, filter(is_current, state.placements if state.tenancy else ()))),
     )
     if pool == previous.pool:
         return previous
@@ -193,7 +200,8 @@ def _surroundings(state: PoolState, before: Read | None) -> Read:
     """Returns the pool and the nodes as read: those before, as long as nothing of them has changed."""
     metadata = state.body["metadata"] if state.body is not None else {}
     names = () if state.body is not None else state.pools
-    body = (metadata.get("uid"), metadata.get("generation"), names, state.settings, state.older)
+    stopped = {key.namespace: state.tenancy.stop(key.namespace) for key in state.services}
+    body = (metadata.get("uid"), metadata.get("generation"), names, state.settings, state.older, stopped)
     if before is not None and before.body == body and before.nodes == state.nodes:
         return before
     return Read(body, state.nodes, of_pool(state.name, state.body, state.pools, state.nodes, state.older))

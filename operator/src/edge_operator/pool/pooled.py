@@ -10,13 +10,16 @@ from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.policies import Isolation
 from edge_operator.keys import ServiceKey
+from edge_operator.nodes.runtimes import Runtime
 from edge_operator.pool.rates import Measured
 from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
+from edge_operator.pool.tenancy import NO_TENANTS, Tenancy
 from edge_operator.pool_nodes import PoolMember
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import EntryProblem, Infeasible, Plan
 from edge_planning.pools import Observed
+from edge_planning.sharing import Tenant
 
 
 class EntryKey(NamedTuple):
@@ -82,6 +85,10 @@ class Pool:
         members: All nodes.
         servers: States of Triton servers, by name; one that is not listed responds.
         runtime_memory: Bytes that a runtime requests.
+        tenants: Those that share the pool; none if there are no Tenants.
+        tenancy: Which of them each namespace belongs to.
+        runtimes: Those that published tables need, also of services that cannot be planned now; none if there
+            are no Tenants.
     """
 
     spec: DevicePoolSpec
@@ -89,6 +96,9 @@ class Pool:
     services: tuple[PooledService, ...]
     servers: Mapping[str, ServerState] = field(default_factory=lambda: MappingProxyType({}))
     runtime_memory: float = 0.0
+    tenants: tuple[Tenant, ...] = ()
+    tenancy: Tenancy = NO_TENANTS
+    runtimes: frozenset[Runtime] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,7 @@ class PlannedEntry:
         adopted: Whether the table is the published one, read back after a start of the operator. What a
             condition says of it stays, since the reasons in `plan` are those of another table.
         choice: Of `server`; None if the pool has none.
+        held: Whether it has no plan because its tenant is held.
     """
 
     member: PoolMember
@@ -119,3 +130,4 @@ class PlannedEntry:
     intermediate: bool = False
     adopted: bool = False
     choice: Choice | None = None
+    held: bool = False

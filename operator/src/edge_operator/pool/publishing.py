@@ -72,6 +72,28 @@ def publish(draft: Draft, pool: DevicePool, tables: Sequence[Placement]) -> Bloc
     return again
 
 
+def withdraw(draft: Draft, message: str) -> None:
+    """Has the runtimes of a service refuse requests with a message, without routes through Triton.
+
+    The runtime of a service alone is removed, since it would serve nothing else.
+    """
+    if draft.isolation == "Dedicated":
+        _clear(draft, set())
+        return
+    for node, published in {**draft.refusing, **draft.placements}.items():
+        local = _local(published) or published
+        spec = local.spec.model_copy(update={"refusal": message, "intermediate_slices": None})
+        table = local.model_copy(update={"spec": spec, "status": None})
+        _apply(draft, _unowned(table.body()), published)
+        draft.placements.pop(node, None)
+
+
+def _unowned(body: Object) -> Object:
+    """Returns an object without what only the API server sets."""
+    kept = ("name", "namespace", "labels", "annotations", "ownerReferences")
+    return body | {"metadata": {name: body["metadata"][name] for name in kept if name in body["metadata"]}}
+
+
 def _loads(
     draft: Draft, pool: DevicePool, tails: Mapping[TailKey, Tail]
 ) -> tuple[frozenset[TailKey], list[str], OperatorError | None]:
@@ -183,12 +205,11 @@ def _publish(draft: Draft, tables: Sequence[Placement]) -> list[str]:
         now = relaying.publishable(table, before, switched)
         waiting |= relaying.awaited(table, now)
         body = relaying.with_intermediate_slices(now, slices.get(table.spec.node, {})).body()
-        _apply(draft, body)
+        _apply(draft, body, draft.placements.get(body["spec"]["node"]))
     return sorted(waiting)
 
 
-def _apply(draft: Draft, body: Object) -> None:
-    current = draft.placements.get(body["spec"]["node"])
+def _apply(draft: Draft, body: Object, current: Placement | None) -> None:
     live = current.body() if current is not None else None
     if live is not None:
         if covers(live, body):
@@ -203,7 +224,7 @@ def _switched_nodes(draft: Draft) -> set[str]:
 
 def _clear(draft: Draft, nodes: set[str]) -> None:
     """Removes former entry nodes; the namespace's loop removes the runtimes that nothing needs then."""
-    for placements in (draft.placements, draft.former):
+    for placements in (draft.placements, draft.former, draft.refusing):
         for node in [node for node in placements if node not in nodes]:
             draft.write(Delete(placements[node].body()))
             del placements[node]

@@ -17,7 +17,7 @@ from edge_operator.errors import ObjectRefusedError, StoreError
 from edge_operator.keys import TailKey
 from edge_operator.nodes.runtimes import published_isolation
 from edge_operator.nodes.workloads import service_url
-from edge_operator.pool import liveness, publishing, reports, tables
+from edge_operator.pool import liveness, publishing, reports, shortages, tables
 from edge_operator.pool.actions import LoadTails, SetStatus, UnloadTails, Write
 from edge_operator.pool.drafts import Draft, Now, Shared
 from edge_operator.pool.facts import Lookups, Need, NotKnownError, SliceOf
@@ -146,7 +146,8 @@ def _draft(
         shared=shared,
         now=now,
         service=service,
-        placements=placements,
+        placements={node: each for node, each in placements.items() if each.spec.refusal is None},
+        refusing={node: each for node, each in placements.items() if each.spec.refusal is not None},
         former=former,
         isolation=published_isolation(service.spec.isolation, own.client_service, placed=bool(placements)),
         lookups=Lookups(state.facts),
@@ -180,6 +181,11 @@ def finished(
 def _publish(
     draft: Draft, before: ServicePlan, entries: Sequence[PlannedEntry], failed: PlanningError | None
 ) -> None:
+    if _drained(draft):
+        message = shortages.drained(draft.state.tenancy.of(draft.key.namespace))
+        publishing.withdraw(draft, message)
+        draft.blocked = Blocked(reasons.PLANNED, reasons.TENANT_DRAINED, message)
+        return
     if draft.blocked is not None or draft.waits_for_plan or draft.prepared is None:
         return
     ready = draft.prepared.result
@@ -202,6 +208,11 @@ def _publish(
         draft.again = min(draft.again, placed)
 
 
+def _drained(draft: Draft) -> bool:
+    """Whether the tenant of the service is drained, so that it has no tables."""
+    return draft.state.tenancy.stop(draft.key.namespace) == "HoldAndDrain"
+
+
 def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
     now = draft.now.monotonic
     since = before.waiting_since if before.waiting_since is not None else now
@@ -218,7 +229,7 @@ def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
         loads=tuple(draft.loads),
         # A plan that did not get as far as the slices still needs to know that the store has lost some.
         used=frozenset(draft.lookups.used | (before.used if draft.rendered is None else frozenset())),
-        tails=draft.tails if has_tables else before.tails,
+        tails=draft.tails if has_tables or _drained(draft) else before.tails,
         again_at=now + again,
         blocked=draft.blocked,
         prepared=draft.prepared if draft.prepared is not None else before.prepared,

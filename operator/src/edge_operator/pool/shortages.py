@@ -49,7 +49,24 @@ def lack(refused: Refusal, name: str, demands: Demands) -> str:
         if needed <= left:
             sentence += ", but requests would wait too long"
     users = _users(refused, demands[name], demands)
-    return f"{sentence}, used by {users}" if users else sentence
+    sentence = f"{sentence}, used by {users}" if users else sentence
+    return f"{sentence}; {_claim(refused)}" if refused.claim is not None else sentence
+
+
+def held_back(tenant: str) -> str:
+    """Returns why an entry node gets no routes while its tenant is held."""
+    return (
+        f'Tenant {tenant}: spec.stopPolicy: "Hold" keeps services from getting routes where they have none: '
+        "write None to place them"
+    )
+
+
+def drained(tenant: str) -> str:
+    """Returns why a service has no routes while its tenant is drained."""
+    return (
+        f'Tenant {tenant}: spec.stopPolicy: "HoldAndDrain" removes the routes of its services, and requests '
+        "fail: write None to place them"
+    )
 
 
 def crowding(plan: PoolPlan) -> frozenset[str]:
@@ -81,8 +98,25 @@ def _users(refused: Refusal, own: PoolDemand, demands: Demands) -> str:
     return _joined(found)
 
 
+def _claim(refused: Refusal) -> str:
+    """Returns what the tenant uses of the resource, and is entitled to."""
+    claim, resource = refused.claim, refused.resource
+    assert claim is not None
+    assert resource is not None
+    kind = resource.kind
+    used, nominal = (_of_kind(kind, amount) for amount in (claim.used, claim.nominal))
+    limit = ", all that its borrowingLimit allows," if claim.limited else ""
+    return f"tenant {claim.tenant} uses {used} of it{limit} and is entitled to {nominal}"
+
+
+def _of_kind(kind: Kind, amount: float) -> str:
+    if kind is Kind.MEMORY:
+        return _bytes(amount)
+    return f"{format_bandwidth(amount)}bit/s" if kind is Kind.UPLINK else _share(amount)
+
+
 def _fixes(refused: Refusal, own: PoolDemand, demands: Demands) -> Sequence[str]:
-    room, found = refused.room, []
+    room, resource, found = refused.room, refused.resource, []
     if room.rate is not None and room.rate < own.rate:
         found.append(f"set spec.load.rate to at most {room.rate:g}")
     if room.latency is not None:
@@ -92,10 +126,28 @@ def _fixes(refused: Refusal, own: PoolDemand, demands: Demands) -> Sequence[str]
     gone = [demands[name] for name in room.remove if name in demands]
     if gone:
         found.append(_removal(gone, own))
-    highest = max((demands[name].priority for name, _ in refused.users if name in demands), default=-LIMIT)
+    claim = refused.claim
+    if claim is not None and resource is not None:
+        quota = _quota(refused)
+        if claim.limited:
+            found.append(f"raise borrowingLimit.{quota} of Tenant {claim.tenant}")
+        elif claim.used + refused.asked > claim.nominal:
+            found.append(f"raise nominalQuota.{quota} or the weight of Tenant {claim.tenant}")
+    # Between tenants, priorities order only refusals.
+    rivals = [demands[name] for name, _ in refused.users if name in demands]
+    rivals = [one for one in rivals if claim is None or one.owner == own.owner]
+    highest = max((one.priority for one in rivals), default=-LIMIT)
     if own.priority <= highest < LIMIT:
         found.append(f"raise spec.priority above {highest}")
     return found or ["use another DevicePool, or add nodes or capacity to this one"]
+
+
+def _quota(refused: Refusal) -> str:
+    """Returns the field of the quota for what binds."""
+    assert refused.resource is not None
+    return {Kind.CPU: "cpu", Kind.UPLINK: "uplink", Kind.BUSY: "tritonTime", Kind.MEMORY: "memory"}[
+        refused.resource.kind
+    ]
 
 
 def _removal(gone: Sequence[PoolDemand], own: PoolDemand) -> str:

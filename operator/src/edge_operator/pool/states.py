@@ -10,6 +10,7 @@ from edge_operator.ownership import Claim
 from edge_operator.pool.actions import ObjectRef
 from edge_operator.pool.facts import Facts
 from edge_operator.pool.server_availability import Availability
+from edge_operator.pool.tenancy import NO_TENANTS, Tenancy
 from edge_operator.pool_nodes import Node
 from edge_operator.settings import Settings
 
@@ -115,6 +116,7 @@ class PoolState:
         emptied: Servers that left the pool and have no tails any more.
         control_open: Whether servers accept model control without a key, as far as they were checked.
         certificates: Why certificates are not issued or renewed, by namespace; None if others issue them.
+        tenancy: The tenants of all namespaces.
     """
 
     name: str
@@ -134,3 +136,4 @@ class PoolState:
     emptied: frozenset[str] = frozenset()
     control_open: Mapping[str, bool] = field(default_factory=dict)
     certificates: Mapping[str, Sequence[str]] | None = None
+    tenancy: Tenancy = NO_TENANTS

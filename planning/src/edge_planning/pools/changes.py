@@ -15,6 +15,7 @@ class Changes:
         remeasured: Demands that differ only in measured bandwidths (and the server in use).
         places: Nodes and servers whose capacities differ.
         gone: Demands that are no longer there.
+        tenants: Whether tenants, or how they share, differ.
         nothing: Whether the same plan fits.
     """
 
@@ -23,6 +24,7 @@ class Changes:
     places: frozenset[str]
     gone: tuple[PoolDemand, ...]
     nothing: bool
+    tenants: bool = False
 
 
 def changes(last: PoolProblem, now: PoolProblem) -> Changes:
@@ -39,14 +41,17 @@ def changes(last: PoolProblem, now: PoolProblem) -> Changes:
             remeasured.add(one.name)
     old_places, places = _places(last), _places(now)
     names = {one.name for one in now.demands}
+    tenants = (last.tenants, last.entitled) != (now.tenants, now.entitled)
     return Changes(
         frozenset(same),
         frozenset(remeasured),
         frozenset(one for one in {*old_places, *places} if old_places.get(one) != places.get(one)),
         tuple(one for one in last.demands if one.name not in names),
         nothing=len(same) == len(now.demands) == len(last.demands)
-        and (last.nodes, last.servers, last.tenants) == (now.nodes, now.servers, now.tenants)
+        and not tenants
+        and (last.nodes, last.servers) == (now.nodes, now.servers)
         and last.runtime_memory == now.runtime_memory,
+        tenants=tenants,
     )
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from edge_planning.pools.ledgers import Held, Ledger
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.tables import Ranked
 from edge_planning.pools.units import Unit
 

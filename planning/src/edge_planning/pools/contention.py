@@ -7,11 +7,14 @@ place. Of all choices the best counts, judged with the waits that it causes itse
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from edge_planning.pools.accounts import Accounts, claims, sharing_tenants
 from edge_planning.pools.costed import Costed, Costs, Waits
 from edge_planning.pools.exchanges import FEW, Exchanges
+from edge_planning.pools.held import Held
 from edge_planning.pools.joint import Asking, asking, joint_choice, sharers
-from edge_planning.pools.ledgers import Held, Ledger
+from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.reservations import Kind, Part, Reservation, Resource
 from edge_planning.pools.units import Score, Unit, score
 from edge_planning.pools.values import PoolDemand, PoolProblem
@@ -53,15 +56,11 @@ class Contention:
     """Makes joint choices for one pool."""
 
     def __init__(self, problem: PoolProblem, costs: Costs, capacity: Mapping[Resource, float]) -> None:
-        self.tenants = problem.owners
         self.costs = costs
         self.servers = {one.name: one.concurrency for one in problem.servers}
         self.places = [*(one.name for one in problem.nodes), *self.servers]
-        queued = {place for demand in problem.demands if not demand.assumed for place in demand.places}
-        self.limits = {
-            resource: bounded(resource, amount, self.servers) if resource.place in queued else amount
-            for resource, amount in capacity.items()
-        }
+        self.limits = plannable(problem, capacity)
+        self.tenants = sharing_tenants(problem, self.limits) if problem.entitled else problem.owners
 
     def choose(
         self, units: Sequence[Unit], ledger: Ledger, wanted: Mapping[str, Reservation]
@@ -103,7 +102,9 @@ class Contention:
             if waits == before:
                 break
         result, choice = best if best is not None else (score(units, {}, ledger), {})
-        return self._exchanged(units, choice, ledger) if len(units) <= FEW else (choice, result)
+        # An exchange serves a refused demand with what another tenant is entitled to.
+        exchanged = len(units) <= FEW and ledger.accounts is None
+        return self._exchanged(units, choice, ledger) if exchanged else (choice, result)
 
     def _exchanged(self, units: Sequence[Unit], choice: Choice, ledger: Ledger) -> tuple[Choice, Score]:
         """Returns the choice after the exchanges that improve it, and its score."""
@@ -184,10 +185,17 @@ class Contention:
         return found, result
 
     def _relieve(self, resource: Resource, tried: Sequence[_Tried], found: Choice, ledger: Ledger) -> None:
-        """Moves or refuses demands until a resource suffices: those of the lowest priority first."""
+        """Moves or refuses demands until a resource suffices: of tenants that borrow it, then by priority."""
         size = dict(ledger.users(resource))
         users = [one for one in tried if size.get(one.demand.name)]
-        users.sort(key=lambda one: (one.demand.priority, -size[one.demand.name], one.demand.name))
+        users.sort(
+            key=lambda one: (
+                not ledger.borrows(one.demand.owner, resource),
+                one.demand.priority,
+                -size[one.demand.name],
+                one.demand.name,
+            )
+        )
         for one in users:
             if resource not in ledger.overfull():
                 return
@@ -222,7 +230,7 @@ class Contention:
     ) -> bool:
         for each in costed:
             held = Held(one.demand, each.reserved, one.count)
-            if not ledger.fits(held):
+            if not ledger.fits(held, self.limits if ledger.accounts is not None else None):
                 continue
             ledger.add(held)
             if not timely or ledger.in_time(one.demand.name):
@@ -230,6 +238,35 @@ class Contention:
                 return True
             ledger.remove(one.demand.name)
         return False
+
+
+def plannable(problem: PoolProblem, capacity: Mapping[Resource, float]) -> dict[Resource, float]:
+    """Returns how much of every resource the joint choice uses, which is what tenants are entitled to."""
+    servers = {one.name: one.concurrency for one in problem.servers}
+    queued = {
+        place
+        for demand in problem.demands
+        if not demand.assumed or (problem.entitled and demand.observed is not None)
+        for place in demand.places
+    }
+    return {
+        resource: bounded(resource, amount, servers) if resource.place in queued else amount
+        for resource, amount in capacity.items()
+    }
+
+
+def accounts_of(
+    problem: PoolProblem,
+    capacity: Mapping[Resource, float],
+    measured: Mapping[tuple[str, Resource], float] = MappingProxyType({}),
+) -> Accounts | None:
+    """Returns the accounts of tenants that share by entitlement; None if they do not.
+
+    measured: What measured requests of tenants would take beyond what is reserved.
+    """
+    if not problem.entitled:
+        return None
+    return Accounts(claims(problem, plannable(problem, capacity), measured), capacity)
 
 
 def bounded(resource: Resource, amount: float, servers: Mapping[str, int]) -> float:

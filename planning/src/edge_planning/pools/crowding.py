@@ -1,14 +1,17 @@
 """What measured requests take of places, and how long requests wait beside them.
 
 A demand that declares no rate reserves a small default. Its requests as measured (values.Observed) share what
-all reservations leave: each demand gets what it wants, or else as much as any other one (max-min fairness).
+all reservations leave: each demand gets what it wants, or else as much as any other one (max-min fairness);
+if tenants share by entitlement, each tenant what it is entitled to and its part of what is idle.
 They are never held against their own service: alone in its pool it is planned as if none were measured.
 """
 
 from collections.abc import Iterable, Mapping
 
 from edge_planning.pools.contention import bounded
-from edge_planning.pools.ledgers import Held, Ledger
+from edge_planning.pools.elastic_shares import Wanted, max_min, tenants_parts
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.pools.values import PoolDemand, PoolProblem
 from edge_planning.pools.waiting import mixed, moments, wait
@@ -27,6 +30,7 @@ class Crowding:
     Attributes:
         limits: How much of each resource requests can use, with bounded waits.
         places: Nodes and Triton servers.
+        weights: Of tenants.
         measured: Whether anything is measured; if not, all of this changes nothing.
     """
 
@@ -35,6 +39,7 @@ class Crowding:
         self.servers = {one.name: one.concurrency for one in problem.servers}
         self.limits = {one: bounded(one, amount, self.servers) for one, amount in capacity.items()}
         self.places = frozenset(one.place for one in capacity)
+        self.weights = {one.name: one.weight for one in problem.owners}
         self.measured = any(one.observed is not None for one in problem.demands)
         self._at = -1
         self._taken: dict[Resource, Mapping[str, float]] = {}
@@ -57,12 +62,12 @@ class Crowding:
 
     def wanted(self, held: Held, resource: Resource) -> float:
         """Returns what a demand would take of a resource if there were enough, its reservation included."""
-        return dict(held.uses()).get(resource, 0.0) * (1 + _more(held.demand))
+        return dict(held.uses()).get(resource, 0.0) * (1 + held.demand.unreserved)
 
     def short(self, name: str) -> Resource | None:
         """Returns the first resource of which other services leave the demand's service too little."""
         held = self.ledger.held[name]
-        if not _more(held.demand):
+        if not held.demand.unreserved:
             return None
         resources = sorted(one for one, _ in held.uses())
         return next((one for one in resources if _service(held.demand) in self._short_at(one)), None)
@@ -146,7 +151,7 @@ class Crowding:
             taken = self.taken(resource)
             for name, own in self.ledger.users(resource):
                 demand = self.ledger.held[name].demand
-                _add(sums, _service(demand), (own, own * _more(demand), taken.get(name, 0.0)))
+                _add(sums, _service(demand), (own, own * demand.unreserved, taken.get(name, 0.0)))
             limit = self.limits[resource]
             self._short[resource] = frozenset(
                 service
@@ -156,30 +161,35 @@ class Crowding:
         return self._short[resource]
 
     def _shares(self, resource: Resource) -> Mapping[str, float]:
-        """Returns the max-min fair shares; of entry nodes that are planned as one, each counts."""
-        asking = []
+        """Returns what each demand takes: within a tenant, max-min fair shares.
+
+        Of entry nodes that are planned as one, each counts.
+        """
+        asking: dict[str, dict[str, Wanted]] = {}
         for name, own in self.ledger.users(resource):
             held = self.ledger.held[name]
-            count = 1 if resource.place == held.demand.node else held.count
-            if _more(held.demand) and resource.kind is not Kind.MEMORY:
-                asking.append((own * _more(held.demand) / count, name, count))
+            more = own * held.demand.unreserved
+            if more and resource.kind is not Kind.MEMORY:
+                count = 1 if resource.place == held.demand.node else held.count
+                owner = held.demand.owner if self.ledger.accounts is not None else ""
+                asking.setdefault(owner, {})[name] = Wanted(more, count)
         left = max(self.limits[resource] - self.ledger.used(resource), 0.0)
-        weight = sum(count for _, _, count in asking)
+        if self.ledger.accounts is None:
+            return max_min(asking.get("", {}), left)
+        wanted = {
+            owner: Wanted(sum(one.amount for one in each.values()), self.weights[owner])
+            for owner, each in asking.items()
+        }
+        parts = tenants_parts(wanted, left, resource, self.ledger.accounts)
         found: dict[str, float] = {}
-        for wanted, name, count in sorted(asking):
-            found[name] = min(wanted * count, left * count / weight)
-            left, weight = left - found[name], weight - count
+        for owner, each in asking.items():
+            found |= max_min(each, parts[owner])
         return found
 
     def _refresh(self) -> None:
         if self._at != self.ledger.changes:
             self._at = self.ledger.changes
             self._taken, self._short, self._streams, self._waits = {}, {}, {}, {}
-
-
-def _more(demand: PoolDemand) -> float:
-    """Returns by how much the measured rate exceeds the reserved one, as a multiple of that."""
-    return 0.0 if demand.observed is None else max(demand.observed.rate / demand.rate - 1, 0.0)
 
 
 def _add(sums: dict[_Service, _Sums], service: _Service, more: _Sums) -> None:

@@ -8,7 +8,8 @@ exchange takes accuracy from another tenant, since the joint choice decides what
 from collections.abc import Mapping, Sequence
 
 from edge_planning.pools.costed import Costed
-from edge_planning.pools.ledgers import Held, Ledger
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.units import Score, Unit, score
 
 FEW = 40
@@ -102,7 +103,7 @@ class Exchanges:
     ) -> bool:
         """Returns whether only the tenant of the first demand of an exchange can lose by it."""
         first = next(iter(exchange))
-        own = next(unit.demand.tenant for unit in self.units if unit.name == first)
+        own = next(unit.demand.owner for unit in self.units if unit.name == first)
         after = self._gains(trial)
         return all(after[name] >= gain - 1e-9 for name, gain in before.items() if name != own)
 
@@ -113,7 +114,7 @@ class Exchanges:
             held = choice.get(unit.name)
             timely = held is not None and self.ledger.in_time(unit.name)
             gain = unit.weight * held.worth if held is not None and timely else 0.0
-            found[unit.demand.tenant] = found.get(unit.demand.tenant, 0.0) + gain
+            found[unit.demand.owner] = found.get(unit.demand.owner, 0.0) + gain
         return found
 
     def _score(self, choice: Mapping[str, Costed]) -> Score:

@@ -1,6 +1,6 @@
-"""One candidate for each demand, chosen by share() for all together.
+"""One candidate for each demand, chosen by share() or share_by_entitlement() for all together.
 
-Capacities of share() are linear, memory is not: a slice and a runtime count once for all demands that use
+Their capacities are linear, memory is not: a slice and a runtime count once for all demands that use
 them. So each demand is charged a part of their bytes, divided among those that use them, or none if a demand
 that is planned already holds them. The caller checks the exact use.
 """
@@ -13,10 +13,11 @@ from math import isfinite
 import numpy as np
 
 from edge_planning.pools.costed import Costed
-from edge_planning.pools.ledgers import Held, Ledger
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.reservations import Part, Reservation, Resource
 from edge_planning.pools.values import LIMIT, PoolDemand
-from edge_planning.sharing import SharedResource, Tenant, from_arrays, share
+from edge_planning.sharing import SharedResource, Tenant, from_arrays, share, share_by_entitlement
 from edge_planning.sharing.arrays import REFUSED, Floats, Mask
 
 MOVE_COST = 0.005
@@ -113,8 +114,8 @@ def joint_choice(
     ]
     problem = from_arrays(
         tenants=tenants,
-        resources=[SharedResource(str(name), left[name]) for name in names],
-        tenant=np.array([tenant_at[one.demand.tenant] for one in demands], dtype=np.int64),
+        resources=[SharedResource(str(name), left[name], ledger.kind_of(name)) for name in names],
+        tenant=np.array([tenant_at[one.demand.owner] for one in demands], dtype=np.int64),
         rate=np.array([one.demand.rate * one.count for one in demands]),
         value=value,
         rows=rows,
@@ -123,10 +124,21 @@ def joint_choice(
         valid=valid,
         current=np.array(current, dtype=np.int64),
         move_cost=MOVE_COST,
+        measured=_measured(tenants, names, ledger),
     )
-    for number, choice in zip(some, share(problem).choices.tolist(), strict=True):
+    entitled = ledger.accounts is not None
+    choices = share_by_entitlement(problem).choices if entitled else share(problem).choices
+    for number, choice in zip(some, choices.tolist(), strict=True):
         picked[number] = int(choice)
     return picked
+
+
+def _measured(tenants: Sequence[Tenant], names: Sequence[Resource], ledger: Ledger) -> Floats | None:
+    """Returns what measured requests of each tenant would take beyond what is reserved."""
+    accounts = ledger.accounts
+    if accounts is None:
+        return None
+    return np.array([[accounts.claim(one.name, name).measured for name in names] for one in tenants])
 
 
 def _fitting(one: Asking, charges: Mapping[Resource, Floats], left: Mapping[Resource, float]) -> Mask:

@@ -3,50 +3,26 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import inf
 
-from edge_planning.pools.reservations import Kind, Part, Reservation, Resource
+from edge_planning.pools.accounts import TOLERANCE, Accounts, kind_of
+from edge_planning.pools.held import Held
+from edge_planning.pools.reservations import Kind, Part, Resource
 from edge_planning.pools.values import PoolDemand, PoolProblem
 from edge_planning.pools.waiting import mixed, moments, rounded_down, wait
 from edge_planning.problems import Traffic
-
-TOLERANCE = 1e-9
-"""Relative; sums of amounts are not exact."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A reservation of a demand at its entry node and, with `count`, at so many equal entry nodes.
-
-    At its own node one of them counts, at intermediate nodes and Triton servers all of them.
-    """
-
-    demand: PoolDemand
-    reserved: Reservation
-    count: int = 1
-
-    def uses(self) -> Iterator[tuple[Resource, float]]:
-        """Yields what it uses of each resource but memory."""
-        for resource, amount in self.reserved.uses.items():
-            yield resource, amount if resource.place == self.demand.node else amount * self.count
-
-    @property
-    def traffic(self) -> Mapping[str, Traffic]:
-        """Requests that others wait for, by place; none if the rate is assumed."""
-        return {} if self.demand.assumed else self.reserved.traffic
-
-    def moments(self) -> Iterator[tuple[str, tuple[float, float, float]]]:
-        """Yields its requests at each place."""
-        for place, stream in self.traffic.items():
-            yield place, moments(stream, 1 if place == self.demand.node else self.count)
+from edge_planning.sharing import ResourceKind
 
 
 class Ledger:
     """Reservations by demand, and what is left. changes: how often they changed."""
 
-    def __init__(self, problem: PoolProblem, capacity: Mapping[Resource, float]) -> None:
+    def __init__(
+        self, problem: PoolProblem, capacity: Mapping[Resource, float], accounts: Accounts | None = None
+    ) -> None:
+        """accounts: of the tenants, if they share by entitlement."""
         self.capacity = capacity
+        self.accounts = accounts
         self.servers = {one.name: one.concurrency for one in problem.servers}
         self.held: dict[str, Held] = {}
         self.changes = 0
@@ -105,6 +81,21 @@ class Ledger:
                 found[part.memory] = found.get(part.memory, 0.0) + size
         return {one: found[one] for one in sorted(found) if found[one] > 0}
 
+    def left(self, resource: Resource, owner: str) -> float:
+        """Returns how much more of a resource a tenant can use."""
+        free = self.capacity[resource] - self.used(resource)
+        if self.accounts is not None:
+            free = min(free, self.accounts.left(owner, resource, free))
+        return max(free, 0.0)
+
+    def borrows(self, owner: str, resource: Resource) -> bool:
+        """Returns whether a tenant uses more of a resource than it is entitled to."""
+        return self.accounts is not None and self.accounts.borrows(owner, resource)
+
+    def kind_of(self, resource: Resource) -> ResourceKind:
+        """Returns the kind for which tenants have quotas."""
+        return kind_of(resource, self.servers)
+
     def binding(self, held: Held, limits: Mapping[Resource, float] | None = None) -> Resource | None:
         """Returns the first resource of which too little is left; None if all suffice.
 
@@ -114,7 +105,7 @@ class Ledger:
         for resource, more in self.asked(held).items():
             if self.used(resource) + more > capacity[resource] * (1 + TOLERANCE):
                 return resource
-        return None
+        return None if self.accounts is None else self.accounts.binding(held, self._used)
 
     def fits(self, held: Held, limits: Mapping[Resource, float] | None = None) -> bool:
         """Returns whether enough of every resource is left."""
@@ -126,15 +117,20 @@ class Ledger:
         for part, size in held.reserved.parts.items():
             if size and not self._parts[part]:
                 added[part.memory] = added.get(part.memory, 0.0) + size
-        return all(
+        fits = all(
             used.get(resource, 0.0) + more <= capacity[resource] * (1 + TOLERANCE)
             for resource, more in added.items()
         )
+        return fits and (self.accounts is None or self.accounts.binding(held, used) is None)
 
     def overfull(self) -> list[Resource]:
-        """Returns the resources of which more is used than there is."""
+        """Returns the resources of which more is used than there is, or than a tenant may use."""
+        accounts = self.accounts
         return [
-            one for one, used in sorted(self._used.items()) if used > self.capacity[one] * (1 + TOLERANCE)
+            one
+            for one, used in sorted(self._used.items())
+            if used > self.capacity[one] * (1 + TOLERANCE)
+            or (accounts is not None and accounts.exceeded(one, used))
         ]
 
     def share(self, place: str) -> float:
@@ -222,6 +218,8 @@ class Ledger:
 
     def _change(self, held: Held, sign: int) -> None:
         self.changes += 1
+        if self.accounts is not None:
+            self.accounts.change(held, sign)
         for resource, amount in held.uses():
             self._used[resource] = self._used.get(resource, 0.0) + sign * amount
         for part, size in held.reserved.parts.items():

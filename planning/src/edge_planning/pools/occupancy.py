@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
+from edge_planning.pools.contention import accounts_of
 from edge_planning.pools.costed import Costs, waiting
 from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.figures import Figures
-from edge_planning.pools.ledgers import Held, Ledger, capacities
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger, capacities
 from edge_planning.pools.refusals import blocked
 from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.pools.results import PoolPlan, Refusal
@@ -53,7 +55,7 @@ class Occupancy:
         self._placed = plan.placed
         self._demands = {one.name: one for one in problem.demands}
         capacity = capacities(problem, UPLINK_SHARE)
-        self._ledger = Ledger(problem, capacity)
+        self._ledger = Ledger(problem, capacity, accounts_of(problem, capacity))
         self._crowding = Crowding(problem, self._ledger, capacity)
         for name, placed in plan.placed.items():
             self._ledger.add(Held(self._demands[name], placed.reservation))

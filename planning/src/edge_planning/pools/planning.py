@@ -6,13 +6,16 @@ from dataclasses import replace
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
 from edge_planning.pools.changes import Changes, changes
 from edge_planning.pools.chosen import Chosen
-from edge_planning.pools.contention import Choice, Contention
+from edge_planning.pools.contention import Choice, Contention, accounts_of
 from edge_planning.pools.costed import Costed, Costs
 from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.figures import Figures
 from edge_planning.pools.groups import Group, groups, steady
+from edge_planning.pools.held import Held
 from edge_planning.pools.joint import MOVE_COST
-from edge_planning.pools.ledgers import Held, Ledger, capacities
+from edge_planning.pools.ledgers import Ledger, capacities
+from edge_planning.pools.measured_uses import taken_by_members, unreserved
+from edge_planning.pools.pool_shares import pool_shares
 from edge_planning.pools.questions import Questions
 from edge_planning.pools.refusals import blocked, crowded, never, unfit
 from edge_planning.pools.relief import Relief
@@ -60,7 +63,6 @@ class _Planner:
         self.previous = previous
         self.changes = found
         self.capacity = capacities(problem, UPLINK_SHARE)
-        self.ledger = Ledger(problem, self.capacity)
         self.questions = Questions() if previous is None else previous.questions
         self.questions.again()
         uplinks = {one.name: one.uplink for one in problem.nodes}
@@ -70,14 +72,19 @@ class _Planner:
         self.tables = Tables(self.questions, figures, uplinks, servers, problem.runtime_memory)
         self.costs = Costs(self.questions, figures, uplinks, memory, problem.runtime_memory)
         self.contention = Contention(problem, self.costs, self.capacity)
+        self.limits = self.contention.limits if problem.entitled else None
+        """Of tenants with entitlements: beyond those of the joint choice, others would wait."""
+        self.groups = groups(problem, self.questions, self._mark)
+        self.units = [self._unit(one, group) for group in self.groups for one in group.demands]
+        self.units.sort(key=lambda unit: (-unit.demand.priority, unit.name))
+        self.ledger = Ledger(
+            problem, self.capacity, accounts_of(problem, self.capacity, unreserved(self.units, self.tables))
+        )
         self.crowding = Crowding(problem, self.ledger, self.capacity)
         self.chosen = Chosen(self.ledger)
         self.refusals: dict[str, Refusal] = {}
         self.tried: set[str] = set()
         """Demands that keep a table with which they are late, since nothing at their places has changed."""
-        self.groups = groups(problem, self.questions, self._mark)
-        self.units = [self._unit(one, group) for group in self.groups for one in group.demands]
-        self.units.sort(key=lambda unit: (-unit.demand.priority, unit.name))
 
     def plan(self) -> PoolPlan:
         if self.previous is None:
@@ -88,12 +95,17 @@ class _Planner:
         return self._result()
 
     def _all_again(self) -> None:
-        """Plans everything again, and takes that only if it is better than what was kept."""
+        """Plans everything again, and takes that only if it is better than what was kept.
+
+        A plan by entitlement decides itself what stays.
+        """
         before, refusals = self._score(self.units), dict(self.refusals)
         kept = self.chosen.drop_all(self.units)
         self.refusals.clear()
         self.tried.clear()
         self._all(self.units)
+        if self.problem.entitled:
+            return
         after = self._score(self.units)
         if after[0] > before[0] or (after[0] == before[0] and after[1] > before[1] * (1 + SETTLE)):
             self.chosen.drop_all(self.units)
@@ -103,9 +115,11 @@ class _Planner:
     def _changed_only(self, previous: PoolPlan) -> bool:
         """Keeps what no change concerns and plans the rest beside it.
 
-        Returns False if a demand that had a table is refused then, a new one does not fit, or one that is
-        kept is late.
+        Returns False if a demand that had a table is refused then, a new one does not fit, one that is kept
+        is late, tenants changed, or, by entitlement, a demand lacks something.
         """
+        if self.changes.tenants:
+            return False
         touched = self._touched(previous)
         kept = []
         for unit in self.units:
@@ -139,7 +153,10 @@ class _Planner:
         free = [
             unit for unit in self.units if unit.name not in self.chosen and unit.name not in self.refusals
         ]
-        self._all(free)
+        if not self.problem.entitled:
+            self._all(free)
+        elif not (self._wanted(free) and self._satisfied(free)):
+            return False
         if not all(self.ledger.in_time(name) for name in sorted(in_time)):
             return False
         refused = [unit for unit in free if unit.name not in self.chosen and self.tables.alone(unit.demand)]
@@ -170,14 +187,14 @@ class _Planner:
         if wanted and self._satisfied(free):
             return
         apart = self._score(free)
-        fits = wanted and not self.ledger.overfull()
+        fits = wanted and not self.problem.entitled and not self.ledger.overfull()
         first = self.chosen.drop_all(free)
         able = [unit for unit in free if self.tables.alone(unit.demand)]
         if not able:
             return
         lonely = {unit.name: self.tables.alone(unit.demand)[0].reserved for unit in able}
         choice, best = self.contention.choose(able, self.ledger, lonely)
-        self._take_choice(able, choice, strict=False)
+        self._take_choice(able, choice, strict=self.problem.entitled)
         loose = self._score(able)
         if loose > best:  # what some gain from the room that is left makes others late
             tables = self.chosen.drop_all(able)
@@ -292,7 +309,7 @@ class _Planner:
             return
         first = None
         for one in tables.admitted(demand, choice, self.ledger):
-            if self.ledger.fits(Held(demand, one.reserved, unit.count)):
+            if self.ledger.fits(Held(demand, one.reserved, unit.count), self.limits):
                 if as_good_as(one, choice) and (not strict or no_busier(one, choice)):
                     self.chosen.take(unit, one)
                     return
@@ -305,7 +322,7 @@ class _Planner:
         for unit in refused:
             waits = self.contention.waits(self.ledger, unit.demand.problems[0].slo.percentile)
             for one in self.costs.costed(unit.demand, waits):
-                if self.ledger.fits(Held(unit.demand, one.reserved, unit.count)):
+                if self.ledger.fits(Held(unit.demand, one.reserved, unit.count), self.limits):
                     self._take_admitted(unit, one, strict=True)
                     break
 
@@ -379,7 +396,11 @@ class _Planner:
             for name in sorted({*old} & {*placed})
             if (old[name].plan.table, old[name].server) != (placed[name].plan.table, placed[name].server)
         )
-        return PoolPlan(self.problem, placed, refused, self._used(), contended, moved, self.questions)
+        taken = taken_by_members(self.crowding, self.groups) if self.ledger.accounts is not None else {}
+        tenants = pool_shares(self.problem, self.ledger.accounts, placed, refused, taken)
+        return PoolPlan(
+            self.problem, placed, refused, self._used(), contended, moved, tenants, self.questions
+        )
 
     def _unchanged(self, unit: Unit, placed: Placed, member: PoolDemand) -> Placed | None:
         """Returns what a member of the unit's group had, if the unit keeps what it had."""

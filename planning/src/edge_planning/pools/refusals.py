@@ -1,15 +1,17 @@
 """Why a demand does not fit into a pool, and what would make room."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
 from edge_planning.plans import Infeasible
 from edge_planning.pools.costed import Costed
 from edge_planning.pools.crowding import Crowding
-from edge_planning.pools.ledgers import Held, Ledger
+from edge_planning.pools.held import Held
+from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.reservations import Kind, Resource
-from edge_planning.pools.results import Refusal, Room
+from edge_planning.pools.results import Refusal, Room, TenantUse
 from edge_planning.pools.values import PoolDemand
 from edge_planning.pools.waiting import rounded_down
 
@@ -40,7 +42,7 @@ def blocked(
     if resource is None:
         resource = _slowest(held, ledger)
     asked = ledger.asked(held).get(resource, 0.0)
-    left = max(ledger.capacity[resource] - ledger.used(resource), 0.0)
+    left = ledger.left(resource, demand.owner)
     return _refusal(demand, resource, (asked, left), ledger, ledger.users(resource), room, full=full)
 
 
@@ -53,7 +55,16 @@ def crowded(held: Held, crowding: Crowding) -> Refusal:
     used = crowding.used(resource)
     taken = sum(amount for user, amount in used.items() if user != name)
     left = max(ledger.capacity[resource] - taken, 0.0)
-    return _refusal(held.demand, resource, (crowding.wanted(held, resource), left), ledger, [*used.items()])
+    amounts = crowding.wanted(held, resource), left
+    found = _refusal(held.demand, resource, amounts, ledger, [*used.items()])
+    if found.claim is None:
+        return found
+    more = sum(
+        amount
+        for user, amount in crowding.taken(resource).items()
+        if ledger.held[user].demand.owner == held.demand.owner
+    )
+    return replace(found, claim=replace(found.claim, used=found.claim.used + more))
 
 
 def _refusal(
@@ -78,7 +89,23 @@ def _refusal(
         message += f", used by {_listed([f'{name} ({amount:.3g})' for name, amount in users], others)}"
     if room != Room():
         message += f"; room would come from {_remedy(room)}"
-    return Refusal(message, resource, asked, left, capacity, users, room)
+    return Refusal(
+        message, resource, asked, left, capacity, users, room, claim=_claim(demand.owner, resource, ledger)
+    )
+
+
+def _claim(owner: str, resource: Resource, ledger: Ledger) -> TenantUse | None:
+    """Returns what the tenant of a demand uses of a resource, and is entitled to."""
+    accounts = ledger.accounts
+    if accounts is None:
+        return None
+    free = ledger.capacity[resource] - ledger.used(resource)
+    return TenantUse(
+        owner,
+        accounts.used(owner, resource),
+        accounts.claim(owner, resource).nominal,
+        accounts.limited(owner, resource, free),
+    )
 
 
 def never(demand: PoolDemand, plan: Infeasible) -> Refusal:
@@ -111,7 +138,7 @@ def _rate(demand: PoolDemand, count: int, one: Costed, ledger: Ledger) -> float:
         return 0.0
     share = 1.0
     for resource, more in ledger.asked(Held(demand, one.reserved, count)).items():
-        left = max(ledger.capacity[resource] - ledger.used(resource), 0.0)
+        left = ledger.left(resource, demand.owner)
         if more > left and resource.kind is Kind.MEMORY:
             return 0.0
         share = min(share, left / more)
@@ -150,7 +177,7 @@ def _excess(demand: PoolDemand, count: int, one: Costed, ledger: Ledger) -> floa
     """Returns by which factor a candidate exceeds what is left, at the resource where it is largest."""
     return max(
         (
-            more / max(ledger.capacity[resource] - ledger.used(resource), 1e-300)
+            more / max(ledger.left(resource, demand.owner), 1e-300)
             for resource, more in ledger.asked(Held(demand, one.reserved, count)).items()
             if isfinite(ledger.capacity[resource])
         ),

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from edge_planning.pools.chosen import Chosen
 from edge_planning.pools.costed import Costs
 from edge_planning.pools.crowding import Crowding
-from edge_planning.pools.ledgers import Held
+from edge_planning.pools.held import Held
 from edge_planning.pools.reservations import Kind
 from edge_planning.pools.tables import Ranked, Tables
 from edge_planning.pools.units import Unit

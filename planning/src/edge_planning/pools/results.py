@@ -7,6 +7,7 @@ from edge_planning.plans import Infeasible, Plan
 from edge_planning.pools.questions import Questions
 from edge_planning.pools.reservations import Reservation, Resource
 from edge_planning.pools.values import PoolProblem
+from edge_planning.sharing import Kept, ResourceKind, Shortage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,21 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantUse:
+    """What the tenant of a demand uses of the resource that binds.
+
+    Attributes:
+        used, nominal: Use and entitlement, in the resource's unit.
+        limited: Whether the tenant's borrowing limit binds.
+    """
+
+    tenant: str
+    used: float
+    nominal: float
+    limited: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a demand has no route table, or not the one that it would have alone.
 
@@ -39,6 +55,7 @@ class Refusal:
             counts for each of them.
         room: What would make room.
         infeasible: The plan without others, if that is infeasible.
+        claim: What its tenant uses of the resource; None if tenants do not share by entitlement.
     """
 
     message: str
@@ -49,6 +66,7 @@ class Refusal:
     users: tuple[tuple[str, float], ...] = ()
     room: Room = Room()
     infeasible: Infeasible | None = None
+    claim: TenantUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +89,38 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolShare:
+    """A tenant's part of a pool.
+
+    Attributes:
+        kinds: Amounts by kind, over all nodes or servers; of CPU in cores.
+        dominant: Largest part of any one resource that it uses.
+        borrowed: Largest part of any one resource that it uses beyond its entitlement.
+        weighted: That over the weight; inf if it borrows with weight 0.
+        services: Number of services that are planned.
+        shortages: What they lack, refusals first, then by the number of services.
+    """
+
+    name: str
+    kinds: Mapping[ResourceKind, Kept]
+    dominant: float
+    borrowed: float
+    weighted: float
+    services: int
+    shortages: tuple[Shortage, ...]
+
+    @property
+    def refused(self) -> int:
+        """Number of services that are refused at an entry node."""
+        return len({name for one in self.shortages if one.refused for name in one.services})
+
+    @property
+    def stepped_down(self) -> int:
+        """Number of services that have less at an entry node than they would have alone."""
+        return len({name for one in self.shortages if not one.refused for name in one.services})
+
+
+@dataclass(frozen=True, slots=True)
 class PoolPlan:
     """A route table or a refusal for every demand, by PoolDemand.name.
 
@@ -78,6 +128,7 @@ class PoolPlan:
         used: Total use of each resource.
         contended: Whether a demand is refused or has less than it would have alone.
         moved: Demands whose table or server differs from the previous plan.
+        tenants: What each tenant has, by name; empty if tenants do not share by entitlement.
         questions: Tables that were planned for this plan and those before it, for the next one.
     """
 
@@ -87,4 +138,5 @@ class PoolPlan:
     used: Mapping[Resource, float]
     contended: bool = False
     moved: tuple[str, ...] = ()
+    tenants: tuple[PoolShare, ...] = ()
     questions: Questions = field(default_factory=Questions, compare=False, repr=False)

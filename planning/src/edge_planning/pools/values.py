@@ -31,6 +31,7 @@ class PoolNode:
         cpu: Share of its time that inference can use, 0 to 1.
         memory: Bytes for runtimes and slices.
         uplink: Bit/s to Triton, as measured or, before that, as declared.
+        cores: Processors that `cpu` is a share of, in which amounts of tenants are given and reported.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PoolNode:
     cpu: float = 1.0
     memory: float = inf
     uplink: float = 1e9
+    cores: float = 1.0
 
     def __post_init__(self) -> None:
         require(0 <= self.cpu <= 1, f"node {self.name}: cpu {self.cpu} must be between 0 and 1")
@@ -45,6 +47,10 @@ class PoolNode:
         require(
             isfinite(self.uplink) and self.uplink >= 0,
             f"node {self.name}: uplink {self.uplink} bit/s must be finite and >= 0",
+        )
+        require(
+            isfinite(self.cores) and self.cores > 0,
+            f"node {self.name}: cores {self.cores} must be finite and > 0",
         )
 
 
@@ -98,6 +104,7 @@ class PoolDemand:
             these requests.
         observed: What was measured where the rate is assumed, if anything. It is not reserved: such requests
             share what reservations leave, and those of other demands wait for them.
+        belongs_to: The tenant of the namespace; empty if the namespace is one by itself.
     """
 
     service: str
@@ -110,6 +117,7 @@ class PoolDemand:
     server: str | None = None
     assumed: bool = False
     observed: Observed | None = None
+    belongs_to: str = ""
 
     def __post_init__(self) -> None:
         require(bool(self.problems), f"demand {self.service}: no problem")
@@ -140,6 +148,16 @@ class PoolDemand:
         return f"{self.tenant}/{self.service}@{self.node}"
 
     @property
+    def owner(self) -> str:
+        """The tenant that it counts for."""
+        return self.belongs_to or self.tenant
+
+    @property
+    def unreserved(self) -> float:
+        """By how much the measured rate exceeds the reserved one, as a multiple of that."""
+        return 0.0 if self.observed is None else max(self.observed.rate / self.rate - 1, 0.0)
+
+    @property
     def places(self) -> frozenset[str]:
         """The nodes and Triton servers that it can use."""
         return frozenset(
@@ -162,8 +180,10 @@ class PoolProblem:
         nodes: Every node that a demand names, as entry node or intermediate node.
         servers: Every Triton server that a demand names.
         demands: In any order.
-        tenants: Weights of namespaces; one that is not listed has weight 1.
+        tenants: Weights of tenants, and their quotas if `entitled`; one that is not listed has weight 1.
         runtime_memory: Bytes of a runtime without slices.
+        entitled: Whether tenants share the pool by entitlement, and not by the lowest level of utility
+            (docs/sharing.md). Listed tenants without demands then have entitlements, too.
     """
 
     nodes: tuple[PoolNode, ...]
@@ -171,6 +191,7 @@ class PoolProblem:
     demands: tuple[PoolDemand, ...]
     tenants: tuple[Tenant, ...] = ()
     runtime_memory: float = 0.0
+    entitled: bool = False
 
     def __post_init__(self) -> None:
         require(
@@ -186,9 +207,10 @@ class PoolProblem:
             twice = [name for name, times in Counter(names).items() if times > 1]
             require(not twice, f"{what} {', '.join(sorted(twice))} is listed twice")
         for tenant in self.tenants:
-            plain = tenant.weight > 0 and not tenant.has_quota
             require(
-                plain, f"tenant {tenant.name}: a pool's plan has no weight 0, quotas or priority ceilings"
+                self.entitled or (tenant.weight > 0 and not tenant.has_quota),
+                f"tenant {tenant.name}: weight 0, quotas and priority ceilings need a pool that is shared by "
+                "entitlement",
             )
         nodes, servers = {one.name for one in self.nodes}, {one.name for one in self.servers}
         for demand in self.demands:
@@ -202,7 +224,7 @@ class PoolProblem:
 
     @property
     def owners(self) -> tuple[Tenant, ...]:
-        """The tenants of the demands, by name."""
+        """The tenants of the demands, and those with entitlements, by name."""
         weights = {one.name: one for one in self.tenants}
-        names = sorted({one.tenant for one in self.demands})
+        names = sorted({*(one.owner for one in self.demands), *(weights if self.entitled else ())})
         return tuple(weights.get(name, Tenant(name)) for name in names)

@@ -8,7 +8,7 @@ from edge_planning.errors import require
 from edge_planning.sharing.arrays import REFUSED, Integers
 from edge_planning.sharing.entitlements import Entitlements, entitlements
 from edge_planning.sharing.guarantees import Guarantee, guarantees
-from edge_planning.sharing.holdings import Holdings, members_of
+from edge_planning.sharing.holdings import Holdings, members_of, uses_by_tenant
 from edge_planning.sharing.joint_choice import SharingProblem
 from edge_planning.sharing.lending import lend
 from edge_planning.sharing.settling import settled
@@ -70,6 +70,8 @@ def share_by_entitlement(
     for tenant, members in zip(problem.tenants, members_of(problem), strict=True):
         if len(members):
             choice[members] = found[tenant.name].choices
+    if problem.measured is not None:
+        entitled = entitled.keeping(uses_by_tenant(problem, choice) + problem.measured)
     holdings = Holdings(problem, entitled, allowed, choice)
     lend(holdings)
     result = settled(holdings, choice, moves)

@@ -1,13 +1,14 @@
 """What each tenant is entitled to of each resource, how much it can borrow, and how much it lends."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge_planning.sharing.arrays import Floats
 from edge_planning.sharing.joint_choice import SharingProblem
 from edge_planning.sharing.quotas import Quota, ResourceKind
+from edge_planning.sharing.values import Tenant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,22 +29,32 @@ class Entitlements:
     weight: Floats
     ceiling: Floats
 
+    def keeping(self, amounts: Floats) -> "Entitlements":
+        """Returns entitlements that do not lend these amounts, as far as they are entitled to [T, R]."""
+        return replace(self, kept=np.maximum(self.kept, np.minimum(self.nominal, amounts)))
+
 
 def entitlements(problem: SharingProblem) -> Entitlements:
-    """Returns the entitlements of a problem's tenants.
+    """Returns the entitlements of a problem's tenants."""
+    return entitlements_to(problem.tenants, problem.capacity, problem.kinds)
+
+
+def entitlements_to(
+    tenants: Sequence[Tenant], capacity: Floats, kinds: Sequence[ResourceKind | None]
+) -> Entitlements:
+    """Returns what tenants are entitled to of resources with these capacities and kinds.
 
     A tenant without a nominal quota for a kind is entitled to its weight over the sum of all weights. If
     the quotas of a kind exceed the whole, they shrink in proportion; entitlements by weight shrink first, to
     what the quotas leave.
     """
-    tenants, capacity = problem.tenants, problem.capacity
     shape = len(tenants), len(capacity)
     nominal, most, kept = np.zeros(shape), np.full(shape, np.inf), np.zeros(shape)
     weight = np.array([one.weight for one in tenants], dtype=np.float64)
     total = float(weight.sum())
     by_weight = weight / total if total > 0 else np.zeros(len(tenants))
-    for kind in sorted(set(problem.kinds), key=str):
-        rows = np.array([row for row, one in enumerate(problem.kinds) if one == kind], dtype=np.int64)
+    for kind in sorted(set(kinds), key=str):
+        rows = np.array([row for row, one in enumerate(kinds) if one == kind], dtype=np.int64)
         size = capacity[rows]
         part = _parts([one.nominal for one in tenants], kind, size, by_weight)
         nominal[:, rows] = part[:, None] * size

@@ -31,6 +31,8 @@ class SharingProblem:
         move_cost: Cost of a move, in accuracy (times importance and rate).
         level_slack: Share of the best level that can be given up for accuracy or to avoid moves.
         kinds: Kind of each resource [R].
+        measured: What requests of each tenant take beside its demands, if there is enough; not lent as far as
+            the tenant is entitled to it. None: nothing [T, R].
     """
 
     tenants: tuple[Tenant, ...]
@@ -50,6 +52,7 @@ class SharingProblem:
     move_cost: float = 0.005
     level_slack: float = 0.01
     kinds: tuple[ResourceKind | None, ...] = ()
+    measured: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.tenant)
@@ -134,6 +137,7 @@ def from_arrays(
     options: Sequence[tuple[str, ...]] | None = None,
     move_cost: float = 0.005,
     level_slack: float = 0.01,
+    measured: Floats | None = None,
 ) -> SharingProblem:
     """Returns a problem from arrays (shapes as in SharingProblem).
 
@@ -191,6 +195,10 @@ def from_arrays(
     check(held | (current == REFUSED), "the current candidate does not exist")
     require(np.isfinite(move_cost) and move_cost >= 0, f"move_cost {move_cost} must be finite and >= 0")
     require(0 <= level_slack < 1, f"level_slack {level_slack} must be >= 0 and < 1")
+    if measured is not None:
+        shape = len(tenants), len(resources)
+        require(measured.shape == shape, f"measured: shape {measured.shape} must be {shape}")
+        require(bool((np.isfinite(measured) & (measured >= 0)).all()), "measured must be finite and >= 0")
     importance = (100.0 + priority) / IMPORTANCE
     worth = np.where(valid, value, 0.0) * (importance * rate)[:, None]
     return SharingProblem(
@@ -211,6 +219,7 @@ def from_arrays(
         move_cost=move_cost,
         level_slack=level_slack,
         kinds=tuple(one.kind for one in resources),
+        measured=measured,
     )
 
 

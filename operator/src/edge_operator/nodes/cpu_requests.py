@@ -1,0 +1,94 @@
+"""The processor time that runtimes request: by the weights of the plan, changed while pods run. Pure.
+
+The kernel divides the processors of a node between pods by their requests. A change of the weights alone
+starts no pod again: a running pod gets its new request in place, and pods of a later version start with it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from edge_operator.amounts import amount
+from edge_operator.cluster import Object
+from edge_operator.names import CPU_WEIGHT_ANNOTATION, RUNTIME_LABEL
+from edge_operator.nodes import rollouts
+from edge_operator.nodes.runtimes import Runtime, runtime_of
+from edge_operator.pool_nodes import number_of
+
+CONTAINER = "runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """A new request of processor time for a pod of a runtime, such as 35m."""
+
+    pod: Object
+    cpu: str
+
+
+def weights(placements: Iterable[Object]) -> dict[Runtime, float]:
+    """Returns the weights that Placements give to runtimes; none for a runtime without one."""
+    found: dict[Runtime, float] = {}
+    for body in placements:
+        weight = noted_weight(body)
+        if weight is not None:
+            runtime = runtime_of(body)
+            found[runtime] = max(found.get(runtime, 0.0), weight)
+    return found
+
+
+def noted_weight(body: Object) -> float | None:
+    """Returns the weight that an object is annotated with; None if there is none or it is no weight."""
+    try:
+        weight = float((body["metadata"].get("annotations") or {})[CPU_WEIGHT_ANNOTATION])
+    except (KeyError, ValueError):
+        return None
+    return weight if isfinite(weight) and weight >= 0 else None
+
+
+def started_with(deployment: Object) -> float:
+    """Returns the weight with which the pods of a Deployment start."""
+    weight = noted_weight(deployment)
+    return 1.0 if weight is None else weight
+
+
+def weighted(resources: Mapping[str, Any], weight: float) -> Mapping[str, Any]:
+    """Returns the resources of a container, with a request of processor time that is so many times as large.
+
+    It is at least 1m, and at most the limit. Resources without such a request stay as they are.
+    """
+    requests = resources.get("requests") or {}
+    cores = number_of(requests.get("cpu"))
+    if cores is None or weight == 1:
+        return resources
+    limit = number_of((resources.get("limits") or {}).get("cpu"))
+    wanted = max(round(1000 * cores * weight), 1)
+    wanted = wanted if limit is None else min(wanted, round(1000 * limit))
+    return {**resources, "requests": {**requests, "cpu": f"{wanted}m"}}
+
+
+def resizes(
+    pods: Iterable[Object],
+    deployments: Mapping[str, Object],
+    weight_of: Mapping[str, float],
+    resources: Mapping[str, Any],
+) -> list[Resize]:
+    """Returns the requests of running pods to change. Pods that are being replaced stay as they are.
+
+    deployments, weight_of: by the name of the runtime. resources: of a runtime of weight 1.
+    """
+    found = []
+    for pod in pods:
+        name = pod["metadata"]["labels"][RUNTIME_LABEL]
+        if name not in weight_of or name not in deployments or rollouts.replacing(deployments[name]):
+            continue
+        wanted = (weighted(resources, weight_of[name]).get("requests") or {}).get("cpu")
+        running = (pod.get("status") or {}).get("phase") == "Running"
+        if wanted is None or not running or pod["metadata"].get("deletionTimestamp"):
+            continue
+        for container in pod.get("spec", {}).get("containers") or []:
+            requests = (container.get("resources") or {}).get("requests") or {}
+            if container["name"] == CONTAINER and amount(requests.get("cpu")) != amount(wanted):
+                found.append(Resize(pod, str(wanted)))
+    return found
