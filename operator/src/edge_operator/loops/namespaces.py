@@ -8,6 +8,7 @@ object that differs. Events that change none of them start no reconcile.
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edge_operator.authority.failures import Uncertified
