@@ -129,6 +129,8 @@ class PoolPlan:
         contended: Whether a demand is refused or has less than it would have alone.
         moved: Demands whose table or server differs from the previous plan.
         tenants: What each tenant has, by name; empty if tenants do not share by entitlement.
+        spent: Moves for accuracy alone, which `moves` of plan_pool limits.
+        waiting: Moves for which `moves` did not suffice.
         questions: Tables that were planned for this plan and those before it, for the next one.
     """
 
@@ -139,4 +141,6 @@ class PoolPlan:
     contended: bool = False
     moved: tuple[str, ...] = ()
     tenants: tuple[PoolShare, ...] = ()
+    spent: int = 0
+    waiting: int = 0
     questions: Questions = field(default_factory=Questions, compare=False, repr=False)

@@ -28,10 +28,11 @@ ATTEMPTS = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
-    """choices: [D]. spent: Moves for accuracy alone, which the budget limits."""
+    """choices: [D]. spent: Moves for accuracy alone, which the budget limits. waiting: Those beyond it."""
 
     choices: Integers
     spent: int
+    waiting: int = 0
 
 
 def settled(target: Holdings, guaranteed: Integers, budget: int | None) -> Settled:
@@ -79,10 +80,11 @@ def _within(plan: Holdings, current: Integers, budget: int | None) -> Settled:
     if budget is not None:
         _undone(plan, current, spending, len(spending) - budget)
         _undone(plan, current, small)
-    spent = sum(plan.choice[one] != current[one] for one in spending)
+    spent = sum(plan.choice[one] != int(current[one]) for one in spending)
+    waiting = len(spending) - spent
     if budget is not None:
         spent = min(spent, budget)  # beyond it, only moves remain that make room or that a claim needs
-    return Settled(plan.choices(), spent)
+    return Settled(plan.choices(), spent, waiting if budget is not None else 0)
 
 
 def _spending(plan: Holdings, current: Integers) -> list[int]:
