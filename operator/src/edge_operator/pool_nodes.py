@@ -22,7 +22,7 @@ class Node:
     """The fields of a Node that matter here.
 
     cpu: share of its processors that pods can use, 0 to 1. memory: bytes that they can use. cores: its
-    processors; 1 if they are not known.
+    processors; 1 if they are not known. taints: as in its spec.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Node:
     cpu: float = 1.0
     memory: float = inf
     cores: float = 1.0
+    taints: tuple[Object, ...] = ()
 
     @property
     def hostname(self) -> str:
@@ -66,6 +67,7 @@ def node_of(body: Object) -> Node:
         cpu=cpu,
         memory=memory,
         cores=cores,
+        taints=tuple((body.get("spec") or {}).get("taints") or ()),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from edge_api.policies import Isolation
@@ -18,7 +18,7 @@ from edge_operator.cluster import (
     covers,
 )
 from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL, label_value
-from edge_operator.nodes import cpu_requests, rollouts, succession
+from edge_operator.nodes import cpu_requests, rollouts, succession, tolerations
 from edge_operator.nodes.runtimes import (
     Host,
     Runtime,
@@ -196,11 +196,8 @@ def _deployments(
         live = seen.objects.get((DEPLOYMENTS, runtime.name))
         how = rollouts.strategy(live, crowded=runtime.name in pods.crowded)
         weight = weight_of.get(runtime, 1.0)
-        wanted = Wanted(runtime_deployment(runtime, host, settings, how, weight), users[runtime])
-        if live is not None and (started := cpu_requests.started_with(live)) != weight:
-            same = runtime_deployment(runtime, host, settings, how, started)
-            if _same_version(live, same):
-                wanted = Wanted(same, users[runtime])
+        body = _deployment(runtime, host, settings, how, live=live, weight=weight)
+        wanted = Wanted(body, users[runtime])
         if how == rollouts.IN_PLACE:
             for name in users[runtime]:
                 text = f"{runtime.node} has no room for two pods: the runtime there is replaced in place"
@@ -213,6 +210,34 @@ def _deployments(
     actions.apply += [wanted for name, wanted in outdated.items() if name in now]
     if outdated.keys() - now:
         actions.again = AGAIN
+
+
+def _deployment(
+    runtime: Runtime,
+    host: Host,
+    settings: Settings,
+    how: Object,
+    *,
+    live: Object | None,
+    weight: float,
+) -> Object:
+    """Returns the Deployment to apply.
+
+    It has the weight and the tolerations of the live one if nothing else would change its pod.
+    """
+    wanted = runtime_deployment(runtime, host, settings, how, weight)
+    if live is None or _same_version(live, wanted):
+        return wanted
+    started = cpu_requests.started_with(live)
+    same = runtime_deployment(runtime, host, settings, how, started)
+    if _same_version(live, same):
+        return same
+    found = live["spec"].get("template", {}).get("spec", {}).get("tolerations") or []
+    own = tuple(each for each in found if each not in tolerations.ALWAYS)
+    if not tolerations.suffices(own, host.tolerations, host.taints):
+        return wanted
+    kept = runtime_deployment(runtime, replace(host, tolerations=own), settings, how, started)
+    return kept if _same_version(live, kept) else wanted
 
 
 def _same_version(live: Object, wanted: Object) -> bool:
