@@ -58,7 +58,8 @@ class Contention:
     Attributes:
         limits: How much of each resource they use.
         moves: How many demands can leave their candidates for accuracy alone; None: any number.
-        spent, waiting: How many did in the last choice, and for how many that did not suffice.
+        spent: How many did in the last choice.
+        waiting: Demands for which that did not suffice.
     """
 
     def __init__(
@@ -69,7 +70,8 @@ class Contention:
         moves: int | None = None,
     ) -> None:
         self.moves = moves
-        self.spent = self.waiting = 0
+        self.spent = 0
+        self.waiting: frozenset[str] = frozenset()
         self.costs = costs
         self.servers = {one.name: one.concurrency for one in problem.servers}
         self.places = [*(one.name for one in problem.nodes), *self.servers]
@@ -88,7 +90,7 @@ class Contention:
         shared_by: Mapping[Part, int] | None = None
         chosen: dict[str, Reservation] | None = None
         best: tuple[Score, Choice] | None = None
-        self.spent = self.waiting = 0
+        self.spent, self.waiting = 0, frozenset()
         for _ in range(ROUNDS):
             tried = [one for unit in units if len((one := self._tried(unit, waits, ledger)).kept)]
             if not tried:

@@ -80,12 +80,13 @@ def sharers(demands: Iterable[Asking], chosen: Mapping[str, Reservation] | None 
 class JointChoice(NamedTuple):
     """picked: the position of the chosen candidate of each demand, or REFUSED.
 
-    spent, waiting: moves for accuracy with what is borrowed, and those that the budget did not suffice for.
+    spent: moves for accuracy with what is borrowed. waiting: demands for whose moves the budget does not
+    suffice.
     """
 
     picked: list[int]
     spent: int = 0
-    waiting: int = 0
+    waiting: frozenset[str] = frozenset()
 
 
 def joint_choice(
@@ -151,7 +152,8 @@ def joint_choice(
     for number, choice in zip(some, shared.choices.tolist(), strict=True):
         picked[number] = int(choice)
     if isinstance(shared, EntitledPlan):
-        return JointChoice(picked, shared.spent, shared.waiting)
+        waiting = frozenset(demands[number].demand.name for number in shared.waiting)
+        return JointChoice(picked, shared.spent, waiting)
     return JointChoice(picked)
 
 

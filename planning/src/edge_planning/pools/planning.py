@@ -128,7 +128,7 @@ class _Planner:
         Returns False if a demand that had a table is refused then, a new one does not fit, one that is kept
         is late, tenants changed, moves wait, or, by entitlement, a demand lacks something.
         """
-        if self.changes.tenants or (previous.waiting and self.contention.moves != 0):
+        if self.changes.tenants or previous.waiting:
             return False
         touched = self._touched(previous)
         kept = []
@@ -408,7 +408,6 @@ class _Planner:
         )
         taken = taken_by_members(self.crowding, self.groups) if self.ledger.accounts is not None else {}
         tenants = pool_shares(self.problem, self.ledger.accounts, placed, refused, taken)
-        spent, waiting = self.contention.spent, self.contention.waiting
         return PoolPlan(
             self.problem,
             placed,
@@ -417,8 +416,8 @@ class _Planner:
             contended,
             moved,
             tenants,
-            spent,
-            waiting,
+            self.contention.spent,
+            tuple(name for name, one in sorted(placed.items()) if one.short and one.short.waiting),
             self.questions,
         )
 
@@ -438,7 +437,9 @@ class _Planner:
             return unfit(demand, count, self.costs.costed(demand, waits, every=True), self.ledger)
         in_time = one.met and self.crowding.in_time(unit.name)
         better, short = self._short(unit), None
-        if better is not None:
+        if better is not None and unit.name in self.contention.waiting:
+            short = Refusal(f"{demand.name}: a more accurate table waits for other moves", waiting=True)
+        elif better is not None:
             short = self._lacking(unit, Held(demand, better.reserved, count))
         elif one.met and not in_time and self.crowding.measured:
             short = crowded(Held(demand, one.reserved, count), self.crowding)

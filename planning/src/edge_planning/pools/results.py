@@ -56,6 +56,7 @@ class Refusal:
         room: What would make room.
         infeasible: The plan without others, if that is infeasible.
         claim: What its tenant uses of the resource; None if tenants do not share by entitlement.
+        waiting: Whether the better table only waits for `moves` of plan_pool.
     """
 
     message: str
@@ -67,6 +68,7 @@ class Refusal:
     room: Room = Room()
     infeasible: Infeasible | None = None
     claim: TenantUse | None = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class PoolPlan:
         moved: Demands whose table or server differs from the previous plan.
         tenants: What each tenant has, by name; empty if tenants do not share by entitlement.
         spent: Moves for accuracy alone, which `moves` of plan_pool limits.
-        waiting: Moves for which `moves` did not suffice.
+        waiting: Demands for whose moves `moves` does not suffice.
         questions: Tables that were planned for this plan and those before it, for the next one.
     """
 
@@ -142,5 +144,5 @@ class PoolPlan:
     moved: tuple[str, ...] = ()
     tenants: tuple[PoolShare, ...] = ()
     spent: int = 0
-    waiting: int = 0
+    waiting: tuple[str, ...] = ()
     questions: Questions = field(default_factory=Questions, compare=False, repr=False)

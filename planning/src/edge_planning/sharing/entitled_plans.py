@@ -24,7 +24,7 @@ class EntitledPlan:
         refused: Indices of refused demands.
         moved: Indices of demands that left the candidate in use.
         spent: How many of these moves the budget limits.
-        waiting: Moves that the budget did not suffice for.
+        waiting: Indices of demands for whose moves the budget does not suffice.
         tenants: What each tenant has, in the order of the problem's tenants.
         guaranteed: What each tenant has within its entitlement alone, for the next plan.
     """
@@ -34,7 +34,7 @@ class EntitledPlan:
     refused: tuple[int, ...]
     moved: tuple[int, ...]
     spent: int
-    waiting: int
+    waiting: tuple[int, ...]
     tenants: tuple[TenantShare, ...]
     entitled: Entitlements = field(repr=False)
     guaranteed: dict[str, Guarantee] = field(repr=False)
