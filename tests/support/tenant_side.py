@@ -35,10 +35,10 @@ class TenantSide:
         metadata = {"name": name, "labels": {"team": team}}
         self._objects.put({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
-    def add_namespace(self, name: str = "lab-1", **spec: Any) -> None:
+    def add_namespace(self, namespace: str = "lab-1", *, name: str = "digits", **spec: Any) -> None:
         """Creates or replaces a service of another namespace on the same pool."""
         body = service_body(**spec)
-        body["metadata"] |= {"namespace": name}
+        body["metadata"] |= {"namespace": namespace, "name": name}
         self._objects.put(body)
 
     def start_pods(self) -> None:

@@ -217,3 +217,30 @@ def test_a_long_list_is_read_page_by_page() -> None:
     ]
     assert ("continue", "more") in client.requests[1][2]["query_params"]
     assert ("labelSelector", "app=x") in client.requests[1][2]["query_params"]
+
+
+POD = {"kind": "Pod", "metadata": {"namespace": "default", "name": "edge-runtime-cam-1-x", "uid": "uid-7"}}
+
+
+def test_a_running_pod_is_resized_by_its_subresource_and_only_the_pod_that_was_seen() -> None:
+    client = Recorder(answer=POD)
+    assert _server(client).resize(POD, "runtime", {"cpu": "75m"}) == POD
+    ((method, path, request),) = client.requests
+    assert (method, path) == ("PATCH", "/api/v1/namespaces/default/pods/edge-runtime-cam-1-x/resize")
+    assert request["header_params"]["Content-Type"] == "application/strategic-merge-patch+json"
+    assert request["body"] == {
+        "metadata": {"uid": "uid-7"},
+        "spec": {"containers": [{"name": "runtime", "resources": {"requests": {"cpu": "75m"}}}]},
+    }
+
+
+def test_a_cluster_without_the_subresource_resizes_nothing() -> None:
+    assert _server(Recorder(404)).resize(POD, "runtime", {"cpu": "75m"}) is None
+
+
+def test_a_pod_that_was_replaced_is_not_resized() -> None:
+    client = Recorder(
+        409, {"message": "Precondition failed: UID in precondition: uid-7, UID in object: uid-8"}
+    )
+    with pytest.raises(WriteConflictError, match=mentions("Pod default/edge-runtime-cam-1-x")):
+        _server(client).resize(POD, "runtime", {"cpu": "75m"})

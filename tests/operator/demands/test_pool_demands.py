@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from edge_api import Placement
 from edge_operator.names import DEMAND_ANNOTATION, SERVERS_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import manifests
-from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, published_links, runtime_memory
+from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, runtime_memory
 from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
+from edge_operator.pool.published_links import published_links
 from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
 from edge_operator.pool_nodes import PoolMember, intermediate_nodes

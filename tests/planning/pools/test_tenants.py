@@ -170,6 +170,46 @@ def test_a_changed_quota_changes_the_plan() -> None:
     assert used(after, "shop") > used(before, "shop") * 1.2
 
 
+def reclaimed(tenants: tuple[Tenant, ...]) -> tuple[PoolPlan, PoolProblem]:
+    """A plan in which a tenant steps down, and the problem after others have left: not all of it fits yet."""
+    borrower = services("lab", 10, 2.0)
+    before = plan_pool(pool(tenants, services("shop", 5, 2.0) + borrower))
+    return before, pool(tenants, services("shop", 1, 2.0) + borrower)
+
+
+def test_moves_for_accuracy_with_borrowed_capacity_are_made_as_the_budget_allows() -> None:
+    before, problem = reclaimed((Tenant("shop"), Tenant("lab")))
+    at_once = plan_pool(problem, before)
+    assert (exits(before, "lab").count("full"), exits(at_once, "lab").count("full")) == (1, 5)
+    assert (at_once.spent, at_once.waiting) == (4, ())
+    plan, found = before, []
+    for _ in range(6):
+        plan = plan_pool(problem, plan, moves=1)
+        found.append((exits(plan, "lab").count("full"), plan.spent, len(plan.waiting)))
+    assert found == [(2, 1, 3), (3, 1, 2), (4, 1, 1), (5, 1, 0), (5, 0, 0), (5, 0, 0)]
+
+
+def test_without_moves_left_a_plan_stays_and_its_moves_wait() -> None:
+    before, problem = reclaimed((Tenant("shop"), Tenant("lab")))
+    plan = plan_pool(problem, before, moves=0)
+    assert (exits(plan, "lab").count("full"), plan.spent, len(plan.waiting)) == (1, 0, 4)
+    waiting = [one for one in shares(plan)["lab"].shortages if one.limit is Limit.BUDGET]
+    assert [one.message for one in waiting] == ["4 services at a lower exit: waiting for the budget of moves"]
+    again = plan_pool(problem, plan, moves=0)
+    assert (again.placed, again.moved, again.waiting) == (plan.placed, (), plan.waiting)
+    elsewhere = (*problem.nodes, PoolNode("edge-b", "pi"))
+    assert plan_pool(replace(problem, nodes=elsewhere), plan, moves=0).waiting == plan.waiting
+
+
+def test_an_owner_gets_back_what_it_had_lent_without_moves_of_the_budget() -> None:
+    tenants = (Tenant("shop"), Tenant("lab"))
+    before = plan_pool(pool(tenants, services("lab", 3)))
+    after = plan_pool(pool(tenants, services("shop", 2) + services("lab", 3)), before, moves=0)
+    assert exits(after, "shop") == ["full"] * 2
+    assert "refused" not in exits(after, "lab")
+    assert after.waiting == ()
+
+
 def test_weight_zero_is_last() -> None:
     tenants = (Tenant("shop"), Tenant("lab", 0.0))
     plan = plan_pool(pool(tenants, services("shop", 4) + services("lab", 4)))

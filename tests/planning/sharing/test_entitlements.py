@@ -23,6 +23,7 @@ from edge_planning.sharing import (
     sharing_problem,
 )
 from edge_planning.sharing.arrays import REFUSED
+from edge_planning.sharing.joint_choice import from_arrays
 from messages import mentions
 
 CPU, UPLINK = ResourceKind.CPU, ResourceKind.UPLINK
@@ -211,6 +212,8 @@ def test_moves_for_accuracy_wait_for_the_budget() -> None:
     for moves in range(4):
         plan = share_by_entitlement(small, moves=moves)
         assert len(plan.moved) == plan.spent == moves
+        assert len(plan.waiting) == 3 - moves
+        assert not set(plan.waiting) & set(plan.moved)
     waiting = share_by_entitlement(small, moves=1).tenants[1].shortages
     assert [one.limit for one in waiting] == [Limit.BUDGET]
 
@@ -341,3 +344,41 @@ def test_a_service_that_borrows_one_resource_has_what_it_is_entitled_to_of_anoth
     )
     assert plan.choices[0] == 1
     assert [one.kinds[UPLINK].used for one in plan.tenants] == pytest.approx([0.5, 0.5])
+
+
+def with_measured(made: SharingProblem, **amounts: float) -> SharingProblem:
+    """The problem with what requests of tenants take beside demands, of its only resource."""
+    return replace(made, measured=np.array([[amounts.get(one.name, 0.0)] for one in made.tenants]))
+
+
+def test_what_requests_take_beside_demands_is_not_lent_within_the_entitlement() -> None:
+    made = problem([Tenant("t"), Tenant("u")], many("u", 10, 0.1))
+    assert used(share_by_entitlement(made))["u"] == pytest.approx(1.0)
+    assert used(share_by_entitlement(with_measured(made, t=0.3)))["u"] == pytest.approx(0.7)
+    assert used(share_by_entitlement(with_measured(made, t=3.0)))["u"] == pytest.approx(0.5)
+
+
+def test_requests_beside_demands_of_a_tenant_come_on_top_of_these() -> None:
+    demands = [*many("t", 2, 0.1), *many("u", 10, 0.1)]
+    made = with_measured(problem([Tenant("t"), Tenant("u")], demands), t=0.2)
+    assert used(share_by_entitlement(made)) == pytest.approx({"t": 0.2, "u": 0.6})
+
+
+def test_amounts_beside_demands_are_checked() -> None:
+    made = problem([Tenant("t")], many("t", 1, 0.1))
+    for wrong, what in (
+        (np.zeros((2, 1)), "shape"),
+        (np.array([[-1.0]]), ">= 0"),
+        (np.array([[np.nan]]), "finite"),
+    ):
+        with pytest.raises(BadValueError, match=what):
+            from_arrays(
+                tenants=made.tenants,
+                resources=[SharedResource("cpu", 1.0, CPU)],
+                tenant=made.tenant,
+                rate=made.rate,
+                value=made.value,
+                rows=made.rows,
+                uses=made.uses,
+                measured=wrong,
+            )

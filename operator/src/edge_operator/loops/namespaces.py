@@ -131,10 +131,11 @@ def _resize(cluster: Cluster, wanted: Iterable[Resize], memory: NamespaceMemory)
 
     What a cluster cannot or may not do is tried once: pods of a later version start with the request.
     """
-    conflicts = False
+    conflicts, failed, memory.not_resized = False, memory.not_resized, {}
     for each in wanted:
         uid, name = each.pod["metadata"]["uid"], each.pod["metadata"]["name"]
-        if memory.not_resized.get(uid) == each.cpu:
+        if failed.get(uid) == each.cpu:
+            memory.not_resized[uid] = each.cpu
             continue
         try:
             resized = cluster.resize(each.pod, CONTAINER, {"cpu": each.cpu})
@@ -147,7 +148,7 @@ def _resize(cluster: Cluster, wanted: Iterable[Resize], memory: NamespaceMemory)
         if problem:
             memory.not_resized[uid] = each.cpu
             logging.getLogger(__name__).warning(
-                "Pod %s: it requests %s of cpu only after its next start: %s", name, each.cpu, problem
+                "Pod %s: it requests %s of cpu only after the next roll-out: %s", name, each.cpu, problem
             )
     return conflicts
 

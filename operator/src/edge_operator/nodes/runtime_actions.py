@@ -196,7 +196,8 @@ def _deployments(
         live = seen.objects.get((DEPLOYMENTS, runtime.name))
         how = rollouts.strategy(live, crowded=runtime.name in pods.crowded)
         weight = weight_of.get(runtime, 1.0)
-        wanted = Wanted(_deployment(runtime, host, settings, how, live, weight), users[runtime])
+        body = _deployment(runtime, host, settings, how, live=live, weight=weight)
+        wanted = Wanted(body, users[runtime])
         if how == rollouts.IN_PLACE:
             for name in users[runtime]:
                 text = f"{runtime.node} has no room for two pods: the runtime there is replaced in place"
@@ -212,17 +213,30 @@ def _deployments(
 
 
 def _deployment(
-    runtime: Runtime, host: Host, settings: Settings, how: Object, live: Object | None, weight: float
+    runtime: Runtime,
+    host: Host,
+    settings: Settings,
+    how: Object,
+    *,
+    live: Object | None,
+    weight: float,
 ) -> Object:
-    """Returns the Deployment to apply: the live one's weight and tolerations replace no pod by themselves."""
+    """Returns the Deployment to apply.
+
+    It has the weight and the tolerations of the live one if nothing else would change its pod.
+    """
     wanted = runtime_deployment(runtime, host, settings, how, weight)
     if live is None or _same_version(live, wanted):
         return wanted
+    started = cpu_requests.started_with(live)
+    same = runtime_deployment(runtime, host, settings, how, started)
+    if _same_version(live, same):
+        return same
     found = live["spec"].get("template", {}).get("spec", {}).get("tolerations") or []
     own = tuple(each for each in found if each not in tolerations.ALWAYS)
-    if tolerations.suffices(own, host.tolerations, host.taints):
-        host = replace(host, tolerations=own)
-    kept = runtime_deployment(runtime, host, settings, how, cpu_requests.started_with(live))
+    if not tolerations.suffices(own, host.tolerations, host.taints):
+        return wanted
+    kept = runtime_deployment(runtime, replace(host, tolerations=own), settings, how, started)
     return kept if _same_version(live, kept) else wanted
 
 

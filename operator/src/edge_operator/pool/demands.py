@@ -4,12 +4,11 @@ Pure; the sharing itself is `edge_planning.pools`.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from edge_api import Placement
-from edge_api.devicepools import TritonServer
 from edge_operator.keys import ServiceKey
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import rates, server_links
@@ -69,13 +68,13 @@ class PooledPlan:
 NO_PLAN = PooledPlan({}, {}, PoolPlan(PoolProblem((), (), ()), {}, {}, {}), {}, {})
 
 
-def plan_services(pool: Pool, previous: PooledPlan = NO_PLAN) -> PooledPlan:
+def plan_services(pool: Pool, previous: PooledPlan = NO_PLAN, moves: int | None = None) -> PooledPlan:
     """Returns what every service of a pool gets at each of its entry nodes.
 
     If nothing binds, that is what plan_entry gives. previous: the last plan; what has not changed since is
-    not planned again.
+    not planned again. moves: as of plan_pool.
     """
-    planner = _Planner(pool, previous)
+    planner = _Planner(pool, previous, moves)
     for service in pool.services:
         planner.add(service)
     return planner.result()
@@ -88,27 +87,6 @@ def runtime_memory(resources: Mapping[str, Mapping[str, object]]) -> float:
         if found is not None:
             return found
     return 0.0
-
-
-def published_links(
-    servers: Iterable[TritonServer],
-    placements: Mapping[str, Placement],
-    others: Mapping[str, Sequence[Placement]],
-) -> dict[LinkKey, Link]:
-    """Returns the links from the nodes of Placements to Triton servers, as far as Placements tell.
-
-    placements: of the service, by node. others: of any service, by node.
-    """
-    names = [server.name for server in servers]
-    if len(names) == 1:
-        return {
-            LinkKey(node, names[0]): server_links.published_link(each) for node, each in placements.items()
-        }
-    return {
-        LinkKey(node, name): server_links.link_to(name, placements.get(node), others.get(node, ()))
-        for node in {**placements, **others}
-        for name in names
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +135,8 @@ class _Entry:
 
 
 class _Planner:
-    def __init__(self, pool: Pool, previous: PooledPlan) -> None:
-        self.pool, self.previous = pool, previous
+    def __init__(self, pool: Pool, previous: PooledPlan, moves: int | None) -> None:
+        self.pool, self.previous, self.moves = pool, previous, moves
         self.servers = {server.name: server for server in pool.spec.triton_servers}
         self.members = {member.node.name: member for member in pool.members}
         self.runnable = [member for member in pool.members if member.node.name not in self.servers]
@@ -200,7 +178,8 @@ class _Planner:
 
     def result(self) -> PooledPlan:
         problem = self._problem()
-        plan = plan_pool(problem, self.previous.plan if self.last else self._published(problem))
+        before = self.previous.plan if self.last else self._published(problem)
+        plan = plan_pool(problem, before, moves=self.moves)
         self.telling = crowding(plan)
         self.adopted = self._adopted(plan)
         demands = {one.name: one for one in self.demands}

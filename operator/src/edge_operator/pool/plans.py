@@ -7,6 +7,7 @@ changed; the others cost nothing.
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from types import MappingProxyType
 
 from pydantic import ValidationError
@@ -36,6 +37,13 @@ from edge_operator.reading import read, unreadable
 from edge_operator.tritons.control_checks import control_finding
 from edge_operator.tritons.former_servers import former_servers, listed_servers
 from edge_planning.errors import PlanningError
+from edge_planning.sharing import MoveBudget
+
+MOVES_A_MINUTE = 60
+"""Changes of tables in a pool that only raise accuracy, with what tenants borrow."""
+REFILL = 10.0
+"""Seconds until the changes for which that did not suffice are planned again."""
+_FULL = MoveBudget(MOVES_A_MINUTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +66,9 @@ class PoolPlan:
 
     @property
     def again_at(self) -> float:
-        """When a service has to be planned again, in seconds of the monotonic clock."""
-        return min((plan.again_at for plan in self.services.values()), default=float("inf"))
+        """When a service or the pool has to be planned again, in seconds of the monotonic clock."""
+        due = [plan.again_at for plan in self.services.values()]
+        return min([*due, inf if self.joint is None else self.joint.again_at], default=inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +82,18 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """The plan of all services together, and the entries of each."""
+    """The plan of all services together, and the entries of each.
+
+    Attributes:
+        budget: Of changes of tables for accuracy alone, with what tenants borrow.
+        again_at: When changes that wait for the budget are planned, in seconds of the monotonic clock.
+    """
 
     pool: Pool | None
     plan: PooledPlan
     entries: Mapping[ServiceKey, tuple[PlannedEntry, ...]]
+    budget: MoveBudget = _FULL
+    again_at: float = inf
 
 
 NOTHING = PoolPlan()
@@ -170,17 +186,19 @@ def _joint(
         tenancy=state.tenancy,
         runtimes=frozenset(map(runtime_of, filter(is_current, state.placements if state.tenancy else ()))),
     )
-    if pool == previous.pool:
+    if pool == previous.pool and now.monotonic < previous.again_at:
         return previous
     try:
-        made = plan_services(pool, previous.plan)
+        made = plan_services(pool, previous.plan, previous.budget.moves(now.monotonic))
     except PlanningError as error:
         failed = replace(previous.plan, failed=dict.fromkeys(found, error))
-        return Joint(pool, failed, previous.entries)
+        return Joint(pool, failed, previous.entries, previous.budget)
     entries: dict[ServiceKey, list[PlannedEntry]] = defaultdict(list)
     for key, entry in made.entries.items():
         entries[ServiceKey(key.namespace, key.service)].append(entry)
-    return Joint(pool, made, {key: tuple(each) for key, each in entries.items()})
+    budget = previous.budget.after(made.plan.spent, now.monotonic)
+    again_at = now.monotonic + REFILL if made.plan.waiting else inf
+    return Joint(pool, made, {key: tuple(each) for key, each in entries.items()}, budget, again_at)
 
 
 def _affected(joint: Joint, previous: Joint) -> list[ServiceKey]:

@@ -48,7 +48,7 @@ class PooledService:
         placements: Those published, by node: also of nodes that are only intermediate ones.
         isolation: Of the runtimes that its tables are for.
         accuracies: With codecs; None without validation data.
-        links: To each Triton server; `pool_demands.published_links` reads them from Placements. A link to an
+        links: To each Triton server; `published_links` reads them from Placements. A link to an
             intermediate node that is not listed is as the pool declares it.
         measured: What was measured of the arrival of requests, by node.
         observed: The requests to plan with, which follow from that; none at a node where too few are known.

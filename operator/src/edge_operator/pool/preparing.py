@@ -14,10 +14,10 @@ from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import FINALIZER
 from edge_operator.pool import models, node_links, profiles, rates
 from edge_operator.pool.actions import SetFinalizers
-from edge_operator.pool.demands import published_links
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError
 from edge_operator.pool.pooled import LinkKey, PooledService
+from edge_operator.pool.published_links import published_links
 from edge_operator.pool.rates import Measured
 from edge_operator.pool.remedies import explained
 from edge_operator.pool.results import Prepared, Ready

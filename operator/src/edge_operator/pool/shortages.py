@@ -30,6 +30,8 @@ def refusal(refused: Refusal, name: str, demands: Demands) -> str:
 def lack(refused: Refusal, name: str, demands: Demands) -> str:
     """Returns what of which resource a demand needs, what is left of it, and who uses the rest."""
     resource = refused.resource
+    if refused.waiting:
+        return "a more accurate table waits for others of this minute"
     if resource is None:
         return refused.message
     place = resource.place

@@ -53,9 +53,25 @@ class _Tried:
 
 
 class Contention:
-    """Makes joint choices for one pool."""
+    """Makes joint choices for one pool.
 
-    def __init__(self, problem: PoolProblem, costs: Costs, capacity: Mapping[Resource, float]) -> None:
+    Attributes:
+        limits: How much of each resource they use.
+        moves: How many demands can leave their candidates for accuracy alone; None: any number.
+        spent: How many did in the last choice.
+        waiting: Demands for which that did not suffice.
+    """
+
+    def __init__(
+        self,
+        problem: PoolProblem,
+        costs: Costs,
+        capacity: Mapping[Resource, float],
+        moves: int | None = None,
+    ) -> None:
+        self.moves = moves
+        self.spent = 0
+        self.waiting: frozenset[str] = frozenset()
         self.costs = costs
         self.servers = {one.name: one.concurrency for one in problem.servers}
         self.places = [*(one.name for one in problem.nodes), *self.servers]
@@ -74,18 +90,20 @@ class Contention:
         shared_by: Mapping[Part, int] | None = None
         chosen: dict[str, Reservation] | None = None
         best: tuple[Score, Choice] | None = None
+        self.spent, self.waiting = 0, frozenset()
         for _ in range(ROUNDS):
             tried = [one for unit in units if len((one := self._tried(unit, waits, ledger)).kept)]
             if not tried:
                 break
             every = [one.asking for one in tried]
-            picked = joint_choice(
+            picked, spent, waiting = joint_choice(
                 every,
                 self.tenants,
                 ledger,
                 self.limits,
                 shared_by if shared_by is not None else sharers(every),
                 chosen,
+                moves=self.moves,
             )
             choice = {
                 one.demand.name: self._costed(one, [one.kept[at]])[0]
@@ -95,6 +113,7 @@ class Contention:
             choice, result = self._repaired(units, tried, choice, ledger)
             if best is None or result < best[0]:
                 best = result, choice
+                self.spent, self.waiting = spent, waiting
             chosen = {name: one.reserved for name, one in choice.items()}
             shared_by = sharers(every, chosen)
             del tried, every

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,14 @@ from edge_planning.pools.held import Held
 from edge_planning.pools.ledgers import Ledger
 from edge_planning.pools.reservations import Part, Reservation, Resource
 from edge_planning.pools.values import LIMIT, PoolDemand
-from edge_planning.sharing import SharedResource, Tenant, from_arrays, share, share_by_entitlement
+from edge_planning.sharing import (
+    EntitledPlan,
+    SharedResource,
+    Tenant,
+    from_arrays,
+    share,
+    share_by_entitlement,
+)
 from edge_planning.sharing.arrays import REFUSED, Floats, Mask
 
 MOVE_COST = 0.005
@@ -69,6 +77,18 @@ def sharers(demands: Iterable[Asking], chosen: Mapping[str, Reservation] | None 
     return found
 
 
+class JointChoice(NamedTuple):
+    """picked: the position of the chosen candidate of each demand, or REFUSED.
+
+    spent: moves for accuracy with what is borrowed. waiting: demands for whose moves the budget does not
+    suffice.
+    """
+
+    picked: list[int]
+    spent: int = 0
+    waiting: frozenset[str] = frozenset()
+
+
 def joint_choice(
     every: Sequence[Asking],
     tenants: Sequence[Tenant],
@@ -76,11 +96,13 @@ def joint_choice(
     capacity: Mapping[Resource, float],
     shared_by: Mapping[Part, int],
     chosen: Mapping[str, Reservation] | None = None,
-) -> list[int]:
-    """Returns the position of the chosen candidate of each demand, or REFUSED.
+    *,
+    moves: int | None = None,
+) -> JointChoice:
+    """Returns a candidate for each demand, or its refusal.
 
     ledger: What other demands hold. capacity: Of every resource, theirs included.
-    shared_by, chosen: As of `sharers`.
+    shared_by, chosen: As of `sharers`. moves: As of `share_by_entitlement`.
     """
     charged = [_charges(one, ledger, shared_by, chosen) for one in every]
     names = sorted({name for one in charged for name in one if isfinite(capacity[name])})
@@ -89,7 +111,7 @@ def joint_choice(
     some = [number for number, mask in enumerate(fits) if mask.any()]
     picked = [REFUSED] * len(every)
     if not names or not some:
-        return [0] * len(every) if not names else picked
+        return JointChoice([0] * len(every) if not names else picked)
     row = {name: number for number, name in enumerate(names)}
     width = max(len(every[number]) for number in some)
     slots = max(1, max(sum(name in row for name in charged[number]) for number in some))
@@ -126,11 +148,13 @@ def joint_choice(
         move_cost=MOVE_COST,
         measured=_measured(tenants, names, ledger),
     )
-    entitled = ledger.accounts is not None
-    choices = share_by_entitlement(problem).choices if entitled else share(problem).choices
-    for number, choice in zip(some, choices.tolist(), strict=True):
+    shared = share(problem) if ledger.accounts is None else share_by_entitlement(problem, moves=moves)
+    for number, choice in zip(some, shared.choices.tolist(), strict=True):
         picked[number] = int(choice)
-    return picked
+    if isinstance(shared, EntitledPlan):
+        waiting = frozenset(demands[number].demand.name for number in shared.waiting)
+        return JointChoice(picked, shared.spent, waiting)
+    return JointChoice(picked)
 
 
 def _measured(tenants: Sequence[Tenant], names: Sequence[Resource], ledger: Ledger) -> Floats | None:

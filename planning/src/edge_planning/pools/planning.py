@@ -35,7 +35,9 @@ UNKNOWN = Changes(frozenset(), frozenset(), frozenset(), (), nothing=False)
 """Of a pool that was not planned before."""
 
 
-def plan_pool(problem: PoolProblem, previous: PoolPlan | None = None) -> PoolPlan:
+def plan_pool(
+    problem: PoolProblem, previous: PoolPlan | None = None, *, moves: int | None = None
+) -> PoolPlan:
     """Returns a route table or a refusal for every demand, within the capacities of the pool.
 
     If every demand can have the table that plan_entry gives it, it gets that. Otherwise the demands share the
@@ -44,6 +46,8 @@ def plan_pool(problem: PoolProblem, previous: PoolPlan | None = None) -> PoolPla
 
     previous: The last plan of the pool. If nothing changed, it is returned. Otherwise only the demands that a
     change concerns are planned again, unless one of them would then be refused or another one late.
+    moves: How many demands can change their tables for accuracy alone, with what is borrowed, if tenants
+    share by entitlement and not all can have what they want; the next plans make the others. Default: all.
 
     Raises:
         BadObjectiveError: A demand's objective needs prices or power that are not declared.
@@ -52,12 +56,18 @@ def plan_pool(problem: PoolProblem, previous: PoolPlan | None = None) -> PoolPla
     if previous is None:
         return _Planner(given).plan()
     found = changes(previous.problem, given)
-    return replace(previous, moved=()) if found.nothing else _Planner(given, previous, found).plan()
+    if found.nothing and (not previous.waiting or moves == 0):
+        return replace(previous, moved=(), spent=0)
+    return _Planner(given, previous, found, moves).plan()
 
 
 class _Planner:
     def __init__(
-        self, problem: PoolProblem, previous: PoolPlan | None = None, found: Changes = UNKNOWN
+        self,
+        problem: PoolProblem,
+        previous: PoolPlan | None = None,
+        found: Changes = UNKNOWN,
+        moves: int | None = None,
     ) -> None:
         self.problem = problem
         self.previous = previous
@@ -71,7 +81,7 @@ class _Planner:
         figures = Figures()
         self.tables = Tables(self.questions, figures, uplinks, servers, problem.runtime_memory)
         self.costs = Costs(self.questions, figures, uplinks, memory, problem.runtime_memory)
-        self.contention = Contention(problem, self.costs, self.capacity)
+        self.contention = Contention(problem, self.costs, self.capacity, moves)
         self.limits = self.contention.limits if problem.entitled else None
         """Of tenants with entitlements: beyond those of the joint choice, others would wait."""
         self.groups = groups(problem, self.questions, self._mark)
@@ -116,9 +126,9 @@ class _Planner:
         """Keeps what no change concerns and plans the rest beside it.
 
         Returns False if a demand that had a table is refused then, a new one does not fit, one that is kept
-        is late, tenants changed, or, by entitlement, a demand lacks something.
+        is late, tenants changed, moves wait, or, by entitlement, a demand lacks something.
         """
-        if self.changes.tenants:
+        if self.changes.tenants or previous.waiting:
             return False
         touched = self._touched(previous)
         kept = []
@@ -399,7 +409,16 @@ class _Planner:
         taken = taken_by_members(self.crowding, self.groups) if self.ledger.accounts is not None else {}
         tenants = pool_shares(self.problem, self.ledger.accounts, placed, refused, taken)
         return PoolPlan(
-            self.problem, placed, refused, self._used(), contended, moved, tenants, self.questions
+            self.problem,
+            placed,
+            refused,
+            self._used(),
+            contended,
+            moved,
+            tenants,
+            self.contention.spent,
+            tuple(name for name, one in sorted(placed.items()) if one.short and one.short.waiting),
+            self.questions,
         )
 
     def _unchanged(self, unit: Unit, placed: Placed, member: PoolDemand) -> Placed | None:
@@ -418,7 +437,9 @@ class _Planner:
             return unfit(demand, count, self.costs.costed(demand, waits, every=True), self.ledger)
         in_time = one.met and self.crowding.in_time(unit.name)
         better, short = self._short(unit), None
-        if better is not None:
+        if better is not None and unit.name in self.contention.waiting:
+            short = Refusal(f"{demand.name}: a more accurate table waits for other moves", waiting=True)
+        elif better is not None:
             short = self._lacking(unit, Held(demand, better.reserved, count))
         elif one.met and not in_time and self.crowding.measured:
             short = crowded(Held(demand, one.reserved, count), self.crowding)

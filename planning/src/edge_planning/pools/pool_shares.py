@@ -92,12 +92,12 @@ def _shortages(
         lack = table.short if table is not None else refused.get(demand.name)
         if lack is None or lack.infeasible is not None:
             continue
-        limited = lack.claim is not None and lack.claim.limited
+        limit = Limit.BORROWING if lack.claim is not None and lack.claim.limited else Limit.CAPACITY
         key = (
             demand.owner,
             table is None,
             "" if lack.resource is None else str(lack.resource),
-            Limit.BORROWING if limited else Limit.CAPACITY,
+            Limit.BUDGET if lack.waiting else limit,
         )
         name, missing = f"{demand.tenant}/{demand.service}", max(lack.asked - lack.left, 0.0)
         services[key][name] = min(missing, services[key].get(name, inf))

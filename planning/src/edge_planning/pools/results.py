@@ -56,6 +56,7 @@ class Refusal:
         room: What would make room.
         infeasible: The plan without others, if that is infeasible.
         claim: What its tenant uses of the resource; None if tenants do not share by entitlement.
+        waiting: Whether the better table only waits for `moves` of plan_pool.
     """
 
     message: str
@@ -67,6 +68,7 @@ class Refusal:
     room: Room = Room()
     infeasible: Infeasible | None = None
     claim: TenantUse | None = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class PoolPlan:
         contended: Whether a demand is refused or has less than it would have alone.
         moved: Demands whose table or server differs from the previous plan.
         tenants: What each tenant has, by name; empty if tenants do not share by entitlement.
+        spent: Moves for accuracy alone, which `moves` of plan_pool limits.
+        waiting: Demands for whose moves `moves` does not suffice.
         questions: Tables that were planned for this plan and those before it, for the next one.
     """
 
@@ -139,4 +143,6 @@ class PoolPlan:
     contended: bool = False
     moved: tuple[str, ...] = ()
     tenants: tuple[PoolShare, ...] = ()
+    spent: int = 0
+    waiting: tuple[str, ...] = ()
     questions: Questions = field(default_factory=Questions, compare=False, repr=False)

@@ -24,6 +24,7 @@ class EntitledPlan:
         refused: Indices of refused demands.
         moved: Indices of demands that left the candidate in use.
         spent: How many of these moves the budget limits.
+        waiting: Indices of demands for whose moves the budget does not suffice.
         tenants: What each tenant has, in the order of the problem's tenants.
         guaranteed: What each tenant has within its entitlement alone, for the next plan.
     """
@@ -33,6 +34,7 @@ class EntitledPlan:
     refused: tuple[int, ...]
     moved: tuple[int, ...]
     spent: int
+    waiting: tuple[int, ...]
     tenants: tuple[TenantShare, ...]
     entitled: Entitlements = field(repr=False)
     guaranteed: dict[str, Guarantee] = field(repr=False)
@@ -83,6 +85,7 @@ def share_by_entitlement(
         refused=tuple(np.flatnonzero(result.choices == REFUSED).tolist()),
         moved=tuple(np.flatnonzero((current != REFUSED) & (result.choices != current)).tolist()),
         spent=result.spent,
+        waiting=result.waiting,
         tenants=tenant_shares(final),
         entitled=entitled,
         guaranteed=found,

@@ -28,10 +28,11 @@ ATTEMPTS = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
-    """choices: [D]. spent: Moves for accuracy alone, which the budget limits."""
+    """choices: [D]. spent: Moves for accuracy alone, as the budget allows. waiting: Demands of the others."""
 
     choices: Integers
     spent: int
+    waiting: tuple[int, ...] = ()
 
 
 def settled(target: Holdings, guaranteed: Integers, budget: int | None) -> Settled:
@@ -79,10 +80,12 @@ def _within(plan: Holdings, current: Integers, budget: int | None) -> Settled:
     if budget is not None:
         _undone(plan, current, spending, len(spending) - budget)
         _undone(plan, current, small)
-    spent = sum(plan.choice[one] != current[one] for one in spending)
-    if budget is not None:
-        spent = min(spent, budget)  # beyond it, only moves remain that make room or that a claim needs
-    return Settled(plan.choices(), spent)
+    spent = sum(plan.choice[one] != int(current[one]) for one in spending)
+    if budget is None:
+        return Settled(plan.choices(), spent)
+    waiting = tuple(one for one in spending if plan.choice[one] == int(current[one]))
+    # Beyond the budget, only moves remain that make room or that a claim needs.
+    return Settled(plan.choices(), min(spent, budget), waiting)
 
 
 def _spending(plan: Holdings, current: Integers) -> list[int]:
