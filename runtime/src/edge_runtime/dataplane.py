@@ -14,7 +14,7 @@ from typing import Final
 
 from edge_planning.routing.deadlines import Allowance, DeadlineAction, Times, allowance, head_due, usable
 from edge_runtime.codecs.contracts import without_range
-from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, QueueFull
+from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, Overloaded
 from edge_runtime.inference.runners import INLINE
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
@@ -84,7 +84,7 @@ class Dataplane:
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Responds within the client's timeout or the SLO latency, whichever is less.
 
-        Raises CannotAnswer if neither the route nor a local one can respond, and QueueFull if too many
+        Raises CannotAnswer if neither the route nor a local one can respond, and Overloaded if too many
         requests wait.
         """
         start = self._clock() if request.since is None else request.since
@@ -157,7 +157,7 @@ class Dataplane:
         return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
 
     def _admit(self, table: LoadedTable, inputs: Mapping[str, Array], start: float, deadline: float) -> None:
-        """Counts the request in the queue. Raises QueueFull if no route can respond in time."""
+        """Counts the request in the queue. Raises Overloaded if no route can respond in time."""
         try:
             seconds = partial(self._queue.least, inputs=inputs)
             least = self._active_route.least_local(table, self._generations.link, seconds)
@@ -166,7 +166,7 @@ class Dataplane:
             else:
                 left = usable(deadline) - (self._clock() - start)
                 self._queue.admit(least, left, start + usable(deadline))
-        except QueueFull:
+        except Overloaded:
             route = table.routes[-1].route
             self.metrics.request(route.exit, route.name, "refused", 0.0, met=False)
             self.window.add(start, None, met=False)

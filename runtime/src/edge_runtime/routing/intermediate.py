@@ -45,7 +45,7 @@ class IntermediateBackend:
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Returns the last stage's outputs within the remaining time of the request.
 
-        Raises QueueFull before anything is run, and CannotAnswer if the next hop fails or is late.
+        Raises Overloaded before anything is run, and CannotAnswer if the next hop fails or is late.
         """
         loaded, start = self._loaded, self._clock()
         left = self._latency if request.within is None else request.within
