@@ -40,8 +40,9 @@ class Deadline(Part):
     action: Literal["LocalExit", "Wait", "Fail"] = Field(
         default="LocalExit",
         description="What to send at the deadline, which is slo.latency. LocalExit: the response of an exit "
-        "at the entry node. Wait: nothing yet, wait for twice slo.latency and at least 1s. Fail: an error. "
-        "Default: LocalExit.",
+        "at the entry node. Wait: nothing yet, wait for twice slo.latency and at least 1s; requests that the "
+        "queue of the entry node makes late wait, too, instead of being refused. Fail: an error. Default: "
+        "LocalExit.",
     )
 
 

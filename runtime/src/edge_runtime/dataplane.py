@@ -12,9 +12,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from edge_planning.routing.deadlines import Allowance, DeadlineAction, Times, allowance, head_due, usable
+from edge_planning.routing.deadlines import (
+    Allowance,
+    DeadlineAction,
+    Times,
+    allowance,
+    head_due,
+    latest,
+    usable,
+)
 from edge_runtime.codecs.contracts import without_range
-from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, QueueFull
+from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, Overloaded
 from edge_runtime.inference.runners import INLINE
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
@@ -84,7 +92,7 @@ class Dataplane:
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Responds within the client's timeout or the SLO latency, whichever is less.
 
-        Raises CannotAnswer if neither the route nor a local one can respond, and QueueFull if too many
+        Raises CannotAnswer if neither the route nor a local one can respond, and Overloaded if too many
         requests wait.
         """
         start = self._clock() if request.since is None else request.since
@@ -93,9 +101,9 @@ class Dataplane:
             raise NotReady("no placement is loaded yet: check /v2/health/ready")
         slo = table.placement.spec.slo.latency
         deadline = slo if request.within is None else min(slo, request.within)
-        self._admit(table, request.inputs, start, deadline)
+        wait = self._admit(table, request, start, deadline)
         try:
-            found = await self._respond(table, request.inputs, start, deadline)
+            found = await self._respond(table, request.inputs, start, deadline, wait)
         finally:
             self._queue.leave()
         return self._completed(table, request, start, deadline, found)
@@ -120,7 +128,7 @@ class Dataplane:
             return None
         start = self._clock() if request.since is None else request.since
         deadline = table.placement.spec.slo.latency
-        self._admit(table, request.inputs, start, deadline)
+        self._admit(table, request, start, deadline)
         try:
             begin, feeds = self._clock(), {t.name: request.inputs[t.name] for t in session.inputs}
             results = self._queue.run_now(session, feeds)
@@ -156,17 +164,26 @@ class Dataplane:
             parameters["confidence"] = sure
         return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
 
-    def _admit(self, table: LoadedTable, inputs: Mapping[str, Array], start: float, deadline: float) -> None:
-        """Counts the request in the queue. Raises QueueFull if no route can respond in time."""
+    def _admit(self, table: LoadedTable, request: InferenceRequest, start: float, deadline: float) -> float:
+        """Counts the request in the queue. Returns the seconds until its turn at this node.
+
+        Raises Overloaded if no route can respond in time, unless the service waits for late responses and the
+        client has set no timeout.
+        """
         try:
-            seconds = partial(self._queue.least, inputs=inputs)
+            seconds = partial(self._queue.least, inputs=request.inputs)
             least = self._active_route.least_local(table, self._generations.link, seconds)
+            wait = self._queue.wait_before(start + usable(deadline), least or 0.0)
+            waits = table.placement.spec.deadline_action is DeadlineAction.WAIT
             if least is None:
                 self._queue.admit(table.routes[-1].stats.seconds)
+            elif waits and request.within is None:
+                self._queue.admit(least)
             else:
-                left = usable(deadline) - (self._clock() - start)
-                self._queue.admit(least, left, start + usable(deadline))
-        except QueueFull:
+                given = request.within if waits and request.within is not None else deadline
+                self._queue.admit(least, usable(given) - (self._clock() - start), wait)
+            return wait
+        except Overloaded:
             route = table.routes[-1].route
             self.metrics.request(route.exit, route.name, "refused", 0.0, met=False)
             self.window.add(start, None, met=False)
@@ -183,10 +200,19 @@ class Dataplane:
         self.window.add(self._clock() - seconds, seconds, met=met)
 
     async def _respond(
-        self, table: LoadedTable, inputs: Mapping[str, Array], start: float, deadline: float
+        self,
+        table: LoadedTable,
+        inputs: Mapping[str, Array],
+        start: float,
+        deadline: float,
+        wait: float,
     ) -> tuple[Array, LoadedRoute, str]:
-        """Returns the output, its route and the outcome. Raises CannotAnswer if no route can respond."""
-        found = self._active_route.choose(table, self._generations.link, deadline, self._queue.wait)
+        """Returns the output, its route and the outcome. Raises CannotAnswer if no route can respond.
+
+        wait: seconds until its turn at this node.
+        """
+        left = deadline - (self._clock() - start)
+        found = self._active_route.choose(table, self._generations.link, left, wait)
         chosen = found.loaded
         try:
             if chosen.hop is None:
@@ -272,7 +298,8 @@ class Dataplane:
                 return await self._run_instead(table, loaded, inputs, start + usable(deadline), unfit)
             # The remote stage reads outputs of the local stage, and inputs of the model that bypass the cut.
             known = {**inputs, **{t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}}
-        fallback = table.fallback(loaded)
+        wait = self._queue.wait_before(start + usable(deadline), 0.0)
+        fallback = table.fallback(loaded, latest(deadline) - (self._clock() - start) - wait)
         times = Times(
             table.placement.spec.slo.latency,
             deadline,
@@ -286,7 +313,7 @@ class Dataplane:
         if fallback is None:
             return await self._send(loaded, known, allowed, trial=trial), loaded, "ok"
         deferred = DeferredFallback(lambda: self._run(fallback, known, start + usable(deadline)))
-        if leave_at is not None and fallback is not table.local:
+        if leave_at is not None and fallback is table.fallbacks.get(loaded.route.name):
             output = await deferred.result()
             if (confidence(output, items=_items(fallback, output, inputs)) or 0.0) >= leave_at:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
@@ -311,10 +338,12 @@ class Dataplane:
 
         Raises HopFailed without a local route.
         """
-        if table.local is None:
+        left = due - self._clock()
+        local = table.local_within(left - self._queue.wait_before(due, 0.0))
+        if local is None:
             raise HopFailed(f"{loaded.route.name}: {unfit} has values that its codec cannot carry")
         self.metrics.fallback("failed")
-        return await self._run(table.local, inputs, due), table.local, "fallback"
+        return await self._run(local, inputs, due), local, "fallback"
 
     async def _send(
         self, loaded: LoadedRoute, known: Mapping[str, Array], allowed: Allowance, *, trial: bool

@@ -41,7 +41,7 @@ EdgeError
 └── CannotAnswer             a request to which no route can respond
     ├── NotReady             nothing is loaded yet, or the server is shutting down
     ├── TenantDrained        the tenant of the namespace is drained
-    ├── QueueFull            the queue is too long to respond in time
+    ├── Overloaded           too many requests wait for a response in time
     ├── DeadlinePassed       the client's timeout passed
     ├── HopFailed            the next hop returned an error or closed the connection
     ├── HopLate              the response of the next hop did not arrive in time
@@ -220,8 +220,8 @@ class TenantDrained(CannotAnswer):
     """The tenant of the namespace is drained: its services have no routes."""
 
 
-class QueueFull(CannotAnswer):
-    """The queue is too long to respond in time; `retry_after` is in seconds."""
+class Overloaded(CannotAnswer):
+    """Too many requests wait for a response in time; `retry_after` is in seconds."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)

@@ -60,6 +60,15 @@ class ProcessMetrics:
             registry=self.registry,
         ).labels(self._service).set_function(seconds)
 
+    def slowdown(self, ratio: Callable[[], float]) -> None:
+        """Registers the ratio of the times of runs to those at the warm-up."""
+        Gauge(
+            "edge_stage_slowdown_ratio",
+            "Recent time of runs at this node over that at their warm-up",
+            ("service",),
+            registry=self.registry,
+        ).labels(self._service).set_function(ratio)
+
     def probe(self, peer: str, size: int) -> None:
         """Records the bytes of a probe."""
         self._probes.labels(self._service, peer).inc(size)

@@ -86,7 +86,7 @@ class PlacedService:
             background=background,
             repeatability=Repeatability(self._disk_cache, store),
         )
-        self.dataplane = Dataplane(self.generations, self.metrics)
+        self.dataplane = Dataplane(self.generations, self.metrics, resources.clock)
         self.reports = StatusReports(self.dataplane.window, time.monotonic, peer_scheme=peer_scheme)
         memoization = MemoizingBackend(self.dataplane, self.metrics.registry, name, token_bytes(16))
         self._runner = resources.runner
@@ -215,9 +215,9 @@ class PlacedService:
             cut=active.route.cut if active else "",
             link=generations.link.report() if generations.link is not None else None,
             local_links=generations.local_links.report(),
-            summary=self.dataplane.window.summary(time.perf_counter()),
+            summary=self.dataplane.window.summary(self.generations.resources.clock()),
             now=datetime.now(UTC),
-            residuals=self.dataplane.residuals.report(time.perf_counter()),
+            residuals=self.dataplane.residuals.report(self.generations.resources.clock()),
         )
 
     async def write_status(self, statuses: Statuses) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from edge_runtime.errors import NotFound, NotReady, QueueFull, Unreachable
+from edge_runtime.errors import NotFound, NotReady, Overloaded, Unreachable
 
 MARKER: Final = "edge-forwarded"
 """Name of the header, or metadata key, of a forwarded request. Such a request is not forwarded again."""
@@ -106,7 +106,7 @@ class ServiceNodes:
         """Returns the other nodes that serve a service; none if it is unknown.
 
         Raises NotReady if they cannot be looked up, or if only this node is to serve it, whose Placement has
-        not arrived yet, and QueueFull after too many look-ups.
+        not arrived yet, and Overloaded after too many look-ups.
         """
         if not _NAME.fullmatch(service):
             return ()
@@ -126,7 +126,7 @@ class ServiceNodes:
         while len(tried) < TRIES:
             try:
                 left = [node for node in await self.of(service) if node not in tried]
-            except (NotReady, QueueFull):
+            except (NotReady, Overloaded):
                 if tried:
                     return
                 raise
@@ -155,7 +155,7 @@ class ServiceNodes:
             if len(self._lookups) == _PER_MINUTE and now - self._lookups[0] < 60.0:
                 if stale:
                     return stale
-                raise QueueFull(
+                raise Overloaded(
                     f'model "{service}" is not served here, and {_PER_MINUTE} other services were looked up '
                     "within a minute: retry in 10 s",
                     10,

@@ -101,7 +101,7 @@ class StandaloneModel:
         return self._session.contract
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
-        """Returns the named outputs. Raises BadTensor, ModelFailed and QueueFull."""
+        """Returns the named outputs. Raises BadTensor, ModelFailed and Overloaded."""
         start = self._clock() if request.since is None else request.since
         inputs, outputs, within = request.inputs, request.outputs, request.within
         exit_ = ""

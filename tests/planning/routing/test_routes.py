@@ -12,6 +12,7 @@ from edge_planning.routing.routes import (
     RouteRequest,
     RouteRequirement,
     RouteState,
+    best,
     decide,
     route_to_test,
 )
@@ -149,3 +150,23 @@ def test_a_request_tests_the_best_blocked_route_whose_breaker_is_half_open(
 
 def test_a_table_without_a_local_route_has_nothing_to_test() -> None:
     assert route_to_test(REMOTE_ONLY, LinkView(True, 1e6), RouteRequest(1.0), 0, (), {0}) is None
+
+
+LADDER = (
+    RouteRequirement(8e6, True, 0.9, bits=1e6),
+    *(RouteRequirement(0, False, w) for w in (0.8, 0.7, 0.6)),
+)
+
+
+@pytest.mark.parametrize(("wait", "route"), [(0.01, 1), (0.05, 2), (0.08, 3), (0.5, 3)])
+def test_behind_a_queue_the_most_accurate_local_route_in_time_is_taken_else_the_fastest(
+    wait: float, route: int
+) -> None:
+    request = RouteRequest(0.1, wait=wait, here=(0.0, 0.05, 0.02, 0.002))
+    assert decide(LADDER, LinkView(False, None), RouteState(active=1), 0.0, request=request)[0] == route
+
+
+def test_what_waits_leaves_time_to_return_the_response() -> None:
+    here = (0.0, 0.095, 0.02, 0.002)  # 92 ms of 100 ms can be used
+    found = [best(LADDER, LinkView(False, None), RouteRequest(0.1, wait, here)) for wait in (0.0, 1e-6)]
+    assert found == [1, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -121,3 +122,21 @@ async def test_after_a_hop_failed_one_request_a_second_later_tries_it() -> None:
     setup.breakers.ended(hop, "ok", trial=True, fair=True)
     assert setup.choose(table) == ("far", False)
     setup.breakers.close()
+
+
+@pytest.mark.parametrize(
+    ("left", "name"), [(1.0, "exit4"), (0.05, "exit4"), (0.04, "exit2"), (0.001, "exit1")]
+)
+def test_the_fallback_of_a_hop_is_the_most_accurate_local_route_in_time(left: float, name: str) -> None:
+    table = _table(far=8e6, exit4=0, exit2=0, exit1=0)
+    local: Any = {
+        name: SimpleNamespace(seconds=s) for name, s in (("exit4", 0.05), ("exit2", 0.02), ("exit1", 0.01))
+    }
+    routes = [
+        replace(r, session=local.get(r.route.name), hop=r.hop if r.route.name == "far" else None)
+        for r in table.routes
+    ]
+    table = replace(table, routes=tuple(routes))
+    found = table.fallback(table.routes[0], left)
+    assert found is not None
+    assert found.route.name == name

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from edge_runtime.errors import CallerLeft, QueueFull, TooLarge, TooSlow
+from edge_runtime.errors import CallerLeft, Overloaded, TooLarge, TooSlow
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
@@ -39,7 +39,7 @@ async def test_what_requests_hold_together_is_bounded_and_free_again_once_they_a
     second = await bodies.read(arriving(b"12", b"3", b"4"))
     assert (first, second, bodies.held) == (b"1234", b"1234", 8)
     for parts in ((b"123",), (b"1", b"23")):
-        with pytest.raises(QueueFull) as caught:
+        with pytest.raises(Overloaded) as caught:
             await bodies.read(arriving(*parts))
         assert caught.value.retry_after == 1
     assert bodies.held == 8

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
-from edge_runtime.errors import QueueFull
+from edge_runtime.errors import Overloaded
+from edge_runtime.grpc.servicer import guarded
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.requests import InferenceRequest
@@ -22,13 +24,13 @@ def test_a_full_queue_says_when_to_come_back() -> None:
     queue = ServiceQueue(runner, most=3)
     for _ in range(3):
         queue.admit(2.5)
-    with pytest.raises(QueueFull) as caught:
+    with pytest.raises(Overloaded) as caught:
         queue.admit(2.5)
     assert caught.value.retry_after == 8
     assert mentions("3 requests", "8 s").search(str(caught.value))
     queue.leave()
     queue.admit(0.001)
-    with pytest.raises(QueueFull) as caught:
+    with pytest.raises(Overloaded) as caught:
         queue.admit(0.001)
     assert caught.value.retry_after == 1
     runner.close()
@@ -40,7 +42,7 @@ class _Full:
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
 
     async def infer(self, request: InferenceRequest) -> Any:
-        raise QueueFull("256 requests are waiting: retry in 4 s", 4)
+        raise Overloaded("256 requests are waiting: retry in 4 s", 4)
 
 
 async def test_over_http_that_is_429_with_retry_after() -> None:
@@ -50,4 +52,37 @@ async def test_over_http_that_is_429_with_retry_after() -> None:
         response = await client.post("/v2/models/m/infer", content=body)
     assert response.status_code == 429
     assert response.headers["retry-after"] == "4"
-    assert response.content == b'{"error":"256 requests are waiting: retry in 4 s"}'
+    assert response.content == b'{"error":"256 requests are waiting: retry in 4 s","reason":"Overloaded"}'
+
+
+class _AbortedError(Exception):
+    """Ends a call."""
+
+
+class _Context:
+    def __init__(self) -> None:
+        self.aborted: tuple[Any, ...] = ()
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def time_remaining(self) -> None:
+        return None
+
+    async def abort(self, *found: Any) -> None:
+        self.aborted = found
+        raise _AbortedError
+
+
+async def test_over_grpc_the_trailing_metadata_have_the_reason_and_when_to_come_back() -> None:
+    async def full(request: bytes, left: float | None) -> None:
+        raise Overloaded("256 requests are waiting: retry in 4 s", 4)
+
+    context: Any = _Context()
+    with pytest.raises(_AbortedError):
+        await guarded(full)(b"", context)
+    assert context.aborted == (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "256 requests are waiting: retry in 4 s",
+        (("retry-after", "4"), ("reason", "Overloaded")),
+    )

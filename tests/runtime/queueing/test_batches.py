@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from edge_runtime.inference.batches import PATIENCE, Batch, Experience, Waiting, next_batch
+from edge_runtime.inference.batches import PATIENCE, Batch, Experience, Waiting, next_batch, wait_before
 
 
 def experienced(*seconds: float, proven: bool | None = True) -> Experience:
@@ -188,3 +188,30 @@ def test_figures_of_any_number_of_rows_take_bounded_room() -> None:
     for rows in range(1, 5000):
         known.add(rows, 0.001)
     assert len(known.sizes) == 64 + 7
+
+
+ALONE = experienced(0.010, proven=False)
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "deadline", "seconds", "wait"),
+    [
+        ([], 1.0, 0.01, 0.0),
+        ([0.5, 0.6, 2.0], 1.0, 0.01, 0.02),  # the third one is due later
+        ([0.5, 0.005, 0.005], 1.0, 0.01, 0.01),  # the others cannot be met any more
+        ([0.5, 0.6, 0.005], 0.02, 0.03, 0.03),  # it cannot be met itself
+        ([0.5, 0.6], inf, 0.01, 0.02),
+        ([0.025] * 100, 1.0, 0.01, 0.02),  # of those with one deadline, two can be met
+        ([0.5] * PATIENCE + [0.005] * 3, 1.0, 0.01, 0.09),  # a late one gets a turn after eight runs
+    ],
+)
+def test_an_inference_waits_for_those_that_run_before_it(
+    deadlines: list[float], deadline: float, seconds: float, wait: float
+) -> None:
+    waiting = [ask(ALONE, each) for each in deadlines]
+    assert wait_before(waiting, deadline, seconds, 0.0) == pytest.approx(wait)
+
+
+def test_those_before_it_that_share_runs_take_the_time_of_a_batch() -> None:
+    waiting = [ask(deadline=0.5) for _ in range(16)]
+    assert wait_before(waiting, 1.0, 0.01, 0.0) == pytest.approx(2 * 0.014)

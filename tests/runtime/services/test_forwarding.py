@@ -22,7 +22,7 @@ from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from edge_runtime.connections import HttpClient, Resolver
-from edge_runtime.errors import NotReady, QueueFull, UnknownModel, Unreachable
+from edge_runtime.errors import NotReady, Overloaded, UnknownModel, Unreachable
 from edge_runtime.grpc.forwarding import ForwardedError, GrpcForwarder
 from edge_runtime.grpc.health import Health
 from edge_runtime.node_services import NodeServices
@@ -303,7 +303,7 @@ async def test_names_that_do_not_exist_are_a_bounded_load_of_the_api_server() ->
     nodes = ServiceNodes("edge-a", namespace.nodes_of, clock)
     for number in range(60):
         assert await nodes.of(f"name-{number}") == []
-    with pytest.raises(QueueFull, match=mentions("name-60", "60 other services", "10 s")):
+    with pytest.raises(Overloaded, match=mentions("name-60", "60 other services", "10 s")):
         await nodes.of("name-60")
     assert await nodes.of("name,edge-intelligence.io/node=edge-b") == ()
     assert len(namespace.lookups) == 60

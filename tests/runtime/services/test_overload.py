@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_planning.routing.deadlines import queue_too_long
-from edge_runtime.errors import CannotAnswer, QueueFull
+from edge_runtime.errors import CannotAnswer, Overloaded
 from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.node_services import NodeServices
@@ -91,7 +91,7 @@ async def test_three_services_at_a_loaded_node_refuse_at_once_what_they_cannot_a
         await eventually(lambda: sum(not task.done() for task in tasks) <= 3)
         refused = [task.exception() for task in tasks if task.done()]
         assert len(refused) == 58  # 3 x 50 ms fit into the SLO
-        assert all(isinstance(error, QueueFull) for error in refused)
+        assert all(isinstance(error, Overloaded) for error in refused)
         assert mentions("150 ms", "50 ms", "156 ms", "retry in 1 s").search(str(refused[0]))
         held.gate.set()
         done = await asyncio.gather(*(task for task in tasks if not task.done()))
@@ -132,7 +132,7 @@ async def test_a_small_request_is_admitted_by_its_own_time_and_not_by_that_of_la
         await eventually(held.begun.is_set)
         small = _ask(services, "second")  # 50 ms behind the first, then 10 ms
         await eventually(lambda: second.generations.queue.waiting == 1)
-        with pytest.raises(QueueFull, match=mentions("50 ms")):
+        with pytest.raises(Overloaded, match=mentions("50 ms")):
             await _ask(services, "second", rows=32)
         held.gate.set()
         assert len(await asyncio.gather(first, small)) == 2

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper
 
 from edge_runtime.asgi import Header, Response
-from edge_runtime.errors import QueueFull
+from edge_runtime.errors import Overloaded
 from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.inference.sessions import Session, shapes_of
 from edge_runtime.memoization.backends import MemoizingBackend
@@ -191,7 +191,7 @@ def test_a_full_queue_refuses_in_the_same_words(monkeypatch: pytest.MonkeyPatch)
     server.ask(body, headers)
 
     def full(self: ServiceQueue, seconds: float) -> None:
-        raise QueueFull("256 requests are waiting: retry in 4 s", 4)
+        raise Overloaded("256 requests are waiting: retry in 4 s", 4)
 
     monkeypatch.setattr(ServiceQueue, "admit", full)
     response = server.at_once(body, headers)

@@ -98,9 +98,10 @@ def decide(
 
     The first route that may be in time and whose need the estimate covers, which the plan prefers at this
     bandwidth, is selected unless another one is worth LEAST_GAIN more; then the one with the highest value
-    is. A switch to a route with a higher need has to exceed the hysteresis and waits for the dwell time; a
-    switch to a lower need is immediate. If the table has a route that is not remote, remote routes are
-    skipped while the link is down or unmeasured, and so are `blocked` routes, whose breaker is open.
+    is. If all are late, it is the fastest of those that are not remote. A switch to a route with a higher
+    need has to exceed the hysteresis and waits for the dwell time; a switch to a lower need is immediate. If
+    the table has a route that is not remote, remote routes are skipped while the link is down or unmeasured,
+    and so are `blocked` routes, whose breaker is open.
     """
     chosen = best(table, link, request, blocked, state, now)
     return chosen, state if chosen == state.active else _switched(state, chosen, now)
@@ -133,6 +134,10 @@ def best(
     if not found:
         return next((i for i in range(len(table) - 1, -1, -1) if not avoidable or not table[i].remote), 0)
     top = max(value for value, _ in found.values())
+    if top <= -MISS_PRICE:  # all are late: the fastest without the link delays the requests behind it least
+        near = [i for i in found if not table[i].remote]
+        if near:
+            return min(near, key=lambda i: request.head_done(i, table[i]) + table[i].beyond)
     return next(
         (i for i, (value, ok) in found.items() if ok and value >= top - LEAST_GAIN),
         max(i for i, (value, _) in found.items() if value == top),
@@ -202,7 +207,9 @@ def _chance(
     """Returns the probability that a route's own response is in time."""
     seconds = request.head_done(index, requirement) + requirement.beyond
     if not requirement.remote:
-        return 1.0 if seconds <= request.deadline else 0.0
+        # The queue runs what waits by the time at which it is due, which leaves the reserve.
+        due = usable(request.deadline) if request.wait else request.deadline
+        return 1.0 if seconds <= due else 0.0
     until = usable(request.deadline) if has_fallback else request.deadline
     if not requirement.bits:
         need = requirement.min_bandwidth if requirement.latency <= until else inf

@@ -14,7 +14,7 @@ from edge_runtime.errors import (
     CannotAnswer,
     DeadlinePassed,
     EdgeError,
-    QueueFull,
+    Overloaded,
     UnknownModel,
 )
 from edge_runtime.grpc.forwarding import ForwardedError, GrpcForwarder
@@ -36,7 +36,7 @@ INFERENCE: Final = "inference.GRPCInferenceService"
 _CODES: Final = (
     (UnknownModel, grpc.StatusCode.NOT_FOUND),
     (BadRequest, grpc.StatusCode.INVALID_ARGUMENT),
-    (QueueFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),
     (CannotAnswer, grpc.StatusCode.UNAVAILABLE),
 )
@@ -219,7 +219,7 @@ def guarded(
             await context.abort(error.code, str(error))
         except EdgeError as error:
             code = next((c for kind, c in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
-            trailing = (("retry-after", str(error.retry_after)),) if isinstance(error, QueueFull) else ()
+            trailing = _trailing(error) if isinstance(error, Overloaded) else ()
             await context.abort(code, str(error), trailing)
         except Exception:
             _log.exception("gRPC %s", method.__name__)
@@ -227,6 +227,11 @@ def guarded(
         raise AssertionError("abort raises")
 
     return call
+
+
+def _trailing(error: Overloaded) -> tuple[tuple[str, str], ...]:
+    """When to send the call again, and why not now."""
+    return ("retry-after", str(error.retry_after)), ("reason", error.reason)
 
 
 def inference_handlers(

@@ -67,6 +67,12 @@ class Experience:
         else:
             stats.add(min(seconds, _STALLED * (stats.seconds or seconds)))
 
+    def scale(self, factor: float) -> None:
+        """Multiplies all times, because the node has become slower or faster."""
+        for stats in list(self._stats.values()):
+            stats.seconds *= factor
+            stats.deviation *= factor
+
     def stats(self, rows: int) -> LatencyStats:
         """Latency statistics of runs with this number of rows; 0 if nothing is known."""
         return self._stats.get(_size(rows)) or self._estimate(rows)
@@ -135,6 +141,37 @@ def duration(waiting: Sequence[Waiting], largest: int) -> float:
         full, rest = divmod(rows, largest)
         seconds += full * known.mean(largest) + (known.mean(rest) if rest else 0.0)
     return seconds
+
+
+def wait_before(
+    waiting: Sequence[Waiting],
+    deadline: float,
+    seconds: float,
+    now: float,
+    largest: int = LARGEST,
+    skipped: int = 0,
+) -> float:
+    """Expected seconds until the turn of an inference with this deadline that takes `seconds`.
+
+    The order is that of `next_batch`. An inference whose deadline can be met waits for those with an earlier
+    deadline that can be met at their turn, and for the few others that get a turn between them. One whose
+    deadline cannot be met waits for all.
+    """
+    if not waiting or deadline == inf or now + seconds > deadline:
+        return duration(waiting, largest)
+    means = _means(waiting)
+    order, due = _order(waiting, means, now)
+    ahead: list[Waiting] = []
+    one_by_one = 0.0
+    for i in order[:due]:
+        if waiting[i].deadline > deadline:
+            break
+        ahead.append(waiting[i])
+        if now + one_by_one + means[i] <= waiting[i].deadline:
+            one_by_one += means[i]
+    turns = (skipped + len(ahead)) // PATIENCE if due < len(order) else 0
+    between = sum(means[i] for i in order[due : due + turns])
+    return min(duration(ahead, largest), one_by_one) + between
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from edge_runtime.errors import ModelFailed, NotReady
 from edge_runtime.inference.batch_check import counterpart, same_results
-from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, duration, next_batch
+from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, next_batch, wait_before
 from edge_runtime.inference.jobs import (
     InferenceResult,
     Job,
@@ -33,7 +33,8 @@ from edge_runtime.inference.jobs import (
     wanted,
 )
 from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
-from edge_runtime.tensors import Array
+from edge_runtime.inference.slowdowns import Slowdown
+from edge_runtime.tensors import Array, rows
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Runner:
         self._run: _Run | None = None
         self._ended = False
         self._known: WeakKeyDictionary[Session, Experience] = WeakKeyDictionary()
+        self._slowdown = Slowdown()
         self._lock = Lock()
         self._jobs: list[Job] = []
         self._working = False
@@ -89,6 +91,26 @@ class Runner:
     def known(self) -> MutableMapping[Session, Experience]:
         """The measured run times of each session, which decide its batches."""
         return self._known
+
+    @property
+    def slowdown(self) -> float:
+        """How much slower followed sessions currently run than at their warm-up."""
+        return self._slowdown.factor
+
+    def follow(self, session: Session) -> None:
+        """Compares runs of a session with its warm-up, and adapts its expected time to those of others."""
+        self._slowdown.follow(session)
+
+    def measured(self, session: Session, seconds: float) -> None:
+        """Adds a run of one item. If the node has become slower or faster, adapts the expected times of
+        sessions that did not run since.
+        """
+        self._slowdown.add(session, seconds, self._clock())
+        for other, expected in self._slowdown.changes():
+            known = self._known.get(other)
+            if known is not None and other.seconds > 0:
+                known.scale(expected / other.seconds)
+            other.seconds = expected
 
     @property
     def queued(self) -> int:
@@ -110,11 +132,16 @@ class Runner:
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         return begun + sum(job.session.seconds for job in self._jobs)
 
-    def wait_before(self, deadline: float) -> float:
-        """Estimated seconds until an inference with this deadline, on this runner's clock, would start."""
+    def wait_before(self, deadline: float, seconds: float = 0.0) -> float:
+        """Estimated seconds until an inference of `seconds` with this deadline, on this runner's clock, would
+        start.
+        """
         run, jobs = self._run, list(self._jobs)
+        if run is None and not jobs:
+            return 0.0
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
-        return begun + duration([j.asked for j in jobs if j.asked.deadline <= deadline], self._largest)
+        waiting, start = [job.asked for job in jobs if not job.left], self._clock() + begun
+        return begun + wait_before(waiting, deadline, seconds, start, self._largest, self._skipped)
 
     def least(self, session: Session, inputs: Mapping[str, Array]) -> float:
         """Estimated seconds of a run on these inputs; at most the session's recent mean.
@@ -148,7 +175,7 @@ class Runner:
         if session.seconds < INLINE and not self._jobs:
             shapes = shapes_of(feeds)
             if session.expected(shapes) < INLINE:
-                return _timed(session, feeds, shapes, names)
+                return self._timed(session, feeds, shapes, names)
         return None
 
     async def run(
@@ -287,7 +314,7 @@ class Runner:
         try:
             with self._begun([job], job.halt):
                 names = None if proof else job.names
-                results = _timed(job.session, job.feeds, shapes_of(job.feeds), names, job.halt)
+                results = self._timed(job.session, job.feeds, shapes_of(job.feeds), names, job.halt)
         except Exception as error:  # delivered to the client
             self._deliver([job], [error])
             return False
@@ -299,6 +326,28 @@ class Runner:
         self._deliver([job], [[by_name[name] for name in job.wanted]])
         self._prove(job, results)
         return True
+
+    def _timed(
+        self,
+        session: Session,
+        feeds: Mapping[str, Array],
+        shapes: Shapes,
+        names: Sequence[str] | None,
+        halt: Halt | None = None,
+    ) -> list[Array]:
+        start, computed = time.perf_counter(), time.thread_time()
+        results = session.run(feeds, names, halt)
+        seconds = passed = time.perf_counter() - start
+        if seconds >= INLINE and session.runs_on_caller:
+            # A short run that was preempted or waited for the interpreter's lock is still a short one.
+            computed = time.thread_time() - computed
+            seconds = computed if computed < INLINE else seconds
+        session.took(shapes, seconds)
+        if self._slowdown.follows(session):
+            items = rows(session.inputs, [feeds[t.name] for t in session.inputs])
+            if items in (None, 1):
+                self.measured(session, passed)
+        return results
 
     def _together(self, jobs: Sequence[Job]) -> list[InferenceResult] | None:
         """The outcomes of one run for all; None if each has to be run alone."""
@@ -367,21 +416,3 @@ def _report_waits(jobs: Sequence[Job], now: float) -> None:
 
 def _going_down() -> NotReady:
     return NotReady("the server is shutting down: send the request to another one")
-
-
-def _timed(
-    session: Session,
-    feeds: Mapping[str, Array],
-    shapes: Shapes,
-    names: Sequence[str] | None,
-    halt: Halt | None = None,
-) -> list[Array]:
-    start, computed = time.perf_counter(), time.thread_time()
-    results = session.run(feeds, names, halt)
-    seconds = time.perf_counter() - start
-    if seconds >= INLINE and session.runs_on_caller:
-        # A short run that was preempted or waited for the interpreter's lock is still a short one.
-        computed = time.thread_time() - computed
-        seconds = computed if computed < INLINE else seconds
-    session.took(shapes, seconds)
-    return results

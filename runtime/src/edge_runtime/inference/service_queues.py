@@ -7,7 +7,7 @@ from math import ceil, inf
 from typing import Final
 
 from edge_planning.routing.deadlines import queue_too_long
-from edge_runtime.errors import QueueFull
+from edge_runtime.errors import Overloaded
 from edge_runtime.inference.jobs import Said
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
@@ -26,19 +26,18 @@ class ServiceQueue:
         self._runner, self._said, self._most = runner, said, most
         self.waiting = 0
 
-    def admit(self, seconds: float, left: float = inf, deadline: float = inf) -> None:
+    def admit(self, seconds: float, left: float = inf, wait: float = 0.0) -> None:
         """Counts a request.
 
-        seconds: its inference at least. left: the time that it has. deadline: on the runner's clock, for its
-        place in the queue. Raises QueueFull if too many of the service wait, or if those ahead make it late.
+        seconds: its inference at least. left: the time that it has. wait: seconds until its turn. Raises
+        Overloaded if too many of the service wait, or if those ahead make it late.
         """
         if self.waiting >= self._most:
             after = max(1, ceil(self.waiting * seconds))
-            raise QueueFull(f"{self.waiting} requests are waiting: retry in {after} s", after)
-        wait = self._runner.wait_before(deadline) if left < inf else 0.0
+            raise Overloaded(f"{self.waiting} requests are waiting: retry in {after} s", after)
         if queue_too_long(wait, seconds, left):
             after = max(1, ceil(wait - left + seconds))
-            raise QueueFull(
+            raise Overloaded(
                 f"requests ahead take {1e3 * wait:.0f} ms, and this one {1e3 * seconds:.0f} ms at least, but "
                 f"it has {1e3 * left:.0f} ms: retry in {after} s",
                 after,
@@ -52,6 +51,10 @@ class ServiceQueue:
     def least(self, session: Session, inputs: Mapping[str, Array]) -> float:
         """Estimated seconds of a run on these inputs; see `Runner.least`."""
         return self._runner.least(session, inputs)
+
+    def wait_before(self, deadline: float, seconds: float) -> float:
+        """Estimated seconds until an inference would start; see `Runner.wait_before`."""
+        return self._runner.wait_before(deadline, seconds)
 
     @property
     def wait(self) -> float:

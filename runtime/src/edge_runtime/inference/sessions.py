@@ -104,6 +104,7 @@ class Halt:
 class Session:
     """A loaded model or slice. `seconds` is the recent time of a run, `size` the bytes of its file.
 
+    warm_seconds: the time of a run at the warm-up; 0 without one.
     left_out: outputs that cannot be sent, each with its type; most are not tensors.
     proven: properties proven by its graph, which decide whether requests can be batched.
     runs_on_caller: whether a run computes on the calling thread only, whose CPU time is then the run's.
@@ -142,7 +143,7 @@ class Session:
         self.proven = _proven_of(model) if proven is None else proven
         self._output_names = [t.name for t in self.outputs]
         self._by_value = not self._native and any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
-        self.seconds = 0.0
+        self.seconds = self.warm_seconds = 0.0
         self._steady = not any(t.datatype == "BYTES" for t in self.inputs) and _steady(model)
         self._took: dict[Shapes, float] = {}
 
@@ -246,7 +247,7 @@ class Session:
             raise ModelFailed(
                 f"the warm-up was ended: it takes longer than {limit:g} s, or the server is shutting down"
             ) from error
-        self.seconds = min(seconds)
+        self.seconds = self.warm_seconds = min(seconds)
         self.took(shapes_of(feeds), self.seconds)
 
     def _check(self, results: Sequence[Array]) -> None:

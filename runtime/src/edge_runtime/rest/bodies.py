@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from edge_runtime.asgi import Receive, read_body
-from edge_runtime.errors import QueueFull
+from edge_runtime.errors import Overloaded
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 
 PATIENCE: Final = 30.0
@@ -29,7 +29,7 @@ class Bodies:
     async def read(self, receive: Receive) -> bytes:
         """Returns the whole body, which counts until `done`.
 
-        Raises TooLarge for more than LARGEST_REQUEST bytes, QueueFull if other bodies hold too much memory,
+        Raises TooLarge for more than LARGEST_REQUEST bytes, Overloaded if other bodies hold too much memory,
         TooSlow and CallerLeft.
         """
         taken = 0
@@ -37,7 +37,7 @@ class Bodies:
         def grow(more: int) -> None:
             nonlocal taken
             if self.held + more > self._most:
-                raise QueueFull(
+                raise Overloaded(
                     f"body: other requests hold {self.held} of {self._most} bytes: retry in 1 s",
                     1,
                 )

@@ -15,7 +15,7 @@ from edge_runtime.errors import (
     Forbidden,
     MethodNotAllowed,
     NotFound,
-    QueueFull,
+    Overloaded,
     TooLarge,
     TooSlow,
     UnknownModel,
@@ -34,7 +34,7 @@ _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
     (TooSlow, 408),
     *STATUS.items(),
     (BadRequest, 400),
-    (QueueFull, 429),
+    (Overloaded, 429),
     (DeadlinePassed, 504),
     (CannotAnswer, 503),
 )
@@ -43,11 +43,12 @@ _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
 def refusal(error: EdgeError) -> Response:
     """The response with an error's status and message."""
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-    headers = [JSON]
-    if isinstance(error, QueueFull):
+    headers, said = [JSON], {"error": str(error)}
+    if isinstance(error, Overloaded):
+        said["reason"] = error.reason
         headers.append((b"retry-after", b"%d" % error.retry_after))
     elif isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))
     elif isinstance(error, TooSlow):
         headers.append((b"connection", b"close"))
-    return Response(status, headers, (orjson.dumps({"error": str(error)}),))
+    return Response(status, headers, (orjson.dumps(said),))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from math import inf
+from typing import Final
 
 from edge_planning.links.estimates import LinkView
+from edge_planning.routing.deadlines import latest
 from edge_planning.routing.routes import (
     RouteRequest,
     RouteRequirement,
@@ -21,6 +23,9 @@ from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.breaker_registry import BreakerRegistry
 from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
+
+# A request that has less than this share of the SLO's latency left gets its own decision.
+_FRESH: Final = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +71,16 @@ class ActiveRoute:
             return None
         return None if blocked and self._breakers.testable(table.hops) else loaded
 
-    def choose(
-        self, table: LoadedTable, link: LinkMonitor | None, deadline: float, wait: float = 0.0
-    ) -> Chosen:
-        """Returns the route for one request, which this node can start after `wait` seconds."""
+    def choose(self, table: LoadedTable, link: LinkMonitor | None, left: float, wait: float = 0.0) -> Chosen:
+        """Returns the route for one request that has `left` seconds, and that this node can start after
+        `wait` seconds.
+        """
         index, blocked, view, request = self._decide(table, link)
         if table.local is None:
             return Chosen(table.routes[index])
-        if wait > 0 or view.backlog > 0 or deadline < request.deadline:
-            request = replace(request, deadline=deadline, wait=wait)
+        if wait > 0 or view.backlog > 0 or left < _FRESH * request.deadline:
+            fallbacks = _fallbacks(table, left, wait)
+            request = replace(request, deadline=left, wait=wait, fallbacks=fallbacks)
             index = best(table.requirements, view, request, blocked)
         trial = self._tested(table, view, request, index) if blocked else None
         index = index if trial is None else trial
@@ -139,14 +145,25 @@ class ActiveRoute:
 def _request(table: LoadedTable) -> RouteRequest:
     """Returns a request with the SLO's latency as its deadline and no wait."""
     here = [r.session.seconds if r.session is not None else 0.0 for r in table.routes]
-    fallbacks: list[tuple[float, float] | None] = []
-    if table.has_fallback:
-        found = [table.fallback(r) if r.hop is not None else None for r in table.routes]
-        fallbacks = [
-            (c.route.value, c.session.seconds) if c is not None and c.session is not None else None
-            for c in found
-        ]
-    return RouteRequest(table.placement.spec.slo.latency, 0.0, here, fallbacks)
+    deadline = table.placement.spec.slo.latency
+    return RouteRequest(deadline, 0.0, here, _fallbacks(table, deadline, 0.0))
+
+
+def _fallbacks(table: LoadedTable, left: float, wait: float) -> list[tuple[float, float] | None]:
+    """Returns the worth and the seconds of each route's fallback for a request with `left` seconds that this
+    node can start after `wait` seconds.
+    """
+    if not table.has_fallback:
+        return []
+    until, found = latest(left) - wait, list[tuple[float, float] | None]()
+    for loaded in table.routes:
+        here = loaded.session.seconds if loaded.session is not None else 0.0
+        fallback = table.fallback(loaded, until - here) if loaded.hop is not None else None
+        if fallback is None or fallback.session is None:
+            found.append(None)
+        else:
+            found.append((fallback.route.value, fallback.session.seconds))
+    return found
 
 
 def _carries(view: LinkView, needs: RouteRequirement) -> bool:

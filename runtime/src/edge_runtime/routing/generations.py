@@ -150,6 +150,11 @@ class Generations:
         self.reason = CannotLoad.__name__ if table.missing else ""
         self._keep_hops(table)
         self._count(table)
+        self._follow(table)
+
+    def _follow(self, table: LoadedTable) -> None:
+        for session in table.sessions.values():
+            self.resources.runner.follow(session)
 
     def _count(self, table: LoadedTable) -> None:
         self._metrics.sessions(table.bytes)

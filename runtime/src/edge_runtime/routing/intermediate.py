@@ -45,12 +45,13 @@ class IntermediateBackend:
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Returns the last stage's outputs within the remaining time of the request.
 
-        Raises QueueFull before anything is run, and CannotAnswer if the next hop fails or is late.
+        Raises Overloaded before anything is run, and CannotAnswer if the next hop fails or is late.
         """
         loaded, start = self._loaded, self._clock()
         left = self._latency if request.within is None else request.within
         until = start + left
-        self._queue.admit(self._queue.least(loaded.session, request.inputs), left, until)
+        least = self._queue.least(loaded.session, request.inputs)
+        self._queue.admit(least, left, self._queue.wait_before(until, least))
         try:
             results = await self._queue.run(loaded.session, dict(request.inputs), None, until)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from edge_planning.routing.deadlines import DeadlineAction
 from edge_planning.routing.routes import RouteRequirement
@@ -92,9 +93,25 @@ class LoadedTable:
         found = next((s.proven.unrepeatable for s in self.sessions.values() if s.proven.unrepeatable), "")
         return found or (None if any(self.hops) else "")
 
-    def fallback(self, loaded: LoadedRoute) -> LoadedRoute | None:
-        """The fallback of this route's hop: its local tail, else the local route."""
-        return self.fallbacks.get(loaded.route.name, self.local)
+    def fallback(self, loaded: LoadedRoute, left: float = inf) -> LoadedRoute | None:
+        """The fallback of this route's hop in `left` seconds: its local tail, else a route of the ladder."""
+        tail = self.fallbacks.get(loaded.route.name)
+        if tail is not None and (tail.session is None or tail.session.seconds <= left):
+            return tail
+        return self.local_within(left) or tail
+
+    def local_within(self, left: float) -> LoadedRoute | None:
+        """The most accurate local route that takes at most `left` seconds, else the last one of the ladder.
+
+        None without a local route.
+        """
+        found = None
+        for each in self.routes:
+            if each.hop is None and each.session is not None:
+                found = each
+                if each.session.seconds <= left:
+                    break
+        return found
 
 
 async def load_table(

@@ -41,6 +41,7 @@ class NodeResources:
         self.metrics = metrics or ProcessMetrics("")
         self.runner = Runner(largest=max_batch, clock=clock, stuck_after=stuck_after)
         self.metrics.running(lambda: self.runner.running)
+        self.metrics.slowdown(lambda: self.runner.slowdown)
         self.breakers = BreakerRegistry(clock)
         self.links = LinkRegistry(resolver, clock, self._measured, self.metrics.probe, tls)
         self.clients = HopClients(resolver, tls)

@@ -1,0 +1,219 @@
+"""The ladder of local routes: each request gets the most accurate exit that is in time behind the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import Overloaded
+from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.node_services import NodeServices
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.responses import InferenceResponse
+from messages import mentions
+from placed import Document, SmallStore, adding, eventually, node, placed_service, placement
+
+SECONDS = {"exit3": 0.05, "exit2": 0.02, "exit1": 0.002}
+ACCURACY = {"exit3": 0.9, "exit2": 0.8, "exit1": 0.6}
+NAMES = ("first", "second")
+NOW = 1000.0
+
+
+class Node:
+    """The services at a node whose runs are held, and its clock. Their warm-ups took SECONDS."""
+
+    def __init__(self, services: NodeServices, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.services, self.now = services, NOW
+        self._gate, self._begun, whole = threading.Event(), threading.Event(), Session.run
+
+        def run(session: Session, feeds: Any, names: Any = None, halt: Halt | None = None) -> Any:
+            self._begun.set()
+            assert self._gate.wait(30)
+            return whole(session, feeds, names, halt)
+
+        monkeypatch.setattr(Session, "run", run)
+        monkeypatch.setattr(Session, "took", lambda session, shapes, seconds: None)
+
+    def ask(self, service: str, rows: int = 1, **request: float) -> asyncio.Task[InferenceResponse]:
+        asked: Any = request
+        inputs = {"x": np.zeros((rows, 4), np.float32)}
+
+        async def infer() -> InferenceResponse:
+            return await self.services.models.ask(service, InferenceRequest(inputs, ["y"], **asked))
+
+        return asyncio.create_task(infer())
+
+    async def running(self) -> None:
+        """Waits until the first request runs."""
+        await eventually(self._begun.is_set)
+
+    async def waiting(self, service: str, count: int) -> None:
+        """Waits until that many requests of a service have no response."""
+        queue = placed_service(self.services, service).generations.queue
+        await eventually(lambda: queue.waiting == count)
+
+    def release(self) -> None:
+        """Lets all runs end."""
+        self._gate.set()
+
+
+Loaded = Callable[..., AbstractAsyncContextManager[Node]]
+
+
+def ladder(service: str, digests: list[str], **spec: Any) -> Document:
+    """A Placement with one local route for each exit, the most accurate first."""
+    document = placement(service, digests[0], **spec)
+    (local,) = document["spec"]["routes"]
+    (stage,) = local["stages"]
+    document["spec"]["routes"] = [
+        local
+        | {"name": f"{exit_}@local", "exit": exit_, "accuracy": ACCURACY[exit_]}
+        | {"stages": [stage | {"slice": stage["slice"] | {"digest": digest}}]}
+        for exit_, digest in zip(ACCURACY, digests, strict=True)
+    ]
+    return document
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
+    """A node where two services have loaded ladders; fields of the spec by service."""
+
+    @asynccontextmanager
+    async def at_a_node(**specs: Any) -> AsyncIterator[Node]:
+        store = SmallStore(*(adding(number) for number in range(6)))
+
+        def warm(session: Session, **_: Any) -> None:
+            number = int(session.run({"x": np.zeros((1, 4), np.float32)})[0][0, 0])
+            session.seconds = session.warm_seconds = list(SECONDS.values())[number % 3]
+
+        monkeypatch.setattr(Session, "warm", warm)
+        nodes: list[Node] = []
+        async with node(tmp_path, store, clock=lambda: nodes[0].now if nodes else NOW) as services:
+            split = {"first": store.digests[:3], "second": store.digests[3:]}
+            given = {"slo": {"latency": "190ms"}}
+            services.replace([ladder(n, split[n], **given | specs.get(n, {})) for n in NAMES])
+            await eventually(lambda: len(services.models.index(only_ready=True)) == len(NAMES))
+            nodes.append(Node(services, monkeypatch))
+            try:
+                yield nodes[0]
+            finally:
+                nodes[0].release()
+
+    return at_a_node
+
+
+async def _exits(tasks: list[asyncio.Task[InferenceResponse]]) -> list[Any]:
+    return [response.parameters["exit"] for response in await asyncio.gather(*tasks)]
+
+
+async def test_requests_step_down_as_the_queue_grows_and_the_last_is_refused(loaded: Loaded) -> None:
+    async with loaded() as at:
+        tasks = [at.ask("first")]
+        await at.running()
+        for number in range(1, 6):
+            tasks.append(at.ask(NAMES[number % 2]))
+            await at.waiting(NAMES[number % 2], number // 2 + 1)
+        # 3 x 50 ms, 20 ms and 2 x 2 ms fit into the 174.8 ms that are left for computing, 2 ms more do not.
+        with pytest.raises(Overloaded, match=mentions("174 ms", "2 ms", "175 ms")) as caught:
+            await at.ask("first")
+        assert (caught.value.reason, caught.value.retry_after) == ("Overloaded", 1)
+        at.release()
+        assert await _exits(tasks) == ["exit3", "exit3", "exit3", "exit2", "exit1", "exit1"]
+
+
+async def test_a_request_does_not_step_down_for_those_that_run_after_it(loaded: Loaded) -> None:
+    async with loaded(first={"slo": {"latency": "10s"}}) as at:
+        tasks = [at.ask("first") for _ in range(20)]
+        await at.running()
+        await at.waiting("first", 20)
+        tasks.append(at.ask("second"))
+        await at.waiting("second", 1)
+        at.release()
+        assert (await _exits(tasks))[-1] == "exit3"
+
+
+@pytest.mark.parametrize(("ago", "exit_"), [(0.0, "exit3"), (0.16, "exit2"), (0.18, "exit1"), (0.3, "exit1")])
+async def test_the_time_since_a_request_arrived_counts(loaded: Loaded, ago: float, exit_: str) -> None:
+    async with loaded() as at:
+        at.release()
+        assert await _exits([at.ask("first", since=at.now - ago)]) == [exit_]
+
+
+async def test_a_service_that_waits_for_late_responses_is_refused_only_by_the_bound_of_its_queue(
+    loaded: Loaded,
+) -> None:
+    async with loaded(first={"deadline": {"action": "Wait"}}) as at:
+        tasks = [at.ask("first")]
+        await at.running()
+        tasks += [at.ask("first") for _ in range(255)]
+        await at.waiting("first", 256)
+        with pytest.raises(Overloaded, match=mentions("256 requests")):
+            await at.ask("first")
+        at.release()
+        exits = await _exits(tasks)
+    assert exits[:6] == ["exit3", "exit3", "exit3", "exit2", "exit1", "exit1"]
+    assert set(exits[6:]) == {"exit1"}  # all late
+
+
+async def test_a_timeout_of_the_client_bounds_the_wait(loaded: Loaded) -> None:
+    async with loaded(first={"deadline": {"action": "Wait"}}) as at:
+        tasks = [at.ask("first")]
+        await at.running()
+        with pytest.raises(Overloaded, match=mentions("50 ms", "37 ms")):
+            await at.ask("first", within=0.04)
+        tasks.append(at.ask("first", within=0.4))
+        await at.waiting("first", 2)
+        at.release()
+        assert await _exits(tasks) == ["exit3", "exit3"]
+
+
+async def test_requests_that_wait_though_late_cost_another_service_nothing(loaded: Loaded) -> None:
+    async with loaded(first={"deadline": {"action": "Wait"}}) as at:
+        late = [at.ask("first") for _ in range(100)]
+        await at.running()
+        await at.waiting("first", 100)
+        at.now += 0.18  # those that wait cannot be in time any more
+        fresh = at.ask("second")
+        await at.waiting("second", 1)
+        at.release()
+        assert await _exits([fresh]) == ["exit3"]
+        await asyncio.gather(*late)
+
+
+async def test_a_node_that_is_slower_than_at_the_warm_up_steps_down_and_up_again(loaded: Loaded) -> None:
+    async with loaded() as at:
+        at.release()
+        table = placed_service(at.services, "first").generations.table
+        assert table is not None
+        runner = placed_service(at.services, "first").generations.resources.runner
+        cheapest = table.routes[-1].session
+        assert cheapest is not None
+        found = []
+        for slower in (1.0, 6.0, 1.0, 12.0, 1.0):  # 6 x 50 ms and 12 x 20 ms exceed the SLO
+            for _ in range(80):
+                at.now += 1.0
+                runner.measured(cheapest, slower * SECONDS["exit1"])
+            assert runner.slowdown == pytest.approx(slower, rel=0.2)
+            found += await _exits([at.ask("first")])
+        assert found == ["exit3", "exit2", "exit3", "exit1", "exit3"]
+
+
+async def test_runs_of_one_item_tell_how_slow_the_node_is(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[Session] = []
+    monkeypatch.setattr(Runner, "measured", lambda runner, session, seconds: measured.append(session))
+    async with loaded() as at:
+        at.release()
+        for asked in (("first", 1), ("first", 2), ("second", 1)):
+            await at.ask(*asked)
+        tables = [placed_service(at.services, name).generations.table for name in NAMES]
+        assert measured == [table.routes[0].session for table in tables if table is not None]
