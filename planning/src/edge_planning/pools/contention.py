@@ -121,9 +121,8 @@ class Contention:
             if waits == before:
                 break
         result, choice = best if best is not None else (score(units, {}, ledger), {})
-        # An exchange serves a refused demand with what another tenant is entitled to.
-        exchanged = len(units) <= FEW and ledger.accounts is None
-        return self._exchanged(units, choice, ledger) if exchanged else (choice, result)
+        few = len(units) <= FEW and not self.waiting
+        return self._exchanged(units, choice, ledger) if few else (choice, result)
 
     def _exchanged(self, units: Sequence[Unit], choice: Choice, ledger: Ledger) -> tuple[Choice, Score]:
         """Returns the choice after the exchanges that improve it, and its score."""
@@ -131,7 +130,8 @@ class Contention:
         for unit in units:
             if unit.name in choice:
                 ledger.add(Held(unit.demand, choice[unit.name].reserved, unit.count))
-        return Exchanges(units, costed, ledger).improved(choice)
+        limits = None if ledger.accounts is None else self.limits
+        return Exchanges(units, costed, ledger, limits).improved(choice)
 
     def waits(self, ledger: Ledger, percentile: float) -> dict[str, float]:
         """Returns the waits at every place with what is held, at BUSY at most."""

@@ -2,14 +2,17 @@
 
 The joint choice assumes waits, and repairs one demand at a time. In a pool of a few demands much depends on
 each, so moves of single demands are tried, and for a demand that is refused or late also moves of pairs. No
-exchange takes accuracy from another tenant, since the joint choice decides what each is entitled to.
+exchange takes accuracy from another tenant, since the joint choice decides what each is entitled to. If
+tenants share by entitlement, an exchange is one of a single tenant, which borrows no more by it.
 """
 
 from collections.abc import Mapping, Sequence
 
+from edge_planning.pools.accounts import TOLERANCE
 from edge_planning.pools.costed import Costed
 from edge_planning.pools.held import Held
 from edge_planning.pools.ledgers import Ledger
+from edge_planning.pools.reservations import Resource
 from edge_planning.pools.units import Score, Unit, score
 
 FEW = 40
@@ -20,7 +23,16 @@ TRIALS = 4000
 class Exchanges:
     """A search from one choice."""
 
-    def __init__(self, units: Sequence[Unit], costed: Mapping[str, Sequence[Costed]], ledger: Ledger) -> None:
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        costed: Mapping[str, Sequence[Costed]],
+        ledger: Ledger,
+        limits: Mapping[Resource, float] | None = None,
+    ) -> None:
+        """limits: Of resources, in place of the ledger's capacities."""
+        self.owners = {unit.name: unit.demand.owner for unit in units}
+        self.limits = limits
         self.units = units
         self.costed = costed
         self.ledger = ledger
@@ -55,6 +67,8 @@ class Exchanges:
             for other in self.units:
                 if other.name == unit.name or not other.demand.places & unit.demand.places:
                     continue
+                if self.ledger.accounts is not None and self.owners[other.name] != self.owners[unit.name]:
+                    continue
                 for one in self.costed[unit.name]:
                     for two in (*self.costed[other.name], None):
                         better = self._tried({unit.name: one, other.name: two}, found, reached)
@@ -70,10 +84,10 @@ class Exchanges:
             return None
         self.left -= 1
         before = {name: found[name] for name in exchange if name in found}
-        gains = self._gains(found)
+        gains, borrowed = self._gains(found), self._borrowed(exchange)
         for name in before:
             self.ledger.remove(name)
-        if self._take(exchange):
+        if self._take(exchange) and not self._borrows_more(exchange, borrowed):
             merged: dict[str, Costed | None] = {**found, **exchange}
             trial = {name: one for name, one in merged.items() if one is not None}
             now = self._score(trial)
@@ -84,7 +98,9 @@ class Exchanges:
         for name in exchange:
             if name in self.ledger.held:
                 self.ledger.remove(name)
-        self._take(before)
+        for unit in self.units:
+            if unit.name in before:
+                self.ledger.add(Held(unit.demand, before[unit.name].reserved, unit.count))
         return None
 
     def _take(self, exchange: Mapping[str, Costed | None]) -> bool:
@@ -93,10 +109,27 @@ class Exchanges:
             one = exchange.get(unit.name)
             if one is not None:
                 held = Held(unit.demand, one.reserved, unit.count)
-                if not self.ledger.fits(held):
+                if not self.ledger.fits(held, self.limits):
                     return False
                 self.ledger.add(held)
         return True
+
+    def _borrowed(self, exchange: Mapping[str, Costed | None]) -> dict[Resource, float]:
+        """Returns how much the tenant of an exchange borrows of each resource that its demands would use."""
+        accounts = self.ledger.accounts
+        if accounts is None:
+            return {}
+        owner = self.owners[next(iter(exchange))]
+        resources = {
+            resource for one in exchange.values() if one is not None for resource in one.reserved.resources
+        }
+        return {
+            one: max(accounts.used(owner, one) - accounts.claim(owner, one).nominal, 0.0) for one in resources
+        }
+
+    def _borrows_more(self, exchange: Mapping[str, Costed | None], before: Mapping[Resource, float]) -> bool:
+        now = self._borrowed(exchange)
+        return any(now[one] > less + TOLERANCE * self.ledger.capacity[one] for one, less in before.items())
 
     def _fair(
         self, exchange: Mapping[str, Costed | None], trial: Mapping[str, Costed], before: Mapping[str, float]

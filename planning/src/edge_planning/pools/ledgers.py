@@ -40,7 +40,7 @@ class Ledger:
         """Reserves."""
         self.held[held.demand.name] = held
         self._change(held, 1)
-        for resource in _touched(held):
+        for resource in held.reserved.resources:
             self._holding.setdefault(resource, set()).add(held.demand.name)
             self._users.pop(resource, None)
 
@@ -48,7 +48,7 @@ class Ledger:
         """Frees what a demand holds, and returns it."""
         held = self.held.pop(name)
         self._change(held, -1)
-        for resource in _touched(held):
+        for resource in held.reserved.resources:
             self._holding[resource].discard(name)
             self._users.pop(resource, None)
         return held
@@ -261,10 +261,6 @@ def capacities(problem: PoolProblem, uplink_share: float) -> dict[Resource, floa
         found[Resource(Kind.BUSY, server.name)] = float(server.concurrency)
         found[Resource(Kind.MEMORY, server.name)] = server.memory
     return found
-
-
-def _touched(held: Held) -> set[Resource]:
-    return {*held.reserved.uses, *(part.memory for part in held.reserved.parts)}
 
 
 def _bits(held: Held) -> float:

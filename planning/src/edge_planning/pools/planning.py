@@ -485,5 +485,4 @@ def _binds_at(refusal: Refusal, places: set[str]) -> bool:
 
 
 def _resources(held: Placed | Ranked) -> set[Resource]:
-    reserved = held.reservation if isinstance(held, Placed) else held.reserved
-    return {*reserved.uses, *(part.memory for part in reserved.parts)}
+    return (held.reservation if isinstance(held, Placed) else held.reserved).resources

@@ -78,6 +78,11 @@ class Reservation:
     slack: float
     percentile: float
 
+    @property
+    def resources(self) -> set[Resource]:
+        """What it uses."""
+        return {*self.uses, *(part.memory for part in self.parts)}
+
 
 @dataclass(frozen=True, slots=True)
 class Stops:
