@@ -132,16 +132,18 @@ class Runner:
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         return begun + sum(job.session.seconds for job in self._jobs)
 
-    def wait_before(self, deadline: float, seconds: float = 0.0) -> float:
+    def wait_before(self, deadline: float, seconds: float = 0.0, *, beyond: bool = False) -> float:
         """Estimated seconds until an inference of `seconds` with this deadline, on this runner's clock, would
-        start.
+        start. beyond: whether it exceeds the planned rate.
         """
         run, jobs = self._run, list(self._jobs)
         if run is None and not jobs:
             return 0.0
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         waiting, start = [job.asked for job in jobs if not job.left], self._clock() + begun
-        return begun + wait_before(waiting, deadline, seconds, start, self._largest, self._skipped)
+        return begun + wait_before(
+            waiting, deadline, seconds, start, self._largest, self._skipped, beyond=beyond
+        )
 
     def least(self, session: Session, inputs: Mapping[str, Array]) -> float:
         """Estimated seconds of a run on these inputs; at most the session's recent mean.
@@ -185,17 +187,21 @@ class Runner:
         names: Sequence[str] | None = None,
         deadline: float | None = None,
         said: Said | None = None,
+        *,
+        beyond: bool = False,
     ) -> list[Array]:
         """Returns the session's outputs, computed on the event loop or on a thread by its recent latency.
 
-        deadline: time on this runner's clock, which decides the order. said: as in the constructor. A
-        cancelled request that waits is not run; a run ends at the next operator once all its requests are
-        cancelled. Raises NotReady after `end`.
+        deadline: time on this runner's clock, which decides the order. said: as in the constructor. beyond:
+        whether it exceeds the planned rate, and so runs after those that do not. A cancelled request that
+        waits is not run; a run ends at the next operator once all its requests are cancelled. Raises
+        NotReady after `end`.
         """
         results = self.run_now(session, feeds, names)
         if results is not None:
             return results
-        job = self._job(session, feeds, names, inf if deadline is None else deadline, said or self._said)
+        due = inf if deadline is None else deadline
+        job = self._job(session, feeds, names, due, said or self._said, beyond=beyond)
         with self._lock:
             if self._ended:
                 raise _going_down()
@@ -232,6 +238,8 @@ class Runner:
         names: Sequence[str] | None,
         deadline: float,
         said: Said | None,
+        *,
+        beyond: bool,
     ) -> Job:
         known = self._known.get(session)
         if known is None:
@@ -242,7 +250,7 @@ class Runner:
         if self._largest == 1 or known.proven is False:
             stack = None
         waiter: asyncio.Future[list[Array]] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(stack, known, rows, deadline, self._clock())
+        waiting = Waiting(stack, known, rows, deadline, self._clock(), beyond)
         return Job(session, feeds, names, Halt(), waiter, waiting, said)
 
     def _work(self) -> None:
