@@ -124,8 +124,9 @@ class Dataplane:
             raise NotReady("no placement is loaded yet: check /v2/health/ready")
         slo = table.placement.spec.slo.latency
         deadline = slo if request.within is None else min(slo, request.within)
-        admitted = self._admit(table, request, start, deadline)
+        wait, beyond = self._admit(table, request, start, deadline)
         try:
+            admitted = _Admitted(start, deadline, wait, beyond)
             found = await self._respond(table, request.inputs, admitted)
         finally:
             self._queue.leave()
@@ -151,7 +152,7 @@ class Dataplane:
             return None
         start = self._clock() if request.since is None else request.since
         deadline = table.placement.spec.slo.latency
-        self._admit(table, request, start, deadline)
+        self._admit(table, request, start, deadline, idle=True)
         try:
             begin, feeds = self._clock(), {t.name: request.inputs[t.name] for t in session.inputs}
             results = self._queue.run_now(session, feeds)
@@ -188,9 +189,17 @@ class Dataplane:
         return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
 
     def _admit(
-        self, table: LoadedTable, request: InferenceRequest, start: float, deadline: float
-    ) -> _Admitted:
-        """Counts the request in the queue.
+        self,
+        table: LoadedTable,
+        request: InferenceRequest,
+        start: float,
+        deadline: float,
+        *,
+        idle: bool = False,
+    ) -> tuple[float, bool]:
+        """Counts the request in the queue. Returns its wait in seconds, and whether it exceeds the planned rate.
+
+        idle: whether nothing waits or runs.
 
         Raises Overloaded if no route can respond in time, unless the service waits for late responses and the
         client has set no timeout.
@@ -198,9 +207,12 @@ class Dataplane:
         try:
             seconds = partial(self._queue.least, inputs=request.inputs)
             least = self._active_route.least_local(table, self._generations.link, seconds)
-            beyond = self._queue.planned.beyond(self._clock())
-            due = start + usable(deadline)
-            wait = self._queue.wait_before(due, least or 0.0, beyond=beyond)
+            now = self._clock()
+            planned = self._queue.planned
+            beyond = planned.rate is not None and planned.beyond(now)
+            wait = 0.0
+            if not idle:
+                wait = self._queue.wait_before(start + usable(deadline), least or 0.0, beyond=beyond)
             waits = table.placement.spec.deadline_action is DeadlineAction.WAIT
             if least is None:
                 self._queue.admit(table.routes[-1].stats.seconds)
@@ -208,8 +220,8 @@ class Dataplane:
                 self._queue.admit(least)
             else:
                 given = request.within if waits and request.within is not None else deadline
-                self._queue.admit(least, usable(given) - (self._clock() - start), wait)
-            return _Admitted(start, deadline, wait, beyond)
+                self._queue.admit(least, usable(given) - (now - start), wait)
+            return wait, beyond
         except Overloaded:
             route = table.routes[-1].route
             self.metrics.request(route.exit, route.name, "refused", 0.0, met=False)

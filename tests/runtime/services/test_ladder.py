@@ -14,7 +14,7 @@ import pytest
 
 from edge_runtime.errors import Overloaded
 from edge_runtime.inference.runners import Runner
-from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.inference.sessions import Halt, Session, shapes_of
 from edge_runtime.node_services import NodeServices
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
@@ -93,6 +93,7 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
         def warm(session: Session, **_: Any) -> None:
             number = int(session.run({"x": np.zeros((1, 4), np.float32)})[0][0, 0])
             session.seconds = session.warm_seconds = list(SECONDS.values())[number % 3]
+            session.warm_shapes = shapes_of({"x": np.zeros((1, 4), np.float32)})
 
         monkeypatch.setattr(Session, "warm", warm)
         nodes: list[Node] = []

@@ -34,7 +34,7 @@ from edge_runtime.inference.jobs import (
 )
 from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
 from edge_runtime.inference.slowdowns import Slowdown
-from edge_runtime.tensors import Array, rows
+from edge_runtime.tensors import Array
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Runner:
         self._run: _Run | None = None
         self._ended = False
         self._known: WeakKeyDictionary[Session, Experience] = WeakKeyDictionary()
-        self._slowdown = Slowdown()
+        self._slowdown: Slowdown[Session] = Slowdown()
         self._lock = Lock()
         self._jobs: list[Job] = []
         self._working = False
@@ -102,11 +102,12 @@ class Runner:
         self._slowdown.follow(session)
 
     def measured(self, session: Session, seconds: float) -> None:
-        """Adds a run of one item. If the node has become slower or faster, adapts the expected times of
-        sessions that did not run since.
+        """Adds a run on inputs like those of its warm-up.
+
+        If the node has become slower or faster, adapts the expected times of sessions that did not run since.
         """
         self._slowdown.add(session, seconds, self._clock())
-        for other, expected in self._slowdown.changes():
+        for other, expected in self._slowdown.changes() if self._slowdown.stepped else ():
             known = self._known.get(other)
             if known is not None and other.seconds > 0:
                 known.scale(expected / other.seconds)
@@ -351,10 +352,8 @@ class Runner:
             computed = time.thread_time() - computed
             seconds = computed if computed < INLINE else seconds
         session.took(shapes, seconds)
-        if self._slowdown.follows(session):
-            items = rows(session.inputs, [feeds[t.name] for t in session.inputs])
-            if items in (None, 1):
-                self.measured(session, passed)
+        if session.followed is not None and shapes == session.warm_shapes:
+            self.measured(session, passed)
         return results
 
     def _together(self, jobs: Sequence[Job]) -> list[InferenceResult] | None:
