@@ -197,7 +197,7 @@ class Dataplane:
         *,
         idle: bool = False,
     ) -> tuple[float, bool]:
-        """Counts the request in the queue. Returns its wait in seconds, and whether it exceeds the planned rate.
+        """Counts the request in the queue. Returns its wait in seconds, and whether it exceeds the rate.
 
         idle: whether nothing waits or runs.
 
