@@ -215,6 +215,11 @@ class PlacementSpec(Part):
     result_cache: ResultCache | None = Field(
         default=None, description="Caches the results of identical inputs. Default: no cache."
     )
+    rate: Annotated[float, Field(strict=True, ge=0, le=1_000_000)] | None = Field(
+        default=None,
+        description="Requests per second that the plan counts with at this node, up to 1000000. "
+        "Those beyond it run after those of other services. Default: no limit.",
+    )
     report_interval: Duration = Field(
         default=Duration(8.0),
         description="Least time between two reports of counters, a power of two seconds. The operator "

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -40,6 +41,28 @@ from edge_runtime.tensors import Array, Contract, rows
 _log = logging.getLogger(__name__)
 
 _OUTCOMES: Final[dict[type[Exception], str]] = {HopLate: "late", LinkBusy: "busy"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The place of a request in the queue. beyond: whether it exceeds the planned rate."""
+
+    due: float
+    beyond: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A request that was admitted: its start on the clock, its deadline and its wait in seconds."""
+
+    start: float
+    deadline: float
+    wait: float
+    beyond: bool
+
+    @property
+    def turn(self) -> _Turn:
+        return _Turn(self.start + usable(self.deadline), self.beyond)
 
 
 class Dataplane:
@@ -101,9 +124,10 @@ class Dataplane:
             raise NotReady("no placement is loaded yet: check /v2/health/ready")
         slo = table.placement.spec.slo.latency
         deadline = slo if request.within is None else min(slo, request.within)
-        wait = self._admit(table, request, start, deadline)
+        wait, beyond = self._admit(table, request, start, deadline)
         try:
-            found = await self._respond(table, request.inputs, start, deadline, wait)
+            admitted = _Admitted(start, deadline, wait, beyond)
+            found = await self._respond(table, request.inputs, admitted)
         finally:
             self._queue.leave()
         return self._completed(table, request, start, deadline, found)
@@ -128,7 +152,7 @@ class Dataplane:
             return None
         start = self._clock() if request.since is None else request.since
         deadline = table.placement.spec.slo.latency
-        self._admit(table, request, start, deadline)
+        self._admit(table, request, start, deadline, idle=True)
         try:
             begin, feeds = self._clock(), {t.name: request.inputs[t.name] for t in session.inputs}
             results = self._queue.run_now(session, feeds)
@@ -164,8 +188,18 @@ class Dataplane:
             parameters["confidence"] = sure
         return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
 
-    def _admit(self, table: LoadedTable, request: InferenceRequest, start: float, deadline: float) -> float:
-        """Counts the request in the queue. Returns the seconds until its turn at this node.
+    def _admit(
+        self,
+        table: LoadedTable,
+        request: InferenceRequest,
+        start: float,
+        deadline: float,
+        *,
+        idle: bool = False,
+    ) -> tuple[float, bool]:
+        """Counts the request in the queue. Returns its wait in seconds, and whether it exceeds the rate.
+
+        idle: whether nothing waits or runs.
 
         Raises Overloaded if no route can respond in time, unless the service waits for late responses and the
         client has set no timeout.
@@ -173,7 +207,12 @@ class Dataplane:
         try:
             seconds = partial(self._queue.least, inputs=request.inputs)
             least = self._active_route.least_local(table, self._generations.link, seconds)
-            wait = self._queue.wait_before(start + usable(deadline), least or 0.0)
+            now = self._clock()
+            planned = self._queue.planned
+            beyond = planned.rate is not None and planned.beyond(now)
+            wait = 0.0
+            if not idle:
+                wait = self._queue.wait_before(start + usable(deadline), least or 0.0, beyond=beyond)
             waits = table.placement.spec.deadline_action is DeadlineAction.WAIT
             if least is None:
                 self._queue.admit(table.routes[-1].stats.seconds)
@@ -181,8 +220,8 @@ class Dataplane:
                 self._queue.admit(least)
             else:
                 given = request.within if waits and request.within is not None else deadline
-                self._queue.admit(least, usable(given) - (self._clock() - start), wait)
-            return wait
+                self._queue.admit(least, usable(given) - (now - start), wait)
+            return wait, beyond
         except Overloaded:
             route = table.routes[-1].route
             self.metrics.request(route.exit, route.name, "refused", 0.0, met=False)
@@ -200,25 +239,17 @@ class Dataplane:
         self.window.add(self._clock() - seconds, seconds, met=met)
 
     async def _respond(
-        self,
-        table: LoadedTable,
-        inputs: Mapping[str, Array],
-        start: float,
-        deadline: float,
-        wait: float,
+        self, table: LoadedTable, inputs: Mapping[str, Array], admitted: _Admitted
     ) -> tuple[Array, LoadedRoute, str]:
-        """Returns the output, its route and the outcome. Raises CannotAnswer if no route can respond.
-
-        wait: seconds until its turn at this node.
-        """
+        """Returns the output, its route and the outcome. Raises CannotAnswer if no route can respond."""
+        start, deadline = admitted.start, admitted.deadline
         left = deadline - (self._clock() - start)
-        found = self._active_route.choose(table, self._generations.link, left, wait)
+        found = self._active_route.choose(table, self._generations.link, left, admitted.wait)
         chosen = found.loaded
         try:
             if chosen.hop is None:
-                due = start + usable(deadline)
-                return *await self._run_here(table, chosen, inputs, start + deadline, due), "ok"
-            return await self._run_split(table, found, inputs, start, deadline)
+                return *await self._run_here(table, chosen, inputs, start + deadline, admitted.turn), "ok"
+            return await self._run_split(table, found, inputs, admitted)
         except (CannotAnswer, asyncio.CancelledError) as error:
             seconds = self._clock() - start
             if not isinstance(error, CannotAnswer) and seconds < deadline:
@@ -228,16 +259,16 @@ class Dataplane:
             raise
 
     async def _run_here(
-        self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float, due: float
+        self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float, turn: _Turn
     ) -> tuple[Array, LoadedRoute]:
         if not self._leaves_early(table, loaded):
-            return await self._run(loaded, inputs, due), loaded
+            return await self._run(loaded, inputs, turn), loaded
         branched, leave_at = (
             table.branched_routes[loaded.route.name],
             table.placement.spec.early_exit.leave_at,
         )
         assert leave_at is not None
-        run = partial(self._run_stage, due=due)
+        run = partial(self._run_stage, turn=turn)
         return await run_until_confident(branched, inputs, leave_at, run, lambda: until - self._clock())
 
     @staticmethod
@@ -248,15 +279,15 @@ class Dataplane:
             and loaded.route.name in table.branched_routes
         )
 
-    async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float) -> Array:
-        return (await self._run_stage(loaded, inputs, due))[0]
+    async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array], turn: _Turn) -> Array:
+        return (await self._run_stage(loaded, inputs, turn))[0]
 
-    async def _run_stage(self, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float) -> list[Array]:
+    async def _run_stage(self, loaded: LoadedRoute, inputs: Mapping[str, Array], turn: _Turn) -> list[Array]:
         session = loaded.session
         assert session is not None
         start, waits = self._clock(), self._queue.wait > 0
         feeds = {t.name: inputs[t.name] for t in session.inputs}
-        results = await self._queue.run(session, feeds, None, due)
+        results = await self._queue.run(session, feeds, None, turn.due, beyond=turn.beyond)
         self._ran(loaded, feeds, self._clock() - start, waited=waits)
         return results
 
@@ -280,25 +311,26 @@ class Dataplane:
         table: LoadedTable,
         chosen: Chosen,
         inputs: Mapping[str, Array],
-        start: float,
-        deadline: float,
+        admitted: _Admitted,
     ) -> tuple[Array, LoadedRoute, str]:
         """Computes by the hop or by a fallback at this node; returns the same as `_respond`."""
         loaded, trial, known = chosen.loaded, chosen.trial, inputs
+        start, deadline, turn = admitted.start, admitted.deadline, admitted.turn
         if loaded.session is not None and loaded.route.local is not None:
             behind = loaded.route.predicted_latency - loaded.route.local.compute
             try:
-                made = await self._run_stage(loaded, inputs, start + head_due(deadline, behind))
+                head = _Turn(start + head_due(deadline, behind), turn.beyond)
+                made = await self._run_stage(loaded, inputs, head)
             except BaseException:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
                 raise
             unfit = without_range(loaded.session.outputs, made)
             if unfit is not None:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
-                return await self._run_instead(table, loaded, inputs, start + usable(deadline), unfit)
+                return await self._run_instead(table, loaded, inputs, turn, unfit)
             # The remote stage reads outputs of the local stage, and inputs of the model that bypass the cut.
             known = {**inputs, **{t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}}
-        wait = self._queue.wait_before(start + usable(deadline), 0.0)
+        wait = self._queue.wait_before(turn.due, 0.0, beyond=turn.beyond)
         fallback = table.fallback(loaded, latest(deadline) - (self._clock() - start) - wait)
         times = Times(
             table.placement.spec.slo.latency,
@@ -312,7 +344,7 @@ class Dataplane:
         allowed = allowance(action, times, fallback.stats if fallback is not None else None)
         if fallback is None:
             return await self._send(loaded, known, allowed, trial=trial), loaded, "ok"
-        deferred = DeferredFallback(lambda: self._run(fallback, known, start + usable(deadline)))
+        deferred = DeferredFallback(lambda: self._run(fallback, known, turn))
         if leave_at is not None and fallback is table.fallbacks.get(loaded.route.name):
             output = await deferred.result()
             if (confidence(output, items=_items(fallback, output, inputs)) or 0.0) >= leave_at:
@@ -332,18 +364,18 @@ class Dataplane:
             deferred.cancel()
 
     async def _run_instead(
-        self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], due: float, unfit: str
+        self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], turn: _Turn, unfit: str
     ) -> tuple[Array, LoadedRoute, str]:
         """Uses the local route if the codec cannot carry the values.
 
         Raises HopFailed without a local route.
         """
-        left = due - self._clock()
-        local = table.local_within(left - self._queue.wait_before(due, 0.0))
+        left = turn.due - self._clock()
+        local = table.local_within(left - self._queue.wait_before(turn.due, 0.0, beyond=turn.beyond))
         if local is None:
             raise HopFailed(f"{loaded.route.name}: {unfit} has values that its codec cannot carry")
         self.metrics.fallback("failed")
-        return await self._run(local, inputs, due), local, "fallback"
+        return await self._run(local, inputs, turn), local, "fallback"
 
     async def _send(
         self, loaded: LoadedRoute, known: Mapping[str, Array], allowed: Allowance, *, trial: bool

@@ -171,3 +171,12 @@ def test_confidences_that_do_not_apply_change_no_plan(world: Any, change_of: str
     world.change(**yaml.safe_load(CONFIDENT) | yaml.safe_load(change_of))
     world.settle()
     assert not [route["name"] for route in routes(world) if "?" in route["name"]]
+
+
+def test_a_declared_rate_is_in_the_placements_and_without_one_there_is_none(world: Any) -> None:
+    change(world, "load: {rate: 0.5}")
+    assert {node: each["spec"].get("rate") for node, each in world.placements().items()} == dict.fromkeys(
+        world.placements(), 0.5
+    )
+    change(world, "load: null")
+    assert all("rate" not in each["spec"] for each in world.placements().values())

@@ -26,8 +26,10 @@ def ask(
     arrival: float = 0.0,
     stack: object = "a",
     rows: int = 1,
+    *,
+    beyond: bool = False,
 ) -> Waiting:
-    return Waiting(stack, known, rows, deadline, arrival)
+    return Waiting(stack, known, rows, deadline, arrival, beyond)
 
 
 def test_what_waits_alone_is_run_alone() -> None:
@@ -215,3 +217,22 @@ def test_an_inference_waits_for_those_that_run_before_it(
 def test_those_before_it_that_share_runs_take_the_time_of_a_batch() -> None:
     waiting = [ask(deadline=0.5) for _ in range(16)]
     assert wait_before(waiting, 1.0, 0.01, 0.0) == pytest.approx(2 * 0.014)
+
+
+def test_what_is_beyond_the_plan_runs_after_what_is_within_it_and_before_what_is_late() -> None:
+    waiting = [
+        ask(ALONE, 0.5, stack="beyond", beyond=True),
+        ask(ALONE, 0.9, stack="within"),
+        ask(ALONE, 0.001, stack="late"),
+    ]
+    turns, left = [], list(waiting)
+    while left:
+        (index,) = next_batch(left, 0.0).chosen
+        turns.append(left.pop(index).stack)
+    assert turns == ["within", "beyond", "late"]
+
+
+@pytest.mark.parametrize(("beyond", "wait"), [(False, 0.01), (True, 0.03)])
+def test_what_is_within_the_plan_does_not_wait_for_what_is_beyond_it(beyond: bool, wait: float) -> None:
+    waiting = [ask(ALONE, 0.5), ask(ALONE, 0.9), ask(ALONE, 0.4, beyond=True), ask(ALONE, 0.8, beyond=True)]
+    assert wait_before(waiting, 0.7, 0.01, 0.0, beyond=beyond) == pytest.approx(wait)

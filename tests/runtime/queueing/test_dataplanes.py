@@ -102,7 +102,9 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
 ) -> None:
     given: list[Any] = []
 
-    async def run(self: Runner, session: Session, feeds: Any, names: Any, due: Any, said: Any) -> list[Array]:
+    async def run(
+        self: Runner, session: Session, feeds: Any, names: Any, due: Any, said: Any, **_: Any
+    ) -> list[Array]:
         given.append(due)
         return session.run(feeds)
 

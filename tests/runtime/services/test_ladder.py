@@ -14,7 +14,7 @@ import pytest
 
 from edge_runtime.errors import Overloaded
 from edge_runtime.inference.runners import Runner
-from edge_runtime.inference.sessions import Halt, Session
+from edge_runtime.inference.sessions import Halt, Session, shapes_of
 from edge_runtime.node_services import NodeServices
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
@@ -93,6 +93,7 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
         def warm(session: Session, **_: Any) -> None:
             number = int(session.run({"x": np.zeros((1, 4), np.float32)})[0][0, 0])
             session.seconds = session.warm_seconds = list(SECONDS.values())[number % 3]
+            session.warm_shapes = shapes_of({"x": np.zeros((1, 4), np.float32)})
 
         monkeypatch.setattr(Session, "warm", warm)
         nodes: list[Node] = []
@@ -217,3 +218,34 @@ async def test_runs_of_one_item_tell_how_slow_the_node_is(
             await at.ask(*asked)
         tables = [placed_service(at.services, name).generations.table for name in NAMES]
         assert measured == [table.routes[0].session for table in tables if table is not None]
+
+
+async def test_requests_beyond_the_planned_rate_run_after_those_of_other_services(loaded: Loaded) -> None:
+    async with loaded(first={"rate": 1.0}) as at:  # two at once are within the plan
+        noisy = [at.ask("first")]
+        await at.running()
+        for count in range(2, 6):
+            noisy.append(at.ask("first"))
+            await at.waiting("first", count)
+        quiet = at.ask("second")
+        await at.waiting("second", 1)
+        done: list[Any] = []
+        for task in (*noisy, quiet):
+            task.add_done_callback(done.append)
+        at.release()
+        assert await _exits([*noisy, quiet]) == ["exit3", "exit3", "exit3", "exit2", "exit1", "exit3"]
+        assert done == [*noisy[:2], quiet, *noisy[2:]]
+
+
+async def test_a_flood_beyond_the_planned_rate_causes_no_refusal_of_others(loaded: Loaded) -> None:
+    flooding = {"rate": 1.0, "slo": {"latency": "100s"}}
+    async with loaded(first=flooding, second={"slo": {"latency": "200s"}}) as at:
+        noisy = [at.ask("first")]
+        await at.running()
+        noisy += [at.ask("first") for _ in range(200)]
+        await at.waiting("first", 201)
+        quiet = at.ask("second", within=0.19)
+        await at.waiting("second", 1)
+        at.release()
+        assert await _exits([quiet]) == ["exit3"]
+        await asyncio.gather(*noisy)

@@ -103,6 +103,7 @@ def placement(
             autonomy=spec.autonomy,
             input_filter=spec.input_filter,
             result_cache=spec.result_cache,
+            rate=spec.planned_rate or None,
             report_interval=Duration(report_interval),
             routes=tuple(
                 _route(

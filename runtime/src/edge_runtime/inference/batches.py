@@ -117,7 +117,7 @@ class Waiting:
     """A waiting inference. Times are in seconds of one clock; the deadline is infinite without one.
 
     stack: key of the inferences that can share a batch with it (the session and the shape of an item); None
-    for one that runs alone.
+    for one that runs alone. beyond: whether it exceeds the rate that the plan counts with.
     """
 
     stack: Hashable
@@ -125,6 +125,7 @@ class Waiting:
     rows: int
     deadline: float
     arrival: float
+    beyond: bool = False
 
 
 def duration(waiting: Sequence[Waiting], largest: int) -> float:
@@ -150,12 +151,14 @@ def wait_before(
     now: float,
     largest: int = LARGEST,
     skipped: int = 0,
+    *,
+    beyond: bool = False,
 ) -> float:
     """Expected seconds until the turn of an inference with this deadline that takes `seconds`.
 
-    The order is that of `next_batch`. An inference whose deadline can be met waits for those with an earlier
-    deadline that can be met at their turn, and for the few others that get a turn between them. One whose
-    deadline cannot be met waits for all.
+    The order is that of `next_batch`. An inference whose deadline can be met waits for those before it that
+    can be met at their turn, and for the few others that get a turn between them. One whose deadline cannot
+    be met waits for all.
     """
     if not waiting or deadline == inf or now + seconds > deadline:
         return duration(waiting, largest)
@@ -164,7 +167,7 @@ def wait_before(
     ahead: list[Waiting] = []
     one_by_one = 0.0
     for i in order[:due]:
-        if waiting[i].deadline > deadline:
+        if (waiting[i].beyond, waiting[i].deadline) > (beyond, deadline):
             break
         ahead.append(waiting[i])
         if now + one_by_one + means[i] <= waiting[i].deadline:
@@ -192,7 +195,8 @@ def next_batch(
 ) -> Batch:
     """Chooses the next run, of at most `largest` rows unless one inference alone has more.
 
-    Order: the earliest deadline that can still be met, then the others by arrival. After PATIENCE runs that
+    Order: the earliest deadline that can still be met, of inferences within the plan and then of those
+    beyond it; then the others by arrival. After PATIENCE runs that
     passed the others (`skipped`), one of them runs alone. The first in order is batched with as many of the
     same `stack`, by deadline, as pay, unless this would make any inference late that is in time one by one.
     A run never waits for future requests.
@@ -250,17 +254,17 @@ def _means(waiting: Sequence[Waiting]) -> list[float]:
 
 def _order(waiting: Sequence[Waiting], means: Sequence[float], now: float) -> tuple[list[int], int]:
     """Indices in the order of their turns, and how many of them have a deadline that can be met."""
-    due: list[tuple[float, float, int]] = []
+    due: list[tuple[bool, float, float, int]] = []
     rest: list[tuple[float, int]] = []
     for i, (one, mean) in enumerate(zip(waiting, means, strict=True)):
         deadline = one.deadline
         if deadline == inf or now + mean > deadline:
             rest.append((one.arrival, i))
         else:
-            due.append((deadline, one.arrival, i))
+            due.append((one.beyond, deadline, one.arrival, i))
     due.sort()
     rest.sort()
-    return [*(i for _, _, i in due), *(i for _, i in rest)], len(due)
+    return [*(i for _, _, _, i in due), *(i for _, i in rest)], len(due)
 
 
 def _fellows(waiting: Sequence[Waiting], order: Sequence[int], largest: int) -> list[int]:

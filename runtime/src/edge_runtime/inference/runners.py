@@ -34,7 +34,7 @@ from edge_runtime.inference.jobs import (
 )
 from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
 from edge_runtime.inference.slowdowns import Slowdown
-from edge_runtime.tensors import Array, rows
+from edge_runtime.tensors import Array
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Runner:
         self._run: _Run | None = None
         self._ended = False
         self._known: WeakKeyDictionary[Session, Experience] = WeakKeyDictionary()
-        self._slowdown = Slowdown()
+        self._slowdown: Slowdown[Session] = Slowdown()
         self._lock = Lock()
         self._jobs: list[Job] = []
         self._working = False
@@ -102,11 +102,12 @@ class Runner:
         self._slowdown.follow(session)
 
     def measured(self, session: Session, seconds: float) -> None:
-        """Adds a run of one item. If the node has become slower or faster, adapts the expected times of
-        sessions that did not run since.
+        """Adds a run on inputs like those of its warm-up.
+
+        If the node has become slower or faster, adapts the expected times of sessions that did not run since.
         """
         self._slowdown.add(session, seconds, self._clock())
-        for other, expected in self._slowdown.changes():
+        for other, expected in self._slowdown.changes() if self._slowdown.stepped else ():
             known = self._known.get(other)
             if known is not None and other.seconds > 0:
                 known.scale(expected / other.seconds)
@@ -132,16 +133,18 @@ class Runner:
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         return begun + sum(job.session.seconds for job in self._jobs)
 
-    def wait_before(self, deadline: float, seconds: float = 0.0) -> float:
+    def wait_before(self, deadline: float, seconds: float = 0.0, *, beyond: bool = False) -> float:
         """Estimated seconds until an inference of `seconds` with this deadline, on this runner's clock, would
-        start.
+        start. beyond: whether it exceeds the planned rate.
         """
         run, jobs = self._run, list(self._jobs)
         if run is None and not jobs:
             return 0.0
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         waiting, start = [job.asked for job in jobs if not job.left], self._clock() + begun
-        return begun + wait_before(waiting, deadline, seconds, start, self._largest, self._skipped)
+        return begun + wait_before(
+            waiting, deadline, seconds, start, self._largest, self._skipped, beyond=beyond
+        )
 
     def least(self, session: Session, inputs: Mapping[str, Array]) -> float:
         """Estimated seconds of a run on these inputs; at most the session's recent mean.
@@ -185,17 +188,21 @@ class Runner:
         names: Sequence[str] | None = None,
         deadline: float | None = None,
         said: Said | None = None,
+        *,
+        beyond: bool = False,
     ) -> list[Array]:
         """Returns the session's outputs, computed on the event loop or on a thread by its recent latency.
 
-        deadline: time on this runner's clock, which decides the order. said: as in the constructor. A
-        cancelled request that waits is not run; a run ends at the next operator once all its requests are
-        cancelled. Raises NotReady after `end`.
+        deadline: time on this runner's clock, which decides the order. said: as in the constructor. beyond:
+        whether it exceeds the planned rate, and so runs after those that do not. A cancelled request that
+        waits is not run; a run ends at the next operator once all its requests are cancelled. Raises
+        NotReady after `end`.
         """
         results = self.run_now(session, feeds, names)
         if results is not None:
             return results
-        job = self._job(session, feeds, names, inf if deadline is None else deadline, said or self._said)
+        due = inf if deadline is None else deadline
+        job = self._job(session, feeds, names, due, said or self._said, beyond=beyond)
         with self._lock:
             if self._ended:
                 raise _going_down()
@@ -232,6 +239,8 @@ class Runner:
         names: Sequence[str] | None,
         deadline: float,
         said: Said | None,
+        *,
+        beyond: bool,
     ) -> Job:
         known = self._known.get(session)
         if known is None:
@@ -242,7 +251,7 @@ class Runner:
         if self._largest == 1 or known.proven is False:
             stack = None
         waiter: asyncio.Future[list[Array]] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(stack, known, rows, deadline, self._clock())
+        waiting = Waiting(stack, known, rows, deadline, self._clock(), beyond)
         return Job(session, feeds, names, Halt(), waiter, waiting, said)
 
     def _work(self) -> None:
@@ -343,10 +352,8 @@ class Runner:
             computed = time.thread_time() - computed
             seconds = computed if computed < INLINE else seconds
         session.took(shapes, seconds)
-        if self._slowdown.follows(session):
-            items = rows(session.inputs, [feeds[t.name] for t in session.inputs])
-            if items in (None, 1):
-                self.measured(session, passed)
+        if session.followed is not None and shapes == session.warm_shapes:
+            self.measured(session, passed)
         return results
 
     def _together(self, jobs: Sequence[Job]) -> list[InferenceResult] | None:

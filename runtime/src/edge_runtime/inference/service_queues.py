@@ -9,6 +9,7 @@ from typing import Final
 from edge_planning.routing.deadlines import queue_too_long
 from edge_runtime.errors import Overloaded
 from edge_runtime.inference.jobs import Said
+from edge_runtime.inference.planned_rates import PlannedRate
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.tensors import Array
@@ -18,13 +19,14 @@ QUEUE: Final = 256
 
 class ServiceQueue:
     """The requests of one service. `waiting` counts those without a response yet, each service its own: a
-    service that receives too many requests causes no refusals of others.
+    service that receives too many requests causes no refusals of others. `planned` is the service's rate.
     """
 
     def __init__(self, runner: Runner, said: Said | None = None, most: int = QUEUE) -> None:
         """said: called after each run on the thread with the wait of each of its requests in seconds."""
         self._runner, self._said, self._most = runner, said, most
         self.waiting = 0
+        self.planned = PlannedRate()
 
     def admit(self, seconds: float, left: float = inf, wait: float = 0.0) -> None:
         """Counts a request.
@@ -52,9 +54,9 @@ class ServiceQueue:
         """Estimated seconds of a run on these inputs; see `Runner.least`."""
         return self._runner.least(session, inputs)
 
-    def wait_before(self, deadline: float, seconds: float) -> float:
+    def wait_before(self, deadline: float, seconds: float, *, beyond: bool = False) -> float:
         """Estimated seconds until an inference would start; see `Runner.wait_before`."""
-        return self._runner.wait_before(deadline, seconds)
+        return self._runner.wait_before(deadline, seconds, beyond=beyond)
 
     @property
     def wait(self) -> float:
@@ -73,6 +75,8 @@ class ServiceQueue:
         feeds: Mapping[str, Array],
         names: Sequence[str] | None = None,
         deadline: float | None = None,
+        *,
+        beyond: bool = False,
     ) -> list[Array]:
         """Returns the session's outputs; see `Runner.run`."""
-        return await self._runner.run(session, feeds, names, deadline, self._said)
+        return await self._runner.run(session, feeds, names, deadline, self._said, beyond=beyond)

@@ -23,6 +23,7 @@ from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.native import NativeSession, RunOptions, library
 from edge_runtime.inference.providers import CPU, Provider, in_order, preferred
 from edge_runtime.inference.shape_timing import shapes_determine_duration
+from edge_runtime.inference.slowdowns import Followed
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
 _log = logging.getLogger(__name__)
@@ -104,7 +105,8 @@ class Halt:
 class Session:
     """A loaded model or slice. `seconds` is the recent time of a run, `size` the bytes of its file.
 
-    warm_seconds: the time of a run at the warm-up; 0 without one.
+    warm_seconds: the time of a run at the warm-up, on inputs of `warm_shapes`; 0 without one. followed: how
+    its runs compare with that, if anything does so.
     left_out: outputs that cannot be sent, each with its type; most are not tensors.
     proven: properties proven by its graph, which decide whether requests can be batched.
     runs_on_caller: whether a run computes on the calling thread only, whose CPU time is then the run's.
@@ -144,6 +146,8 @@ class Session:
         self._output_names = [t.name for t in self.outputs]
         self._by_value = not self._native and any(t.datatype == "BF16" for t in (*self.inputs, *self.outputs))
         self.seconds = self.warm_seconds = 0.0
+        self.warm_shapes: Shapes | None = None
+        self.followed: Followed | None = None
         self._steady = not any(t.datatype == "BYTES" for t in self.inputs) and _steady(model)
         self._took: dict[Shapes, float] = {}
 
@@ -248,7 +252,8 @@ class Session:
                 f"the warm-up was ended: it takes longer than {limit:g} s, or the server is shutting down"
             ) from error
         self.seconds = self.warm_seconds = min(seconds)
-        self.took(shapes_of(feeds), self.seconds)
+        self.warm_shapes = shapes_of(feeds)
+        self.took(self.warm_shapes, self.seconds)
 
     def _check(self, results: Sequence[Array]) -> None:
         """Raises CannotLoad if outputs do not match the contract."""

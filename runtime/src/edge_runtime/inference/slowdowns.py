@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 from threading import Lock
-from typing import Final
-from weakref import WeakKeyDictionary
-
-from edge_runtime.inference.sessions import Session
+from typing import Final, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 # Weight of a run of the longest session; that of a shorter one is less in proportion, as it says less.
 _SMOOTHING: Final = 0.2
@@ -23,14 +21,24 @@ _STEP: Final = 1.1
 
 
 @dataclass(slots=True)
-class _Followed:
+class Followed:
     """Seconds of a run alone at the node, and whether the session ran since the last step."""
 
     alone: float
     ran: bool = False
 
 
-class Slowdown:
+class Timed(Protocol):
+    """A session: the seconds of its warm-up, 0 without one, and what is known of its runs."""
+
+    warm_seconds: float
+    followed: Followed | None
+
+
+AnyTimed = TypeVar("AnyTimed", bound=Timed)
+
+
+class Slowdown(Generic[AnyTimed]):
     """The smoothed ratio of the times of runs to those of the same sessions at their warm-up.
 
     The profile of a device class leaves out how this node differs from it; the warm-up does not.
@@ -41,26 +49,23 @@ class Slowdown:
     def __init__(self) -> None:
         self.factor = 1.0
         self._step, self._at, self._longest = 1.0, -inf, 0.0
-        self._followed: WeakKeyDictionary[Session, _Followed] = WeakKeyDictionary()
+        self._followed: WeakSet[AnyTimed] = WeakSet()
         self._lock = Lock()
 
-    def follow(self, session: Session) -> None:
+    def follow(self, session: AnyTimed) -> None:
         """Counts the runs of a session that was warmed up."""
         if session.warm_seconds <= 0:
             return
         with self._lock:
-            if session not in self._followed:
+            if session.followed is None:
                 # Other pods slowed its warm-up down as well.
-                self._followed[session] = _Followed(session.warm_seconds / max(self.factor, 1.0))
-            self._longest = max(each.alone for each in self._followed.values())
+                session.followed = Followed(session.warm_seconds / max(self.factor, 1.0))
+            self._followed.add(session)
+            self._longest = max(each.followed.alone for each in self._followed if each.followed is not None)
 
-    def follows(self, session: Session) -> bool:
-        """Whether runs of the session count."""
-        return session in self._followed
-
-    def add(self, session: Session, seconds: float, now: float) -> None:
-        """Adds a run of one item that ended at `now`."""
-        found = self._followed.get(session)
+    def add(self, session: AnyTimed, seconds: float, now: float) -> None:
+        """Adds a run on inputs like those of the warm-up that ended at `now`."""
+        found = session.followed
         if found is None:
             return
         length = min(found.alone / self._longest, 1.0)
@@ -68,18 +73,18 @@ class Slowdown:
         self.factor += weight * (seconds / found.alone - self.factor)
         self._at, found.ran = now, True
 
-    def changes(self) -> Iterator[tuple[Session, float]]:
-        """Yields the sessions that did not run in the last step of the slowdown, and their expected seconds
-        now.
+    @property
+    def stepped(self) -> bool:
+        """Whether the slowdown has changed by a tenth since the last call of `changes`."""
+        return not self._step / _STEP < self.factor < self._step * _STEP
 
-        None until the slowdown has changed by a tenth since the last call that yielded any.
-        """
-        if self._step / _STEP < self.factor < self._step * _STEP:
-            return
+    def changes(self) -> Iterator[tuple[AnyTimed, float]]:
+        """Begins a step. Yields the sessions that did not run in the last one, and their seconds now."""
         with self._lock:
-            self._step = self.factor
-            known = list(self._followed.items())
-        for session, found in known:
+            self._step, known = self.factor, list(self._followed)
+        for session in known:
+            if (found := session.followed) is None:
+                continue
             if not found.ran:
                 yield session, found.alone * self.factor
             found.ran = False

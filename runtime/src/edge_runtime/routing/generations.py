@@ -14,6 +14,7 @@ from typing import Final
 from edge_api.told_links import ToldLink
 from edge_runtime.assignment import Placement, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError, Unreachable
+from edge_runtime.inference.planned_rates import PlannedRate
 from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.inference.sessions import Session
 from edge_runtime.links.local_links import LocalLinks
@@ -148,6 +149,8 @@ class Generations:
         self.active_route.hand_over(before, table)
         self.generation, self.message, self.loaded = placement.generation, table.missing, not table.missing
         self.reason = CannotLoad.__name__ if table.missing else ""
+        if spec.rate != self.queue.planned.rate:
+            self.queue.planned = PlannedRate(spec.rate)
         self._keep_hops(table)
         self._count(table)
         self._follow(table)
