@@ -96,7 +96,7 @@ class Relief:
         return found
 
     def _owed_by_borrowers(self, late: Sequence[Unit]) -> dict[str, tuple[str, ...]]:
-        """Returns the same for demands of tenants that borrow at the places of late demands."""
+        """Returns the same for demands of tenants that borrow where requests are late."""
         found: dict[str, tuple[str, ...]] = {}
         for unit in late:
             for resource in self._timed(unit):
