@@ -96,7 +96,7 @@ def test_a_request_is_multiplied_within_its_limit(
 def test_without_tenants_no_pod_is_resized(running: World) -> None:
     running.cluster.objects["Pod", "default", "edge-runtime-cam-1-x"]["spec"]["containers"][0]["resources"][
         "requests"
-    ]["cpu"] = "10m"  # by somebody else
+    ]["cpu"] = "10m"  # by another client
     running.reconcile()
     assert cpu(running) == "10m"
     assert noted(running) == {None}

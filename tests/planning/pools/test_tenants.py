@@ -193,8 +193,8 @@ def test_without_moves_left_a_plan_stays_and_its_moves_wait() -> None:
     before, problem = reclaimed((Tenant("shop"), Tenant("lab")))
     plan = plan_pool(problem, before, moves=0)
     assert (exits(plan, "lab").count("full"), plan.spent, len(plan.waiting)) == (1, 0, 4)
-    waiting = [one for one in shares(plan)["lab"].shortages if one.limit is Limit.BUDGET]
-    assert [one.message for one in waiting] == ["4 services at a lower exit: waiting for the budget of moves"]
+    (waiting,) = [one for one in shares(plan)["lab"].shortages if one.limit is Limit.BUDGET]
+    assert (len(waiting.services), waiting.refused, waiting.resource) == (4, False, "")
     again = plan_pool(problem, plan, moves=0)
     assert (again.placed, again.moved, again.waiting) == (plan.placed, (), plan.waiting)
     elsewhere = (*problem.nodes, PoolNode("edge-b", "pi"))
@@ -365,6 +365,21 @@ def test_beyond_the_entitlement_measured_requests_use_only_what_is_idle() -> Non
     plan = plan_pool(pool(tenants, [measured("s0", "shop", 100.0), *services("lab", 2)]))
     assert exits(plan, "lab") == ["full"] * 2
     assert used(plan, "shop") == pytest.approx(PLANNABLE - used(plan, "lab"))
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_tenant_that_borrows_steps_down_so_that_requests_of_others_are_in_time(late: bool) -> None:
+    tenants = (Tenant("shop"), Tenant("lab"))
+    demands = [measured("s0", "shop", 7.0, late=late), *services("lab", 9, 1.0)]
+    tight = [
+        replace(one, problems=tuple(replace(each, slo=Slo(0.25)) for each in one.problems)) for one in demands
+    ]
+    plan = plan_pool(pool(tenants, tight))
+    assert exits(plan, "shop") == ["full"]
+    assert 0 < exits(plan, "lab").count("full") < 9
+    assert all(one.in_time for one in plan.placed.values())
+    assert used(plan, "lab") < 0.5 * PLANNABLE < used(plan_pool(pool(tenants, tight[1:])), "lab")
+    assert plan_pool(pool(tenants, tight, servers=(PoolServer("spare"),)), plan).moved == ()
 
 
 def test_measured_requests_count_as_use_and_as_borrowed() -> None:

@@ -127,9 +127,9 @@ def observe(namespace: str, cluster: Cluster) -> Seen:
 
 
 def _resize(cluster: Cluster, wanted: Iterable[Resize], memory: NamespaceMemory) -> bool:
-    """Changes what pods request; returns whether one of them was replaced meanwhile.
+    """Changes what pods request; returns whether another client has replaced one of them.
 
-    What a cluster cannot or may not do is tried once: pods of a later version start with the request.
+    What a cluster cannot do or does not allow is tried once: pods of a later version start with the request.
     """
     conflicts, failed, memory.not_resized = False, memory.not_resized, {}
     for each in wanted:

@@ -39,7 +39,7 @@ def weights(placements: Iterable[Object]) -> dict[Runtime, float]:
 
 
 def noted_weight(body: Object) -> float | None:
-    """Returns the weight that an object is annotated with; None if there is none or it is no weight."""
+    """Returns the weight that an object is annotated with; None if that is not a number of at least 0."""
     try:
         weight = float((body["metadata"].get("annotations") or {})[CPU_WEIGHT_ANNOTATION])
     except (KeyError, ValueError):

@@ -87,8 +87,8 @@ class Pool:
         runtime_memory: Bytes that a runtime requests.
         tenants: Those that share the pool; none if there are no Tenants.
         tenancy: Which of them each namespace belongs to.
-        runtimes: Those that published tables need, also of services that cannot be planned now; none if there
-            are no Tenants.
+        runtimes: Those that published tables need, also of services that cannot be planned now. Empty without
+            Tenants.
     """
 
     spec: DevicePoolSpec

@@ -3,16 +3,20 @@
 The tables are those of a plan in which only reservations count. A demand without a declared rate takes
 another one if that is in time and makes no other demand late. One with a declared rate keeps its table: those
 beside it whose rates are measured make room.
+
+If tenants share by entitlement, demands of tenants that borrow make room first, whatever is known of their
+rates. None makes room for a tenant that borrows if its own does not.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
+from edge_planning.pools.accounts import TOLERANCE
 from edge_planning.pools.chosen import Chosen
 from edge_planning.pools.costed import Costs
 from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.held import Held
-from edge_planning.pools.reservations import Kind
+from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.pools.tables import Ranked, Tables
 from edge_planning.pools.units import Unit
 from edge_planning.pools.waiting import rounded_up
@@ -30,6 +34,8 @@ class Relief:
         self.crowding, self.ledger = crowding, crowding.ledger
         self.costs, self.tables = costs, tables
         self.units, self.chosen = units, chosen
+        self.waits = True
+        """Whether candidates must be in time beside others as they are."""
         self.content: set[str] = set()
         """Demands that are in time, and must remain so; not those that are whatever the others do."""
 
@@ -40,9 +46,19 @@ class Relief:
         """
         if not self.crowding.measured:
             return
+        if self.ledger.accounts is not None:
+            # Their waits are those of all that they borrow, so each moves as if the others had moved.
+            self.waits = False
+            self._relieve(self._owed_by_borrowers, tried)
+            self.waits = True
+        self._relieve(self._owed, tried)
+
+    def _relieve(
+        self, owing: Callable[[Sequence[Unit]], dict[str, tuple[str, ...]]], tried: Collection[str]
+    ) -> None:
         placed = [unit for unit in self.units if unit.name in self.chosen]
         late = [unit for unit in placed if self._crowded(unit)]
-        owed = self._owed(late)
+        owed = owing(late)
         movers = [unit for unit in placed if unit.name in owed and unit.name not in tried]
         if not movers:
             return
@@ -72,11 +88,36 @@ class Relief:
             if unit.demand.assumed:
                 found[unit.name] = (*found.get(unit.name, ()), unit.name)
                 continue
-            for resource in sorted(self.chosen[unit.name].reserved.uses):
-                if resource.kind is not Kind.UPLINK:
-                    for name in self.crowding.taken(resource):
+            for resource in self._timed(unit):
+                for name in self.crowding.taken(resource):
+                    owner = self.ledger.held[name].demand.owner
+                    if self._borrows(owner, resource) or not self._borrows(unit.demand.owner, resource):
                         found[name] = (*found.get(name, ()), unit.name)
         return found
+
+    def _owed_by_borrowers(self, late: Sequence[Unit]) -> dict[str, tuple[str, ...]]:
+        """Returns the same for demands of tenants that borrow where requests are late."""
+        found: dict[str, tuple[str, ...]] = {}
+        for unit in late:
+            for resource in self._timed(unit):
+                for name, _ in self.ledger.users(resource):
+                    if self._borrows(self.ledger.held[name].demand.owner, resource):
+                        found[name] = (*found.get(name, ()), unit.name)
+        return found
+
+    def _timed(self, unit: Unit) -> list[Resource]:
+        """Returns the places' time that a demand uses, for which its requests wait."""
+        return [one for one in sorted(self.chosen[unit.name].reserved.uses) if one.kind is not Kind.UPLINK]
+
+    def _borrows(self, owner: str, resource: Resource) -> bool:
+        """Returns whether a tenant uses more than it is entitled to, measured requests included."""
+        accounts = self.ledger.accounts
+        if accounts is None:
+            return False
+        taken = self.crowding.taken(resource).items()
+        more = sum(amount for name, amount in taken if self.ledger.held[name].demand.owner == owner)
+        used = accounts.used(owner, resource) + more
+        return used > accounts.claim(owner, resource).nominal * (1 + TOLERANCE)
 
     def _make_room(self, unit: Unit, owed: Iterable[str]) -> bool:
         """Takes the best table with which those are in time, or else the one that takes the least.
@@ -117,6 +158,7 @@ class Relief:
         waits = {
             place: rounded_up(self.crowding.others_wait(place, demand, percentile), 3)
             for place in sorted(demand.places & self.crowding.places)
+            if self.waits
         }
         now = self.chosen[unit.name]
         most = max(self._load(unit, now), 1.0) * (1 + 1e-9)
