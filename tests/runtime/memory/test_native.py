@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,15 @@ def test_a_halted_run_fails() -> None:
 def test_what_is_not_a_model_is_refused() -> None:
     with pytest.raises(CannotLoad, match=r"onnxruntime cannot load it: .*protobuf"):
         Session(b"no model", INPUTS, OUTPUTS)
+
+
+def test_memory_of_what_is_not_a_model_can_be_closed() -> None:
+    """As slices are read: the caller closes the memory while it handles the error."""
+    data = mmap(-1, 4096)
+    data[:4] = b"none"
+    with pytest.raises(CannotLoad, match="onnxruntime cannot load it"), data:
+        Session(data, INPUTS, OUTPUTS)
+    assert data.closed
 
 
 def test_a_response_outlives_its_session() -> None:
