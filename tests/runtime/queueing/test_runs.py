@@ -103,6 +103,33 @@ async def test_under_load_a_session_is_proven_and_its_results_stay_right() -> No
     runner.close()
 
 
+async def test_a_request_waits_for_at_most_one_run_of_a_check() -> None:
+    """The check of a session needs two runs of its own; requests run between them."""
+    runner, session = Runner(), Gated(stackable.dense())
+    known = runner.known[session] = Experience(1.0)
+    known.add(1, 1.0)
+    tasks, first = await behind_a_run(runner, session, [runner.run(session, item(i)) for i in range(4)])
+    session.gate.set()
+    await asyncio.gather(first, *tasks)
+    assert known.proven
+    # The first request, the one that is checked, its counterpart, a request, both together; then a batch.
+    assert session.rows == [1, 1, 1, 1, 2, 2]
+    runner.close()
+
+
+async def test_a_check_ends_without_further_requests() -> None:
+    runner, session = Runner(), Gated(stackable.dense())
+    known = runner.known[session] = Experience(1.0)
+    known.add(1, 1.0)
+    tasks, first = await behind_a_run(runner, session, [runner.run(session, item(i)) for i in range(2)])
+    session.gate.set()
+    await asyncio.gather(first, *tasks)
+    await until(lambda: not runner.busy)
+    assert known.proven
+    assert not known.checking
+    runner.close()
+
+
 async def test_everyone_gets_the_outputs_asked_for() -> None:
     runner, session = Runner(), Gated(stackable.two_outputs())
     trusted(runner, session)
