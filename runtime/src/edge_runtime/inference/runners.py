@@ -84,7 +84,7 @@ class Runner:
         self._lock = Lock()
         self._jobs: list[Job] = []
         self._checks: deque[Iterator[None]] = deque()  # of batches, each with runs that are left to do
-        self._working = False
+        self._working = self._after_check = False
         self._runs = self._skipped = 0
 
     @property
@@ -221,7 +221,11 @@ class Runner:
         return Job(session, feeds, names, Halt(), waiter, waiting, said)
 
     def _work(self) -> None:
-        """On the thread: runs until nothing waits. Between two runs of requests is at most one of a check."""
+        """On the thread: runs until nothing waits.
+
+        Between two runs of requests is at most one of a check, and a request runs alone after it: the others
+        have waited for the check already.
+        """
         while True:
             jobs: list[Job] = []
             try:
@@ -253,7 +257,8 @@ class Runner:
         self._runs += 1
         curious = self._runs % _CURIOUS == 0
         now = self._clock()
-        batch = next_batch([job.asked for job in waiting], now, self._largest, self._skipped, curious=curious)
+        largest = 1 if self._after_check else self._largest
+        batch = next_batch([job.asked for job in waiting], now, largest, self._skipped, curious=curious)
         self._skipped = self._skipped + 1 if batch.passed else 0
         jobs = [waiting[i] for i in batch.chosen]
         with self._lock:
@@ -307,6 +312,7 @@ class Runner:
 
     def _continue_check(self) -> None:
         """Does the next run of the oldest check."""
+        self._after_check = bool(self._checks)
         if self._ended:
             self._checks.clear()
         elif self._checks:
