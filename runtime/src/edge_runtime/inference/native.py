@@ -187,19 +187,8 @@ class NativeSession:
     """A model without tensors of strings; has the methods of onnxruntime's InferenceSession."""
 
     def __init__(self, library: Library, model: bytes | mmap, threads: int) -> None:
-        self._library = library
-        options = library.made(library.create_options)
-        try:
-            library.check(library.set_threads(options, threads))
-            library.check(library.set_log_severity(options, _QUIET))
-            library.check(library.add_config(options, b"session.intra_op.allow_spinning", b"0"))
-            # The address, not the buffer: an error that holds a buffer keeps the caller from closing it.
-            data = model if isinstance(model, bytes) else ctypes.addressof(c_char.from_buffer(model))
-            made = library.create_session, library.environment, data, len(model), options
-            self._size = len(model)
-            self._session = library.heap.call(lambda: library.made(*made), self._size)
-        finally:
-            library.release_options(options)
+        self._library, self._size = library, len(model)
+        self._session = library.heap.call(lambda: _created(library, model, threads), self._size)
         self._inputs, self._outputs = self._described(outputs=False), self._described(outputs=True)
         numbers = {name: number for number, (name, _) in _TYPES.items()}
         self._types = {i.name: (numbers[i.type], _TYPES[numbers[i.type]][1]) for i in self._inputs}
@@ -299,6 +288,21 @@ class NativeSession:
             return Described(name, _TYPES[number.value][0], shape)
         finally:
             library.release_type_info(info)
+
+
+def _created(library: Library, model: bytes | mmap, threads: int) -> Pointer:
+    """Creates a session. Run on the heap's thread, as a whole: its caller may be interrupted."""
+    options = library.made(library.create_options)
+    held = model if isinstance(model, bytes) else c_char.from_buffer(model)
+    try:
+        library.check(library.set_threads(options, threads))
+        library.check(library.set_log_severity(options, _QUIET))
+        library.check(library.add_config(options, b"session.intra_op.allow_spinning", b"0"))
+        data = held if isinstance(held, bytes) else ctypes.addressof(held)
+        return library.made(library.create_session, library.environment, data, len(model), options)
+    finally:
+        del held  # else an error would hold it, and the caller could not close the memory
+        library.release_options(options)
 
 
 class _Value:
