@@ -18,7 +18,7 @@ from onnx import helper
 from benchmarks.runtime.dense_placements import HEAVY, network
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.memory import resident
-from edge_runtime.inference.native import library
+from edge_runtime.inference.native import library, return_unused_memory
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 from networks import ONNX_TYPES, info, model_of
@@ -109,6 +109,15 @@ def test_memory_of_what_is_not_a_model_can_be_closed() -> None:
     with pytest.raises(CannotLoad, match="onnxruntime cannot load it"), data:
         Session(data, INPUTS, OUTPUTS)
     assert data.closed
+
+
+def test_unused_memory_is_returned_after_sessions_that_still_have_to_be_freed() -> None:
+    session = Session(network(1, *HEAVY), INPUTS, OUTPUTS)
+    loaded = resident()
+    del session
+    gc.collect()
+    return_unused_memory()
+    assert resident() < loaded - (32 << 20)
 
 
 def test_a_response_outlives_its_session() -> None:

@@ -23,7 +23,8 @@ _LEAST: Final = 8 << 20  # bytes of models below which trimming is not worth its
 _QUIET: Final = 1.0  # seconds
 
 
-def _trim() -> None:
+def trim_heap() -> None:
+    """Returns unused memory of every thread's heap."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # only glibc has it
         trim(0)
@@ -35,7 +36,7 @@ class HeapThread:
     quiet: seconds without a call before the heap is trimmed.
     """
 
-    def __init__(self, trim: Callable[[], None] = _trim, quiet: float = _QUIET) -> None:
+    def __init__(self, trim: Callable[[], None] = trim_heap, quiet: float = _QUIET) -> None:
         self._trim, self._quiet, self._unused = trim, quiet, 0
         self._work: SimpleQueue[_Work] = SimpleQueue()
         Thread(target=self._run, name="sessions", daemon=True).start()

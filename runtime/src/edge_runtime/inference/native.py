@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge_runtime.inference.heap import HeapThread
+from edge_runtime.inference.heap import HeapThread, trim_heap
 from edge_runtime.tensors import Array
 
 _VERSION: Final = (
@@ -159,10 +159,12 @@ def library() -> Library | None:
 
 
 def return_unused_memory() -> None:
-    """Returns memory that malloc retains of sessions. Blocking; frees the sessions that wait for it first."""
+    """Returns memory that malloc retains, after freeing the sessions that wait for that. Blocking."""
     found = library()
     if found is not None:
         found.heap.trim()
+    else:
+        trim_heap()
 
 
 class RunOptions:
