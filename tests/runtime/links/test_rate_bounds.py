@@ -246,7 +246,7 @@ def test_the_next_stall_of_a_link_that_became_faster_counts() -> None:
 
 
 @pytest.mark.parametrize(("excess", "error"), [(1.05, False), (1.2, True)])
-def test_a_bound_that_is_exceeded_by_less_than_a_tenth_was_no_error(excess: float, error: bool) -> None:
+def test_a_bound_that_is_exceeded_by_less_than_a_tenth_was_right(excess: float, error: bool) -> None:
     bounds, before = RateBounds(), TcpInfo(0, 0.001, window=1 << 20)
     bounds.look(0.012, 0.0, 0, Request(0.0, 0, before), FAST, left=SIZE)
     assert bounds.cap == pytest.approx(8e6)

@@ -24,7 +24,7 @@ def test_calls_run_one_by_one_in_order_on_one_thread_which_is_not_the_callers() 
     assert names == ["freed", "sessions"]
 
 
-def test_an_error_reaches_the_caller_and_the_thread_serves_on() -> None:
+def test_an_error_reaches_the_caller_and_the_thread_continues() -> None:
     heap = HeapThread(lambda: None)
     with pytest.raises(ValueError, match="no model"):
         heap.call(lambda: _fail("no model"), 0)
