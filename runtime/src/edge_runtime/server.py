@@ -23,6 +23,7 @@ from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.inference import cpus
 from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import Memory, cgroup_limit
+from edge_runtime.inference.native import return_unused_memory
 from edge_runtime.json_values import Json
 from edge_runtime.metrics import ProcessMetrics, joint_exposition
 from edge_runtime.model_store import ModelStore, SliceCache
@@ -74,7 +75,7 @@ def _resources(
     tls: ssl.SSLContext | None,
 ) -> NodeResources:
     threads = arguments.threads or cpus.threads(cpus.quota() or 1.0)
-    memory = Memory(arguments.memory_limit or cgroup_limit())
+    memory = Memory(arguments.memory_limit or cgroup_limit(), reclaim=return_unused_memory)
     folder = arguments.cache_dir
     trials = Trials(
         Records(folder / "trials"),

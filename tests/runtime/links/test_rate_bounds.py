@@ -220,6 +220,42 @@ def test_a_drop_in_the_middle_of_a_transfer_is_not_taken_for_a_stall(after: floa
     assert noticed - 4.0 <= 0.016
 
 
+@pytest.mark.parametrize("fast_again", [1.152, 1.16, 1.168])
+def test_a_link_that_becomes_faster_while_a_transfer_is_early_is_not_taken_for_a_stall(
+    fast_again: float,
+) -> None:
+    """It has been slow before, so that the bound was right until then."""
+
+    def rate(now: float) -> float:
+        return SLOW if 0.6 <= now < fast_again or now >= 4.0 else FAST
+
+    link = Link(rate, round_trip=0.0005).run(4.5)
+    noticed = next(at for at, chosen in link.switches if at >= 4.0 and chosen == 1)
+    assert noticed - 4.0 <= 0.016
+
+
+def test_the_next_stall_of_a_link_that_became_faster_counts() -> None:
+    def rate(now: float) -> float:
+        if 2.6 <= now < 2.615:
+            return 0.0
+        return SLOW if 0.6 <= now < 1.16 or now >= 4.0 else FAST
+
+    link = Link(rate, round_trip=0.0005).run(4.5)
+    noticed = next(at for at, chosen in link.switches if at >= 4.0 and chosen == 1)
+    assert noticed - 4.0 > 0.016
+
+
+@pytest.mark.parametrize(("excess", "error"), [(1.05, False), (1.2, True)])
+def test_a_bound_that_is_exceeded_by_less_than_a_tenth_was_right(excess: float, error: bool) -> None:
+    bounds, before = RateBounds(), TcpInfo(0, 0.001, window=1 << 20)
+    bounds.look(0.012, 0.0, 0, Request(0.0, 0, before), FAST, left=SIZE)
+    assert bounds.cap == pytest.approx(8e6)
+    moved = int(excess * 8e6 / 8 * 0.019)
+    bounds.rest(0.02, moved)
+    bounds.look(1.012, 0.0, moved, Request(1.0, moved, before), FAST, left=SIZE)
+    assert (bounds.cap is None) is error  # then a transfer may stand still for twice as long
+
+
 def test_time_in_which_this_process_waited_for_a_core_is_not_the_links() -> None:
     transfer = Request(0.0, 0, TcpInfo(0, 0.001, window=1 << 20))
     prompt, delayed = RateBounds(), RateBounds()

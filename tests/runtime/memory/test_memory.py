@@ -20,6 +20,25 @@ def test_a_slice_needs_four_times_its_size_while_it_is_loaded() -> None:
         memory.check("slice a", 101 * MIB)
 
 
+def test_memory_that_is_in_use_for_nothing_is_returned_before_a_slice_is_refused() -> None:
+    used = [500 * MIB]
+
+    def reclaim() -> None:
+        used.append(300 * MIB)
+
+    memory = Memory(1000 * MIB, lambda: used[-1], reclaim)
+    memory.check("slice a", 100 * MIB)
+    assert used == [500 * MIB]  # there is room without it
+    memory.check("slice a", 150 * MIB)
+    with pytest.raises(CannotLoad, match=mentions("slice a:", "151 MiB", "300 MiB", "900 MiB")):
+        memory.check("slice a", 151 * MIB)
+
+
+def test_the_room_for_a_trial_counts_memory_that_can_be_returned() -> None:
+    used = [500 * MIB]
+    assert Memory(1000 * MIB, lambda: used[-1], lambda: used.append(300 * MIB)).room() == 600 * MIB
+
+
 def test_without_a_limit_everything_fits() -> None:
     Memory().check("slice a", 1 << 50)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from onnx import helper
 from benchmarks.runtime.dense_placements import HEAVY, network
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.memory import resident
-from edge_runtime.inference.native import library
+from edge_runtime.inference.native import library, return_unused_memory
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.tensors import NUMPY_TYPES, Tensor
 from networks import ONNX_TYPES, info, model_of
@@ -99,6 +100,24 @@ def test_a_halted_run_fails() -> None:
 def test_what_is_not_a_model_is_refused() -> None:
     with pytest.raises(CannotLoad, match=r"onnxruntime cannot load it: .*protobuf"):
         Session(b"no model", INPUTS, OUTPUTS)
+
+
+def test_memory_of_what_is_not_a_model_can_be_closed() -> None:
+    """As slices are read: the caller closes the memory while it handles the error."""
+    data = mmap(-1, 4096)
+    data[:4] = b"none"
+    with pytest.raises(CannotLoad, match="onnxruntime cannot load it"), data:
+        Session(data, INPUTS, OUTPUTS)
+    assert data.closed
+
+
+def test_unused_memory_is_returned_after_sessions_that_still_have_to_be_freed() -> None:
+    session = Session(network(1, *HEAVY), INPUTS, OUTPUTS)
+    loaded = resident()
+    del session
+    gc.collect()
+    return_unused_memory()
+    assert resident() < loaded - (32 << 20)
 
 
 def test_a_response_outlives_its_session() -> None:

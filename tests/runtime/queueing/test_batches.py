@@ -152,6 +152,8 @@ def test_a_session_is_proven_when_two_wait_and_the_proof_makes_no_one_late() -> 
     hurried = [ask(new), ask(new, arrival=1, deadline=2.03)]
     assert next_batch(hurried, 2.0) == Batch((1,), proof=True, passed=True)
     assert next_batch([ask(new, deadline=2.02), *hurried], 2.0) == Batch((0,), passed=True)
+    new.checking = True
+    assert next_batch([ask(new), ask(new, arrival=1)], 2.0) == Batch((0,))
     refused = experienced(0.010, 0.011, proven=False)
     assert next_batch([ask(refused), ask(refused, arrival=1)], 2.0) == Batch((0,))
 

@@ -103,6 +103,33 @@ async def test_under_load_a_session_is_proven_and_its_results_stay_right() -> No
     runner.close()
 
 
+async def test_requests_run_between_the_runs_of_a_check_and_one_alone_after_them() -> None:
+    """So that none waits for more than one run of a check and one of another request."""
+    runner, session = Runner(), Gated(stackable.dense())
+    known = runner.known[session] = Experience(1.0)
+    known.add(1, 1.0)
+    tasks, first = await behind_a_run(runner, session, [runner.run(session, item(i)) for i in range(5)])
+    session.gate.set()
+    await asyncio.gather(first, *tasks)
+    assert known.proven
+    # The first request, the one that is checked, its counterpart, a request, both together, a request.
+    assert session.rows[:6] == [1, 1, 1, 1, 2, 1]
+    runner.close()
+
+
+async def test_a_check_ends_without_further_requests() -> None:
+    runner, session = Runner(), Gated(stackable.dense())
+    known = runner.known[session] = Experience(1.0)
+    known.add(1, 1.0)
+    tasks, first = await behind_a_run(runner, session, [runner.run(session, item(i)) for i in range(2)])
+    session.gate.set()
+    await asyncio.gather(first, *tasks)
+    await until(lambda: not runner.busy)
+    assert known.proven
+    assert not known.checking
+    runner.close()
+
+
 async def test_everyone_gets_the_outputs_asked_for() -> None:
     runner, session = Runner(), Gated(stackable.two_outputs())
     trusted(runner, session)

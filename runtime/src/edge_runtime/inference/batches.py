@@ -34,13 +34,14 @@ _EXACT: Final = 64  # above, numbers of rows share statistics up to the next pow
 class Experience:
     """Measured run times of a session in seconds, by rows (the first dimension of its inputs).
 
-    proven: whether rows in a batch give the same results as alone; None: not known yet. unclear: number of
-    checks without a result.
+    proven: whether rows in a batch give the same results as alone; None: not known yet. checking: whether a
+    check of that has begun and not ended. unclear: number of checks without a result.
     """
 
     def __init__(self, seconds: float = 0.0, *, proven: bool | None = None) -> None:
         """seconds: time of one row, as far as it is known."""
         self.proven = proven
+        self.checking = False
         self.unclear = 0
         self._stats = {1: LatencyStats(seconds)} if seconds > 0 else {}
         self._sizes = sorted(self._stats)
@@ -218,6 +219,8 @@ def next_batch(
         return alone
     schedule = _Schedule(waiting, means, order, now)
     if known.proven is None:
+        if known.checking:
+            return alone
         finish, free = now + known.most(first.rows), now + _PROOF * known.most(first.rows)
         return (
             Batch(alone.chosen, proof=True, passed=passed)

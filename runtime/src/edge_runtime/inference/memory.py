@@ -31,13 +31,22 @@ def available(meminfo: Path = Path("/proc/meminfo")) -> float:
 
 
 class Memory:
-    """The memory limit and its current use. Without a limit, the free memory of the machine counts."""
+    """The memory limit and its current use. Without a limit, the free memory of the machine counts.
 
-    def __init__(self, limit: float | None = None, used: Callable[[], int] = resident) -> None:
-        self.limit, self._used = limit, used
+    reclaim: returns memory of this process that is in use for nothing.
+    """
+
+    def __init__(
+        self,
+        limit: float | None = None,
+        used: Callable[[], int] = resident,
+        reclaim: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.limit, self._used, self._reclaim = limit, used, reclaim
 
     def room(self) -> float:
         """Bytes that are still available: under the limit, else of the machine's free memory."""
+        self._reclaim()
         if self.limit is None:
             return available() * (1 - _RESERVE)
         return max(self.limit * (1 - _RESERVE) - self._used(), 0.0)
@@ -47,6 +56,9 @@ class Memory:
         if self.limit is None:
             return
         used, room = self._used(), self.limit * (1 - _RESERVE)
+        if used + PEAK * size > room:
+            self._reclaim()
+            used = self._used()
         if used + PEAK * size > room:
             raise CannotLoad(
                 f"{what}: not enough memory to load {_mib(size)}, which needs {PEAK} times as much, with "

@@ -2,26 +2,25 @@
 
 The Python API holds the lock for much of the time in which a session is created, which blocks the event loop:
 for 20 ms and more with 48 MB of weights. Here only the interpreter's own work needs the lock, and a separate
-thread frees sessions. onnxruntime's wheel contains the library; without it, or for tensors of strings,
-`sessions` uses the Python API.
+thread creates and frees sessions. onnxruntime's wheel contains the library; without it, or for tensors of
+strings, `sessions` uses the Python API.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_char, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from mmap import mmap
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any, Final
 
 import numpy as np
 
+from edge_runtime.inference.heap import HeapThread, trim_heap
 from edge_runtime.tensors import Array
 
 _VERSION: Final = (
@@ -31,7 +30,6 @@ _QUIET: Final = 4
 _INVALID_ARGUMENT: Final = 2
 _ARENA: Final = 1
 _BF16: Final = 16
-_TRIM: Final = 8 << 20  # bytes of weights below which trimming the heap is not worth its time
 # Numbers of onnx.TensorProto. BF16 is passed as its bits.
 _TYPES: Final[Mapping[int, tuple[str, np.dtype[Any]]]] = {
     number: (f"tensor({name})", np.dtype(dtype))
@@ -123,9 +121,7 @@ class Library:
         self.environment = self.made(self._now(3, c_int, c_char_p, pointer), _QUIET, b"edge")
         self.memory = self.made(self._now(69, c_int, c_int, pointer), _ARENA, 0)
         self.allocator = self.made(self._now(78, pointer))
-        # A session to free, or None after one was created; and the bytes of its file.
-        self.left: SimpleQueue[tuple[Pointer | None, int]] = SimpleQueue()
-        Thread(target=self._tidy, name="freeing", daemon=True).start()
+        self.heap = HeapThread()
 
     def check(self, status: int | None) -> None:
         """Raises the error of a call."""
@@ -147,19 +143,6 @@ class Library:
     def _long(self, place: int, *arguments: Any, result: Any = c_void_p) -> Callable[..., Any]:  # noqa: ANN401
         return ctypes.CFUNCTYPE(result, *arguments)(self._table[place] or 0)
 
-    def _tidy(self) -> None:
-        """Frees sessions and trims the heap: malloc retains more than the weights of a freed session."""
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        unused = 0
-        while True:
-            session, size = self.left.get()
-            if session is not None:
-                self.release_session(session)
-            unused += size
-            if unused >= _TRIM and trim is not None and self.left.empty():
-                trim(0)
-                unused = 0
-
 
 @cache
 def library() -> Library | None:
@@ -173,6 +156,15 @@ def library() -> Library | None:
             except (OSError, AttributeError):
                 continue
     return None
+
+
+def return_unused_memory() -> None:
+    """Returns memory that malloc retains, after freeing the sessions that wait for that. Blocking."""
+    found = library()
+    if found is not None:
+        found.heap.trim()
+    else:
+        trim_heap()
 
 
 class RunOptions:
@@ -197,18 +189,8 @@ class NativeSession:
     """A model without tensors of strings; has the methods of onnxruntime's InferenceSession."""
 
     def __init__(self, library: Library, model: bytes | mmap, threads: int) -> None:
-        self._library = library
-        options = library.made(library.create_options)
-        try:
-            library.check(library.set_threads(options, threads))
-            library.check(library.set_log_severity(options, _QUIET))
-            library.check(library.add_config(options, b"session.intra_op.allow_spinning", b"0"))
-            data = model if isinstance(model, bytes) else byref(ctypes.c_char.from_buffer(model))
-            made = library.create_session, library.environment, data, len(model), options
-            self._session, self._size = library.made(*made), len(model)
-            library.left.put((None, len(model)))
-        finally:
-            library.release_options(options)
+        self._library, self._size = library, len(model)
+        self._session = library.heap.call(lambda: _created(library, model, threads), self._size)
         self._inputs, self._outputs = self._described(outputs=False), self._described(outputs=True)
         numbers = {name: number for number, (name, _) in _TYPES.items()}
         self._types = {i.name: (numbers[i.type], _TYPES[numbers[i.type]][1]) for i in self._inputs}
@@ -216,7 +198,8 @@ class NativeSession:
 
     def __del__(self) -> None:
         if hasattr(self, "_session"):
-            self._library.left.put((self._session, self._size))
+            release, session = self._library.release_session, self._session
+            self._library.heap.later(lambda: release(session), self._size)
 
     def get_inputs(self) -> list[Described]:
         """Inputs as declared in the file."""
@@ -307,6 +290,21 @@ class NativeSession:
             return Described(name, _TYPES[number.value][0], shape)
         finally:
             library.release_type_info(info)
+
+
+def _created(library: Library, model: bytes | mmap, threads: int) -> Pointer:
+    """Creates a session. Run on the heap's thread, as a whole: its caller may be interrupted."""
+    options = library.made(library.create_options)
+    held = model if isinstance(model, bytes) else c_char.from_buffer(model)
+    try:
+        library.check(library.set_threads(options, threads))
+        library.check(library.set_log_severity(options, _QUIET))
+        library.check(library.add_config(options, b"session.intra_op.allow_spinning", b"0"))
+        data = held if isinstance(held, bytes) else ctypes.addressof(held)
+        return library.made(library.create_session, library.environment, data, len(model), options)
+    finally:
+        del held  # else an error would hold it, and the caller could not close the memory
+        library.release_options(options)
 
 
 class _Value:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ class Runner:
         self._slowdown: Slowdown[Session] = Slowdown()
         self._lock = Lock()
         self._jobs: list[Job] = []
-        self._working = False
+        self._checks: deque[Iterator[None]] = deque()  # of batches, each with runs that are left to do
+        self._working = self._after_check = False
         self._runs = self._skipped = 0
 
     @property
@@ -255,14 +257,20 @@ class Runner:
         return Job(session, feeds, names, Halt(), waiter, waiting, said)
 
     def _work(self) -> None:
-        """On the thread: runs until nothing waits."""
+        """On the thread: runs until nothing waits.
+
+        Between two runs of requests is at most one of a check, and a request runs alone after it: the others
+        have waited for the check already.
+        """
         while True:
             jobs: list[Job] = []
             try:
                 jobs, batch = self._take()
-                if not jobs:
+                if jobs:
+                    self._perform(jobs, batch)
+                elif not self._checks:
                     return
-                self._perform(jobs, batch)
+                self._continue_check()
             except Exception as error:  # a bug here: clients get an error instead of waiting forever
                 _log.exception("the inference queue failed")
                 if not jobs:
@@ -275,7 +283,7 @@ class Runner:
         with self._lock:
             before, waiting = self._jobs, [job for job in self._jobs if not job.left]
             self._jobs = list(waiting)
-            if not waiting:
+            if not waiting and not self._checks:
                 self._working = False
         if len(waiting) < len(before):
             left = [job for job in before if job not in waiting]
@@ -285,7 +293,8 @@ class Runner:
         self._runs += 1
         curious = self._runs % _CURIOUS == 0
         now = self._clock()
-        batch = next_batch([job.asked for job in waiting], now, self._largest, self._skipped, curious=curious)
+        largest = 1 if self._after_check else self._largest
+        batch = next_batch([job.asked for job in waiting], now, largest, self._skipped, curious=curious)
         self._skipped = self._skipped + 1 if batch.passed else 0
         jobs = [waiting[i] for i in batch.chosen]
         with self._lock:
@@ -333,7 +342,8 @@ class Runner:
             return True
         by_name = {t.name: array for t, array in zip(job.session.outputs, results, strict=True)}
         self._deliver([job], [[by_name[name] for name in job.wanted]])
-        self._prove(job, results)
+        job.asked.known.checking = True
+        self._checks.append(self._prove(job, results))
         return True
 
     def _timed(
@@ -356,6 +366,16 @@ class Runner:
             self.measured(session, passed)
         return results
 
+    def _continue_check(self) -> None:
+        """Does the next run of the oldest check."""
+        self._after_check = bool(self._checks)
+        if self._ended:
+            self._checks.clear()
+        elif self._checks:
+            for _ in self._checks[0]:
+                return  # it has another run
+            self._checks.popleft()
+
     def _together(self, jobs: Sequence[Job]) -> list[InferenceResult] | None:
         """The outcomes of one run for all; None if each has to be run alone."""
         names, halt, start = wanted(jobs), joint_halt(jobs), self._clock()
@@ -377,23 +397,29 @@ class Runner:
             known.proven = False
         return outcomes
 
-    def _prove(self, job: Job, results: list[Array]) -> None:
-        """Checks whether the session computes the same results for items in a batch as alone."""
-        other, known = counterpart(job.feeds), job.asked.known
-        if other is None:
-            return
-        halt, limit = Halt(), max(_PROOF_LEAST, _PROOF_TIMES * known.most(job.asked.rows))
+    def _prove(self, job: Job, results: list[Array]) -> Iterator[None]:
+        """Checks whether the session computes the same results for items in a batch as alone.
+
+        Yields between its two runs, so that requests wait for one of them only.
+        """
+        known = job.asked.known
         try:
-            with self._begun([], halt), halt.after(limit):
-                apart = [results, job.session.run(other, None, halt)]
-                start = self._clock()
-                together = job.session.run(stacked([job.feeds, other]), None, halt)
+            other = counterpart(job.feeds)
+            if other is None:
+                return
+            limit = max(_PROOF_LEAST, _PROOF_TIMES * known.most(job.asked.rows))
+            apart = [results, self._checked(job.session, other, limit)]
+            yield
+            start = self._clock()
+            together = self._checked(job.session, stacked([job.feeds, other]), limit)
             known.add(2 * job.asked.rows, self._clock() - start)
             known.proven = same_results(apart, together)
         except Exception as error:  # then a batch would fail, too
             known.proven = False
             _log.info("requests are not batched: two of them failed together: %s", error)
             return
+        finally:
+            known.checking = False
         if known.proven is None:
             known.unclear += 1
             if known.unclear == _UNCLEAR:
@@ -401,6 +427,12 @@ class Runner:
                 _log.info("requests are not batched: outputs that are not finite cannot be compared")
         elif not known.proven:
             _log.info("requests are not batched: two of them gave other results together than one by one")
+
+    def _checked(self, session: Session, feeds: Mapping[str, Array], limit: float) -> list[Array]:
+        """The outputs of a run of a check, which is ended after `limit` seconds."""
+        halt = Halt()
+        with self._begun([], halt), halt.after(limit):
+            return session.run(feeds, None, halt)
 
     def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[InferenceResult]) -> None:
         """Delivers outcomes to the event loop that waits for them."""

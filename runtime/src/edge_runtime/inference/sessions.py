@@ -12,13 +12,13 @@ from math import inf, prod
 from mmap import ACCESS_READ, mmap
 from operator import attrgetter
 from pathlib import Path
-from threading import Timer
 from typing import Any, Final
 
 import numpy as np
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.graph_analysis.properties import ProvenProperties
+from edge_runtime.inference.alarms import ALARMS
 from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.native import NativeSession, RunOptions, library
 from edge_runtime.inference.providers import CPU, Provider, in_order, preferred
@@ -93,13 +93,11 @@ class Halt:
     @contextmanager
     def after(self, seconds: float) -> Iterator[None]:
         """Ends the runs inside the context after this many seconds."""
-        timer = Timer(seconds, self.now)
-        timer.daemon = True
-        timer.start()
+        cancel = ALARMS.after(seconds, self.now)
         try:
             yield
         finally:
-            timer.cancel()
+            cancel()
 
 
 class Session:

@@ -2,8 +2,9 @@
 
 Overlapping requests share the link, so their sum counts. On any link, what arrived bounds the rate from an
 age of 30 ms and a round trip. Where round trips are short and even, a transfer that stands still bounds it
-earlier. An early bound that the link then exceeds was caused by a stall: the time allowed for stalls is
-doubled. It is halved again after a minute without such an error, and when a link stays slow.
+earlier. An early bound that the link then clearly exceeds was caused by a stall: the time allowed for stalls
+is doubled. It is halved again after a minute without such an error, and when a link stays slow. The first
+bound that is exceeded after that does not count: the link has become faster again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _ROUNDING: Final = 0.001  # seconds by which an event loop wakes later than requ
 _WINDOW: Final = 0.5  # seconds between two samples
 _SLOWER: Final = 0.7  # share of the estimated rate below which a bound matters
 _LASTING: Final = 0.1  # age in seconds of a transfer at which a stall is over, and a slower link is not
+_CLEARLY: Final = 1.1  # factor by which a rate exceeds a bound that was wrong
 _MOST: Final = 8.0  # factor of the allowed time with which no bound is early any more
 _FORGOTTEN: Final = 60.0  # seconds without an error after which the allowed time is halved
 
@@ -81,6 +83,7 @@ class RateBounds:
         self._claim: _Claim | None = None  # the lowest one of the oldest transfer
         self._right: InFlight | None = None  # a transfer whose early bound the link has not exceeded
         self._margin, self._erred = 1.0, -inf
+        self._slow = False  # whether the link has stayed slow, and nothing shows that it no longer is
         self._early = True
         self._looks: list[_Look] = []  # at the oldest transfer while it is early
 
@@ -92,6 +95,8 @@ class RateBounds:
     def rest(self, now: float, total: int) -> None:
         """Records that everything has arrived: `total` bytes so far."""
         self._compare(now, total, None)
+        if self._window is not None and self.cap is None:
+            self._slow = False
         self.cap, self._window, self._early = None, None, True
 
     def look(
@@ -172,8 +177,11 @@ class RateBounds:
         if same and _is_early(now - transfer.start, before):
             return
         self._claim = self._right = None
-        if claim.since.rate_until(now, total, self.delays, before.round_trip) > claim.bound:
-            self._margin, self._erred = min(2 * self._margin, _MOST), now
+        rate = claim.since.rate_until(now, total, self.delays, before.round_trip)
+        if rate > _CLEARLY * claim.bound:
+            if not self._slow:
+                self._margin, self._erred = min(2 * self._margin, _MOST), now
+            self._slow = False
         elif same:
             self._right = transfer
 
@@ -181,7 +189,7 @@ class RateBounds:
         """Halves the margin when its cause is long ago, or an early bound was right about a slower link."""
         lasting = self._right is oldest and self.cap is not None and now - oldest.start > _LASTING
         if lasting:
-            self._right = None
+            self._right, self._slow = None, True
         if lasting or now - self._erred > _FORGOTTEN:
             self._margin, self._erred = max(self._margin / 2, 1.0), now
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import sys
@@ -28,6 +27,7 @@ def main() -> None:
 
 def _tried(request: Mapping[str, Any], payload: bytes, stage: Any) -> dict[str, Any]:  # noqa: ANN401
     from edge_runtime.errors import EdgeError
+    from edge_runtime.inference.native import return_unused_memory
     from edge_runtime.tensors import Tensor
 
     path, digest = request.get("path"), request.get("digest")
@@ -51,7 +51,7 @@ def _tried(request: Mapping[str, Any], payload: bytes, stage: Any) -> dict[str, 
     except Exception as error:  # unexpected errors of a model
         return {"refused": f"cannot be loaded: {error!r}"}
     finally:
-        _give_back()
+        return_unused_memory()  # the next slice has as much memory as this one
 
 
 def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any], stage: Any) -> Any:  # noqa: ANN401
@@ -84,13 +84,6 @@ def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any]
     stage("examining it")
     examined = Examined(session, source)
     return {name: found for name, examine in EXAMINERS.items() if (found := examine(examined)) is not None}
-
-
-def _give_back() -> None:
-    """Trims the heap, so that the next slice has as much memory as this one."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 if __name__ == "__main__":
