@@ -34,6 +34,7 @@ from edge_operator.errors import (
     TritonUnreachableError,
     WriteConflictError,
 )
+from edge_operator.explaining.installed import Installed
 from edge_operator.explaining.services import explain_service
 from edge_operator.explaining.values import Explanation
 from edge_operator.keys import NamespaceKey, ServiceKey
@@ -377,7 +378,7 @@ class World:
 
     def explained(self, key: ServiceKey = KEY) -> Explanation:
         """What `edge-operator explain` says of a service."""
-        return explain_service(self.cluster, *key, self.settings, self.clock().wall())
+        return explain_service(self.cluster, *key, Installed(self.settings), self.clock().wall())
 
     def report_pool(self, name: str = "factory", **seen: Any) -> None:
         """Writes the status of a pool. seen: of the PoolState."""
