@@ -2,7 +2,8 @@
 
 A target is a system that can be slow or away by itself: the API server, the model store, the place that
 serves a model, a Triton server. Only so many of its actions run at once, and places have threads of their
-own, however many of them hang: no target holds up another one, and no download a write.
+own, however many of them hang: no target holds up another one, and no download a write. Urgent actions, those
+of deletions, overtake the others that wait for a target.
 
 What is submitted while it is under way, or while it rests after a failure, is left out: the plan submits what
 is still needed when it is woken.
@@ -17,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from edge_operator.effects.places import Places
 from edge_operator.errors import ApiUnreachableError, NotLeadingError, OperatorError
 
 Result = TypeVar("Result")
@@ -98,6 +100,7 @@ class Action(Generic[Result]):
         call: Raises OperatorError if it fails.
         done: Takes its result; returns the seconds after which it is to be done again, FAILED, or None.
         wake: Called when it has ended, and when it is time to submit it again.
+        urgent: Whether it overtakes what waits for its target, also as it was submitted before.
     """
 
     target: str
@@ -105,6 +108,7 @@ class Action(Generic[Result]):
     call: Callable[[], Result]
     done: Callable[[Result], float | None]
     wake: Callable[[], None]
+    urgent: bool = False
 
 
 class Executor:
@@ -123,8 +127,8 @@ class Executor:
         self._left_out: dict[Hashable, Callable[[], None]] = {}
         """Wakes who submitted an action last while it was under way, which can be another loop."""
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
-        self._limits: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
-        self._limits |= {target: asyncio.Semaphore(at_once) for target, at_once in _AT_ONCE.items()}
+        self._places: dict[str, Places] = defaultdict(lambda: Places(1))
+        self._places |= {target: Places(at_once) for target, at_once in _AT_ONCE.items()}
         self._failed_at: dict[str, float] = {}
         """When the last failure of each target was counted."""
         at_once = {**_AT_ONCE, _PLACES: threads, _SERVERS: threads}
@@ -134,6 +138,8 @@ class Executor:
         """Starts an action unless it is under way or rests."""
         if action.key in self._under_way:
             self._left_out[action.key] = action.wake
+            if action.urgent:
+                self._places[action.target].hurry(action.key)
             return
         now = self._clock()
         left = max(self._rests.left(action.key, now), self._targets.left(action.target, now))
@@ -170,7 +176,7 @@ class Executor:
         again: float | None = FAILED
         began = self._clock()
         try:
-            async with self._limits[action.target]:
+            async with self._places[action.target].taken(action.key, urgent=action.urgent):
                 began = self._clock()
                 if left := self._targets.left(action.target, began):
                     self._wake_later(action, left)
