@@ -199,7 +199,9 @@ class FakeStore:
     log: list[str]
     card: ModelCard = CARD
     profiles: dict[str, DeviceProfile] = field(default_factory=dict)
-    graph: LayerGraph | None = None
+    graph: LayerGraph | None = field(
+        default_factory=lambda: LayerGraph(inputs=(), outputs=(), layers=(), tensors=())
+    )
     failure: StoreError | None = None
     accuracies: CodecAccuracies | StoreError = field(
         default_factory=lambda: CodecAccuracies(complete=False, samples=0)

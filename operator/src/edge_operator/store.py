@@ -256,7 +256,7 @@ class ModelStore:
         return _parsed(Slice, self._json("POST", "/v1/slices", request), "POST /v1/slices")
 
     def layers(self, model: str) -> LayerGraph | None:
-        """Returns the layers of the model, or None from a store that does not have them."""
+        """Returns the layers of the model; None if the store does not know it, or has no layers at all."""
         return self._found(LayerGraph, f"/v1/models/{model}/layers")
 
     def profile(self, model: str, selection: str, device_class: str) -> DeviceProfile | None:

@@ -20,6 +20,8 @@ MEASURING = 5.0
 """Seconds between two looks at accuracies that the model store is measuring."""
 STORED = 10.0
 """Seconds between two looks for measurements that another service's Job can have stored."""
+UNKNOWN_LAYERS = 60.0
+"""Seconds between two requests for layers of a model that the store does not know, or knows no more."""
 MEASURED_SOON = 2.0
 """Seconds between two looks at a measurement through a Triton server."""
 
@@ -37,6 +39,8 @@ def again_after(fact: Fact, need: Need[object]) -> float | None:
     match need, fact.value:
         case AccuraciesOf(), CodecAccuracies(complete=False):
             return MEASURING
+        case LayersOf(), None:
+            return UNKNOWN_LAYERS
         case ProfileOf(), None:
             return STORED
         case ProfileThrough(), None:
