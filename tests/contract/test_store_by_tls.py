@@ -97,6 +97,16 @@ async def test_operator_and_runtime_ask_it_by_tls_and_follow_a_new_authority(
     runtime.close()
 
 
+def test_handshakes_with_a_certificate_of_another_authority_are_counted(
+    store: Guarded, tmp_path: Path
+) -> None:
+    stranger = store.operators(Mount(tmp_path / "stranger", Signer(tmp_path / "other").pair()))
+    with pytest.raises(StoreError):
+        stranger.layers("sha256:00")
+    counted = 'edge_store_failed_handshakes_total{cause="certificate"} 1.0'
+    until(lambda: counted in httpx.get(f"{store.health}/metrics").text, "the count of the handshake")
+
+
 def test_a_measurement_and_a_runtime_fetch_their_slices_by_tls(
     store: Guarded, signer: Signer, tmp_path: Path
 ) -> None:

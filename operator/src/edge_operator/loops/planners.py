@@ -1,8 +1,8 @@
 """The threads in which plans of pools are made.
 
-A plan of thousands of services can take minutes of CPU (docs/pools.md). Large pools therefore have threads of
-their own, in which they wait for each other: the other pools wait for none of them, and share the interpreter
-with at most as many as there are threads.
+A plan of thousands of services can take more than a minute of CPU (docs/pools.md). Large pools therefore have
+threads of their own, in which they wait for each other: the other pools wait for none of them, and share the
+interpreter with at most as many as there are threads.
 """
 
 import asyncio

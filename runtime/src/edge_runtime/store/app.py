@@ -68,7 +68,7 @@ class StoreApp:
         self._callers = callers or Everybody()
         self._blobs = Blobs(root, limit)
         self._catalogue = Catalogue(self._blobs, allowed)
-        self._metrics = StoreMetrics()
+        self.metrics = StoreMetrics()
 
     def close(self) -> None:
         """Ends the current measurement."""
@@ -98,13 +98,13 @@ class StoreApp:
         match [method, *parts]:
             case ["GET", "metrics"]:
                 kind = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-                await respond(send, 200, self._metrics.text(), [kind])
+                await respond(send, 200, self.metrics.text(), [kind])
             case ["GET", "v1", "health", "ready" | "live"]:
                 await respond(send, 200, b'{"ready":true}')
             case ["POST", "v1", "probe"]:
                 await receive_probe(receive, send)
             case _:
-                self._metrics.count(method, parts[1] if len(parts) > 1 else "")
+                self.metrics.count(method, parts[1] if len(parts) > 1 else "")
                 caller = await self._callers.caller(scope["headers"])
                 holdings = Holdings(self._blobs, caller.namespace, caller.inherits)
                 if method == "GET" or method == "HEAD":

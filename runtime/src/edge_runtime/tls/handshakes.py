@@ -12,8 +12,11 @@ from typing import Final, Literal
 Cause = Literal["certificate", "other"]
 Failed = Callable[[Cause], object]
 
-_OF_CERTIFICATES: Final = ("CERTIFICATE", "UNKNOWN_CA")
-"""Parts of OpenSSL's names of errors, its own and those that the client reports."""
+_OF_CERTIFICATES: Final = ("CERTIFICATE", "UNKNOWN_CA", "DECRYPT_ERROR")
+"""Parts of OpenSSL's names of errors, its own and those that the client reports.
+
+The last is of a certificate that another authority of the same name has signed.
+"""
 
 
 def cause_of(error: ssl.SSLError) -> Cause:
