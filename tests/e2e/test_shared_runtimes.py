@@ -47,7 +47,12 @@ def rolled_out(trial: Trial) -> Trial:
             [body["status"].get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas")]
             for body in found
         ]
-        return all(image(body) == wanted for body in found) and all(count == [1, 1, 1] for count in counts)
+        seen = all(body["status"]["observedGeneration"] == body["metadata"]["generation"] for body in found)
+        return (
+            seen
+            and all(image(body) == wanted for body in found)
+            and all(count == [1, 1, 1] for count in counts)
+        )
 
     trial.wait("runtimes of the installed version", done)
     return trial
@@ -96,6 +101,33 @@ def test_a_second_service_runs_in_the_same_pods_and_costs_the_first_no_request(r
         first.wait_for("content", lambda _: True)
     for load in (first, also):
         load.check_none_lost()
+    assert pods(trial, "Shared") == before
+
+
+def test_a_toleration_for_a_taint_that_no_node_has_replaces_no_pod(rolled_out: Trial) -> None:
+    trial, kubectl = rolled_out, rolled_out.cluster.kubectl
+    before = pods(trial, "Shared")
+    groups = trial.get("devicepool", "factory")["spec"]["nodes"]
+    toleration = {"key": "example.com/unused", "operator": "Exists", "effect": "NoSchedule"}
+
+    def declare(nodes: Any) -> None:
+        patch = json.dumps({"spec": {"nodes": nodes}})
+        kubectl("patch", "devicepool", "factory", "--type=merge", "-p", patch)
+
+    def planned() -> bool:
+        pool = trial.get("devicepool", "factory")
+        ready = next(each for each in pool["status"]["conditions"] if each["type"] == "Ready")
+        return bool(ready["observedGeneration"] == pool["metadata"]["generation"])
+
+    try:
+        declare([{**group, "tolerations": [toleration]} for group in groups])
+        trial.wait("the operator has read the pool", planned)
+        # The namespace's runtimes were compared with the pool: a service that comes is placed after that.
+        with another(trial, "letters"):
+            assert pods(trial, "Shared") == before
+    finally:
+        declare(groups)
+    trial.wait("the operator has read the pool", planned)
     assert pods(trial, "Shared") == before
 
 

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,22 @@ def secured(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"ssl": True} | {name: files[file] for name, file in names.items()}
 
 
+def connect(address: str, seconds: float) -> None:
+    """Waits until the address accepts connections: a node's kube-proxy refuses those to a Service that it
+    does not know yet."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=seconds).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--protocol", choices=["http", "grpc"], required=True)
@@ -33,7 +51,10 @@ def main() -> int:
     parser.add_argument("--index", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--tls", type=Path, help="folder of tls.crt, tls.key and ca.crt")
+    parser.add_argument("--connect-within", type=float, help="seconds in which refusals are tried again")
     arguments = parser.parse_args()
+    if arguments.connect_within:
+        connect(arguments.address, arguments.connect_within)
     samples = LabeledImages.load(arguments.held_out)
     images = samples.images[arguments.index : arguments.index + arguments.count]
     library: Any = {"http": tritonclient.http, "grpc": tritonclient.grpc}[arguments.protocol]

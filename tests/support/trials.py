@@ -267,6 +267,8 @@ class Trial:
         finally:
             kubectl("delete", "devicepool", name, "--ignore-not-found", "--timeout=120s")
             self.wait("the example at all of its nodes", self.serves_everywhere, 300)
+            planned = lambda: self.condition("digits", "Planned").get("status") == "True"  # noqa: E731
+            self.wait("the example Planned", planned)
 
     def created(self, pool: str) -> str:
         """When the API server created a DevicePool, in whole seconds."""
@@ -322,7 +324,8 @@ class Trial:
     ) -> Answer:
         """Sends a request to the service at a node from the node's network; `tls`: folder of certificates.
 
-        host: the name of the Kubernetes Service to use. Default: that of the node's runtime.
+        host: the name of the Kubernetes Service to use, also one that the node does not know yet. Default:
+        that of the runtime there.
         """
         entrance = self.entrance(node, host, namespace)
         port = entrance.http if protocol == "http" else entrance.grpc
@@ -330,6 +333,7 @@ class Trial:
         argv += ["--address", f"{entrance.host}:{port}", "--model", service, "--index", str(index)]
         argv += ["--count", str(count), "--held-out", str(self.trained.held_out)]
         argv += ["--tls", str(tls)] if tls is not None else []
+        argv += ["--connect-within", "60"] if host is not None else []
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
         except subprocess.TimeoutExpired as error:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,7 +9,7 @@ import pytest
 
 from messages import mentions
 from testbed.errors import CommandFailedError, NotReadyInTimeError
-from testbed.processes import ProcessRecord, kill, run, wait_until
+from testbed.processes import ProcessRecord, ending_with, kill, run, wait_until
 
 
 def record_of(pid: int) -> ProcessRecord:
@@ -53,3 +54,15 @@ def test_a_program_that_fails_says_what_it_said() -> None:
 def test_a_deadline_that_passes_shows_the_state() -> None:
     with pytest.raises(NotReadyInTimeError, match=mentions("0.05 s", "two of three are up")):
         wait_until(lambda: False, 0.05, lambda: "two of three are up", every_seconds=0.01)
+
+
+def test_a_child_whose_parent_has_ended_runs_nothing(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    run([*ending_with(os.getpid()), "touch", str(made)])
+    assert made.exists()
+    made.unlink()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(CommandFailedError):
+        run([*ending_with(ended.pid), "touch", str(made)])
+    assert not made.exists()

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from edge_api import DevicePool
 from edge_api.devicepools import DevicePoolSpec, NodeGroup
 from edge_api.selectors import SELECTS_SOMETHING
+from edge_api.tolerations import Toleration
 from edge_operator.cluster import Object
 from edge_operator.pool_nodes import Node, PoolMember, group_members, selects
 from edge_operator.reading import read
@@ -90,6 +91,12 @@ def older(claims: Iterable[Claim], pool: str) -> tuple[Claim, ...]:
 def owner(node: Node, claims: Iterable[Claim]) -> str:
     """Returns the pool that a node belongs to, "" without one. claims: from the oldest."""
     return next((claim.pool for claim in claims if claim.selects(node)), "")
+
+
+def owning_tolerations(node: Node, claims: Iterable[Claim]) -> tuple[Toleration, ...]:
+    """Returns what the pods of a node tolerate: by the group that it is in. claims: from the oldest."""
+    groups = (group for claim in claims for group in claim.groups)
+    return next((group.tolerations or () for group in groups if selects(group, node)), ())
 
 
 def shared_out(

@@ -21,7 +21,8 @@ from edge_operator.settings import Settings
 class Node:
     """The fields of a Node that matter here.
 
-    cpu: share of its processors that pods can use, 0 to 1. memory: bytes that they can use.
+    cpu: share of its processors that pods can use, 0 to 1. memory: bytes that they can use. taints: as in its
+    spec.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Node:
     not_ready_because: str = ""
     cpu: float = 1.0
     memory: float = inf
+    taints: tuple[Object, ...] = ()
 
     @property
     def hostname(self) -> str:
@@ -63,6 +65,7 @@ def node_of(body: Object) -> Node:
         else ready.get("message") or "the kubelet has not reported yet",
         cpu=cpu,
         memory=memory,
+        taints=tuple((body.get("spec") or {}).get("taints") or ()),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from testbed.images import ALL, Build, Shelf
 from testbed.layout import Layout
 from testbed.locks import holding
 from testbed.network import Network
-from testbed.processes import ProcessRecord, run, succeeds, tail, wait_until, working
+from testbed.processes import ProcessRecord, ending_with, run, succeeds, tail, wait_until, working
 from testbed.progress import Progress, print_line, step
 from testbed.rates import checked_rate
 from testbed.topology import CLOUD, DEFAULT_NODES, NodeSpec, Topology, checked_speed
@@ -294,10 +295,8 @@ class Testbed:
             self._cluster.power_on(root, self.topology, spec, self._binaries())
 
     def _client(self, program: str, args: Sequence[str], text: str | None) -> str:
-        # Stops it even if an interruption comes between its start and the wait for it.
-        ends_with_us = ["setpriv", "--pdeathsig", "KILL", "--"]
         try:
-            return run([*ends_with_us, *self.client_command(program, args)], text=text)
+            return run([*ending_with(os.getpid()), *self.client_command(program, args)], text=text)
         except CommandFailedError as error:
             raise KubectlFailed([program, *args], error.code, error.output) from None
 

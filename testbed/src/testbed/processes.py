@@ -192,6 +192,21 @@ def working(machine: ProcessRecord) -> list[str]:
     return [*entering(machine), "setpriv", "--pdeathsig", "KILL", "--"]
 
 
+def ending_with(parent: int) -> list[str]:
+    """Returns the argv prefix of a child of `parent` that ends with it, also if it has ended by now."""
+    # Between the start of a child and its request for a signal, the parent can end unnoticed.
+    return [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "--",
+        "sh",
+        "-c",
+        '[ "$PPID" = "$0" ] && exec "$@"',
+        str(parent),
+    ]
+
+
 def run(
     argv: Sequence[str],
     *,

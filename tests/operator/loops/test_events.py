@@ -286,18 +286,20 @@ async def test_a_label_that_takes_a_node_out_of_the_older_pool_wakes_both(conten
     assert contending.taken() >= {"factory", "shop"}
 
 
-async def test_taints_that_another_pool_names_reach_the_namespaces_with_runtimes_at_its_nodes(
-    loops: Loops,
-) -> None:
-    """Pods tolerate what all pools say of their node; found late, a restart would replace them."""
-    operator = loops.operator
+async def test_a_changed_pool_reaches_the_namespaces_of_its_services_alone(loops: Loops) -> None:
+    """Their runtimes tolerate what the pool declares."""
     third = _body("third", spec={"devicePool": "shop"})
     third["metadata"]["namespace"] = "elsewhere"
     loops.event(INFERENCE_SERVICES, third, None)
     loops.taken()
     loops.event(DEVICE_POOLS, _pool("factory", generation=2))
-    assert loops.taken() == {"factory", SHARED, NamespaceKey("elsewhere")}
+    assert loops.taken() == {"factory", SHARED}
+    loops.event(DEVICE_POOLS, _pool("shop", generation=2))
+    assert loops.taken() >= {"shop", NamespaceKey("elsewhere")}
 
+
+async def test_a_changed_node_reaches_the_namespaces_with_placements_there(loops: Loops) -> None:
+    operator = loops.operator
     group = {"deviceClass": "camera", "nodeSelector": {"site": "factory"}}
     operator.mirror.put("DevicePool", _pool("factory", spec={"nodes": [group], "tritonServers": []}))
     placement = _body("third.edge-a")

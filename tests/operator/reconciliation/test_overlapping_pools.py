@@ -217,3 +217,20 @@ def test_a_restart_with_overlapping_pools_writes_nothing(two: World) -> None:
     two.plan()
     assert [line for line in two.log[len(before) :] if line.startswith(("apply", "delete"))] == []
     assert two.cluster.status_writes == writes
+
+
+def test_a_service_that_kept_its_routes_is_planned_once_its_pool_has_nodes_again_after_a_restart(
+    world: World,
+) -> None:
+    pool(world, "factory", MIDDLE, "gateway", "camera")
+    world.settle()
+    pool(world, "older", EARLY, "gateway", "camera")
+    world.reconcile()
+    planned = condition(world, "Planned", KEY)
+    assert (planned["status"], planned["reason"]) == ("False", "NoEntryNodes")
+    world.restart()
+    world.reconcile()
+    world.cluster.delete(DEVICE_POOLS, None, "older")
+    world.reconcile()
+    planned = condition(world, "Planned", KEY)
+    assert (planned["status"], planned["reason"]) == ("True", "Planned")

@@ -1,4 +1,4 @@
-"""Label selectors with expressions choose nodes, and their pods tolerate the taints that groups declare."""
+"""Label selectors with expressions choose nodes, and profiling Jobs tolerate their taints."""
 
 from typing import Any
 
@@ -59,19 +59,6 @@ def test_entry_nodes_are_chosen_by_an_expression(world: World) -> None:
     )
     world.settle()
     assert sorted(world.placements()) == ["cam-1", "cam-2"]
-
-
-def test_pods_tolerate_the_taints_that_their_group_declares(world: World) -> None:
-    pool = world.pool()
-    pool["spec"]["nodes"][1]["tolerations"] = [TAINT]
-    world.cluster.put(pool)
-    world.settle()
-    tolerated = {
-        name: TAINT in body["spec"]["template"]["spec"]["tolerations"]
-        for (kind, _, name), body in world.cluster.objects.items()
-        if kind == "Deployment"
-    }
-    assert tolerated == {"edge-runtime-cam-1": True, "edge-runtime-cam-2": True, "edge-runtime-gate": False}
 
 
 def test_a_profiling_job_tolerates_the_taints_of_its_node(world: World) -> None:

@@ -109,41 +109,6 @@ def test_a_runtime_whose_services_vanished_while_the_operator_was_away_is_remove
     assert world.deployments() == []
 
 
-def test_tolerations_are_those_of_all_pools_so_that_another_pools_service_restarts_nothing(
-    world: World,
-) -> None:
-    taint = {"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}
-    pool = world.pool()
-    pool["metadata"]["name"] = "second"
-    pool["spec"]["nodes"][1]["tolerations"] = [taint]
-    world.cluster.put(pool)
-    world.settle()
-    before = world.cluster.find(DEPLOYMENTS)
-    Second(world, devicePool="second").reconcile()
-    assert world.cluster.find(DEPLOYMENTS) == before
-    assert taint in before[0]["spec"]["template"]["spec"]["tolerations"]
-
-
-def test_runtimes_are_not_restarted_when_pools_of_their_node_are_listed_in_another_order(
-    world: World,
-) -> None:
-    keys = ("b", "a", "c")
-    for key in keys:
-        pool = world.pool()
-        pool["metadata"]["name"] = f"pool-{key}"
-        pool["spec"]["nodes"][1]["tolerations"] = [{"key": key, "operator": "Exists"}]
-        world.cluster.put(pool)
-    world.settle()
-    before = world.cluster.find(DEPLOYMENTS)
-    found = [each["key"] for each in before[0]["spec"]["template"]["spec"]["tolerations"]]
-    assert [key for key in found if key in keys] == ["a", "b", "c"]
-    # A mirror lists what was written last at the end: here, a status.
-    first = world.cluster.objects.pop(("DevicePool", "", "pool-b"))
-    world.cluster.objects["DevicePool", "", "pool-b"] = first
-    world.reconcile_namespace()
-    assert world.cluster.find(DEPLOYMENTS) == before
-
-
 def test_what_the_api_server_refuses_is_in_the_condition_and_the_other_nodes_get_their_runtime(
     world: World,
 ) -> None:

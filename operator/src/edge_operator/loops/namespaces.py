@@ -8,13 +8,8 @@ object that differs. Events that change none of them start no reconcile.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
-from edge_api import DevicePool
-from edge_api.devicepools import DevicePoolSpec
 from edge_operator.authority.failures import Uncertified
 from edge_operator.clients import Clock
 from edge_operator.cluster import (
@@ -27,7 +22,6 @@ from edge_operator.cluster import (
     PODS,
     SERVICES,
     Cluster,
-    Object,
 )
 from edge_operator.errors import ObjectRefusedError, WriteConflictError
 from edge_operator.foreign import refuse_foreign
@@ -35,9 +29,9 @@ from edge_operator.names import OURS, RUNTIME_LABEL
 from edge_operator.nodes.runtime_actions import ACCESS, Seen, decide
 from edge_operator.nodes.runtimes import hosts, isolations
 from edge_operator.nodes.succession import Moves
+from edge_operator.ownership import claim_of, from_the_oldest
 from edge_operator.pool.states import RuntimeFindings
 from edge_operator.pool_nodes import node_of
-from edge_operator.reading import read
 from edge_operator.settings import Settings
 
 REFUSED = 30.0
@@ -123,19 +117,10 @@ def observe(namespace: str, cluster: Cluster) -> Seen:
         placements,
         tuple(cluster.find(PODS, namespace, RUNTIME_LABEL)),
         objects,
-        hosts(nodes, _readable(cluster.find(DEVICE_POOLS))),
+        hosts(nodes, from_the_oldest(claim_of(body) for body in cluster.find(DEVICE_POOLS))),
     )
 
 
 def _placed(seen: Seen) -> set[str]:
     """Returns the services with Placements."""
     return {body["spec"]["service"] for body in seen.placements}
-
-
-def _readable(pools: Iterable[Object]) -> Iterator[DevicePoolSpec]:
-    """Returns the pools by name: tolerations in another order would restart runtimes."""
-    for body in sorted(pools, key=lambda pool: str(pool["metadata"]["name"])):
-        try:
-            yield read(DevicePool, {**body, "status": None}).spec
-        except ValidationError:
-            continue

@@ -3,9 +3,9 @@
 An event and a deletion that no watch reported take the same way. An event that does not change the
 fingerprint of an object wakes nothing, so that heartbeats cost nothing.
 
-Cost: an event, its fingerprint. That of a DevicePool wakes the namespaces of all services, since its groups
-have the tolerations of all runtimes, and the other pools that select a node which it gains or loses; that of
-a node wakes the pools and namespaces that select it.
+Cost: an event, its fingerprint. That of a DevicePool wakes the namespaces of its services, since its groups
+have the tolerations of their runtimes, and the other pools that select a node which it gains or loses; that
+of a node wakes the pools and namespaces that select it.
 """
 
 import asyncio
@@ -252,9 +252,9 @@ class Operator:
             self._claim(name, None if event_type == "DELETED" else claim_of(dict(body)))
             self._pool(name).topology_changed(mended=True)
             self._end_if_unused(name)
-            # By all pools, a pod tolerates the taints of its node.
-            for key in self.pool_of:
-                self._wake_namespace(key.namespace)
+            # The pool's groups have the tolerations of the runtimes at its nodes.
+            for namespace in {key.namespace for key, pool in self.pool_of.items() if pool == name}:
+                self._wake_namespace(namespace)
 
     def _claim(self, name: str, claim: Claim | None) -> None:
         if self.claims_before is None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from edge_api.policies import Isolation
@@ -18,7 +18,7 @@ from edge_operator.cluster import (
     covers,
 )
 from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL, label_value
-from edge_operator.nodes import rollouts, succession
+from edge_operator.nodes import rollouts, succession, tolerations
 from edge_operator.nodes.runtimes import (
     Host,
     Runtime,
@@ -186,7 +186,7 @@ def _deployments(
             actions.apply.append(Wanted(service, users[runtime]))
         live = seen.objects.get((DEPLOYMENTS, runtime.name))
         how = rollouts.strategy(live, crowded=runtime.name in pods.crowded)
-        wanted = Wanted(runtime_deployment(runtime, host, settings, how), users[runtime])
+        wanted = Wanted(_deployment(runtime, host, settings, how, live), users[runtime])
         if how == rollouts.IN_PLACE:
             for name in users[runtime]:
                 text = f"{runtime.node} has no room for two pods: the runtime there is replaced in place"
@@ -199,6 +199,19 @@ def _deployments(
     actions.apply += [wanted for name, wanted in outdated.items() if name in now]
     if outdated.keys() - now:
         actions.again = AGAIN
+
+
+def _deployment(runtime: Runtime, host: Host, settings: Settings, how: Object, live: Object | None) -> Object:
+    """Returns the Deployment to apply: with the tolerations of the live one if no others change its pod."""
+    wanted = runtime_deployment(runtime, host, settings, how)
+    if live is None or _same_version(live, wanted):
+        return wanted
+    found = live["spec"].get("template", {}).get("spec", {}).get("tolerations") or []
+    own = tuple(each for each in found if each not in tolerations.ALWAYS)
+    if not tolerations.suffices(own, host.tolerations, host.taints):
+        return wanted
+    kept = runtime_deployment(runtime, replace(host, tolerations=own), settings, how)
+    return kept if _same_version(live, kept) else wanted
 
 
 def _same_version(live: Object, wanted: Object) -> bool:

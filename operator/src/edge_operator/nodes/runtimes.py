@@ -4,17 +4,17 @@ A runtime is one process: it serves all Shared services of a namespace at a node
 It is needed where a Placement is, so that services and nodes can come and go without a change of its pods.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from edge_api.devicepools import DevicePoolSpec
 from edge_api.names import dedicated_service_name, placement_name, runtime_service_name
 from edge_api.objects import written
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object
 from edge_operator.names import ISOLATION_LABEL, RUNTIME_LABEL, SERVICE_LABEL
-from edge_operator.pool_nodes import Node, selects
+from edge_operator.ownership import Claim, owning_tolerations
+from edge_operator.pool_nodes import Node
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,12 +42,13 @@ class Runtime:
 class Host:
     """What a pod for a node needs to know of it.
 
-    tolerations: of all groups of pools that select the node. memory: bytes that pods can use.
+    tolerations: of the group that the node is in. taints: of the node. memory: bytes that pods can use.
     """
 
     hostname: str
     ready: bool
     tolerations: tuple[Object, ...] = ()
+    taints: tuple[Object, ...] = ()
     memory: float = inf
 
 
@@ -67,22 +68,18 @@ def isolations(services: Iterable[Object]) -> dict[str, Isolation]:
     }
 
 
-def hosts(nodes: Iterable[Node], pools: Iterable[DevicePoolSpec]) -> dict[str, Host]:
-    """Returns the hosts by the name of their node.
-
-    The tolerations are those of all pools, whatever the services use: a service that comes changes no pod.
-    """
-    known = tuple(pools)
-    found = {}
-    for node in nodes:
-        groups = [next((g for g in pool.nodes if selects(g, node)), None) for pool in known]
-        tolerations: list[Object] = []
-        for group in groups:
-            for each in (written(t) for t in (group.tolerations if group is not None else None) or ()):
-                if each not in tolerations:
-                    tolerations.append(each)
-        found[node.name] = Host(node.hostname, node.ready, tuple(tolerations), node.memory)
-    return found
+def hosts(nodes: Iterable[Node], claims: Sequence[Claim]) -> dict[str, Host]:
+    """Returns the hosts by the name of their node. claims: of all pools, from the oldest."""
+    return {
+        node.name: Host(
+            node.hostname,
+            node.ready,
+            tuple(written(each) for each in owning_tolerations(node, claims)),
+            node.taints,
+            node.memory,
+        )
+        for node in nodes
+    }
 
 
 def live_isolation(client_service: Object | None) -> Isolation | None:

@@ -27,6 +27,7 @@ from edge_operator.names import (
 )
 from edge_operator.nodes.peers import PEER_GRPC_PORT, PEER_PORT, PEER_SECRET
 from edge_operator.nodes.runtimes import Host, Runtime
+from edge_operator.nodes.tolerations import ALWAYS
 from edge_operator.settings import Settings
 
 HTTP_PORT = 8080
@@ -42,11 +43,6 @@ _CACHE = "/var/cache/edge"
 _TLS = "/etc/edge/tls"
 _STORE_TOKEN = "/var/run/secrets/edge-model-store"  # noqa: S105 - a folder
 _PROFILER_ACCOUNT = "edge-profiler"
-# An entry node that the control plane cannot reach keeps serving; its pod must not be evicted.
-_TOLERATIONS = [
-    {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
-    {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"},
-]
 
 
 def labels(service: str, node: str | None = None) -> dict[str, str]:
@@ -253,7 +249,7 @@ def runtime_deployment(runtime: Runtime, host: Host, settings: Settings, strateg
         container["env"] = _tracing(settings, runtime.namespace, runtime.node)
     pod = _pod(container, host.hostname, settings) | {
         "serviceAccountName": RUNTIME_ACCOUNT,
-        "tolerations": [*_TOLERATIONS, *host.tolerations],
+        "tolerations": [*ALWAYS, *host.tolerations],
         "terminationGracePeriodSeconds": 30,
     }
     if secret := settings.tls_secret or (PEER_SECRET if settings.issues_certificates else ""):

@@ -39,13 +39,14 @@ def service(body: Body) -> Hashable:
 
 
 def node(body: Body) -> Hashable:
-    """The labels, the readiness, and what pods can use of it."""
+    """The labels, the readiness, the taints, and what pods can use of it."""
     ready = [c.get("status") for c in _conditions(body) if c.get("type") == "Ready"]
     labels = body["metadata"].get("labels") or {}
     return (
         body["metadata"].get("uid"),
         tuple(sorted(labels.items())),
         tuple(ready),
+        json.dumps((body.get("spec") or {}).get("taints") or [], sort_keys=True),
         capacity_of(body),
     )
 

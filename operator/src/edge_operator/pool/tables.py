@@ -100,12 +100,16 @@ def _rendered(
 
 
 def _finding(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> Finding | Blocked:
-    """Returns the condition. That of tables which an operator found at its start stays as it was."""
+    """Returns the condition. That of tables which an operator found at its start stays as it was.
+
+    One that kept the service from new tables has ended.
+    """
     found = planned_finding(draft.service.spec, entries, ready.accuracies)
     status = draft.service.status
     if entries and all(each.adopted or each.intermediate for each in entries) and status is not None:
         before = next((c for c in status.conditions if c.type == reasons.PLANNED), None)
-        if before is not None and before.observed_generation == draft.body["metadata"].get("generation"):
+        known = before is not None and before.observed_generation == draft.body["metadata"].get("generation")
+        if before is not None and known and before.status == "True":
             return Finding(reasons.PLANNED, before.status, before.reason, before.message)
     return found
 
