@@ -209,7 +209,7 @@ def test_a_refusal_names_the_object_the_cause_and_the_fix(status: int, said: str
         ('pods "x" is forbidden: exceeded quota: small', False),
     ],
 )
-def test_a_missing_permission_is_told_from_what_else_is_forbidden(said: str, lacks: bool) -> None:
+def test_a_missing_permission_differs_from_other_reasons_of_a_403(said: str, lacks: bool) -> None:
     with pytest.raises(ObjectRefusedError) as raised:
         _server(Recorder(status=403, answer={"message": said})).find(PLACEMENTS)
     assert isinstance(raised.value, PermissionDeniedError) == lacks

@@ -352,30 +352,6 @@ async def test_a_deletion_overtakes_what_is_collected(loops: Loops) -> None:
     assert loops.pools["factory"].urgent == {DIGITS}
 
 
-async def test_a_deletion_that_no_watch_reported_is_found_also_if_other_kinds_cannot_be_listed(
-    loops: Loops, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find, body = world.cluster.find, _body("digits.edge-a", spec={"node": "edge-a"})
-
-    def fails(kind: Kind, *rest: Any) -> Any:
-        if kind != PLACEMENTS:
-            raise ClusterError("no response")
-        return find(kind, *rest)
-
-    loops.operator.mirror.put("Placement", body)
-    loops.event(PLACEMENTS, body, None)
-    loops.taken()
-    monkeypatch.setattr(world.cluster, "find", fails)
-    monkeypatch.setattr("edge_operator.loops.operator.RESYNC", 0.0)
-    searching = asyncio.create_task(loops.operator.resync())
-    async with asyncio.timeout(20):
-        while not loops.pools["factory"].found:  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.01)
-    searching.cancel()
-    assert loops.taken() == {DIGITS, SHARED}
-    assert loops.operator.mirror.get("Placement", "default", "digits.edge-a") is None
-
-
 async def test_an_owned_object_that_another_client_changed_wakes_its_service(loops: Loops) -> None:
     loops.event(SERVICES, _body("digits", generation=None, spec={"selector": {"app": "other"}}))  # type: ignore[arg-type]
     assert loops.taken() == {DIGITS, SHARED}

@@ -259,7 +259,7 @@ def test_a_pool_with_room_and_assumed_rates_has_the_tables_of_plan_entry() -> No
     assert not plan.contended
 
 
-def test_equal_entry_nodes_are_planned_once_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_entry_nodes_are_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = list[EntryProblem]()
 
     def counted(problem: EntryProblem, every: Candidates) -> Plan | Infeasible:
