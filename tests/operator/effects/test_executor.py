@@ -51,8 +51,9 @@ def action(
     target: str = "target",
     done: Callable[[Any], float | None] = lambda _: None,
     urgent: bool = False,
+    tenant: str = "",
 ) -> Action[Any]:
-    return Action(target, key, call, done, wake, urgent)
+    return Action(target, key, call, done, wake, urgent, tenant)
 
 
 @pytest.fixture
@@ -235,6 +236,20 @@ async def test_places_that_hang_leave_threads_to_the_api_server_and_to_triton_se
             woken = Woken()
             executor.submit(action(lambda: None, woken, key=target, target=target))
             await woken.next()
+    finally:
+        held.set()
+
+
+async def test_a_namespace_whose_places_hang_leaves_threads_to_the_others() -> None:
+    executor, held = Executor(clock=lambda: 0.0, threads=6), threading.Event()
+    for number in range(20):
+        place = f"https://{number}.test"
+        executor.submit(action(lambda: held.wait(20), Woken(), key=place, target=place, tenant="shop"))
+    await turns()
+    woken = Woken()
+    try:
+        executor.submit(action(lambda: None, woken, key="bank", target="https://a.test", tenant="bank"))
+        await woken.next()
     finally:
         held.set()
 

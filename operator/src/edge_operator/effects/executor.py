@@ -2,14 +2,16 @@
 
 A target is a system that can be slow or away by itself: the API server, the model store, the place that
 serves a model, a Triton server. Only so many of its actions run at once, and places have threads of their
-own, however many of them hang: no target holds up another one, and no download a write. Urgent actions, those
-of deletions, overtake the others that wait for a target.
+own, of which a namespace has a few, however many of them hang: no target holds up another one, no download a
+write, and no namespace the downloads of others. Urgent actions, those of deletions, overtake the others that
+wait for a target.
 
 What is submitted while it is under way, or while it rests after a failure, is left out: the plan submits what
 is still needed when it is woken.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import defaultdict
@@ -31,6 +33,8 @@ API_SERVER = "API server"
 STORE = "store"
 _AT_ONCE = {API_SERVER: 8, STORE: 4}
 """Actions of a target that run at once; of other targets, one."""
+_OF_A_TENANT = 4
+"""Actions of one namespace at places that run at once."""
 _PLACES, _SERVERS = "places", "servers"
 """The other targets: places that serve files, which have a scheme, and Triton servers."""
 _KEPT = 600.0
@@ -100,6 +104,7 @@ class Action(Generic[Result]):
         call: Raises OperatorError if it fails.
         done: Takes its result; returns the seconds after which it is to be done again, FAILED, or None.
         wake: Called when it has ended, and when it is time to submit it again.
+        tenant: The namespace for which a place is called; it has a few of their threads.
         urgent: Whether it overtakes what waits for its target, also as it was submitted before.
     """
 
@@ -109,6 +114,7 @@ class Action(Generic[Result]):
     done: Callable[[Result], float | None]
     wake: Callable[[], None]
     urgent: bool = False
+    tenant: str = ""
 
 
 class Executor:
@@ -129,6 +135,7 @@ class Executor:
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._places: dict[str, Places] = defaultdict(lambda: Places(1))
         self._places |= {target: Places(at_once) for target, at_once in _AT_ONCE.items()}
+        self._tenants: dict[str, Places] = defaultdict(lambda: Places(_OF_A_TENANT))
         self._failed_at: dict[str, float] = {}
         """When the last failure of each target was counted."""
         at_once = {**_AT_ONCE, _PLACES: threads, _SERVERS: threads}
@@ -176,7 +183,12 @@ class Executor:
         again: float | None = FAILED
         began = self._clock()
         try:
-            async with self._places[action.target].taken(action.key, urgent=action.urgent):
+            async with (
+                self._tenants[action.tenant].taken(action.key, urgent=False)
+                if action.tenant
+                else contextlib.nullcontext(),
+                self._places[action.target].taken(action.key, urgent=action.urgent),
+            ):
                 began = self._clock()
                 if left := self._targets.left(action.target, began):
                     self._wake_later(action, left)

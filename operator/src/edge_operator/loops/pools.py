@@ -373,6 +373,7 @@ class PoolLoop:
                         call=functools.partial(needs.met, need, self.shared.clients),
                         done=functools.partial(self._facts.met, need),
                         wake=functools.partial(self._need_woken, need),
+                        tenant=needs.tenant(need),
                     )
                 )
 
