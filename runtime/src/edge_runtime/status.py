@@ -12,6 +12,8 @@ from typing import Any, Final
 from edge_api.quantities import format_bandwidth, format_duration
 
 SPAN: Final = 60.0
+MESSAGE_LENGTH: Final = 1000
+"""Characters of a message that a status keeps."""
 _MOST: Final = 20_000
 
 
@@ -112,7 +114,7 @@ def status_document(report: Report) -> dict[str, Any]:
         "observedGeneration": report.generation,
         "loaded": report.loaded,
         "reason": report.reason or None,
-        "message": report.message[:1000],
+        "message": report.message[:MESSAGE_LENGTH],
         "activeRoute": report.route or None,
         "exit": report.exit or None,
         "cut": report.cut or None,

@@ -14,7 +14,7 @@ from edge_api.placements import LinkStatus, PlacementStatus
 from edge_planning.attainment import judged
 from edge_runtime.assignment import Spec
 from edge_runtime.json_values import Json, metadata_of
-from edge_runtime.status import Counted, LinkReport, Report, Summary, Window
+from edge_runtime.status import MESSAGE_LENGTH, Counted, LinkReport, Report, Summary, Window
 from edge_runtime.status_changes import BURST, Planned, Written, after, due_in
 from edge_runtime.told_links import told_links
 
@@ -43,8 +43,8 @@ class StatusReports:
         self._slo_met: bool | None = None
         self._measured_here: frozenset[str] = frozenset()
         """Peers of links that this runtime measures for others."""
-        self._own: deque[datetime] = deque(maxlen=8)
-        """When the last reports of this process were written: watches deliver them late."""
+        self._own: deque[tuple[object, ...]] = deque(maxlen=8)
+        """The last reports of this process, as `_identity` tells them: watches deliver them late."""
 
     def found(self, document: Json) -> None:
         """Compares with the status of a Placement that the API server sent, and takes up its counters.
@@ -60,11 +60,14 @@ class StatusReports:
         told = told_links(metadata_of(document))
         self._measured_here = frozenset(peer for peer, link in told.items() if link.measured == "Here")
         status = _status(document)
-        if status is None or status.since is None or status.last_updated in self._own:
+        if status is None or status.since is None:
+            return
+        found = _report(status)
+        if _identity(found) in self._own:
             return
         before, ours = self._written, self._counted()
         at, left = (before.at, before.changes_left) if before is not None else (self._clock(), BURST)
-        self._written = Written(_report(status), at, left)
+        self._written = Written(found, at, left)
         if before is None:  # add what was counted here before the API server responded
             self._before = Counted(
                 self._before.requests + status.requests, self._before.met + status.met, status.since
@@ -87,7 +90,7 @@ class StatusReports:
 
     def writing(self, report: Report) -> None:
         """Notes that this report is about to be written: the watch may deliver it before the response."""
-        self._own.append(report.now.replace(microsecond=0))
+        self._own.append(_identity(report))
 
     def wrote(self, report: Report, spec: Spec | None) -> None:
         """Notes that the API server has this report."""
@@ -106,6 +109,20 @@ class StatusReports:
     def _counted(self) -> Counted:
         before, window = self._before, self._window
         return Counted(before.requests + window.requests, before.met + window.met, before.since)
+
+
+def _identity(report: Report) -> tuple[object, ...]:
+    """Tells a report from those that another pod of the node writes, also within the same second."""
+    counted = report.counted
+    return (
+        report.now.replace(microsecond=0),
+        report.generation,
+        report.loaded,
+        report.reason,
+        report.message[:MESSAGE_LENGTH],
+        report.route,
+        *((counted.requests, counted.met) if counted is not None else ()),
+    )
 
 
 def _status(document: Json) -> PlacementStatus | None:

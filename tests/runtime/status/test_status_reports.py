@@ -103,6 +103,16 @@ def test_a_report_that_another_pod_wrote_over_this_one_is_corrected() -> None:
     assert node.counted == (12, 10), "counters do not fall"
 
 
+def test_a_report_that_another_pod_wrote_in_the_same_second_is_corrected() -> None:
+    api = placement()
+    node = Node(api)
+    node.write()
+    api["status"] |= {"loaded": False, "reason": "CannotLoad", "message": "the model store is away"}
+    node.reports.found(api)
+    assert node.write()
+    assert api["status"]["loaded"] is True
+
+
 def test_a_late_event_of_an_own_report_makes_nothing_due() -> None:
     api = placement()
     node = Node(api)
