@@ -10,6 +10,7 @@ from edge_api.quantities import parse_duration, parse_quantity
 from edge_operator.cli import main
 from edge_operator.cluster import MODEL_PROFILES, ApiServer
 from edge_operator.errors import ExplanationError, PermissionDeniedError
+from edge_operator.explaining.replanning import READ
 from edge_operator.explaining.text import SHOWN, explanation_text
 from edge_operator.explaining.values import EntryExplanation, Lost
 from edge_operator.keys import ServiceKey
@@ -207,7 +208,8 @@ def allow(world: World, monkeypatch: pytest.MonkeyPatch, *allowed: tuple[str, st
     monkeypatch.setattr(world.cluster, "find", permitted)
 
 
-OWN = (("inferenceservices", "default"), ("placements", "default"), ("modelprofiles", "default"))
+OWN = {(kind.plural, "default") for kind in READ if kind.namespaced}
+OF_CLUSTER = {(kind.plural, None) for kind in READ if not kind.namespaced}
 
 
 def test_with_the_rights_of_a_namespace_it_plans_what_it_sees_and_says_what_it_does_not(
@@ -217,7 +219,7 @@ def test_with_the_rights_of_a_namespace_it_plans_what_it_sees_and_says_what_it_d
     world.cluster.put({**body, "metadata": {"name": "others", "namespace": "elsewhere"}, "status": {}})
     world.settle()
     assert explained(world).notes == ()
-    allow(world, monkeypatch, *OWN, ("nodes", None), ("devicepools", None))
+    allow(world, monkeypatch, *OWN, *OF_CLUSTER)
     found = explained(world)
     assert [entry.node for entry in found.entries] == ["cam-1", "cam-2", "gate"]
     (note,) = found.notes
@@ -242,8 +244,7 @@ def test_a_permission_that_it_cannot_do_without_is_named_with_its_role(
     binding: str,
 ) -> None:
     world.settle()
-    granted = {*OWN, ("nodes", None), ("devicepools", None)} - {missing}
-    allow(world, monkeypatch, *granted)
+    allow(world, monkeypatch, *(OWN | OF_CLUSTER) - {missing})
     with pytest.raises(ExplanationError, match=mentions(missing[0], role, binding)):
         explained(world)
 
