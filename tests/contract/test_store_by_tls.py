@@ -22,7 +22,7 @@ from edge_runtime.errors import Unreachable
 from edge_runtime.tls.certificates import Certificates
 from messages import mentions
 from mounts import Mount, Signer, caller
-from waiting import until
+from waiting import responds, until
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ def guarded(folder: Path, signer: Signer) -> Iterator[Guarded]:
     with subprocess.Popen([*argv, "--tls-dir", str(mount.path)]) as process:
         try:
             plain = f"http://127.0.0.1:{health}"
-            with httpx.Client(transport=httpx.HTTPTransport(retries=6)) as client:
-                client.get(f"{plain}/v1/health/ready").raise_for_status()
+            until(lambda: responds(f"{plain}/v1/health/ready"), "the store listens")
             yield Guarded(f"https://localhost:{port}", plain, mount)
         finally:
             process.terminate()
