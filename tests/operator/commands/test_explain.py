@@ -195,7 +195,7 @@ def test_the_command_prints_text_or_json(world: World, command: Any) -> None:
 
 
 def allow(world: World, monkeypatch: pytest.MonkeyPatch, *allowed: tuple[str, str | None]) -> None:
-    """The account may list only these kinds, in a namespace or, with None, in all."""
+    """The account can list only these kinds, in a namespace or, with None, in every one."""
     find = world.cluster.find
 
     def permitted(kind: Any, namespace: str | None = None, labels: str = "") -> list[Any]:
