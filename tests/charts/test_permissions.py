@@ -12,6 +12,7 @@ import pytest
 from edge_operator.authority.provision import AUTHORITY_SECRET, TRUST_CONFIG_MAP
 from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET, Upkeep
 from edge_operator.cluster import KINDS, Kind, Object
+from edge_operator.explaining.replanning import READ, pools_role, view_role
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
 from edge_operator.nodes.peers import PEER_SECRET
@@ -21,6 +22,8 @@ from edge_operator.settings import Settings
 Render = Callable[..., list[dict[str, Any]]]
 Use = tuple[str, str]
 RUNTIME_ROLE = "edge-intelligence-edge-runtime"
+SETTINGS = Settings("http://store.test:8080", "edge-runtime:test")
+PEOPLES_ROLES = (view_role(SETTINGS), pools_role(SETTINGS), "edge-intelligence-edge-edit")
 
 GIVEN_ON: set[Use] = {
     # To bind the runtimes' ClusterRole, without the permissions of which only its holders could.
@@ -157,13 +160,13 @@ def watched() -> set[Use]:
 
 
 def granted(objects: list[dict[str, Any]]) -> set[Use]:
-    """What the operator may do; the model store and the runtimes have roles of their own."""
+    """What the operator may do; the model store, the runtimes and people have roles of their own."""
     return {
         (verb, resource)
         for body in objects
         if body["kind"] in ("ClusterRole", "Role")
         and "model-store" not in body["metadata"]["name"]
-        and body["metadata"]["name"] != RUNTIME_ROLE
+        and body["metadata"]["name"] not in (RUNTIME_ROLE, *PEOPLES_ROLES)
         for rule in body["rules"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -275,6 +278,37 @@ def test_the_operator_writes_no_roles_and_binds_only_that_of_the_runtimes(render
     (container,) = operator["spec"]["template"]["spec"]["containers"]
     variables = {v["name"]: v.get("value", "x") for v in container["env"]}
     assert bound == [Settings.from_environment(variables).runtime_role] == [RUNTIME_ROLE]
+
+
+def _role(objects: list[dict[str, Any]], name: str) -> tuple[set[str], set[Use]]:
+    """The roles of Kubernetes that include a role, and what it grants."""
+    body = next(b for b in objects if (b["kind"], b["metadata"]["name"]) == ("ClusterRole", name))
+    labels = {name for name, value in body["metadata"]["labels"].items() if value == "true"}
+    uses = {
+        (verb, plural) for rule in body["rules"] for plural in rule["resources"] for verb in rule["verbs"]
+    }
+    return {label.removeprefix("rbac.authorization.k8s.io/aggregate-to-") for label in labels}, uses
+
+
+def test_the_roles_of_a_namespace_let_people_read_its_objects_and_write_services(render: Render) -> None:
+    objects, kinds = render(), ("inferenceservices", "modelprofiles", "placements")
+    reads = {(verb, plural) for verb in ("get", "list", "watch") for plural in kinds}
+    assert _role(objects, "edge-intelligence-edge-view") == ({"view"}, reads)
+    into, writes = _role(objects, "edge-intelligence-edge-edit")
+    assert into == {"edit"}
+    assert {plural for _, plural in writes} == {"inferenceservices"}
+    assert {verb for verb, _ in writes} >= {"create", "update", "patch", "delete"}
+
+
+def test_what_explain_reads_is_granted_by_the_roles_that_it_names(render: Render) -> None:
+    objects = render()
+    namespaced, of_cluster = (_role(objects, name(SETTINGS))[1] for name in (view_role, pools_role))
+    for kind in READ:
+        assert {("get", kind.plural), ("list", kind.plural)} <= (
+            namespaced if kind.namespaced else of_cluster
+        )
+    bound = {b["roleRef"]["name"] for b in objects if b["kind"] in ("RoleBinding", "ClusterRoleBinding")}
+    assert not bound & set(PEOPLES_ROLES)
 
 
 def test_no_rule_has_a_wildcard(render: Render) -> None:

@@ -12,6 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from networks import info, model_of
+from waiting import responds, until
 
 
 def two_exits() -> bytes:
@@ -45,12 +46,10 @@ def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     argv = [sys.executable, "-m", "edge_runtime.cli", "store", "--root", str(root)]
     with subprocess.Popen([*argv, "--host", "127.0.0.1", "--port", str(port)]) as process:
         try:
-            # The transport retries with growing pauses until the store listens: 15 s in total.
-            transport = httpx.HTTPTransport(retries=6)
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport) as client:
-                client.get("/v1/health/ready").raise_for_status()
-                client.put("/v1/files/two/exits.onnx", content=two_exits()).raise_for_status()
-            yield f"http://127.0.0.1:{port}"
+            url = f"http://127.0.0.1:{port}"
+            until(lambda: responds(f"{url}/v1/health/ready"), "the store listens")
+            httpx.put(f"{url}/v1/files/two/exits.onnx", content=two_exits()).raise_for_status()
+            yield url
         finally:
             process.terminate()
 

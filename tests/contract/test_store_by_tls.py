@@ -22,7 +22,7 @@ from edge_runtime.errors import Unreachable
 from edge_runtime.tls.certificates import Certificates
 from messages import mentions
 from mounts import Mount, Signer, caller
-from waiting import until
+from waiting import responds, until
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ def guarded(folder: Path, signer: Signer) -> Iterator[Guarded]:
     with subprocess.Popen([*argv, "--tls-dir", str(mount.path)]) as process:
         try:
             plain = f"http://127.0.0.1:{health}"
-            with httpx.Client(transport=httpx.HTTPTransport(retries=6)) as client:
-                client.get(f"{plain}/v1/health/ready").raise_for_status()
+            until(lambda: responds(f"{plain}/v1/health/ready"), "the store listens")
             yield Guarded(f"https://localhost:{port}", plain, mount)
         finally:
             process.terminate()
@@ -95,6 +94,16 @@ async def test_operator_and_runtime_ask_it_by_tls_and_follow_a_new_authority(
     until(renewed, "the store's look at its files")
     assert len(await runtime.blob(card.digest)) == card.size
     runtime.close()
+
+
+def test_handshakes_with_a_certificate_of_another_authority_are_counted(
+    store: Guarded, tmp_path: Path
+) -> None:
+    stranger = store.operators(Mount(tmp_path / "stranger", Signer(tmp_path / "other").pair()))
+    with pytest.raises(StoreError):
+        stranger.layers("sha256:00")
+    counted = 'edge_store_failed_handshakes_total{cause="certificate"} 1.0'
+    until(lambda: counted in httpx.get(f"{store.health}/metrics").text, "the count of the handshake")
 
 
 def test_a_measurement_and_a_runtime_fetch_their_slices_by_tls(

@@ -1,6 +1,11 @@
-"""`edge-operator explain` on the cluster: from the operator's pod, with its own permissions."""
+"""`edge-operator explain` on the cluster: in the operator's pod, and with the rights of one namespace."""
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +17,7 @@ from testbed.errors import KubectlFailed
 from trials import Trial, another_service
 
 NAME = "strict"
+PERSON = "developer"
 
 
 def explain(trial: Trial, name: str) -> dict[str, Any]:
@@ -72,3 +78,45 @@ def test_a_service_that_does_not_exist_is_answered_with_those_that_do(trial: Tri
         explain(trial, "digit")
     assert "InferenceService default/digit" in str(failed.value)
     assert "digits" in str(failed.value)
+
+
+@pytest.fixture
+def tenant(trial: Trial, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a person with the role edit of the namespace, and the chart's role for pools."""
+    kubectl, account = trial.cluster.kubectl, f"default:{PERSON}"
+    kubectl("create", "serviceaccount", PERSON, "-n", "default")
+    try:
+        bind = ("create", "rolebinding", PERSON, "-n", "default")
+        kubectl(*bind, "--clusterrole=edit", f"--serviceaccount={account}")
+        pools = ("--clusterrole=edge-intelligence-edge-pools", f"--serviceaccount={account}")
+        kubectl("create", "clusterrolebinding", PERSON, *pools)
+        config = json.loads(kubectl("config", "view", "--raw", "-o", "json"))
+        token = kubectl("create", "token", PERSON, "-n", "default").strip()
+        for user in config["users"]:
+            user["user"] = {"token": token}
+        path = tmp_path / "kubeconfig"
+        path.write_text(json.dumps(config))
+        yield {**os.environ, "KUBECONFIG": str(path)}
+    finally:
+        kubectl("delete", "clusterrolebinding", PERSON, "--ignore-not-found")
+        kubectl("delete", "rolebinding", PERSON, "-n", "default", "--ignore-not-found")
+        kubectl("delete", "serviceaccount", PERSON, "-n", "default")
+
+
+def test_a_person_with_the_role_edit_writes_services_and_explains_them(
+    trial: Trial, tenant: dict[str, str]
+) -> None:
+    kubectl = trial.cluster.kubectl
+    trial.wait(
+        "the aggregated role",
+        lambda: "inferenceservices" in kubectl("get", "clusterrole", "edit", "-o", "json"),
+    )
+    may = ("auth", "can-i", "create", "inferenceservices", "-n", "default")
+    assert kubectl(*may, f"--as=system:serviceaccount:default:{PERSON}").strip() == "yes"
+    command = [sys.executable, "-m", "edge_operator.cli", "explain", "digits", "-o", "json"]
+    argv = [*trial.bed.in_node("cloud"), *command]
+    done = subprocess.run(argv, env=tenant, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {entry["node"] for entry in found["entries"]} == set(trial.placements())
+    assert any("edge-intelligence-edge-view" in note for note in found["notes"]), found["notes"]

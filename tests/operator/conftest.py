@@ -34,6 +34,7 @@ from edge_operator.errors import (
     TritonUnreachableError,
     WriteConflictError,
 )
+from edge_operator.explaining.installed import Installed
 from edge_operator.explaining.services import explain_service
 from edge_operator.explaining.values import Explanation
 from edge_operator.keys import NamespaceKey, ServiceKey
@@ -201,7 +202,9 @@ class FakeStore:
     log: list[str]
     card: ModelCard = CARD
     profiles: dict[str, DeviceProfile] = field(default_factory=dict)
-    graph: LayerGraph | None = None
+    graph: LayerGraph | None = field(
+        default_factory=lambda: LayerGraph(inputs=(), outputs=(), layers=(), tensors=())
+    )
     failure: StoreError | None = None
     accuracies: CodecAccuracies | StoreError = field(
         default_factory=lambda: CodecAccuracies(complete=False, samples=0)
@@ -381,7 +384,7 @@ class World(TenantSide):
 
     def explained(self, key: ServiceKey = KEY) -> Explanation:
         """What `edge-operator explain` says of a service."""
-        return explain_service(self.cluster, *key, self.settings, self.clock().wall())
+        return explain_service(self.cluster, *key, Installed(self.settings), self.clock().wall())
 
     def report_pool(self, name: str = "factory", **seen: Any) -> None:
         """Writes the status of a pool. seen: of the PoolState."""

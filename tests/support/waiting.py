@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import httpx
+
 _EVERY: Final = 0.01
 
 
@@ -20,3 +22,11 @@ def until(condition: Callable[[], bool], what: str | Callable[[], object], withi
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within:g} s: {what if isinstance(what, str) else what()}")
         pause.wait(_EVERY)
+
+
+def responds(url: str) -> bool:
+    """Whether a server responds with success; not while it does not listen yet."""
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False

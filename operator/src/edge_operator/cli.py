@@ -55,8 +55,7 @@ def _explain(parsed: argparse.Namespace) -> int:
     from edge_operator.explaining.text import explanation_text
 
     cluster, now = ApiServer.from_environment(), datetime.datetime.now(datetime.UTC)
-    operator = installed(os.environ, cluster)
-    found = explain_service(cluster, parsed.namespace, parsed.service, operator.settings, now, operator.scope)
+    found = explain_service(cluster, parsed.namespace, parsed.service, installed(os.environ, cluster), now)
     if parsed.output == "json":
         sys.stdout.write(json.dumps(written(found), indent=2) + "\n")
     else:

@@ -16,7 +16,13 @@ from kubernetes.client.exceptions import ApiException
 
 from edge_operator import refusals
 from edge_operator.amounts import amount
-from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefusedError, WriteConflictError
+from edge_operator.errors import (
+    ApiUnreachableError,
+    ClusterError,
+    ObjectRefusedError,
+    PermissionDeniedError,
+    WriteConflictError,
+)
 from edge_operator.events import EventCounts, new_event
 from edge_operator.names import API_VERSION, FIELD_MANAGER
 
@@ -420,7 +426,8 @@ def _refusal(status: int, doing: str, content: str) -> ClusterError:
         return WriteConflictError(sentence)
     if status in (401, 429) or (status >= 500 and not refusals.lasting(said)):
         return ApiUnreachableError(sentence)
-    return ObjectRefusedError(refusals.remedied(sentence))
+    kind = PermissionDeniedError if refusals.no_permission(said) else ObjectRefusedError
+    return kind(refusals.remedied(sentence))
 
 
 def _root(error: BaseException) -> str:

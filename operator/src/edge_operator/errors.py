@@ -6,7 +6,8 @@ OperatorError
 ├── CertificatesError    a file of the operator's certificates
 ├── ClusterError           the API server
 │   ├── ApiUnreachableError
-│   ├── ObjectRefusedError      it rejects the object: schema, permission, quota
+│   ├── ObjectRefusedError      it rejects the object: schema, quota, policy
+│   │   └── PermissionDeniedError   the account has no permission for the request
 │   ├── WriteConflictError      the object changed, or was created again, since it was read
 │   └── NotLeadingError         another replica of the operator writes
 ├── StoreError             the model store, with its reason (NotOnnx, DigestMismatch, Unreachable, ...)
@@ -47,6 +48,10 @@ class ApiUnreachableError(ClusterError):
 
 class ObjectRefusedError(ClusterError):
     """The API server rejected the request."""
+
+
+class PermissionDeniedError(ObjectRefusedError):
+    """The account has no permission for the request."""
 
 
 class WriteConflictError(ClusterError):

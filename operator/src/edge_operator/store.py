@@ -1,12 +1,13 @@
 """Client of the model store: models, slices, profiles and their bytes, over HTTP."""
 
 import contextlib
+import socket
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -203,6 +204,14 @@ class Store(Protocol):
 
 
 AnyAnswer = TypeVar("AnyAnswer", bound=BaseModel)
+_KEEPALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 35_000),
+)
+"""Ends a request 35 s after the store's node is gone, although a response can take minutes."""
 
 
 class ModelStore:
@@ -256,7 +265,7 @@ class ModelStore:
         return _parsed(Slice, self._json("POST", "/v1/slices", request), "POST /v1/slices")
 
     def layers(self, model: str) -> LayerGraph | None:
-        """Returns the layers of the model, or None from a store that does not have them."""
+        """Returns the layers of the model; None if the store does not know it, or has no layers at all."""
         return self._found(LayerGraph, f"/v1/models/{model}/layers")
 
     def profile(self, model: str, selection: str, device_class: str) -> DeviceProfile | None:
@@ -359,7 +368,9 @@ class ModelStore:
 
 def _client(*, verify: ssl.SSLContext | bool = True) -> httpx.Client:
     # The store downloads a model at the first request for it, which takes time.
-    return httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0, read=600.0), verify=verify)
+    timeout = httpx.Timeout(30.0, connect=5.0, read=600.0)
+    transport = httpx.HTTPTransport(verify=verify, socket_options=_KEEPALIVE)
+    return httpx.Client(timeout=timeout, transport=transport)
 
 
 def _parsed(answer: type[AnyAnswer], document: object, request: str) -> AnyAnswer:

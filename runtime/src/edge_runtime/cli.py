@@ -74,6 +74,8 @@ def _store(arguments: argparse.Namespace) -> int:
             f"--root {arguments.root}: cannot be written to ({error.strerror}): name a writable folder"
         ) from error
     certificates = _certificates(arguments)
+    if certificates is not None:
+        certificates.count_failed(app.metrics.failed_handshake)
     warn_if_open(callers)
     try:
         store_server(app, arguments.host, arguments.port, certificates, arguments.health_port).run()

@@ -44,6 +44,12 @@ class ProcessMetrics:
             ("service", "transport"),
             registry=self.registry,
         )
+        self._failed_handshakes = Counter(
+            "edge_failed_handshakes",
+            "TLS handshakes of clients over HTTP that failed, by whether a certificate was the cause",
+            ("service", "cause"),
+            registry=self.registry,
+        )
         Gauge(
             "edge_resident_bytes",
             "Resident memory of the process in bytes",
@@ -80,6 +86,10 @@ class ProcessMetrics:
     def refused_peer(self, transport: str) -> None:
         """Counts a client that was refused at the ports for other nodes."""
         self._refused_peers.labels(self._service, transport).inc()
+
+    def failed_handshake(self, cause: str) -> None:
+        """Counts a TLS handshake of a client that failed."""
+        self._failed_handshakes.labels(self._service, cause).inc()
 
     def certificate(self, expires: Callable[[], float]) -> None:
         """Registers a certificate; `expires` returns its expiry in Unix time."""

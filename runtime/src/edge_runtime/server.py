@@ -130,6 +130,7 @@ async def run(
     resources = _resources(arguments, store, resolver, process, tls)
     if certificates is not None:
         process.certificate(lambda: certificates.current.expires)
+        certificates.count_failed(process.failed_handshake)
     word = LastContact(arguments.cache_dir / "last-word")
     peers = _peer_ports(arguments) if certificates is not None else None
     placements = None

@@ -384,6 +384,7 @@ async def serve_standalone(
     service = Service(name, memoizing, stuck=lambda: model.stuck)
     if certificates is not None:
         metrics.process.certificate(lambda: certificates.current.expires)
+        certificates.count_failed(metrics.process.failed_handshake)
     transports = Transports(
         service,
         metrics.exposition,

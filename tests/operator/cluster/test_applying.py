@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, PLACEMENTS, ApiServer, covers
-from edge_operator.errors import ApiUnreachableError, ObjectRefusedError, WriteConflictError
+from edge_operator.errors import (
+    ApiUnreachableError,
+    ObjectRefusedError,
+    PermissionDeniedError,
+    WriteConflictError,
+)
 from messages import mentions
 
 
@@ -195,6 +200,19 @@ def test_a_refusal_names_the_object_the_cause_and_the_fix(status: int, said: str
     body = {"apiVersion": "v1", "kind": "Placement", "metadata": {"name": "x", "namespace": "shop"}}
     with pytest.raises(ObjectRefusedError, match=mentions("Placement shop/x", said, fix)):
         _server(client).apply(body)
+
+
+@pytest.mark.parametrize(
+    ("said", "lacks"),
+    [
+        ('nodes is forbidden: User "dev" cannot list resource "nodes" at the cluster scope', True),
+        ('pods "x" is forbidden: exceeded quota: small', False),
+    ],
+)
+def test_a_missing_permission_differs_from_other_reasons_of_a_403(said: str, lacks: bool) -> None:
+    with pytest.raises(ObjectRefusedError) as raised:
+        _server(Recorder(status=403, answer={"message": said})).find(PLACEMENTS)
+    assert isinstance(raised.value, PermissionDeniedError) == lacks
 
 
 def test_what_is_not_there_is_none_and_a_kind_that_is_not_installed_has_no_objects() -> None:

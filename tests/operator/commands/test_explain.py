@@ -9,7 +9,8 @@ from edge_api import reasons
 from edge_api.quantities import parse_duration, parse_quantity
 from edge_operator.cli import main
 from edge_operator.cluster import MODEL_PROFILES, ApiServer
-from edge_operator.errors import ExplanationError
+from edge_operator.errors import ExplanationError, PermissionDeniedError
+from edge_operator.explaining.replanning import READ
 from edge_operator.explaining.text import SHOWN, explanation_text
 from edge_operator.explaining.values import EntryExplanation, Lost
 from edge_operator.keys import ServiceKey
@@ -191,6 +192,61 @@ def test_the_command_prints_text_or_json(world: World, command: Any) -> None:
     assert (found["service"], found["latency"]) == ("digits", "90ms")
     assert [entry["node"] for entry in found["entries"]] == ["cam-1", "cam-2", "gate"]
     assert parse_quantity(found["entries"][0]["routes"][-1]["minBandwidth"]) == 0
+
+
+def allow(world: World, monkeypatch: pytest.MonkeyPatch, *allowed: tuple[str, str | None]) -> None:
+    """The account can list only these kinds, in a namespace or, with None, in every one."""
+    find = world.cluster.find
+
+    def permitted(kind: Any, namespace: str | None = None, labels: str = "") -> list[Any]:
+        if not {(kind.plural, namespace), (kind.plural, None)} & set(allowed):
+            said = f'{kind.plural} is forbidden: User "dev" cannot list resource "{kind.plural}"'
+            raise PermissionDeniedError(f"listing {kind.plural} failed: {said}")
+        found: list[Any] = find(kind, namespace, labels)
+        return found
+
+    monkeypatch.setattr(world.cluster, "find", permitted)
+
+
+OWN = {(kind.plural, "default") for kind in READ if kind.namespaced}
+OF_CLUSTER = {(kind.plural, None) for kind in READ if not kind.namespaced}
+
+
+def test_with_the_rights_of_a_namespace_it_plans_what_it_sees_and_says_what_it_does_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = world.service()
+    world.cluster.put({**body, "metadata": {"name": "others", "namespace": "elsewhere"}, "status": {}})
+    world.settle()
+    assert explained(world).notes == ()
+    allow(world, monkeypatch, *OWN, *OF_CLUSTER)
+    found = explained(world)
+    assert [entry.node for entry in found.entries] == ["cam-1", "cam-2", "gate"]
+    (note,) = found.notes
+    assert mentions(
+        "inferenceservices", "placements", "modelprofiles", "default", "edge-intelligence-edge-view"
+    ).search(note)
+
+
+@pytest.mark.parametrize(
+    ("missing", "role", "binding"),
+    [
+        (("nodes", None), "edge-intelligence-edge-pools", "ClusterRoleBinding"),
+        (("devicepools", None), "edge-intelligence-edge-pools", "ClusterRoleBinding"),
+        (("placements", "default"), "edge-intelligence-edge-view", "RoleBinding"),
+    ],
+)
+def test_a_permission_that_it_cannot_do_without_is_named_with_its_role(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: tuple[str, str | None],
+    role: str,
+    binding: str,
+) -> None:
+    world.settle()
+    allow(world, monkeypatch, *(OWN | OF_CLUSTER) - {missing})
+    with pytest.raises(ExplanationError, match=mentions(missing[0], role, binding)):
+        explained(world)
 
 
 def test_the_command_ends_with_one_and_a_sentence(command: Any) -> None:

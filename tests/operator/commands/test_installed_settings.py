@@ -1,14 +1,17 @@
 """The settings with which `edge-operator explain` plans: those of the operator that runs."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from edge_operator.errors import ExplanationError, SettingsError
+from edge_operator.errors import ExplanationError, PermissionDeniedError, SettingsError
 from edge_operator.explaining.installed import installed
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py
+CHART = Path(__file__).parents[3] / "charts" / "edge-intelligence"
 VARIABLES = {"EDGE_STORE": "http://store.test:8080", "EDGE_RUNTIME_IMAGE": "edge-runtime:test"}
 
 
@@ -54,6 +57,23 @@ def test_of_several_operators_one_is_chosen_by_its_namespace(world: World) -> No
     with pytest.raises(ExplanationError, match=mentions("EDGE_OPERATOR_NAMESPACE", "north", "south")):
         installed({}, world.cluster)
     assert installed({"EDGE_OPERATOR_NAMESPACE": "south"}, world.cluster).settings.namespace == "south"
+
+
+@pytest.mark.parametrize("namespace", ["", "south"])
+def test_without_the_right_to_see_the_operator_the_charts_defaults_are_assumed_and_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch, namespace: str
+) -> None:
+    def forbidden(*_: Any) -> Any:
+        raise PermissionDeniedError("deployments.apps is forbidden")
+
+    monkeypatch.setattr(world.cluster, "find", forbidden)
+    found = installed({"EDGE_OPERATOR_NAMESPACE": namespace}, world.cluster)
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert found.settings.runtime_resources == values["runtime"]["resources"]
+    assert found.settings.issues_certificates == (values["tls"]["mode"] == "Auto")
+    assert found.settings.namespace == (namespace or "edge-intelligence")
+    (note,) = found.notes
+    assert mentions("Deployments", namespace or "EDGE_OPERATOR_NAMESPACE").search(note)
 
 
 def test_a_wrong_variable_is_named(world: World) -> None:

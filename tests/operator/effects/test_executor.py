@@ -1,6 +1,7 @@
 """Actions run per target, rest after failures, and hold up no other target."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from edge_operator.effects.executor import (
     Executor,
     Rests,
 )
+from edge_operator.effects.places import Places
 from edge_operator.errors import ApiUnreachableError, WriteConflictError
 
 
@@ -35,6 +37,12 @@ class Woken:
         self.again.clear()
 
 
+async def turns() -> None:
+    """Lets tasks run until they wait."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 def action(
     call: Callable[[], Any],
     wake: Callable[[], None],
@@ -42,8 +50,10 @@ def action(
     key: str = "key",
     target: str = "target",
     done: Callable[[Any], float | None] = lambda _: None,
+    urgent: bool = False,
+    tenant: str = "",
 ) -> Action[Any]:
-    return Action(target, key, call, done, wake)
+    return Action(target, key, call, done, wake, urgent, tenant)
 
 
 @pytest.fixture
@@ -94,6 +104,37 @@ async def test_a_hung_target_holds_up_its_own_actions_alone(executor: Executor) 
     held.set()
     while hung.count < 2:
         await hung.next()
+
+
+async def test_an_urgent_action_overtakes_those_that_wait_for_its_target(executor: Executor) -> None:
+    held, order, ended = threading.Event(), list[str](), Woken()
+    executor.submit(action(lambda: held.wait(20), ended, key="under way"))
+    for key in ("status", "objects", "other"):
+        executor.submit(action(functools.partial(order.append, key), ended, key=key))
+    await turns()
+    executor.submit(action(functools.partial(order.append, "deletion"), ended, key="deletion", urgent=True))
+    executor.submit(action(lambda: None, ended, key="objects", urgent=True))
+    held.set()
+    while not executor.idle:
+        await ended.next()
+    assert (set(order[:2]), order[2:]) == ({"deletion", "objects"}, ["status", "other"])
+
+
+async def test_a_place_is_given_on_if_who_waited_for_it_is_gone() -> None:
+    places, entered = Places(1), list[str]()
+
+    async def enter(key: str) -> None:
+        async with places.taken(key, urgent=False):
+            entered.append(key)
+
+    async with places.taken("first", urgent=False):
+        tasks = [asyncio.create_task(enter(key)) for key in ("waits", "given", "last")]
+        await turns()
+        tasks[0].cancel()
+        await turns()
+    tasks[1].cancel()
+    await asyncio.wait_for(tasks[2], 20)
+    assert entered == ["last"]
 
 
 async def test_what_failed_rests_and_is_left_out_until_its_cause_has_changed(executor: Executor) -> None:
@@ -195,6 +236,20 @@ async def test_places_that_hang_leave_threads_to_the_api_server_and_to_triton_se
             woken = Woken()
             executor.submit(action(lambda: None, woken, key=target, target=target))
             await woken.next()
+    finally:
+        held.set()
+
+
+async def test_a_namespace_whose_places_hang_leaves_threads_to_the_others() -> None:
+    executor, held = Executor(clock=lambda: 0.0, threads=6), threading.Event()
+    for number in range(20):
+        place = f"https://{number}.test"
+        executor.submit(action(lambda: held.wait(20), Woken(), key=place, target=place, tenant="shop"))
+    await turns()
+    woken = Woken()
+    try:
+        executor.submit(action(lambda: None, woken, key="bank", target="https://a.test", tenant="bank"))
+        await woken.next()
     finally:
         held.set()
 

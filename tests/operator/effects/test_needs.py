@@ -6,7 +6,7 @@ import pytest
 
 from edge_api.inferenceservices import ModelSource, Validation
 from edge_operator.effects.executor import STORE
-from edge_operator.effects.needs import target
+from edge_operator.effects.needs import target, tenant
 from edge_operator.keys import ServiceKey, SliceKey
 from edge_operator.pool.facts import AccuraciesOf, CardOf, LayersOf, ProfileOf, SliceOf
 
@@ -14,13 +14,13 @@ Fetch = Any
 DIGEST = "sha256:" + "0" * 64
 
 
-def model(uri: str) -> CardOf:
-    return CardOf(ServiceKey("default", "digits"), ModelSource(storage_uri=uri))
+def model(uri: str, namespace: str = "default") -> CardOf:
+    return CardOf(ServiceKey(namespace, "digits"), ModelSource(storage_uri=uri))
 
 
-def validation(uri: str) -> AccuraciesOf:
+def validation(uri: str, namespace: str = "default") -> AccuraciesOf:
     data = Validation.model_validate({"storageUri": uri})
-    return AccuraciesOf("default", DIGEST, (), data, card=None)  # type: ignore[arg-type]
+    return AccuraciesOf(namespace, DIGEST, (), data, card=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("fetch", [model, validation])
@@ -36,6 +36,13 @@ def test_each_place_that_serves_files_is_a_target_of_its_own(fetch: Fetch) -> No
     assert len({STORE, target(slow), *(target(fetch(uri)) for uri in others)}) == 6
 
 
+@pytest.mark.parametrize("fetch", [model, validation])
+def test_a_place_is_called_for_each_namespace_by_itself(fetch: Fetch) -> None:
+    own, other = fetch("https://slow.test/m.npz"), fetch("https://slow.test/m.npz", "bank")
+    assert target(own) != target(other)
+    assert (tenant(own), tenant(other)) == ("default", "bank")
+
+
 def test_what_the_store_has_itself_waits_for_the_store() -> None:
     wanted = (
         LayersOf("default", DIGEST),
@@ -43,3 +50,4 @@ def test_what_the_store_has_itself_waits_for_the_store() -> None:
         SliceOf("default", SliceKey(DIGEST, ("x",), ("y",), "fp32", "fp32")),
     )
     assert {target(need) for need in wanted} == {STORE}
+    assert {tenant(need) for need in wanted} == {""}

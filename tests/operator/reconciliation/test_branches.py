@@ -110,6 +110,25 @@ def test_the_same_cuts_are_found_after_a_restart_and_by_explain(branched: Any) -
     assert {route.name for route in entry.routes} == set(routes(branched))
 
 
+def test_a_store_that_knows_the_model_no_more_gets_its_address_and_tells_the_layers_later(
+    branched: Any,
+) -> None:
+    """Its volume was lost after the model was registered."""
+    known, branched.store.graph = branched.store.graph, None
+    branched.settle()
+    assert "final@a3+b1" not in routes(branched)
+    branched.store.registered.clear()
+    branched.reconcile()
+    assert {source.storage_uri for source in branched.store.registered} == {"store://digits/digits.onnx"}
+    branched.store.graph = known
+    branched.settle()
+    assert "final@a3+b1" in routes(branched)
+    branched.store.registered.clear()
+    branched.restart()
+    branched.settle()
+    assert branched.store.registered == [], "the ModelProfile has the cuts"
+
+
 def test_layers_that_do_not_fit_the_metadata_are_ignored(branched: Any) -> None:
     document = layers().model_dump(by_alias=True)
     branched.store.graph = LayerGraph.model_validate({**document, "layers": document["layers"][2:]})

@@ -7,7 +7,8 @@ import pytest
 
 from edge_api.quantities import parse_duration
 from edge_operator.cluster import MODEL_PROFILES
-from edge_operator.errors import StoreError, TritonBusyError
+from edge_operator.errors import StoreError, TailRefusedError, TritonBusyError
+from messages import mentions
 from operator_objects import KEY
 
 World = Any  # tests/operator/conftest.py
@@ -86,6 +87,18 @@ def test_a_new_service_without_triton_begins_with_its_local_routes_and_gets_the_
     world.reconcile()
     assert len(world.placements()["cam-1"]["spec"]["routes"]) > 1
     assert world.condition("Placed")["status"] == "True"
+
+
+def test_a_new_service_whose_tails_triton_refuses_begins_with_its_local_routes(world: World) -> None:
+    world.triton.failure = TailRefusedError("no such backend")
+    world.reconcile()
+    assert [route["name"] for route in world.placements()["cam-1"]["spec"]["routes"]] == ["exit1@local"]
+    placed = world.condition("Placed")
+    assert (placed["status"], placed["reason"]) == ("False", "TailRefused")
+    assert mentions("no such backend", "cam-1, cam-2, gate").search(placed["message"])
+    world.triton.failure = None
+    world.reconcile()
+    assert len(world.placements()["cam-1"]["spec"]["routes"]) > 1
 
 
 def test_a_table_that_needs_an_absent_triton_is_not_published(world: World) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from edge_operator.effects.executor import API_SERVER, Action
 from edge_operator.pool import plans
 from edge_operator.pool.removals import PATIENCE
+from edge_operator.tritons.addresses import server_of
 
 World = Any  # tests/operator/conftest.py
 
@@ -16,6 +18,25 @@ def _delete(world: World, *, skew: float = 0.0) -> None:
     body = world.service()
     at = (world.clock().wall() + datetime.timedelta(seconds=skew)).strftime("%Y-%m-%dT%H:%M:%SZ")
     world.cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": at}})
+
+
+def test_what_a_deletion_does_overtakes_what_others_wait_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, submitted = world.actions.submit, list[Action[Any]]()
+
+    def noted(action: Action[Any]) -> None:
+        submitted.append(action)
+        submit(action)
+
+    monkeypatch.setattr(world.actions, "submit", noted)
+    world.settle()
+    assert not any(action.urgent for action in submitted)
+    submitted.clear()
+    _delete(world)
+    world.reconcile()
+    urgent = {action.target for action in submitted if action.urgent}
+    assert urgent == {API_SERVER, server_of(world.triton.url)}
 
 
 def test_the_finalizer_is_set_before_anything_is_made(world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edge_operator.cluster import PLACEMENTS
+from edge_operator.errors import TailRefusedError
 from edge_operator.names import SERVERS_ANNOTATION
 from edge_operator.pool.server_availability import AWAY_AFTER, STEADY_AFTER
 from messages import mentions
@@ -212,6 +213,22 @@ def test_without_room_anywhere_the_other_routes_are_served(world: World) -> None
     assert placed(world)["reason"] == "TritonFull"
     stages = [s for p in world.placements().values() for r in p["spec"]["routes"] for s in r["stages"]]
     assert {stage["runtime"] for stage in stages} == {"Edge"}
+
+
+def test_a_server_that_refuses_a_tail_holds_up_its_own_entry_nodes_alone(world: World) -> None:
+    servers = give_servers(world, NAMES)
+    world.settle()
+    before, by_node = world.placements(), used(world)
+    assert set(by_node.values()) == set(NAMES)
+    servers.by_name["cloud-b"].failure = TailRefusedError("no such backend")
+    world.change(privacy="InputStaysLocal", slo={"latency": "70ms"})
+    world.reconcile()
+    after = world.placements()
+    assert {node for node in after if after[node]["spec"] != before[node]["spec"]} == {
+        node for node, server in by_node.items() if server == "cloud-a"
+    }
+    assert (placed(world)["status"], placed(world)["reason"]) == ("False", "TailRefused")
+    assert "no such backend" in placed(world)["message"]
 
 
 def test_a_server_that_leaves_the_pool_is_replaced(world: World) -> None:

@@ -20,6 +20,8 @@ from edge_planning import (
     Timing,
     plan_entry,
 )
+from edge_planning.choosing.candidates import Candidates
+from edge_planning.choosing.entries import plan_of
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
 from edge_planning.errors import BadValueError
 from edge_planning.pools import (
@@ -255,6 +257,22 @@ def test_a_pool_with_room_and_assumed_rates_has_the_tables_of_plan_entry() -> No
     for one in demands:
         assert plan.placed[one.name].plan == plan_entry(one.problems[0])
     assert not plan.contended
+
+
+def test_equal_entry_nodes_are_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[EntryProblem]()
+
+    def counted(problem: EntryProblem, every: Candidates) -> Plan | Infeasible:
+        made.append(problem)
+        return plan_of(problem, every)
+
+    monkeypatch.setattr("edge_planning.pools.questions.plan_of", counted)
+    counts = []
+    for nodes in ("a", "abc"):
+        made.clear()
+        plan_pool(pool(*(demand("a", f"edge-{n}", latency=0.05) for n in nodes)))
+        counts.append(len(made))
+    assert counts[0] == counts[1] > 0
 
 
 def test_equal_entry_nodes_get_equal_tables_under_their_own_names() -> None:

@@ -25,6 +25,7 @@ from edge_runtime.errors import (
     Unreachable,
     UnsupportedScheme,
 )
+from edge_runtime.store import downloads
 from edge_runtime.store.blobs import Blobs
 from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.reachable import reachable
@@ -117,6 +118,15 @@ def test_a_redirection_is_followed_unchanged(source: Any, blobs: Blobs) -> None:
 
 def test_what_no_request_can_hold_is_encoded_and_a_fragment_stays_here(source: Any, blobs: Blobs) -> None:
     assert read(source, blobs, "/ü b.onnx?q=ä#part") == ["/%C3%BC%20b.onnx?q=%C3%A4"]
+
+
+def test_a_download_that_hardly_moves_ends(
+    source: Any, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_PATIENCE", -1.0)
+    monkeypatch.setattr(downloads, "_SLOWEST", 1e12)
+    with pytest.raises(Unreachable, match=f"{len(CONTENT)} bytes arrived"):
+        read(source, blobs, "/slow.onnx")
 
 
 def test_credentials_go_into_their_header(source: Any, blobs: Blobs) -> None:

@@ -148,6 +148,31 @@ def test_the_plain_port_tells_health_and_metrics_and_nothing_else(strict: Guarde
     assert "/v2/health/live, /v2/health/ready, /metrics" in answer["error"]
 
 
+def failed_handshakes(served: Guarded) -> dict[str, float]:
+    """By cause."""
+    port = int(re.findall(r"health on 127\.0\.0\.1:(\d+) without TLS", served.said)[0])
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        told = response.read().decode()
+    found = re.findall(r'edge_failed_handshakes_total\{cause="(\w+)",service="m"\} (\S+)', told)
+    return {cause: float(count) for cause, count in found}
+
+
+def test_failed_handshakes_are_counted_by_cause_also_after_a_renewal(strict: Guarded) -> None:
+    _once(_https(strict, _own(strict)))
+    assert failed_handshakes(strict) == {}
+    for context in (_none(strict), _foreign(strict)):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            _once(_https(strict, context))
+    assert failed_handshakes(strict) == {"certificate": 2.0}
+    strict.mount.swap(strict.signer.pair())
+    assert strict.certificates.look()
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        _once(_https(strict, _foreign(strict)))
+    with pytest.raises((http.client.HTTPException, OSError)):
+        _once(http.client.HTTPConnection("127.0.0.1", strict.http, timeout=10))
+    assert failed_handshakes(strict) == {"certificate": 3.0, "other": 1.0}
+
+
 def test_clients_on_the_node_need_no_certificate_at_its_socket(strict: Guarded) -> None:
     assert _once(_https(strict, _own(strict)))[0] == 200  # it listens
     with socket.socket(socket.AF_UNIX) as sock:

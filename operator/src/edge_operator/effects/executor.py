@@ -2,13 +2,16 @@
 
 A target is a system that can be slow or away by itself: the API server, the model store, the place that
 serves a model, a Triton server. Only so many of its actions run at once, and places have threads of their
-own, however many of them hang: no target holds up another one, and no download a write.
+own, of which a namespace has a few, however many of them hang: no target holds up another one, no download a
+write, and no namespace the downloads of others. Urgent actions, those of deletions, overtake the others that
+wait for a target.
 
 What is submitted while it is under way, or while it rests after a failure, is left out: the plan submits what
 is still needed when it is woken.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import defaultdict
@@ -17,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from edge_operator.effects.places import Places
 from edge_operator.errors import ApiUnreachableError, NotLeadingError, OperatorError
 
 Result = TypeVar("Result")
@@ -29,6 +33,8 @@ API_SERVER = "API server"
 STORE = "store"
 _AT_ONCE = {API_SERVER: 8, STORE: 4}
 """Actions of a target that run at once; of other targets, one."""
+_OF_A_TENANT = 4
+"""Actions of one namespace at places that run at once."""
 _PLACES, _SERVERS = "places", "servers"
 """The other targets: places that serve files, which have a scheme, and Triton servers."""
 _KEPT = 600.0
@@ -98,6 +104,8 @@ class Action(Generic[Result]):
         call: Raises OperatorError if it fails.
         done: Takes its result; returns the seconds after which it is to be done again, FAILED, or None.
         wake: Called when it has ended, and when it is time to submit it again.
+        tenant: The namespace for which a place is called; it has a few of their threads.
+        urgent: Whether it overtakes what waits for its target, also as it was submitted before.
     """
 
     target: str
@@ -105,6 +113,8 @@ class Action(Generic[Result]):
     call: Callable[[], Result]
     done: Callable[[Result], float | None]
     wake: Callable[[], None]
+    urgent: bool = False
+    tenant: str = ""
 
 
 class Executor:
@@ -123,8 +133,9 @@ class Executor:
         self._left_out: dict[Hashable, Callable[[], None]] = {}
         """Wakes who submitted an action last while it was under way, which can be another loop."""
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
-        self._limits: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1))
-        self._limits |= {target: asyncio.Semaphore(at_once) for target, at_once in _AT_ONCE.items()}
+        self._places: dict[str, Places] = defaultdict(lambda: Places(1))
+        self._places |= {target: Places(at_once) for target, at_once in _AT_ONCE.items()}
+        self._tenants: dict[str, Places] = defaultdict(lambda: Places(_OF_A_TENANT))
         self._failed_at: dict[str, float] = {}
         """When the last failure of each target was counted."""
         at_once = {**_AT_ONCE, _PLACES: threads, _SERVERS: threads}
@@ -134,6 +145,8 @@ class Executor:
         """Starts an action unless it is under way or rests."""
         if action.key in self._under_way:
             self._left_out[action.key] = action.wake
+            if action.urgent:
+                self._places[action.target].hurry(action.key)
             return
         now = self._clock()
         left = max(self._rests.left(action.key, now), self._targets.left(action.target, now))
@@ -170,7 +183,12 @@ class Executor:
         again: float | None = FAILED
         began = self._clock()
         try:
-            async with self._limits[action.target]:
+            async with (
+                self._tenants[action.tenant].taken(action.key, urgent=False)
+                if action.tenant
+                else contextlib.nullcontext(),
+                self._places[action.target].taken(action.key, urgent=action.urgent),
+            ):
                 began = self._clock()
                 if left := self._targets.left(action.target, began):
                     self._wake_later(action, left)

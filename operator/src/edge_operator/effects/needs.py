@@ -20,6 +20,8 @@ MEASURING = 5.0
 """Seconds between two looks at accuracies that the model store is measuring."""
 STORED = 10.0
 """Seconds between two looks for measurements that another service's Job can have stored."""
+UNKNOWN_LAYERS = 60.0
+"""Seconds between two requests for layers of a model that the store does not know, or knows no more."""
 MEASURED_SOON = 2.0
 """Seconds between two looks at a measurement through a Triton server."""
 
@@ -37,6 +39,8 @@ def again_after(fact: Fact, need: Need[object]) -> float | None:
     match need, fact.value:
         case AccuraciesOf(), CodecAccuracies(complete=False):
             return MEASURING
+        case LayersOf(), None:
+            return UNKNOWN_LAYERS
         case ProfileOf(), None:
             return STORED
         case ProfileThrough(), None:
@@ -47,18 +51,31 @@ def again_after(fact: Fact, need: Need[object]) -> float | None:
 
 
 def target(need: Need[object]) -> str:
-    """Returns what is called to meet a need: for a file at an address, the place that serves it."""
+    """Returns what is called to meet a need: for a file at an address, the place that serves it.
+
+    A place is one for each namespace, so that a large file of one does not hold up those of others.
+    """
     match need:
-        case CardOf(source=source):
-            return _place(source.storage_uri)
-        case AccuraciesOf(validation=validation):
-            return _place(validation.storage_uri)
+        case CardOf(service=service, source=source):
+            return _place(source.storage_uri, service.namespace)
+        case AccuraciesOf(namespace=namespace, validation=validation):
+            return _place(validation.storage_uri, namespace)
     return STORE
 
 
-def _place(storage_uri: str) -> str:
+def tenant(need: Need[object]) -> str:
+    """Returns the namespace whose place is called to meet a need; empty if none is."""
+    match need:
+        case CardOf(service=service):
+            return service.namespace
+        case AccuraciesOf(namespace=namespace):
+            return namespace
+    return ""
+
+
+def _place(storage_uri: str, namespace: str) -> str:
     scheme, _, rest = storage_uri.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"
+    return f"{scheme}://{rest.partition('/')[0]} for namespace {namespace}"
 
 
 def _value(need: Need[object], clients: Clients) -> object:

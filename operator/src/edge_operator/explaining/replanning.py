@@ -1,11 +1,12 @@
 """The plan of a pool as an operator makes it that starts now. Only reads.
 
-What an operator asks the model store for is taken from ModelProfiles. Cost: one list of each kind, and a plan
-of all services of the pool.
+What an operator asks the model store for is taken from ModelProfiles. An account that cannot list services
+of all namespaces gets a plan of those of one namespace. Cost: one list of each kind, and a plan of all
+services of the pool that are seen.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pydantic import ValidationError
@@ -21,7 +22,9 @@ from edge_operator.cluster import (
     TENANTS,
     Cluster,
     Kind,
+    Object,
 )
+from edge_operator.errors import ExplanationError, PermissionDeniedError
 from edge_operator.keys import ServiceKey
 from edge_operator.observed import snapshots
 from edge_operator.observed.mirror import Mirror
@@ -40,16 +43,67 @@ READ: Final[tuple[Kind, ...]] = (
 """The kinds that a plan is made from."""
 
 
-def pool_state(cluster: Cluster, name: str, settings: Settings, scope: str | None) -> PoolState:
-    """Returns a pool as the API server has it. scope: the only namespace to read; None: all.
+@dataclass(frozen=True, slots=True)
+class SeenPool:
+    """A pool as an account sees it at the API server.
 
-    Raises ClusterError.
+    Attributes:
+        state: What its plan is made from.
+        hidden: The kinds whose objects the account may list in one namespace alone.
     """
-    mirror = Mirror()
+
+    state: PoolState
+    hidden: tuple[Kind, ...] = ()
+
+
+def seen_pool(cluster: Cluster, name: str, settings: Settings, namespace: str, scope: str | None) -> SeenPool:
+    """Returns a pool as the API server has it.
+
+    namespace: the one to read if the account cannot list objects of all. scope: the only one to read; None:
+    all. Raises ExplanationError if a permission is missing without which there is no plan, ClusterError.
+    """
+    mirror, hidden = Mirror(), []
     for kind in READ:
-        for body in cluster.find(kind, scope if kind.namespaced else None):
+        bodies, complete = _listed(cluster, kind, settings, namespace, scope)
+        for body in bodies:
             mirror.put(kind.kind, body)
-    reads = MirroredCluster(cluster, mirror)
+        if not complete:
+            hidden.append(kind)
+    return SeenPool(_state(MirroredCluster(cluster, mirror), name, settings, scope), tuple(hidden))
+
+
+def pools_role(settings: Settings) -> str:
+    """Returns the chart's ClusterRole for reading pools and nodes."""
+    return f"{settings.namespace}-edge-pools"
+
+
+def view_role(settings: Settings) -> str:
+    """Returns the chart's ClusterRole for reading services, their profiles and their Placements."""
+    return f"{settings.namespace}-edge-view"
+
+
+def _listed(
+    cluster: Cluster, kind: Kind, settings: Settings, namespace: str, scope: str | None
+) -> tuple[list[Object], bool]:
+    """Returns the objects of a kind that may be seen, and whether these are all."""
+    try:
+        return cluster.find(kind, scope if kind.namespaced else None), True
+    except PermissionDeniedError as error:
+        if not kind.namespaced:
+            raise ExplanationError(
+                f"{kind.plural}: this account cannot list them: have an administrator bind it to "
+                f"ClusterRole {pools_role(settings)} by a ClusterRoleBinding"
+            ) from error
+    try:
+        return cluster.find(kind, namespace), False
+    except PermissionDeniedError as error:
+        raise ExplanationError(
+            f"{kind.plural} of namespace {namespace}: this account cannot list them: have an administrator "
+            f"bind it to ClusterRole {view_role(settings)} by a RoleBinding there"
+        ) from error
+
+
+def _state(reads: MirroredCluster, name: str, settings: Settings, scope: str | None) -> PoolState:
     return PoolState(
         name=name,
         settings=settings,

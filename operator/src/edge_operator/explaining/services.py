@@ -19,7 +19,8 @@ from edge_operator.cluster import INFERENCE_SERVICES, Cluster
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ExplanationError
 from edge_operator.explaining.entries import EntryExplainer
-from edge_operator.explaining.replanning import pool_state, replanned
+from edge_operator.explaining.installed import Installed
+from edge_operator.explaining.replanning import SeenPool, replanned, seen_pool, view_role
 from edge_operator.explaining.values import ConditionNow, Explanation
 from edge_operator.keys import ServiceKey
 from edge_operator.pool import manifests, recorded
@@ -29,7 +30,6 @@ from edge_operator.pool.remedies import explained
 from edge_operator.pool.states import PoolState
 from edge_operator.pool.surroundings import Surroundings, of_service, unfit
 from edge_operator.reading import read
-from edge_operator.settings import Settings
 from edge_planning.errors import PlanningError
 
 _STEPS = (reasons.MODEL_READY, reasons.PROFILED, reasons.PLANNED, reasons.PLACED)
@@ -38,25 +38,21 @@ _NAMED = 3
 
 
 def explain_service(
-    cluster: Cluster,
-    namespace: str,
-    name: str,
-    settings: Settings,
-    now: datetime.datetime,
-    scope: str | None = None,
+    cluster: Cluster, namespace: str, name: str, operator: Installed, now: datetime.datetime
 ) -> Explanation:
     """Returns the explanation of a service.
 
-    settings: of the operator. scope: the only namespace that it watches; None: all. Raises ExplanationError
-    if there is no plan yet, ClusterError if objects cannot be read.
+    Raises ExplanationError if there is no plan yet, or a permission is missing that it needs; ClusterError if
+    objects cannot be read.
     """
+    scope = operator.scope
     service = _service(cluster, namespace, name)
     key, where = ServiceKey(namespace, name), f"InferenceService {namespace}/{name}"
     if scope not in (None, namespace):
         raise ExplanationError(f'{where}: the operator watches only namespace "{scope}": use one there')
-    state = pool_state(cluster, service.spec.device_pool, settings, scope)
-    plan = replanned(state, Now(0.0, now))
-    profile = _profile(state, plan, service, key)
+    seen = seen_pool(cluster, service.spec.device_pool, operator.settings, namespace, scope)
+    plan = replanned(seen.state, Now(0.0, now))
+    profile = _profile(seen.state, plan, service, key)
     joint = _joint(plan, service, profile, key)
     pooled = plan.services[key].pooled
     assert pooled is not None, "a service without a part in the pool's plan is not explained"
@@ -75,7 +71,7 @@ def explain_service(
         mode=spec.mode,
         optimize=spec.optimize,
         conditions=tuple(_now(condition) for condition in _open(service)),
-        notes=_notes(service, profile, plan, key),
+        notes=(*operator.notes, *_notes(service, profile, plan, key), *_not_seen(seen, namespace)),
         entries=tuple(explainer.explain(pooled, entry) for entry in entries),
     )
 
@@ -202,6 +198,15 @@ def _notes(
         )
     others = _without_plan([one for one, each in plan.services.items() if each.pooled is None], key)
     return (*notes, *([others] if others else []))
+
+
+def _not_seen(seen: SeenPool, namespace: str) -> tuple[str, ...]:
+    """Returns what is not counted because the account cannot list it."""
+    if not seen.hidden:
+        return ()
+    kinds, role = " and ".join(kind.plural for kind in seen.hidden), view_role(seen.state.settings)
+    said = f"not counted: {kinds} of namespaces other than {namespace}, which this account cannot list"
+    return (f"{said}: bind it to ClusterRole {role} by a ClusterRoleBinding",)
 
 
 def _without_plan(keys: Sequence[ServiceKey], own: ServiceKey) -> str:

@@ -13,7 +13,7 @@ from edge_operator.effects import needs
 from edge_operator.effects.executor import FAILED
 from edge_operator.keys import ServiceKey
 from edge_operator.names import model_label
-from edge_operator.pool.facts import CardOf, Fact, Facts, Need, SliceOf
+from edge_operator.pool.facts import CardOf, Fact, Facts, LayersOf, Need, SliceOf
 from edge_operator.store import ModelCard
 
 
@@ -71,6 +71,8 @@ class KnownFacts:
             self._lost.discard((need.namespace, need.key.model))
         elif isinstance(need, SliceOf) and fact.error is not None and fact.error.reason == reasons.NOT_FOUND:
             self._model_lost(need.namespace, need.key.model)
+        if isinstance(need, LayersOf) and fact == Fact(None):
+            self._forget_cards(need.namespace, need.digest)
         if isinstance(need, CardOf) and isinstance(fact.value, ModelCard):
             self._registered(need.service.namespace, fact.value.digest)
         again = FAILED if fact.error is not None else needs.again_after(fact, need)
@@ -92,10 +94,19 @@ class KnownFacts:
 
     def _model_lost(self, namespace: str, digest: str) -> None:
         """Has a model registered again of which the store knew, and knows no more."""
-        for need, fact in list(self._facts.items()):
-            if isinstance(need, CardOf) and need.service.namespace == namespace and _has(fact, {digest}):
-                del self._facts[need]
-                self._lost.add((namespace, digest))
+        if self._forget_cards(namespace, digest):
+            self._lost.add((namespace, digest))
+
+    def _forget_cards(self, namespace: str, digest: str) -> bool:
+        """Has a model registered again; returns whether it had been."""
+        cards = [
+            need
+            for need, fact in self._facts.items()
+            if isinstance(need, CardOf) and need.service.namespace == namespace and _has(fact, {digest})
+        ]
+        for need in cards:
+            del self._facts[need]
+        return bool(cards)
 
     def _registered(self, namespace: str, digest: str) -> None:
         """Has slices requested again at once that failed while the store did not know their model.

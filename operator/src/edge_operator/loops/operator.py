@@ -39,6 +39,7 @@ from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.link_telling import LinkTelling
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
+from edge_operator.loops.planners import Planners
 from edge_operator.loops.pools import PoolLoop, Shared
 from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.loops.triton_servers import TritonServerLoops
@@ -51,10 +52,7 @@ from edge_operator.observed.mirrored_cluster import vanished
 from edge_operator.observed.tails_in_use import TailsInUse
 from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
 from edge_operator.ownership import Claim, claim_of, contested
-from edge_operator.pool import plans
-from edge_operator.pool.drafts import Now
-from edge_operator.pool.plans import PoolPlan
-from edge_operator.pool.states import PoolState, RuntimeFindings
+from edge_operator.pool.states import RuntimeFindings
 from edge_operator.pool_nodes import Node, node_of
 from edge_operator.settings import Settings
 from edge_operator.tritons.control_keys import ControlKeys
@@ -64,8 +62,6 @@ Body = Mapping[str, Any]
 
 RESYNC = 600.0
 """Seconds between two searches for deletions that no watch reported."""
-_PLANNERS = 2
-"""Threads that make plans."""
 _RECONCILERS = 4
 """Threads that reconcile namespaces and tell runtimes of links."""
 _MEASUREMENTS = 5.0
@@ -149,7 +145,7 @@ class Operator:
         """What they selected by when other pools were last woken; None if nothing has changed since."""
         self.changed_nodes: dict[str, Node | None] = {}
         """Nodes that changed since the pools that they concern were woken, as they were then."""
-        self._planners = ThreadPoolExecutor(_PLANNERS, thread_name_prefix="plan")
+        self._planners = Planners()
         self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
         self.links = LinkTelling(clients.cluster, clock, self._reconcilers)
         self.tasks: list[asyncio.Task[None]] = []
@@ -197,8 +193,8 @@ class Operator:
                 await task
         self.tritons.stop()
         await self.executor.stop()
-        for threads in (self._planners, self._reconcilers):
-            threads.shutdown(wait=False, cancel_futures=True)
+        self._planners.stop()
+        self._reconcilers.shutdown(wait=False, cancel_futures=True)
         if not led:
             return
         try:
@@ -363,7 +359,8 @@ class Operator:
         return self.pools[name]
 
     def _run(self, name: str) -> None:
-        self._pool_tasks[name] = asyncio.create_task(self.pools[name].run(self._planned), name=f"pool {name}")
+        run = self.pools[name].run(self._planners.planned)
+        self._pool_tasks[name] = asyncio.create_task(run, name=f"pool {name}")
 
     def _end_if_unused(self, name: str) -> None:
         """Ends the loop of a pool that does not exist and that no service names."""
@@ -374,10 +371,6 @@ class Operator:
         self.tenants.forget(name)
         if task := self._pool_tasks.pop(name, None):
             task.cancel()
-
-    async def _planned(self, state: PoolState, previous: PoolPlan, now: Now) -> PoolPlan:
-        call = functools.partial(plans.plan, state, previous, now)
-        return await self._loop.run_in_executor(self._planners, call)
 
     def _wake_owner(self, body: Body) -> None:
         for owner in body["metadata"].get("ownerReferences") or []:

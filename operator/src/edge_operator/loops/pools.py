@@ -344,9 +344,10 @@ class PoolLoop:
         self._outcomes[key].keep({tail.address for tail in planned.tails})
         if key in self._written:
             return  # the plan was made without what has been written since: another one follows
+        deleted = self._is_deleted(key)
         if planned.objects:
             done = functools.partial(self._objects_written, key)
-            self._submit_writes((key, "objects"), planned.objects, done, wake)
+            self._submit_writes((key, "objects"), planned.objects, done, wake, urgent=deleted)
         if planned.status is not None:
             done = functools.partial(self._service_reported, key, planned.status.regarding)
             self._submit_writes((key, "status"), (planned.status,), done, wake)
@@ -371,6 +372,7 @@ class PoolLoop:
                     call=functools.partial(loader.unload, unload),
                     done=functools.partial(self._unloaded, unload),
                     wake=wake,
+                    urgent=deleted,
                 )
             )
         for need in planned.used:
@@ -384,6 +386,7 @@ class PoolLoop:
                         call=functools.partial(needs.met, need, self.shared.clients),
                         done=functools.partial(self._facts.met, need),
                         wake=functools.partial(self._need_woken, need),
+                        tenant=needs.tenant(need),
                     )
                 )
 
@@ -393,17 +396,22 @@ class PoolLoop:
         writes: Sequence[Write],
         done: Callable[[Written], float | None],
         wake: Callable[[], None],
+        *,
+        urgent: bool = False,
     ) -> None:
         call = functools.partial(write, self.shared.clients.cluster, writes)
-        self.shared.executor.submit(Action(API_SERVER, key, call, done, wake))
+        self.shared.executor.submit(Action(API_SERVER, key, call, done, wake, urgent))
+
+    def _is_deleted(self, key: ServiceKey) -> bool:
+        own = self._services.get(key)
+        return own is not None and bool(own.body["metadata"].get("deletionTimestamp"))
 
     def _objects_written(self, key: ServiceKey, written: Written) -> float | None:
         self._written.add(key)
         self._outcomes[key].refusals = MappingProxyType(written.refused)
         self._measurements = True  # Jobs can be among them
-        own = self._services.get(key)
-        if own is not None and own.body["metadata"].get("deletionTimestamp"):
-            self._record_refusals(own.body, written)
+        if self._is_deleted(key):
+            self._record_refusals(self._services[key].body, written)
         return self._again((key, "objects"), written)
 
     def _service_reported(self, key: ServiceKey, body: Object, written: Written) -> float | None:

@@ -68,7 +68,7 @@ class AccuraciesOf(Need[CodecAccuracies]):
 
 @dataclass(frozen=True, slots=True)
 class LayersOf(Need[LayerGraph | None]):
-    """The layers of a model; None if the store does not know them."""
+    """The layers of a model; None if the store does not know the model, or is of a version without layers."""
 
     step: ClassVar[Step] = reasons.PROFILED
     namespace: str

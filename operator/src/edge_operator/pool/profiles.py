@@ -68,6 +68,7 @@ def profiles(
         rounded = manifests.as_written(manifests.model_profile(draft.key.name, card, costs.values()))
         graph = draft.lookups.get(LayersOf(draft.key.namespace, card.digest))
         card, split = with_branch_cuts(card, manifests.device_profiles(rounded), graph, ends)
+        ends = ends if graph is not None else frozenset()  # to be searched once the store knows the layers
     except StoreError as error:
         return Blocked(reasons.PROFILED, error.reason, str(error), transient=error.transient)
     if blocked is not None:

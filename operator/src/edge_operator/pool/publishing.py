@@ -46,12 +46,13 @@ def publish(draft: Draft, pool: DevicePool, tables: Sequence[Placement]) -> Bloc
     Raises ServerFull if tails do not fit on a Triton server in whose place another one can be used.
     """
     tails = residency.tails_of(tables, pool.spec, draft.settings.installation)
-    refused, messages, error = _loads(draft, pool, tails)
+    refused, messages, errors = _loads(draft, pool, tails)
+    fitting = [residency.without(table, refused) for table in tables]
+    fitting = [table for table in fitting if table.spec.routes]
     try:
-        if error is not None:
-            return _without_tails(draft, tables, error)
-        fitting = [residency.without(table, refused) for table in tables]
-        waiting = _publish(draft, [table for table in fitting if table.spec.routes])
+        if errors:
+            return _without_tails(draft, fitting, errors)
+        waiting = _publish(draft, fitting)
     except ObjectRefusedError as refusal:
         return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, str(refusal))
     held = relaying.still_needed(draft.placements, _switched_nodes(draft))
@@ -96,12 +97,13 @@ def _unowned(body: Object) -> Object:
 
 def _loads(
     draft: Draft, pool: DevicePool, tails: Mapping[TailKey, Tail]
-) -> tuple[frozenset[TailKey], list[str], OperatorError | None]:
-    """Has missing tails loaded. Returns those that do not fit, why, and what keeps others from being loaded.
+) -> tuple[frozenset[TailKey], list[str], dict[str, OperatorError]]:
+    """Has missing tails loaded.
 
+    Returns those that do not fit, why, and what keeps others from being loaded, by the address of the server.
     Raises ServerFull; NotKnownError for a moment, while a server that responds in time loads them.
     """
-    refused, messages, errors = set[TailKey](), [], list[OperatorError]()
+    refused, messages, errors = set[TailKey](), [], dict[str, OperatorError]()
     full, awaiting = set[str](), list[TailsAt]()
     for address in sorted({key.address for key in tails}):
         here = {key.name: tail for key, tail in sorted(tails.items()) if key.address == address}
@@ -114,7 +116,7 @@ def _loads(
             awaited = TailsAt(address, len(missing))
             if draft.waits(_SEEN_LOADED if missing <= _published(draft, address) else _LOADING):
                 awaiting.append(awaited)
-            errors.append(TritonBusyError(f"Triton at {address} is busy: {awaited.doing}"))
+            errors[address] = TritonBusyError(f"Triton at {address} is busy: {awaited.doing}")
             continue
         unfit = missing & outcome.refused
         if unfit and address in draft.replaceable:
@@ -123,12 +125,12 @@ def _loads(
             refused |= {TailKey(address, name) for name in unfit}
             messages.append(outcome.message)
         if missing - unfit:
-            errors.append(outcome.error or TritonBusyError(f"Triton at {address} loads tails again"))
+            errors[address] = outcome.error or TritonBusyError(f"Triton at {address} loads tails again")
     if awaiting:
         raise NotKnownError(awaiting[0])
     if full - draft.full:
         raise ServerFull(frozenset(full))
-    return frozenset(refused), messages, errors[0] if errors else None
+    return frozenset(refused), messages, errors
 
 
 def _published(draft: Draft, address: str) -> set[str]:
@@ -154,18 +156,24 @@ def _load(draft: Draft, pool: DevicePool, address: str, tails: Sequence[Tail]) -
     return LoadTails(draft.key, address, tuple(tails), server.name, server.memory, field, replaceable)
 
 
-def _without_tails(draft: Draft, tables: Sequence[Placement], because: OperatorError) -> Blocked:
-    """Keeps published tables; entry nodes without one get their local route."""
-    if isinstance(because, StoreError):
-        return Blocked(reasons.PLACED, because.reason, str(because), transient=because.transient)
-    if isinstance(because, TailRefusedError):
-        return Blocked(reasons.PLACED, reasons.TAIL_REFUSED, str(because))
-    new = [local for table in tables if table.spec.node not in draft.placements and (local := _local(table))]
+def _without_tails(draft: Draft, tables: Sequence[Placement], errors: Mapping[str, OperatorError]) -> Blocked:
+    """Publishes the tables that use no failing server; entry nodes without a table get their local route.
+
+    errors: why tails are not loaded, by the address of the server.
+    """
+    lost = next((error for error in errors.values() if isinstance(error, StoreError)), None)
+    if lost is not None:
+        return Blocked(reasons.PLACED, lost.reason, str(lost), transient=lost.transient)
+    failing = [table for table in tables if errors.keys() & _servers(table)]
+    new = [local for table in failing if table.spec.node not in draft.placements and (local := _local(table))]
+    because = errors[min(errors)]
     message = str(because)
-    _publish(draft, new)
-    local_only = [table for table in tables if _is_local_only(draft, table)]
+    _publish(draft, [*(table for table in tables if table not in failing), *new])
+    local_only = [table for table in failing if _is_local_only(draft, table)]
     if local_only:
         message += f"; local routes only at {', '.join(table.spec.node for table in local_only)} until then"
+    if isinstance(because, TailRefusedError):
+        return Blocked(reasons.PLACED, reasons.TAIL_REFUSED, message)
     if isinstance(because, TritonBusyError):
         return Blocked(reasons.PLACED, reasons.TRITON_BUSY, message, transient=True)
     reason = reasons.TRITON_UNREACHABLE
@@ -174,6 +182,11 @@ def _without_tails(draft: Draft, tables: Sequence[Placement], because: OperatorE
     elif isinstance(because, ControlDeniedError):
         reason = reasons.CONTROL_DENIED
     return Blocked(reasons.PLACED, reason, message, transient=True)
+
+
+def _servers(table: Placement) -> set[str]:
+    """Returns the addresses of the Triton servers that a table uses."""
+    return {key.address for key in residency.tail_keys([table.body()])}
 
 
 def _local(table: Placement) -> Placement | None:

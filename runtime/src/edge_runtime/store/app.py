@@ -30,6 +30,7 @@ from edge_runtime.probe_sink import receive_probe
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.callers import Caller, Callers, Everybody
 from edge_runtime.store.catalogue import Catalogue
+from edge_runtime.store.fetches import Fetches
 from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.metrics import StoreMetrics
 from edge_runtime.store.reachable import NOTHING, Reachable
@@ -68,10 +69,12 @@ class StoreApp:
         self._callers = callers or Everybody()
         self._blobs = Blobs(root, limit)
         self._catalogue = Catalogue(self._blobs, allowed)
-        self._metrics = StoreMetrics()
+        self._fetches = Fetches()
+        self.metrics = StoreMetrics()
 
     def close(self) -> None:
-        """Ends the current measurement."""
+        """Ends the current measurement, and begins no further fetch."""
+        self._fetches.close()
         self._catalogue.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,13 +101,13 @@ class StoreApp:
         match [method, *parts]:
             case ["GET", "metrics"]:
                 kind = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-                await respond(send, 200, self._metrics.text(), [kind])
+                await respond(send, 200, self.metrics.text(), [kind])
             case ["GET", "v1", "health", "ready" | "live"]:
                 await respond(send, 200, b'{"ready":true}')
             case ["POST", "v1", "probe"]:
                 await receive_probe(receive, send)
             case _:
-                self._metrics.count(method, parts[1] if len(parts) > 1 else "")
+                self.metrics.count(method, parts[1] if len(parts) > 1 else "")
                 caller = await self._callers.caller(scope["headers"])
                 holdings = Holdings(self._blobs, caller.namespace, caller.inherits)
                 if method == "GET" or method == "HEAD":
@@ -147,16 +150,16 @@ class StoreApp:
         send: Send,
     ) -> None:
         match request:
-            case ["POST", "v1", "models" | "slices" | "codecs" as resource]:
-                add = {
-                    "models": self._catalogue.add_model,
-                    "slices": self._catalogue.add_slice,
-                    "codecs": self._catalogue.codecs,
-                }[resource]
-                if resource != "slices":
-                    _check_writes(caller, f"POST /v1/{resource}")
+            case ["POST", "v1", "slices"]:
                 asked = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
-                await respond(send, 200, orjson.dumps(await asyncio.to_thread(add, asked, holdings)))
+                made = await asyncio.to_thread(self._catalogue.add_slice, asked, holdings)
+                await respond(send, 200, orjson.dumps(made))
+            case ["POST", "v1", "models" | "codecs" as resource]:
+                _check_writes(caller, f"POST /v1/{resource}")
+                add = self._catalogue.add_model if resource == "models" else self._catalogue.codecs
+                asked = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
+                added = await self._fetches.run(caller.namespace, add, asked, holdings)
+                await respond(send, 200, orjson.dumps(added))
             case ["PUT", "v1", "files", name]:
                 _check_writes(caller, "PUT /v1/files")
                 await self._receive(holdings.file_path(name), None, holdings, scope, receive, send)

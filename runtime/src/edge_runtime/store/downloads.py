@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
@@ -20,6 +21,9 @@ from edge_runtime.store.reachable import Reachable
 
 _CHUNK: Final = 1 << 20
 _TIMES: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+_PATIENCE: Final = 60.0
+_SLOWEST: Final = 1000
+"""After so many seconds, a download of fewer bytes a second ends: it would hold a thread forever."""
 _AGAIN: Final = frozenset((408, 425, 429))
 """Statuses that mean: retry later."""
 
@@ -51,8 +55,11 @@ async def _parts(url: str, said: str, allowed: Reachable) -> AsyncGenerator[byte
         )
         async with session, session.get(URL(url, encoded=True)) as answer:
             _check(answer, said)
+            began, received = time.monotonic(), 0
             async for part in answer.content.iter_chunked(_CHUNK):
                 yield part
+                received += len(part)
+                check_rate(received, time.monotonic() - began, said)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         if sockets.refused:
             raise Refused(
@@ -89,6 +96,14 @@ class _Sockets(AbstractResolver):
             self.refused.append(address)
             raise PermissionError(f"{address} is an internal address")
         return socket.socket(family, kind, protocol)
+
+
+def check_rate(received: int, seconds: float, said: str) -> None:
+    """Raises Unreachable for a download that hardly moves."""
+    if seconds > _PATIENCE and received < seconds * _SLOWEST:
+        raise Unreachable(
+            f"{said} cannot be read: {received} bytes arrived in {seconds:.0f} s, fewer than {_SLOWEST} B/s"
+        )
 
 
 def _check(answer: aiohttp.ClientResponse, said: str) -> None:

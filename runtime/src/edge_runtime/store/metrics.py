@@ -12,7 +12,10 @@ OTHER: Final = "other"
 
 
 class StoreMetrics:
-    """Counts requests, without health checks, link probes and scrapes: they ask for nothing stored."""
+    """Counts requests, without health checks, link probes and scrapes: they ask for nothing stored.
+
+    With TLS, also handshakes that failed.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -22,6 +25,16 @@ class StoreMetrics:
             ("method", "resource"),
             registry=self._registry,
         )
+        self._failed_handshakes = Counter(
+            "edge_store_failed_handshakes",
+            "TLS handshakes of clients that failed, by whether a certificate was the cause",
+            ("cause",),
+            registry=self._registry,
+        )
+
+    def failed_handshake(self, cause: str) -> None:
+        """Counts a TLS handshake of a client that failed."""
+        self._failed_handshakes.labels(cause).inc()
 
     def count(self, method: str, resource: str) -> None:
         """Counts one request."""

@@ -20,6 +20,7 @@ from typing import Final, Literal, cast, get_args
 
 from edge_runtime.errors import BadCertificates
 from edge_runtime.tls.expiries import not_after
+from edge_runtime.tls.handshakes import Failed, counted
 
 Clients = Literal["require", "optional"]
 
@@ -68,8 +69,14 @@ class Certificates:
                 folder / _CHAIN,
                 _day(self.current.expires),
             )
+        self._failed: Failed | None = None
         self.server = _following(ssl.PROTOCOL_TLS_SERVER, lambda: self.current.server)
+        self.server.sslobject_class = counted(lambda cause: self._failed and self._failed(cause))
         self.client = _following(ssl.PROTOCOL_TLS_CLIENT, lambda: self.current.client)
+
+    def count_failed(self, failed: Failed) -> None:
+        """Has handshakes counted that clients of `server` begin and that fail."""
+        self._failed = failed
 
     def look(self) -> bool:
         """Loads changed files if they are valid. Returns whether it did."""
@@ -118,8 +125,9 @@ class _Following(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        name = cast("str | None", server_hostname)
-        return self.current().wrap_bio(incoming, outgoing, server_side, name, session)
+        name, context = cast("str | None", server_hostname), self.current()
+        context.sslobject_class = self.sslobject_class
+        return context.wrap_bio(incoming, outgoing, server_side, name, session)
 
 
 def _following(protocol: int, current: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
