@@ -233,6 +233,8 @@ def test_with_the_rights_of_a_namespace_it_plans_what_it_sees_and_says_what_it_d
     [
         (("nodes", None), "edge-intelligence-edge-pools", "ClusterRoleBinding"),
         (("devicepools", None), "edge-intelligence-edge-pools", "ClusterRoleBinding"),
+        (("tenants", None), "edge-intelligence-edge-pools", "ClusterRoleBinding"),
+        (("namespaces", None), "edge-intelligence-edge-pools", "ClusterRoleBinding"),
         (("placements", "default"), "edge-intelligence-edge-view", "RoleBinding"),
     ],
 )

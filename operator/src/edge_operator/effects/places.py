@@ -45,7 +45,9 @@ class Places:
 
     def _give_back(self) -> None:
         for waiting in (self._urgent, self._others):
-            if waiting:
-                waiting.pop(next(iter(waiting))).set_result(None)
-                return
+            while waiting:
+                given = waiting.pop(next(iter(waiting)))
+                if not given.done():  # cancelled, and its task has not run since
+                    given.set_result(None)
+                    return
         self._free += 1
