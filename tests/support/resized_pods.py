@@ -4,18 +4,22 @@ import copy
 from collections.abc import Mapping
 
 from edge_operator.cluster import Object
+from edge_operator.errors import ObjectRefusedError
 
 
 class ResizedPods:
-    """resizes: whether the API server can resize pods."""
+    """resizes: whether the API server can resize pods. refusal: why it does not allow it."""
 
     objects: dict[tuple[str, str, str], Object]
     log: list[str]
     resizes: bool = True
+    refusal: str = ""
 
     def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object | None:
         """Changes the requests of a container; None if the pod is gone."""
         name = pod["metadata"]["name"]
+        if self.refusal:
+            raise ObjectRefusedError(self.refusal)
         body = self.objects.get(("Pod", pod["metadata"]["namespace"], name))
         if body is None or body["metadata"]["uid"] != pod["metadata"]["uid"] or not self.resizes:
             return None

@@ -9,6 +9,7 @@ from edge_operator.cluster import DEPLOYMENTS, PLACEMENTS, TENANTS, Object
 from edge_operator.nodes.cpu_requests import weighted
 from edge_operator.nodes.runtimes import Runtime
 from edge_operator.pool.cpu_weights import runtime_weights
+from messages import mentions
 
 World = Any  # tests/operator/conftest.py
 SHOP, LAB = Runtime("default", "cam-1"), Runtime("lab-1", "cam-1")
@@ -80,7 +81,8 @@ def test_tenants_that_are_entitled_to_nothing_have_the_same_weight_among_themsel
         ({"requests": {"cpu": "50m"}}, 1.5, "75m"),
         ({"requests": {"cpu": 1}}, 0.333, "333m"),
         ({"requests": {"cpu": "50m"}}, 0.0, "1m"),
-        ({"requests": {"cpu": "50m"}, "limits": {"cpu": "60m"}}, 1.5, "60m"),
+        ({"requests": {"cpu": "50m"}, "limits": {"cpu": "60m"}}, 1.5, "59m"),
+        ({"requests": {"cpu": "50m"}, "limits": {"cpu": "50m"}}, 0.5, "50m"),
         ({"requests": {"memory": "1Gi"}}, 1.5, None),
         ({}, 1.5, None),
     ],
@@ -156,6 +158,21 @@ def test_a_cluster_that_cannot_resize_pods_is_tried_once_and_starts_later_pods_b
         running.start_pods()
     assert started_with(running) == {"75m"}
     assert cpu(running) == "75m"
+
+
+def test_a_request_that_a_quota_refuses_is_reported_and_tried_again(running: World) -> None:
+    running.cluster.refusal = "exceeded quota: cpu"
+    weigh(running)
+    assert running.reconcile_namespace() == 30.0
+    running.now += 10
+    running.reconcile()
+    assert mentions("75m", "exceeded quota: cpu").search(running.condition("Placed")["message"])
+    running.cluster.refusal = ""
+    running.reconcile_namespace()
+    assert cpu(running) == "75m"
+    running.now += 10
+    running.reconcile()
+    assert "quota" not in running.condition("Placed")["message"]
 
 
 def test_a_runtime_that_is_new_starts_by_its_weight(world: World) -> None:

@@ -85,7 +85,11 @@ def reconcile_namespace(
         except WriteConflictError as error:
             conflicts = True
             logging.getLogger(__name__).info("%s: it is decided on again", error)
-    conflicts |= _resize(cluster, actions.resize, memory)
+    unresized, replaced = _resize(cluster, actions.resize, memory)
+    conflicts |= replaced
+    for service in _placed(seen) if unresized else ():
+        others = f"; {len(unresized) - 1} other pods neither" if len(unresized) > 1 else ""
+        actions.notes[service].append(unresized[0] + others)
     undeleted = False
     for kind, name in actions.delete:
         try:
@@ -102,7 +106,7 @@ def reconcile_namespace(
     changed = frozenset(n for n in names if before.concerning(n) != memory.findings.concerning(n))
     if conflicts:
         return changed, CONFLICT
-    incomplete = refused or undeleted or uncertified is not None
+    incomplete = refused or undeleted or unresized or uncertified is not None
     return changed, REFUSED if incomplete and actions.again is None else actions.again
 
 
@@ -126,31 +130,33 @@ def observe(namespace: str, cluster: Cluster) -> Seen:
     )
 
 
-def _resize(cluster: Cluster, wanted: Iterable[Resize], memory: NamespaceMemory) -> bool:
-    """Changes what pods request; returns whether another client has replaced one of them.
+def _resize(cluster: Cluster, wanted: Iterable[Resize], memory: NamespaceMemory) -> tuple[list[str], bool]:
+    """Changes what pods request; returns what was refused, and whether one of them was replaced meanwhile.
 
-    What a cluster cannot do or does not allow is tried once: pods of a later version start with the request.
+    What a cluster cannot do is tried once: pods of a later version start with the request.
     """
-    conflicts, failed, memory.not_resized = False, memory.not_resized, {}
+    refused, conflicts = list[str](), False
+    failed, memory.not_resized = memory.not_resized, {}
     for each in wanted:
         uid, name = each.pod["metadata"]["uid"], each.pod["metadata"]["name"]
         if failed.get(uid) == each.cpu:
             memory.not_resized[uid] = each.cpu
             continue
         try:
-            resized = cluster.resize(each.pod, CONTAINER, {"cpu": each.cpu})
-            problem = "" if resized is not None else "it is gone, or the API server cannot resize pods"
+            if cluster.resize(each.pod, CONTAINER, {"cpu": each.cpu}) is None:
+                memory.not_resized[uid] = each.cpu
+                logging.getLogger(__name__).warning(
+                    "Pod %s: it requests %s of cpu only after the next roll-out: it is gone, or the API "
+                    "server cannot resize pods",
+                    name,
+                    each.cpu,
+                )
         except ObjectRefusedError as error:
-            problem = str(error)
+            refused.append(f"Pod {name} does not request {each.cpu} of cpu yet: {error}")
         except WriteConflictError as error:
-            conflicts, problem = True, ""
+            conflicts = True
             logging.getLogger(__name__).info("%s: it is decided on again", error)
-        if problem:
-            memory.not_resized[uid] = each.cpu
-            logging.getLogger(__name__).warning(
-                "Pod %s: it requests %s of cpu only after the next roll-out: %s", name, each.cpu, problem
-            )
-    return conflicts
+    return refused, conflicts
 
 
 def _placed(seen: Seen) -> set[str]:

@@ -56,15 +56,19 @@ def started_with(deployment: Object) -> float:
 def weighted(resources: Mapping[str, Any], weight: float) -> Mapping[str, Any]:
     """Returns the resources of a container, with a request of processor time that is so many times as large.
 
-    It is at least 1m, and at most the limit. Resources without such a request stay as they are.
+    It is at least 1m, and less than the limit: the API server does not let a pod of quality of service
+    Burstable become Guaranteed, or the reverse. Resources without such a request, or with one that is also
+    the limit, stay as they are.
     """
     requests = resources.get("requests") or {}
     cores = number_of(requests.get("cpu"))
     if cores is None or weight == 1:
         return resources
     limit = number_of((resources.get("limits") or {}).get("cpu"))
-    wanted = max(round(1000 * cores * weight), 1)
-    wanted = wanted if limit is None else min(wanted, round(1000 * limit))
+    if limit is not None and cores >= limit:
+        return resources
+    wanted = round(1000 * cores * weight)
+    wanted = max(wanted if limit is None else min(wanted, round(1000 * limit) - 1), 1)
     return {**resources, "requests": {**requests, "cpu": f"{wanted}m"}}
 
 
