@@ -85,7 +85,12 @@ async def test_what_a_request_allows_is_the_deadline_in_the_queue(monkeypatch: p
     given: list[float | None] = []
 
     async def run(
-        self: Runner, session: Session, feeds: Mapping[str, Array], names: Sequence[str], *more: Any
+        self: Runner,
+        session: Session,
+        feeds: Mapping[str, Array],
+        names: Sequence[str],
+        *more: Any,
+        **_: Any,
     ) -> list[Array]:
         given.append(more[0])
         return session.run(feeds, names)
