@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.pool import site
 from benchmarks.runtime.commands import described, reported, say
-from benchmarks.sharing import isolation, overload
+from benchmarks.sharing import isolation, lending, overload
 from demo.errors import DemoError
 from testbed import Testbed
 from testbed.errors import TestbedError
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SECTIONS: dict[str, Callable[..., dict[str, object]]] = {
     "overload": overload.measure,
     "isolation": isolation.measure,
+    "lending": lending.measure,
 }
 
 

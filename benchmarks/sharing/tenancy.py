@@ -68,10 +68,14 @@ class Tenancy:
 
     def declare(self, latency: float, rates: Mapping[str, float]) -> None:
         """Gives the services an SLO and declared rates, and waits until these are planned and in use."""
-        for name, rate in rates.items():
-            self.site.apply([manifests.service(name, file=DIGITS, latency=latency, rate=round(rate, 3))])
+        self.set_rates(latency, rates)
         for name in rates:
             self.tenants[name].wait(f"the plan for {name}", partial(self._in_use, name), 120)
+
+    def set_rates(self, latency: float, rates: Mapping[str, float]) -> None:
+        """Gives the services an SLO and declared rates, without a wait."""
+        for name, rate in rates.items():
+            self.site.apply([manifests.service(name, file=DIGITS, latency=latency, rate=round(rate, 3))])
 
     def _in_use(self, name: str) -> bool:
         at = self.tenants[name]
@@ -91,30 +95,34 @@ class Tenancy:
 
         timeout: seconds after which a request is lost.
         """
-        clients: list[ClientProcesses] = []
+        with self.clients(rates, timeout) as clients:
+            for each in clients:
+                each.start()
+            self._watch(seconds)
+            found = [event for each in clients for event in each.stop()]
+        results = [event for event in found if isinstance(event, RequestResult)]
+        return {name: [result for result in results if result.node == name] for name in rates}
+
+    @contextmanager
+    def clients(self, rates: Mapping[str, float], timeout: float) -> Iterator[list[ClientProcesses]]:
+        """Clients that are ready to send, one for each tenant; ended at the end."""
+        found: list[ClientProcesses] = []
         try:
             for name, rate in rates.items():
                 at = self.tenants[name]
                 entrance = at.get("service", f"edge-runtime-{NODE}", "-n", at.namespace)
                 http, grpc = _PORTS
-                where = Entrance(
-                    tuple(self.site.bed.in_node(NODE)), entrance["spec"]["clusterIP"], http, grpc
-                )
-                clients.append(
+                where = Entrance(self.site.bed.in_node(NODE), entrance["spec"]["clusterIP"], http, grpc)
+                found.append(
                     ClientProcesses(
                         {name: where}, {name: "http"}, model=SERVICE, rate=rate, timeout=timeout,
                         held_out=self.site.images,
                     )
                 )  # fmt: skip
-            for each in clients:
-                each.start()
-            self._watch(seconds)
-            found = [event for each in clients for event in each.stop()]
+            yield found
         finally:
-            for each in clients:
+            for each in found:
                 each.end()
-        results = [event for event in found if isinstance(event, RequestResult)]
-        return {name: [result for result in results if result.node == name] for name in rates}
 
     def _watch(self, seconds: float) -> None:
         end = time.monotonic() + seconds
