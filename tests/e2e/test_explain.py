@@ -43,7 +43,10 @@ def test_it_shows_the_routes_that_are_published(trial: Trial) -> None:
         routes = published[entry["node"]]["spec"]["routes"]
         assert [route["name"] for route in entry["routes"]] == [route["name"] for route in routes]
         assert entry["table"] in ("Published", "Standing")
-        assert {use["resource"] for use in entry["uses"]} >= {"Cpu", "Memory"}
+        used = {use["resource"] for use in entry["uses"]}
+        assert "Memory" in used
+        # A link can be so fast that inputs are sent as they are, for which the node computes nothing.
+        assert "Cpu" in used or any(route["name"].endswith("@image") for route in routes), (used, routes)
         assert entry["rejected"]
         assert all(each["reason"] for each in entry["rejected"])
 
