@@ -80,3 +80,10 @@ def test_expected_times_change_in_steps_of_a_tenth() -> None:
     assert case.run(case.long, 0.14, 0.0) == {}  # by 0.2 x 40 %
     assert case.run(case.long, 0.14, 1.0) == {case.short: pytest.approx(0.00114, rel=0.01)}
     assert case.run(case.long, 0.14, 2.0) == {}
+
+
+def test_a_single_stalled_run_changes_little() -> None:
+    case = _Case()
+    case.run(case.long, 0.1, 0.0)
+    case.run(case.long, 50.0, 1.0)
+    assert case.slowdown.factor == pytest.approx(1.2)

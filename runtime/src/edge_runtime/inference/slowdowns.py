@@ -16,6 +16,8 @@ from weakref import WeakSet
 _SMOOTHING: Final = 0.2
 # Runs count by the time that they stand for, too: after this many seconds, also short runs prevail.
 _MEMORY: Final = 2.0
+# A run counts as at most this many times as slow as usual: a single one is often preempted.
+_STALLED: Final = 2.0
 # Expected times follow the slowdown in steps of this size.
 _STEP: Final = 1.1
 
@@ -70,7 +72,8 @@ class Slowdown(Generic[AnyTimed]):
             return
         length = min(found.alone / self._longest, 1.0)
         weight = max(_SMOOTHING * length, min(max(now - self._at, 0.0) / _MEMORY, _SMOOTHING))
-        self.factor += weight * (seconds / found.alone - self.factor)
+        ratio = min(seconds / found.alone, _STALLED * self.factor)
+        self.factor += weight * (ratio - self.factor)
         self._at, found.ran = now, True
 
     @property
