@@ -183,7 +183,8 @@ class Tables:
     """Settings of route tables.
 
     Attributes:
-        routes: Maximum number of routes.
+        routes: Maximum number of routes, without the ladder.
+        ladder: Maximum number of local routes below the one of the plan.
         low, high: Range of bandwidth in bit/s.
         safety: A route is used from this factor times the bandwidth at which it becomes the best, because
             measured bandwidth is never exact. Exits whose thresholds differ by less do not both get a route.
@@ -193,6 +194,7 @@ class Tables:
     """
 
     routes: int = 4
+    ladder: int = 3
     low: float = 50e3
     high: float = 1e9
     safety: float = 1.0
@@ -202,6 +204,9 @@ class Tables:
 
     def __post_init__(self) -> None:
         require(self.routes >= 1, f"tables: routes {self.routes} must be >= 1: the local route is required")
+        require(
+            self.ladder >= 0, f"tables: ladder {self.ladder} must be >= 0: 0 is without cheaper local routes"
+        )
         require(
             0 < self.low < self.high < float("inf"),
             f"tables: low {self.low} and high {self.high} must satisfy 0 < low < high",

@@ -80,7 +80,7 @@ def test_a_service_without_privacy_is_planned_as_before_once_it_is_removed(world
 
 def test_a_throughput_that_the_node_cannot_sustain_alone_moves_the_cut(world: Any) -> None:
     change(world, "slo: {latency: 400ms}")
-    assert routes(world)[-1]["name"] == "final@local"
+    assert [route["name"] for route in routes(world)][-2:] == ["final@local", "exit1@local"]
     change(world, "slo: {latency: 400ms, throughput: 20}")
     found = {route["name"]: route for route in routes(world)}
     # At 20 requests/s, 120 ms for the full model and 70 ms before pool2 are too much, 20 and 30 ms are not.

@@ -17,8 +17,9 @@ def report(world: Any, *ratios: float, exit_: str = "final") -> None:
 
 
 def local(world: Any, node: str = "cam-1") -> dict[str, Any]:
-    found: dict[str, Any] = world.placements()[node]["spec"]["routes"][-1]
-    return found
+    """The most accurate local route."""
+    routes: list[dict[str, Any]] = world.placements()[node]["spec"]["routes"]
+    return next(route for route in routes if route["cut"] == "local")
 
 
 def margins(world: Any, node: str = "cam-1") -> dict[str, float]:

@@ -137,7 +137,7 @@ def test_a_route_meets_the_slo_wherever_the_table_claims_it(
     problem = replace(problem, tables=Tables(routes=routes, safety=safety))
     plan = plan_entry(problem)
     assert isinstance(plan, Plan)
-    assert len(plan.table.routes) <= routes
+    assert len(plan.table.routes) <= routes + problem.tables.ladder
     route = plan.table.at(bandwidth)
     if route.met_from is not None and bandwidth >= route.met_from:
         taken = next(each for each in placements(problem) if (each.exit, each.cut) == (route.exit, route.cut))
@@ -157,9 +157,16 @@ def test_routes_are_ordered_by_bandwidth_and_the_last_one_is_local(
     plan = plan_entry(replace(problem, tables=Tables(routes=routes)))
     assert isinstance(plan, Plan)
     starts = [route.min_bandwidth for route in plan.table.routes]
-    assert starts == sorted(set(starts), reverse=True)
-    assert starts[-1] == 0
-    assert plan.table.routes[-1].cut is None
+    local = [route for route in plan.table.routes if route.cut is None and not route.min_bandwidth]
+    above = starts[: len(starts) - len(local) + 1]
+    assert above == sorted(set(above), reverse=True)
+    assert {*starts[-len(local) :]} == {0}
+    assert plan.table.routes[-len(local) :] == tuple(local)
+    for before, after in itertools.pairwise(local):
+        assert after.latency < before.latency
+        assert after.worth is not None
+        assert before.worth is not None
+        assert after.worth < before.worth
     names = [route.name for route in plan.table.routes]
     assert len(set(names)) == len(names)
 

@@ -101,7 +101,10 @@ def test_the_modes_of_edgents_comparison(mode: Mode, expected: list[tuple[str, i
 
 
 def test_right_sizing_takes_the_full_model_when_there_is_time() -> None:
-    assert names(replace(PROBLEM, mode=Mode.RIGHT_SIZING_ONLY, slo=Slo(0.2))) == [("full@local", 0)]
+    assert names(replace(PROBLEM, mode=Mode.RIGHT_SIZING_ONLY, slo=Slo(0.2))) == [
+        ("full@local", 0),
+        ("early@local", 0),
+    ]
 
 
 def test_without_a_triton_server_everything_is_local() -> None:

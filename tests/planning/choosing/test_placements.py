@@ -312,6 +312,9 @@ def test_where_an_intermediate_node_is_always_the_better_answer_the_local_route_
     quick = replace(INTERMEDIATE, profile=profile(0.01))
     plan = plan_entry(replace(PROBLEM, remote=None, slo=Slo(0.5), intermediates=(quick,)))
     assert isinstance(plan, Plan)
-    first, last = plan.table.routes
+    first, *local = plan.table.routes
     assert (first.intermediate, first.min_bandwidth) == ("edge-c", 0)
-    assert (last.name, last.min_bandwidth, last.intermediate) == ("full@local", 0, None)
+    assert [(route.name, route.min_bandwidth, route.intermediate) for route in local] == [
+        ("full@local", 0, None),
+        ("early@local", 0, None),
+    ]

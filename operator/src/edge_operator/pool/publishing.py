@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from edge_api import DevicePool, Placement, reasons
+from edge_api.placements import Route
 from edge_operator.cluster import Object, covers
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import (
@@ -190,21 +191,25 @@ def _servers(table: Placement) -> set[str]:
 
 
 def _local(table: Placement) -> Placement | None:
-    """Returns the table with its local route alone; None if the mode has none."""
-    last = table.spec.routes[-1]
-    if any(stage.runtime != "Edge" for stage in last.stages):
+    """Returns the table with its local routes alone; None if the mode has none."""
+    routes = tuple(route for route in table.spec.routes if _is_local(route))
+    if not routes:
         return None
-    return table.model_copy(update={"spec": table.spec.model_copy(update={"routes": (last,)})})
+    return table.model_copy(update={"spec": table.spec.model_copy(update={"routes": routes})})
+
+
+def _is_local(route: Route) -> bool:
+    return all(stage.address is None for stage in route.stages)
 
 
 def _is_local_only(draft: Draft, table: Placement) -> bool:
-    """Whether the entry node has, or gets, only the local route of a table with more."""
+    """Whether the entry node has, or gets, only the local routes of a table with more."""
+    if all(map(_is_local, table.spec.routes)):
+        return False
     published = draft.placements.get(table.spec.node)
     if published is None:
-        return _local(table) is not None and len(table.spec.routes) > 1
-    return len(published.spec.routes) == 1 < len(table.spec.routes) and all(
-        stage.runtime == "Edge" and stage.address is None for stage in published.spec.routes[0].stages
-    )
+        return _local(table) is not None
+    return all(map(_is_local, published.spec.routes))
 
 
 def _publish(draft: Draft, tables: Sequence[Placement]) -> list[str]:

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 from edge_planning.choosing.candidates import LOCAL, NONE, Candidates, Integers, Mask
 from edge_planning.choosing.enumeration import candidates
-from edge_planning.choosing.route_tables import accuracy_in_time, best_table, full_map, limited_map, useful
+from edge_planning.choosing.route_tables import (
+    accuracy_in_time,
+    best_table,
+    full_map,
+    ladder,
+    limited_map,
+    useful,
+)
 from edge_planning.choosing.sentences import (
     bandwidth_text,
     nothing_allowed,
@@ -97,7 +104,9 @@ def rejected(problem: EntryProblem, answer: Plan | Infeasible) -> tuple[Rejectio
 
 
 def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
-    """Returns at most problem.tables.routes routes of the candidates, highest bandwidth first."""
+    """Returns at most problem.tables.routes routes of the candidates, highest bandwidth first, and then the
+    cheaper local routes of the ladder.
+    """
     deadline, limits = problem.slo.latency, problem.tables
     chosen = best_table(options, deadline, limits)
     found = limited_map(options, chosen, deadline)
@@ -107,6 +116,10 @@ def route_table(problem: EntryProblem, options: Candidates) -> RouteTable:
     if home and routes[-1].cut is not None:
         # An intermediate node can be the best at any bandwidth; without it, the local route is needed.
         routes += (_route(problem, options, home[0], 0.0),)
+    if home:
+        routes += tuple(
+            _route(problem, options, index, 0.0) for index in ladder(options, home[0], limits.ladder)
+        )
     return RouteTable(
         routes=routes,
         accuracy=accuracy,

@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from edge_planning.problems import Tables
 
 LatencyLine = tuple[float, float, float, float, float]  # intercept, bits, worth, accuracy, least bandwidth
 Ranges = tuple[list[float], list[int], list[bool]]  # as a Map
+
+# A local route of the ladder saves at least a quarter of the time: every route costs memory.
+_STEP_DOWN: Final = 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,6 +180,29 @@ def _shares(starts: Sequence[float], limits: Tables) -> tuple[list[float], list[
 def _local(options: Candidates, deadline: float) -> list[int]:
     at_home = np.flatnonzero(options.local).tolist()
     return [_pick(_lines(options), at_home, deadline, 1.0)[0]] if at_home else []
+
+
+def ladder(options: Candidates, local: int, most: int) -> list[int]:
+    """Returns at most `most` local candidates that are faster and worth less than `local`, by falling worth.
+
+    Each takes at most three quarters of the time of the one before, except that the fastest is always the
+    last. The runtime takes them behind a queue, or while the node is slow.
+    """
+    worth, seconds = float(options.worth[local]), float(options.intercept[local])
+    faster: list[int] = []
+    home = np.flatnonzero(options.local)
+    for i in home[np.lexsort((options.intercept[home], -options.worth[home]))].tolist():
+        if options.worth[i] < worth and options.intercept[i] < seconds:
+            worth, seconds = float(options.worth[i]), float(options.intercept[i])
+            faster.append(i)
+    if not faster or not most:
+        return []
+    found, seconds = list[int](), float(options.intercept[local])
+    for i in faster[:-1]:
+        if options.intercept[i] <= _STEP_DOWN * seconds and len(found) < most - 1:
+            seconds = float(options.intercept[i])
+            found.append(i)
+    return [*found, faster[-1]]
 
 
 def _worthiest(

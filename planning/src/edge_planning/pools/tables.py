@@ -241,4 +241,6 @@ def _wait(others: Traffic | None, servers: int, slo: Slo) -> float:
 
 
 def _shorter(problem: EntryProblem, routes: int) -> EntryProblem:
-    return replace(problem, tables=replace(problem.tables, routes=min(routes, problem.tables.routes)))
+    """Returns the problem with at most this many routes and no ladder, which takes less memory."""
+    tables = replace(problem.tables, routes=min(routes, problem.tables.routes), ladder=0)
+    return replace(problem, tables=tables)

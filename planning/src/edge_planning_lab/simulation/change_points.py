@@ -55,7 +55,7 @@ class ChangePoints:
 
     def start(self, options: SimulatedCandidates) -> ChangePointState:
         index = tuple(options.find(route.name) for route in self.table.routes)
-        local = next((i for i in reversed(index) if options.bits[i] == 0), None)
+        local = next((i for i in index if options.bits[i] == 0), None)
         fallbacks = tuple(self._stand_in(options, i, local) for i in index)
         picked = np.array(index)
         routes = routes_of(

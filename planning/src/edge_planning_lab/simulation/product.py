@@ -4,13 +4,14 @@ Not simulated: what the kernel reports about a transfer in progress, the early r
 for a hop whose breaker opens, and health checks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
 from edge_planning import RouteTable
 from edge_planning.links.estimates import Estimate, LinkView, RateSample, add, growth_at
 from edge_planning.routing.breakers import CLOSED, Breaker, abandoned, failed, may_try, seen, tried
-from edge_planning.routing.deadlines import COMPUTE_MARGIN, DeadlineAction, Times, allowance, too_busy
+from edge_planning.routing.deadlines import COMPUTE_MARGIN, DeadlineAction, Times, allowance, latest, too_busy
 from edge_planning.routing.routes import (
     RouteRequest,
     RouteRequirement,
@@ -74,8 +75,7 @@ class ProductPolicy:
 
     def start(self, options: SimulatedCandidates) -> ProductState:
         index = tuple(options.find(route.name) for route in self.table.routes)
-        local = next((i for i in reversed(index) if options.bits[i] == 0), None)
-        local_routes = tuple(None if options.bits[i] == 0 else local for i in index)
+        local_routes = tuple(_fallback(options, index, i) for i in index)
         requirements = tuple(
             RouteRequirement(
                 route.min_bandwidth,
@@ -152,3 +152,12 @@ class ProductPolicy:
         if hop is HopOutcome.NOTHING or not answer.fair:
             return replace(state, breaker=abandoned(state.breaker)) if answer.trial else state
         return replace(state, breaker=failed(state.breaker, now, late=True, trial=answer.trial))
+
+
+def _fallback(options: SimulatedCandidates, index: Sequence[int], route: int) -> int | None:
+    """Returns the most accurate local route that is in time behind a route's head, else the last one."""
+    local = [i for i in index if options.bits[i] == 0]
+    if options.bits[route] == 0 or not local:
+        return None
+    until = latest(options.deadline) - options.head[route]
+    return next((i for i in local if options.rest[route, i] <= until), local[-1])
