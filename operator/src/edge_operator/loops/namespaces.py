@@ -131,7 +131,7 @@ def observe(namespace: str, cluster: Cluster) -> Seen:
 
 
 def _resize(cluster: Cluster, wanted: Iterable[Resize], memory: NamespaceMemory) -> tuple[list[str], bool]:
-    """Changes what pods request; returns what was refused, and whether one of them was replaced meanwhile.
+    """Changes what pods request; returns what was refused, and whether a pod was replaced before.
 
     What a cluster cannot do is tried once: pods of a later version start with the request.
     """
