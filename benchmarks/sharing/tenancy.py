@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from benchmarks.pool.processes import pin, processes_of
 from benchmarks.pool.site import DIGITS, Site
 from benchmarks.sharing import manifests
 from benchmarks.sharing.manifests import SERVICE
@@ -28,6 +29,9 @@ _FIRST_LATENCY: Final = 10.0
 _FIRST_RATE: Final = 0.1
 _FULL_TIMES: Final = 8.0
 """The SLO in executions of the full model: long enough for a queue of the node."""
+# The kernel hands a quota as small as the node's to one processor at a time, whatever the shares of the pods
+# there. Between pods on one processor, it divides by their shares.
+_PROCESSOR: Final = 0
 _PORTS: Final = (8080, 8081)
 
 
@@ -150,6 +154,10 @@ def tenants(site: Site, model: Path, weights: Mapping[str, float]) -> Iterator[T
         site.apply(services)
         for at in sites.values():
             at.wait_ready([SERVICE])
+        pin(
+            processes_of([pod["metadata"]["uid"] for at in sites.values() for pod in at.runtimes()]),
+            _PROCESSOR,
+        )
         yield found
     finally:
         _removed(found)

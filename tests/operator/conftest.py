@@ -28,12 +28,7 @@ from edge_operator.cluster import (
     Object,
 )
 from edge_operator.effects.writes import write
-from edge_operator.errors import (
-    StoreError,
-    TritonError,
-    TritonUnreachableError,
-    WriteConflictError,
-)
+from edge_operator.errors import StoreError, TritonError, TritonUnreachableError, WriteConflictError
 from edge_operator.explaining.installed import Installed
 from edge_operator.explaining.services import explain_service
 from edge_operator.explaining.values import Explanation

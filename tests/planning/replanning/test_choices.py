@@ -131,9 +131,9 @@ def test_the_routes_of_a_planned_table_keep_its_thresholds(edgent: EntryProblem)
     assert routes.deadline == pytest.approx(0.1, rel=1e-3)
     wanted = [route.met_from if route.met_from is not None else math.inf for route in plan.table.routes]
     assert routes.thresholds() == pytest.approx(wanted, rel=1e-3)
-    assert routes_of_table(plan.table, has_fallback=True).fallback.tolist() == [0.74] * (len(routes) - 1) + [
-        0
-    ]
+    local = [route.cut is None for route in plan.table.routes]
+    fallback = routes_of_table(plan.table, has_fallback=True).fallback.tolist()
+    assert fallback == [0.0 if here else 0.74 for here in local]
 
 
 def test_a_forecast_from_samples_picks_a_route_with_room_to_spare(routes: Routes) -> None:
