@@ -106,7 +106,7 @@ def test_a_second_service_runs_in_the_same_pods_and_costs_the_first_no_request(r
     with trial.load("edge-a", rate=5) as first, trial.load("edge-b", rate=2, protocol="grpc") as also:
         with another(trial, "letters"):
             for node in NODES:
-                trial.wait(f"an answer at {node}", partial(answers, trial, node, "letters"))
+                trial.wait(f"a response at {node}", partial(answers, trial, node, "letters"))
             assert pods(trial, "Shared") == before
         trial.wait("an end of the second service", lambda: _gone(trial, "placement", "letters.edge-a"))
         first.wait_for("content", lambda _: True)
