@@ -13,7 +13,7 @@ VICTIMS: Final = ("quiet", "calm")
 NOISY: Final = "noisy"
 FACTOR: Final = 10
 LOAD: Final = 0.1
-"""What each tenant declares, of what the node can do with the full model. With the processor time for receiving
+"""What each tenant declares, of what the node can do with the full model. With the time for receiving
 requests, which the profile leaves out, it is about half of what each is entitled to."""
 
 
