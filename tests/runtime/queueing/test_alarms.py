@@ -35,7 +35,7 @@ def test_a_cancelled_alarm_is_not_called() -> None:
     cancel()
     until(lambda: bool(called), "the later one is called")
     assert called == ["later"]
-    cancel()  # once more does nothing
+    cancel()  # a second call does nothing
 
 
 def test_an_alarm_may_set_another_one() -> None:
