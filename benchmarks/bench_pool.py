@@ -6,18 +6,17 @@ everything runs, not a measurement. --keep leaves a testbed running that the ben
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.pool import converge, density, idle, restart, site, tails
+from benchmarks.pool.sections import Section, measured
 from benchmarks.runtime.commands import described, reported, say
-from demo.errors import DemoError
-from testbed import Testbed
-from testbed.errors import TestbedError
 
 ROOT = Path(__file__).resolve().parents[1]
 # By the key of its result.
-SECTIONS: dict[str, Callable[..., object]] = {
+SECTIONS: dict[str, Section[site.Site]] = {
     "density": density.measure,
     "idle": idle.measure,
     "restart": restart.measure,
@@ -34,31 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=list(NAMES), default=list(NAMES), metavar="SECTION")
     parser.add_argument("--keep", action="store_true", help="leave the testbed running")
     given = parser.parse_args(argv)
-    keys = [NAMES[name] for name in given.only]
-    return reported("pool", lambda folder: measure(folder, keys, quick=given.quick, keep=given.keep))
+    sections = {NAMES[name]: SECTIONS[NAMES[name]] for name in given.only}
 
+    def measure(_: Path) -> dict[str, object]:
+        prepare = partial(site.prepared, ROOT, say)
+        return measured(ROOT, prepare, sections, quick=given.quick, keep=given.keep)
 
-def measure(folder: Path, keys: Sequence[str], *, quick: bool, keep: bool) -> dict[str, object]:
-    """Returns the results of the sections; `left_out` has the reasons of those that failed."""
-    bed = Testbed.of_checkout(ROOT)
-    keep = keep or bed.running()
-    found: dict[str, object] = {"quick": quick}
-    left_out: dict[str, str] = {}
-    try:
-        pool = site.prepared(ROOT, say)
-        for key in keys:
-            say(f"{key}:")
-            try:
-                found[key] = SECTIONS[key](pool, quick=quick)
-            except (TestbedError, DemoError) as error:
-                say(str(error))
-                left_out[key] = str(error)
-    except DemoError as error:
-        raise TestbedError(str(error)) from error
-    finally:
-        if not keep:
-            bed.down()
-    return found | ({"left_out": left_out} if left_out else {})
+    return reported("pool", measure)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,18 @@ everything runs, not a measurement. --keep leaves a testbed running that the ben
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.pool import site
+from benchmarks.pool.sections import Section, measured
 from benchmarks.runtime.commands import described, reported, say
 from benchmarks.sharing import isolation, lending, overload
-from demo.errors import DemoError
-from testbed import Testbed
-from testbed.errors import TestbedError
 
 ROOT = Path(__file__).resolve().parents[1]
 # By the key of its result.
-SECTIONS: dict[str, Callable[..., dict[str, object]]] = {
+SECTIONS: dict[str, Section[tuple[site.Site, Path]]] = {
     "overload": overload.measure,
     "isolation": isolation.measure,
     "lending": lending.measure,
@@ -33,30 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--keep", action="store_true", help="leave the testbed running")
     given = parser.parse_args(argv)
-    return reported("sharing", lambda _: measure(given.only, quick=given.quick, keep=given.keep))
+    sections = {name: SECTIONS[name] for name in given.only}
 
+    def measure(_: Path) -> dict[str, object]:
+        prepare = partial(site.installed, ROOT, say)
+        return measured(ROOT, prepare, sections, quick=given.quick, keep=given.keep)
 
-def measure(keys: Sequence[str], *, quick: bool, keep: bool) -> dict[str, object]:
-    """Returns the results of the sections; `left_out` has the reasons of those that failed."""
-    bed = Testbed.of_checkout(ROOT)
-    keep = keep or bed.running()
-    found: dict[str, object] = {"quick": quick}
-    left_out: dict[str, str] = {}
-    try:
-        shared, model = site.installed(ROOT, say)
-        for key in keys:
-            say(f"{key}:")
-            try:
-                found[key] = SECTIONS[key](shared, model, quick=quick)
-            except (TestbedError, DemoError) as error:
-                say(str(error))
-                left_out[key] = str(error)
-    except DemoError as error:
-        raise TestbedError(str(error)) from error
-    finally:
-        if not keep:
-            bed.down()
-    return found | ({"left_out": left_out} if left_out else {})
+    return reported("sharing", measure)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ LOAD: Final = 0.1
 requests, which the profile leaves out, it is about half of what each is entitled to."""
 
 
-def measure(site: Site, model: Path, *, quick: bool) -> dict[str, object]:
+def measure(prepared: tuple[Site, Path], *, quick: bool) -> dict[str, object]:
     """Returns the attainment of the victims, alone and beside the noisy tenant."""
+    site, model = prepared
     seconds = 10.0 if quick else 60.0
     names = (*VICTIMS, NOISY)
     with tenants(site, model, dict.fromkeys(names, 1.0)) as shared:
@@ -34,6 +35,7 @@ def measure(site: Site, model: Path, *, quick: bool) -> dict[str, object]:
     noisy = summarise(results[NOISY], capacity.latency)
     return {
         "noisy_factor": FACTOR,
+        "slo_s": capacity.latency,
         "victims_attainment": beside.attainment,
         "victims_alone": alone.attainment,
         "victims_accuracy": [alone.accuracy, beside.accuracy],

@@ -27,12 +27,13 @@ _PATIENCE: Final = 120.0
 _ROUNDS: Final = 3
 
 
-def measure(site: Site, model: Path, *, quick: bool) -> dict[str, object]:
+def measure(prepared: tuple[Site, Path], *, quick: bool) -> dict[str, object]:
     """Returns the seconds until idle capacity is used, and until its owner has it back; the worst of rounds.
 
     The time runs from the change of the owner's declared rate to the response of the borrower with the more,
     or the less, accurate exit.
     """
+    site, model = prepared
     with tenants(site, model, {OWNER: 1.0, BORROWER: 1.0}) as shared:
         capacity = shared.capacity()
         latency = capacity.latency

@@ -14,8 +14,9 @@ LOAD: Final = 1.4
 """Of what the node can do with the full model, by the profile of this run."""
 
 
-def measure(site: Site, model: Path, *, quick: bool) -> dict[str, object]:
+def measure(prepared: tuple[Site, Path], *, quick: bool) -> dict[str, object]:
     """Returns how many requests that are not refused met the SLO, and how many are refused."""
+    site, model = prepared
     seconds = 10.0 if quick else 60.0
     with tenants(site, model, dict.fromkeys(TENANTS, 1.0)) as shared:
         capacity = shared.capacity()
