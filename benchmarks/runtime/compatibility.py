@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.runtime.commands import Say
 from benchmarks.runtime.models import write_models
 from benchmarks.runtime.peers import SERVERS, install, started
+from testbed.errors import TestbedError
 
 
 def measure(names: Sequence[str], folder: Path, say: Say, *, quick: bool) -> dict[str, object]:
@@ -18,7 +19,9 @@ def measure(names: Sequence[str], folder: Path, say: Say, *, quick: bool) -> dic
     script = str(SERVERS / "kserve_client.py")
     with started("ours", "1KB", model, folder, say) as server:
         argv = [str(install("kserve", say)), script, str(server.http), str(server.grpc)]
-        told = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
-    found = json.loads(told.splitlines()[-1])
+        ran = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    if ran.returncode:
+        raise TestbedError(f"KServe's clients failed: {ran.stderr.strip().splitlines()[-1]}")
+    found = json.loads(ran.stdout.splitlines()[-1])
     say(f"KServe's clients: {found}")
     return {"kserve_client": found}

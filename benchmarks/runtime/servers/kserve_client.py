@@ -9,10 +9,10 @@ import sys
 
 import numpy as np
 from kserve import (  # type: ignore[import-not-found]
-    DecodedRequest,
     InferenceGRPCClient,
     InferenceRESTClient,
     InferInput,
+    InferRequest,
     RESTConfig,
 )
 
@@ -21,7 +21,7 @@ async def ask(http: str, grpc: str) -> dict[str, object]:
     """Health, readiness and one inference each."""
     given = InferInput("x", [1, 256], "FP32")
     given.set_data_from_numpy(np.ones((1, 256), np.float32), binary_data=True)
-    request = DecodedRequest("m", [given])
+    request = InferRequest("m", [given])
     rest = InferenceRESTClient(RESTConfig(protocol="v2"))
     base = f"http://127.0.0.1:{http}"
     answer = await rest.infer(base, request, model_name="m")
