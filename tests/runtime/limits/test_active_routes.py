@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from edge_planning.links.estimates import LinkView
+from edge_planning.routing.latency_stats import LatencyStats
 from edge_planning.routing.routes import RouteRequirement
-from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.breaker_registry import BreakerRegistry

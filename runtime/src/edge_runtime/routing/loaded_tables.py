@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from math import inf
 
 from edge_planning.routing.deadlines import DeadlineAction
+from edge_planning.routing.latency_stats import LatencyStats
 from edge_planning.routing.routes import RouteRequirement
 from edge_runtime.assignment import IntermediateSlice, Placement, Route, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError
-from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.hops import Hop
 from edge_runtime.routing.slice_loading import SliceLoader
