@@ -244,7 +244,8 @@ class Dataplane:
         """Returns the output, its route and the outcome. Raises CannotAnswer if no route can respond."""
         start, deadline = admitted.start, admitted.deadline
         left = deadline - (self._clock() - start)
-        found = self._active_route.choose(table, self._generations.link, left, admitted.wait)
+        link = self._generations.link
+        found = self._active_route.choose(table, link, left, admitted.wait, beyond=admitted.beyond)
         chosen = found.loaded
         try:
             if chosen.hop is None:

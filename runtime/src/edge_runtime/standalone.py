@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from edge_planning.declared_exits import EXITS_KEY, BadExitError, parse_exits
+from edge_planning.routing.batches import LARGEST
 from edge_planning.routing.deadlines import usable
 from edge_runtime.errors import (
     BadRequest,
@@ -29,7 +30,6 @@ from edge_runtime.errors import (
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.http.addresses import EVERYWHERE, EVERYWHERE_IPV4, bracketed
-from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.output_subsets import Admit, OutputSubsets

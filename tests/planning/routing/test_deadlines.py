@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_planning.routing.deadlines import DeadlineAction, Times, allowance, too_busy
-from edge_runtime.inference.latency_stats import LatencyStats
+from edge_planning.routing.latency_stats import LatencyStats
 
 
 def _about(seconds: float, fallback_in: float | None, fair: bool) -> Any:

@@ -18,6 +18,7 @@ print(*sorted(name for name in sys.modules if name.split(".")[0] in ("edge_plann
     "module",
     [
         "edge_planning.links.estimates",
+        "edge_planning.routing.batches",
         "edge_planning.routing.breakers",
         "edge_planning.routing.deadlines",
         "edge_planning.routing.routes",

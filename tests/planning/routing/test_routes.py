@@ -12,7 +12,9 @@ from edge_planning.routing.routes import (
     RouteRequest,
     RouteRequirement,
     RouteState,
+    bandwidth_alone,
     best,
+    carries,
     decide,
     route_to_test,
 )
@@ -170,3 +172,51 @@ def test_what_waits_leaves_time_to_return_the_response() -> None:
     here = (0.0, 0.095, 0.02, 0.002)  # 92 ms of 100 ms can be used
     found = [best(LADDER, LinkView(False, None), RouteRequest(0.1, wait, here)) for wait in (0.0, 1e-6)]
     assert found == [1, 2]
+
+
+# The plan needs 8 Mbit/s for the rates of all services; a request alone needs 1 Mbit/s for 1 Mbit in 1 s.
+CROWDED = (RouteRequirement(8e6, True, 0.9, bits=1e6, alone=1e6), RouteRequirement(0, False, 0.7, here=0.1))
+
+
+@pytest.mark.parametrize(("bandwidth", "route"), [(9e6, 0), (4e6, 0), (1.2e6, 0), (0.9e6, 1)])
+def test_a_link_below_the_planned_rates_serves_a_request_that_is_in_time_on_it(
+    bandwidth: float, route: int
+) -> None:
+    assert best(CROWDED, LinkView(True, bandwidth), RouteRequest(1.0)) == route
+
+
+@pytest.mark.parametrize(("backlog", "route"), [(1e6, 0), (4e6, 1)])
+def test_below_the_planned_rates_a_request_stays_at_the_node_if_too_many_bits_are_in_transfer(
+    backlog: float, route: int
+) -> None:
+    assert best(CROWDED, LinkView(True, 4e6, backlog=backlog), RouteRequest(1.0)) == route
+
+
+@pytest.mark.parametrize(("bandwidth", "route"), [(9e6, 0), (4e6, 1)])
+def test_a_request_beyond_the_planned_rate_uses_the_link_only_as_planned(
+    bandwidth: float, route: int
+) -> None:
+    assert best(CROWDED, LinkView(True, bandwidth), RouteRequest(1.0, beyond=True)) == route
+
+
+@pytest.mark.parametrize(("bandwidth", "carried"), [(4e6, True), (1e6, True), (0.9e6, False), (None, True)])
+def test_a_link_carries_a_route_from_the_bandwidth_of_a_request_alone(
+    bandwidth: float | None, carried: bool
+) -> None:
+    assert carries(LinkView(True, bandwidth), CROWDED[0]) is carried
+    assert not carries(LinkView(False, bandwidth), CROWDED[0])
+
+
+def test_the_bandwidth_of_a_request_alone_is_that_at_which_it_takes_the_latency_of_the_slo() -> None:
+    # 1 Mbit at 8 Mbit/s takes 125 ms of the 225 ms, so the rest leaves 400 ms of 500 ms.
+    assert bandwidth_alone(8e6, 0.225, 1e6, 0.5) == pytest.approx(2.5e6)
+
+
+@pytest.mark.parametrize(
+    ("min_bandwidth", "latency", "bits"),
+    [(8e6, 0.5, 1e6), (8e6, 0.7, 1e6), (8e6, 0.3, 0.0), (0.0, 0.3, 1e6), (1e6, 1.6, 1e6)],
+)
+def test_where_rates_do_not_raise_it_the_bandwidth_of_a_request_alone_is_the_planned_one(
+    min_bandwidth: float, latency: float, bits: float
+) -> None:
+    assert bandwidth_alone(min_bandwidth, latency, bits, 0.5) == min_bandwidth

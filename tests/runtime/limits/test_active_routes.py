@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from edge_planning.links.estimates import LinkView
+from edge_planning.routing.latency_stats import LatencyStats
 from edge_planning.routing.routes import RouteRequirement
-from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.breaker_registry import BreakerRegistry
@@ -101,6 +101,15 @@ def test_a_table_that_takes_over_keeps_the_route_of_the_same_name() -> None:
 @pytest.mark.parametrize(("has_fallback", "name"), [(True, "far"), (False, "near")])
 def test_where_a_late_response_is_lost_a_route_needs_a_better_chance(has_fallback: bool, name: str) -> None:
     assert _Setup().of(_table(has_fallback, far=8e6, near=0)) == name
+
+
+def test_a_request_beyond_the_planned_rate_uses_a_crowded_link_only_as_planned() -> None:
+    setup, table = _Setup(), _table(far=20e6, near=0)
+    far, near = table.requirements
+    table = replace(table, requirements=(replace(far, bits=1e6, alone=1e6), near))
+    link: Any = setup.link
+    found = [setup.active.choose(table, link, 1.0, beyond=beyond) for beyond in (False, True)]
+    assert [chosen.loaded.route.name for chosen in found] == ["far", "near"]
 
 
 def test_a_request_with_a_short_timeout_takes_the_local_route_if_that_is_in_time() -> None:

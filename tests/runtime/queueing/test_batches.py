@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from edge_runtime.inference.batches import PATIENCE, Batch, Experience, Waiting, next_batch, wait_before
+from edge_planning.routing.batches import PATIENCE, Batch, Experience, Waiting, next_batch, wait_before
 
 
 def experienced(*seconds: float, proven: bool | None = True) -> Experience:

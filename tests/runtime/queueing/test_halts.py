@@ -19,9 +19,9 @@ from onnx import TensorProto, helper
 
 import endless
 import stackable
+from edge_planning.routing.batches import Experience
 from edge_runtime.errors import ModelFailed, NotReady
 from edge_runtime.inference import runners
-from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session, shapes_of
 from edge_runtime.inference.shape_timing import shapes_determine_duration

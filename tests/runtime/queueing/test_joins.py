@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 import mixing
+from edge_planning.routing.batches import Experience
+from edge_planning.routing.latency_stats import LatencyStats
 from edge_runtime.inference import runners
-from edge_runtime.inference.batches import Experience
-from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.memoization.backends import MemoizingBackend

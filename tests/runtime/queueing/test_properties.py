@@ -7,7 +7,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.inference.batches import PATIENCE, Experience, Waiting, next_batch
+from edge_planning.routing.batches import PATIENCE, Experience, Waiting, next_batch
 
 LARGEST = 8
 

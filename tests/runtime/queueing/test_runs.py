@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import stackable
+from edge_planning.routing.batches import Experience
 from edge_runtime.errors import ModelFailed
 from edge_runtime.graph_analysis.properties import ProvenProperties
-from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.tensors import Array

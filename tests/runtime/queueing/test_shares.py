@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edge_runtime.inference.batches import Experience, Waiting, next_batch
+from edge_planning.routing.batches import Experience, Waiting, next_batch
 
 COUNT = 3000
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_planning.routing.batches import Experience
 from edge_planning.routing.deadlines import queue_too_long
 from edge_runtime.errors import CannotAnswer, Overloaded
-from edge_runtime.inference.batches import Experience
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.node_services import NodeServices
 from edge_runtime.requests import InferenceRequest

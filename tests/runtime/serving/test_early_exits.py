@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from edge_runtime.inference.latency_stats import LatencyStats
+from edge_planning.routing.latency_stats import LatencyStats
 from edge_runtime.routing.early_exits import run_until_confident
 from edge_runtime.routing.loaded_tables import BranchedRoute, BranchPoint
 

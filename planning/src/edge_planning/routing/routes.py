@@ -3,7 +3,8 @@
 The value of a route is its worth (accuracy, unless the service optimizes something else) times the
 probability that its response is in time, plus the value of the fallback times the probability that it is not.
 The probability is the share of recent transfers that would have carried the request's bytes in the remaining
-time, given their deviations from the link's estimate.
+time, given their deviations from the link's estimate. Below the bandwidth at which the link carries the
+planned rates, it serves the requests that are in time behind those in transfer; the others stay at the node.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class RouteRequirement:
         here: Predicted compute time in seconds at this node.
         beyond: Predicted seconds that are neither this node's nor the measured link's.
         bits: Size of the transfer over that link. 0 if unknown; then min_bandwidth decides.
+        alone: Bandwidth in bit/s from which a request is in time that shares the link with no other; None: as
+            min_bandwidth, from which the link also carries the planned rates.
     """
 
     min_bandwidth: float
@@ -45,6 +48,24 @@ class RouteRequirement:
     here: float = 0.0
     beyond: float = 0.0
     bits: float = 0.0
+    alone: float | None = None
+
+
+def carries(link: LinkView, requirement: RouteRequirement) -> bool:
+    """Returns whether the link, as far as it is known, has the bandwidth of a route's request alone."""
+    least = requirement.min_bandwidth if requirement.alone is None else requirement.alone
+    return link.up and (link.bandwidth is None or link.bandwidth >= least)
+
+
+def bandwidth_alone(min_bandwidth: float, latency: float, bits: float, slo: float) -> float:
+    """Returns the bandwidth in bit/s at which a route of `latency` seconds at min_bandwidth takes the SLO's.
+
+    It is less than min_bandwidth where the plan raised that for the rates that the link has to carry.
+    """
+    if not min_bandwidth or not bits:
+        return min_bandwidth
+    left = slo - (latency - bits / min_bandwidth)
+    return min(min_bandwidth, bits / left) if left > 0 else min_bandwidth
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +91,14 @@ class RouteRequest:
         here: Recent compute time of this node in seconds, for each route. Default: as predicted.
         fallbacks: For each route, the worth of its fallback and the seconds that it takes after this
             node's part; None if there is no fallback.
+        beyond: Whether it exceeds the planned rate; it then uses the link only as planned.
     """
 
     deadline: float = inf
     wait: float = 0.0
     here: Sequence[float] = ()
     fallbacks: Sequence[tuple[float, float] | None] = ()
+    beyond: bool = False
 
     def head_done(self, index: int, requirement: RouteRequirement) -> float:
         """Seconds until this node has computed its part."""
@@ -214,7 +237,9 @@ def _chance(
     if not requirement.bits:
         need = requirement.min_bandwidth if requirement.latency <= until else inf
     elif until > seconds:
-        need = max((requirement.bits + link.backlog) / (until - seconds), requirement.min_bandwidth)
+        planned = requirement.min_bandwidth
+        least = planned if request.beyond or requirement.alone is None else requirement.alone
+        need = max((requirement.bits + link.backlog) / (until - seconds), least)
     else:
         need = inf
     found = link.chance(factor * need)

@@ -16,6 +16,7 @@ from edge_planning.routing.routes import (
     RouteRequest,
     RouteRequirement,
     RouteState,
+    bandwidth_alone,
     best,
     chance,
     decide,
@@ -85,6 +86,7 @@ class ProductPolicy:
                 float(options.head[i]),
                 float(options.tail[i] + options.fixed[i]),
                 float(options.bits[i]),
+                bandwidth_alone(route.min_bandwidth, route.latency, float(options.bits[i]), options.deadline),
             )
             for route, i in zip(self.table.routes, index, strict=True)
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_runtime.inference.batches import Waiting
+from edge_planning.routing.batches import Waiting
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.tensors import Array
 

@@ -19,9 +19,9 @@ from threading import Lock
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from edge_planning.routing.batches import LARGEST, Batch, Experience, Waiting, next_batch, wait_before
 from edge_runtime.errors import ModelFailed, NotReady
 from edge_runtime.inference.batch_check import counterpart, same_results
-from edge_runtime.inference.batches import LARGEST, Batch, Experience, Waiting, next_batch, wait_before
 from edge_runtime.inference.jobs import (
     InferenceResult,
     Job,

@@ -11,9 +11,9 @@ from edge_planning.links.estimates import LinkView
 from edge_planning.routing.deadlines import latest
 from edge_planning.routing.routes import (
     RouteRequest,
-    RouteRequirement,
     RouteState,
     best,
+    carries,
     chance,
     decide,
     route_to_test,
@@ -71,16 +71,24 @@ class ActiveRoute:
             return None
         return None if blocked and self._breakers.testable(table.hops) else loaded
 
-    def choose(self, table: LoadedTable, link: LinkMonitor | None, left: float, wait: float = 0.0) -> Chosen:
+    def choose(
+        self,
+        table: LoadedTable,
+        link: LinkMonitor | None,
+        left: float,
+        wait: float = 0.0,
+        *,
+        beyond: bool = False,
+    ) -> Chosen:
         """Returns the route for one request that has `left` seconds, and that this node can start after
-        `wait` seconds.
+        `wait` seconds. beyond: whether it exceeds the planned rate.
         """
         index, blocked, view, request = self._decide(table, link)
         if table.local is None:
             return Chosen(table.routes[index])
-        if wait > 0 or view.backlog > 0 or left < _FRESH * request.deadline:
+        if wait > 0 or view.backlog > 0 or beyond or left < _FRESH * request.deadline:
             fallbacks = _fallbacks(table, left, wait)
-            request = replace(request, deadline=left, wait=wait, fallbacks=fallbacks)
+            request = replace(request, deadline=left, wait=wait, fallbacks=fallbacks, beyond=beyond)
             index = best(table.requirements, view, request, blocked)
         trial = self._tested(table, view, request, index) if blocked else None
         index = index if trial is None else trial
@@ -100,7 +108,7 @@ class ActiveRoute:
         for index, (loaded, needs) in enumerate(zip(table.routes, table.requirements, strict=True)):
             if loaded.hop is None:
                 beyond = 0.0
-            elif index in blocked or (needs.remote and not _carries(view, needs)):
+            elif index in blocked or (needs.remote and not carries(view, needs)):
                 continue
             elif loaded.session is None:
                 return None
@@ -164,8 +172,3 @@ def _fallbacks(table: LoadedTable, left: float, wait: float) -> list[tuple[float
         else:
             found.append((fallback.route.value, fallback.session.seconds))
     return found
-
-
-def _carries(view: LinkView, needs: RouteRequirement) -> bool:
-    """Whether the link, as far as it is known, has the bandwidth of a route."""
-    return view.up and (view.bandwidth is None or view.bandwidth >= needs.min_bandwidth)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
+from edge_planning.routing.latency_stats import LatencyStats
 from edge_runtime.assignment import Slice
 from edge_runtime.errors import EdgeError
-from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.runners import INLINE
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.early_exits import EarlyExitLoader

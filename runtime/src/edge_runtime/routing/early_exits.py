@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from edge_planning.routing.latency_stats import LatencyStats
 from edge_runtime.assignment import Placement, Route, Slice
 from edge_runtime.errors import StorageError, Unreachable
-from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.sessions import Session
 from edge_runtime.json_values import Json
 from edge_runtime.model_store import ModelStore

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from math import inf
 
 from edge_planning.routing.deadlines import DeadlineAction
-from edge_planning.routing.routes import RouteRequirement
+from edge_planning.routing.latency_stats import LatencyStats
+from edge_planning.routing.routes import RouteRequirement, bandwidth_alone
 from edge_runtime.assignment import IntermediateSlice, Placement, Route, Slice, Stage
 from edge_runtime.errors import CannotLoad, EdgeError
-from edge_runtime.inference.latency_stats import LatencyStats
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.hops import Hop
 from edge_runtime.routing.slice_loading import SliceLoader
@@ -176,7 +176,7 @@ async def load_table(
         intermediates.append(
             LoadedIntermediate(intermediate, session, hop, gives, LatencyStats(session.seconds))
         )
-    requirements = tuple(_requirement(r.route) for r in loaded)
+    requirements = tuple(_requirement(r.route, placement.spec.slo.latency) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
     contract = Contract(model.inputs, (model.output,))  # the same for all exits
@@ -193,7 +193,7 @@ async def load_table(
     )
 
 
-def _requirement(route: Route) -> RouteRequirement:
+def _requirement(route: Route, slo: float) -> RouteRequirement:
     """The route's input of the decision. The bytes of a hop whose tensors have open sizes are unknown."""
     first = next((i for i, stage in enumerate(route.stages) if stage.runtime == "Triton"), None)
     sent = () if first is None else route.stages[first].slice.inputs
@@ -204,7 +204,10 @@ def _requirement(route: Route) -> RouteRequirement:
     if bits and route.min_bandwidth:
         beyond = max(route.predicted_latency - here - bits / route.min_bandwidth, beyond)
     latency = route.predicted_latency
-    return RouteRequirement(route.min_bandwidth, route.crosses, route.value, latency, here, beyond, bits)
+    alone = bandwidth_alone(route.min_bandwidth, latency, bits, slo)
+    return RouteRequirement(
+        route.min_bandwidth, route.crosses, route.value, latency, here, beyond, bits, alone
+    )
 
 
 def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:

@@ -10,8 +10,8 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection
 
+from edge_planning.routing.batches import LARGEST
 from edge_runtime.connections import HttpClient, Resolver
-from edge_runtime.inference.batches import LARGEST
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.links.registry import LinkRegistry

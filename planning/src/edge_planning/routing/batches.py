@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from edge_runtime.inference.latency_stats import LatencyStats
+from edge_planning.routing.latency_stats import LatencyStats
 
 LARGEST: Final = 8
 # A batch is not worth its wait if it takes more than this share of the time of its requests one by one.
