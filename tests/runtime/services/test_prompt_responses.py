@@ -14,7 +14,7 @@ import pytest_asyncio
 from edge_planning.links.estimates import LinkView
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.service_queues import QUEUE
-from edge_runtime.inference.sessions import shapes_of
+from edge_runtime.inference.sessions import Session, shapes_of
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.rest.app import RestApp
 from edge_runtime.routing.loaded_tables import BranchedRoute
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_runtime.routing.loaded_tables import LoadedTable
 
 PATH = "/v2/models/a/infer"
+TOOK = Session.took
 
 
 def request(value: float = 0.0, **parameters: object) -> tuple[bytes, list[Header]]:
@@ -70,7 +71,7 @@ class Served:
         await eventually(lambda: self.generations.loaded and self.generations.generation == generation)
         for session in self.table.sessions.values():
             session.seconds = 1e-6
-            session.took(shapes_of({"x": np.zeros((1, 4), np.float32)}), 1e-6)
+            TOOK(session, shapes_of({"x": np.zeros((1, 4), np.float32)}), 1e-6)
         assert (await self.awaited(*request())).status_code == 200
 
     async def awaited(self, body: bytes, headers: list[Header]) -> httpx.Response:
@@ -87,7 +88,8 @@ class Served:
 
 
 @pytest_asyncio.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
+async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    monkeypatch.setattr(Session, "took", lambda session, shapes, seconds: None)
     store = SmallStore(adding(1), adding(2))
     async with node(tmp_path, store, clock=lambda: found.now) as services:
         found = Served(services, store.digests)
