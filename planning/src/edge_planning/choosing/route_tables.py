@@ -186,21 +186,22 @@ def ladder(options: Candidates, local: int, most: int) -> list[int]:
     """Returns at most `most` local candidates that are faster and worth less than `local`, by falling worth.
 
     Each takes at most three quarters of the time of the one before, except that the fastest is always the
-    last. The runtime takes them behind a queue, or while the node is slow.
+    last. The runtime takes them behind a queue, or while the node is slow. The times are those of the profile,
+    since margins that are learned from requests would change the ladder with every contention.
     """
-    worth, seconds = float(options.worth[local]), float(options.intercept[local])
+    worth, seconds = float(options.worth[local]), float(options.mean_head[local])
     faster: list[int] = []
     home = np.flatnonzero(options.local)
-    for i in home[np.lexsort((options.intercept[home], -options.worth[home]))].tolist():
-        if options.worth[i] < worth and options.intercept[i] < seconds:
-            worth, seconds = float(options.worth[i]), float(options.intercept[i])
+    for i in home[np.lexsort((options.mean_head[home], -options.worth[home]))].tolist():
+        if options.worth[i] < worth and options.mean_head[i] < seconds:
+            worth, seconds = float(options.worth[i]), float(options.mean_head[i])
             faster.append(i)
     if not faster or not most:
         return []
-    found, seconds = list[int](), float(options.intercept[local])
+    found, seconds = list[int](), float(options.mean_head[local])
     for i in faster[:-1]:
-        if options.intercept[i] <= _STEP_DOWN * seconds and len(found) < most - 1:
-            seconds = float(options.intercept[i])
+        if options.mean_head[i] <= _STEP_DOWN * seconds and len(found) < most - 1:
+            seconds = float(options.mean_head[i])
             found.append(i)
     return [*found, faster[-1]]
 
