@@ -45,10 +45,10 @@ _OUTCOMES: Final[dict[type[Exception], str]] = {HopLate: "late", LinkBusy: "busy
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """The place of a request in the queue. beyond: whether it exceeds the planned rate."""
+    """The turn of a request in the queue. beyond: 0 within the planned rate, else its place beyond it."""
 
     due: float
-    beyond: bool
+    beyond: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class _Admitted:
     start: float
     deadline: float
     wait: float
-    beyond: bool
+    beyond: float
 
     @property
     def turn(self) -> _Turn:
@@ -139,7 +139,12 @@ class Dataplane:
         Raises as `infer` does.
         """
         table = self._generations.table
-        if table is None or request.within is not None or self._queue.wait > 0:
+        if (
+            table is None
+            or request.within is not None
+            or self._queue.wait > 0
+            or self._queue.spare_wait() > 0
+        ):
             return None
         loaded = self._active_route.plain(table, self._generations.link)
         session = loaded.session if loaded is not None else None
@@ -196,8 +201,8 @@ class Dataplane:
         deadline: float,
         *,
         idle: bool = False,
-    ) -> tuple[float, bool]:
-        """Counts the request in the queue. Returns its wait in seconds, and whether it exceeds the rate.
+    ) -> tuple[float, float]:
+        """Counts the request in the queue. Returns its wait in seconds, and its place beyond the rate.
 
         idle: whether nothing waits or runs.
 
@@ -209,7 +214,8 @@ class Dataplane:
             least = self._active_route.least_local(table, self._generations.link, seconds)
             now = self._clock()
             planned = self._queue.planned
-            beyond = planned.rate is not None and planned.beyond(now)
+            exceeds = planned.rate is not None and planned.beyond(now)
+            beyond = self._queue.next_place() if exceeds else 0.0
             wait = 0.0
             if not idle:
                 wait = self._queue.wait_before(start + usable(deadline), least or 0.0, beyond=beyond)
@@ -220,8 +226,8 @@ class Dataplane:
                 self._queue.admit(least)
             else:
                 given = request.within if waits and request.within is not None else deadline
-                self._queue.admit(least, usable(given) - (now - start), wait)
-            return wait, beyond
+                self._queue.admit(least, usable(given) - (now - start), wait, beyond=beyond)
+            return max(wait, self._queue.spare_wait()) if beyond else wait, beyond
         except Overloaded:
             route = table.routes[-1].route
             self.metrics.request(route.exit, route.name, "refused", 0.0, met=False)
@@ -244,8 +250,8 @@ class Dataplane:
         """Returns the output, its route and the outcome. Raises CannotAnswer if no route can respond."""
         start, deadline = admitted.start, admitted.deadline
         left = deadline - (self._clock() - start)
-        link = self._generations.link
-        found = self._active_route.choose(table, link, left, admitted.wait, beyond=admitted.beyond)
+        spare = self._queue.spare if admitted.beyond else None
+        found = self._active_route.choose(table, self._generations.link, left, admitted.wait, spare=spare)
         chosen = found.loaded
         try:
             if chosen.hop is None:
@@ -286,6 +292,8 @@ class Dataplane:
     async def _run_stage(self, loaded: LoadedRoute, inputs: Mapping[str, Array], turn: _Turn) -> list[Array]:
         session = loaded.session
         assert session is not None
+        if turn.beyond:
+            await self._queue.spare_turn(session.seconds)
         start, waits = self._clock(), self._queue.wait > 0
         feeds = {t.name: inputs[t.name] for t in session.inputs}
         results = await self._queue.run(session, feeds, None, turn.due, beyond=turn.beyond)

@@ -75,6 +75,15 @@ class ProcessMetrics:
             registry=self.registry,
         ).labels(self._service).set_function(ratio)
 
+    def spare(self, part: Callable[[], float]) -> None:
+        """Registers the part of a processor's time that requests beyond the planned rates get."""
+        Gauge(
+            "edge_spare_time_ratio",
+            "Part of a processor's time that requests beyond the planned rates get",
+            ("service",),
+            registry=self.registry,
+        ).labels(self._service).set_function(part)
+
     def probe(self, peer: str, size: int) -> None:
         """Records the bytes of a probe."""
         self._probes.labels(self._service, peer).inc(size)

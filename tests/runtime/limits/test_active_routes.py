@@ -108,7 +108,7 @@ def test_a_request_beyond_the_planned_rate_uses_a_crowded_link_only_as_planned()
     far, near = table.requirements
     table = replace(table, requirements=(replace(far, bits=1e6, alone=1e6), near))
     link: Any = setup.link
-    found = [setup.active.choose(table, link, 1.0, beyond=beyond) for beyond in (False, True)]
+    found = [setup.active.choose(table, link, 1.0, spare=spare) for spare in (None, 1.0)]
     assert [chosen.loaded.route.name for chosen in found] == ["far", "near"]
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from edge_runtime.errors import Overloaded
 from edge_runtime.inference.runners import Runner
+from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.inference.sessions import Halt, Session, shapes_of
 from edge_runtime.node_services import NodeServices
 from edge_runtime.requests import InferenceRequest
@@ -237,6 +238,30 @@ async def test_requests_beyond_the_planned_rate_run_after_those_of_other_service
         assert done == [*noisy[:2], quiet, *noisy[2:]]
 
 
+async def test_requests_beyond_the_planned_rates_run_by_these_rates(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = {"slo": {"latency": "100s"}}
+    async with loaded(first={"rate": 1.0} | late, second={"rate": 3.0} | late) as at:
+        queues = [placed_service(at.services, name).generations.queue for name in NAMES]
+        runner = placed_service(at.services, "first").generations.resources.runner
+        found: dict[str, list[float]] = {name: [] for name in NAMES}
+
+        async def run(queue: ServiceQueue, *_: Any, beyond: float = 0.0) -> Any:
+            found[NAMES[queues.index(queue)]].append(beyond)
+            raise Overloaded("only the places matter", 1)
+
+        monkeypatch.setattr(ServiceQueue, "run", run)
+        at.release()
+        for name in NAMES:
+            for _ in range(9):
+                with pytest.raises(Overloaded):
+                    await at.ask(name)
+        assert found["first"] == [0.0] * 2 + [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+        assert found["second"] == pytest.approx([0.0] * 6 + [1.0, 4 / 3, 5 / 3])
+        assert runner.next_place(queues[0]) == 8.0
+
+
 async def test_a_flood_beyond_the_planned_rate_causes_no_refusal_of_others(loaded: Loaded) -> None:
     flooding = {"rate": 1.0, "slo": {"latency": "100s"}}
     async with loaded(first=flooding, second={"slo": {"latency": "200s"}}) as at:
@@ -249,3 +274,42 @@ async def test_a_flood_beyond_the_planned_rate_causes_no_refusal_of_others(loade
         at.release()
         assert await _exits([quiet]) == ["exit3"]
         await asyncio.gather(*noisy)
+
+
+def _contended(at: Node) -> None:
+    """Runs of this process had a processor for a fifth of their time, for as long as it matters."""
+    spare = placed_service(at.services, "first").generations.resources.runner.spare_time
+    for _ in range(20):
+        at.now += 0.25
+        spare.ran(0.05, 0.25, at.now)
+    assert spare.part(at.now) == 0.02
+
+
+async def test_at_a_node_that_others_use_requests_beyond_the_rate_step_down_and_are_refused(
+    loaded: Loaded,
+) -> None:
+    async with loaded(first={"rate": 1.0}) as at:  # two at once are within the plan
+        _contended(at)
+        noisy = [at.ask("first") for _ in range(4)]
+        await at.waiting("first", 4)
+        with pytest.raises(Overloaded, match=mentions("1 requests/s", "others use the node")) as caught:
+            await at.ask("first")
+        assert caught.value.retry_after == 1
+        at.release()
+        assert await _exits(noisy) == ["exit3", "exit3", "exit1", "exit1"]
+
+
+async def test_at_a_node_that_others_use_requests_within_the_rate_run_as_before(loaded: Loaded) -> None:
+    async with loaded(first={"rate": 1.0}, second={"rate": 1.0}) as at:
+        _contended(at)
+        at.release()
+        assert await _exits([at.ask("first"), at.ask("second")]) == ["exit3", "exit3"]
+
+
+async def test_a_service_that_waits_is_not_refused_beyond_its_rate(loaded: Loaded) -> None:
+    async with loaded(first={"rate": 1.0, "deadline": {"action": "Wait"}}) as at:
+        _contended(at)
+        at.release()
+        exits = await _exits([at.ask("first") for _ in range(5)])
+        assert exits[:2] == ["exit3", "exit3"]
+        assert set(exits[2:]) == {"exit1"}

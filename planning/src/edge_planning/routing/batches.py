@@ -118,7 +118,8 @@ class Waiting:
     """A waiting inference. Times are in seconds of one clock; the deadline is infinite without one.
 
     stack: key of the inferences that can share a batch with it (the session and the shape of an item); None
-    for one that runs alone. beyond: whether it exceeds the rate that the plan counts with.
+    for one that runs alone. beyond: 0 within the rate that the plan counts with, else its place among those
+    beyond it.
     """
 
     stack: Hashable
@@ -126,7 +127,7 @@ class Waiting:
     rows: int
     deadline: float
     arrival: float
-    beyond: bool = False
+    beyond: float = 0.0
 
 
 def duration(waiting: Sequence[Waiting], largest: int) -> float:
@@ -153,7 +154,7 @@ def wait_before(
     largest: int = LARGEST,
     skipped: int = 0,
     *,
-    beyond: bool = False,
+    beyond: float = 0.0,
 ) -> float:
     """Expected seconds until the turn of an inference with this deadline that takes `seconds`.
 
@@ -197,8 +198,8 @@ def next_batch(
     """Chooses the next run, of at most `largest` rows unless one inference alone has more.
 
     Order: the earliest deadline that can still be met, of inferences within the plan and then of those
-    beyond it; then the others by arrival. After PATIENCE runs that
-    passed the others (`skipped`), one of them runs alone. The first in order is batched with as many of the
+    beyond it by their places; then the others by arrival. After PATIENCE runs that passed the others
+    (`skipped`), one of them runs alone. The first in order is batched with as many of the
     same `stack`, by deadline, as pay, unless this would make any inference late that is in time one by one.
     A run never waits for future requests.
 
@@ -257,7 +258,7 @@ def _means(waiting: Sequence[Waiting]) -> list[float]:
 
 def _order(waiting: Sequence[Waiting], means: Sequence[float], now: float) -> tuple[list[int], int]:
     """Indices in the order of their turns, and how many of them have a deadline that can be met."""
-    due: list[tuple[bool, float, float, int]] = []
+    due: list[tuple[float, float, float, int]] = []
     rest: list[tuple[float, int]] = []
     for i, (one, mean) in enumerate(zip(waiting, means, strict=True)):
         deadline = one.deadline

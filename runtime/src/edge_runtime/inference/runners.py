@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import inf
@@ -35,6 +35,7 @@ from edge_runtime.inference.jobs import (
 )
 from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
 from edge_runtime.inference.slowdowns import Slowdown
+from edge_runtime.inference.spare_time import SpareTime
 from edge_runtime.tensors import Array
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Runner:
         self._ended = False
         self._known: WeakKeyDictionary[Session, Experience] = WeakKeyDictionary()
         self._slowdown: Slowdown[Session] = Slowdown()
+        self.spare_time = SpareTime()
         self._lock = Lock()
         self._jobs: list[Job] = []
         self._checks: deque[Iterator[None]] = deque()  # of batches, each with runs that are left to do
@@ -99,6 +101,27 @@ class Runner:
         """How much slower followed sessions currently run than at their warm-up."""
         return self._slowdown.factor
 
+    @property
+    def spare(self) -> float:
+        """The part of a processor's time that requests beyond the planned rates get."""
+        return self.spare_time.part(self._clock())
+
+    def spare_wait(self, service: Hashable) -> float:
+        """Seconds until the next inference of a service beyond its planned rate can start."""
+        return self.spare_time.wait(service, self._clock())
+
+    def take_spare(self, service: Hashable, rate: float, seconds: float) -> float:
+        """Takes spare time for an inference of `seconds` beyond the service's rate; returns its wait."""
+        return self.spare_time.take(service, rate, seconds, self._clock())
+
+    def next_place(self, service: Hashable) -> float:
+        """The place of the service's next request beyond its rate among those of all services."""
+        return self.spare_time.place(service)
+
+    def take_place(self, service: Hashable, rate: float, place: float) -> None:
+        """Takes the place of a request that was admitted. rate: the service's planned one."""
+        self.spare_time.placed(service, rate, place)
+
     def follow(self, session: Session) -> None:
         """Compares runs of a session with its warm-up, and adapts its expected time to those of others."""
         self._slowdown.follow(session)
@@ -109,6 +132,8 @@ class Runner:
         If the node has become slower or faster, adapts the expected times of sessions that did not run since.
         """
         self._slowdown.add(session, seconds, self._clock())
+        if session.followed is not None and not session.runs_on_caller:
+            self.spare_time.ran(session.followed.alone, seconds, self._clock())
         for other, expected in self._slowdown.changes() if self._slowdown.stepped else ():
             known = self._known.get(other)
             if known is not None and other.seconds > 0:
@@ -135,9 +160,9 @@ class Runner:
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         return begun + sum(job.session.seconds for job in self._jobs)
 
-    def wait_before(self, deadline: float, seconds: float = 0.0, *, beyond: bool = False) -> float:
+    def wait_before(self, deadline: float, seconds: float = 0.0, *, beyond: float = 0.0) -> float:
         """Estimated seconds until an inference of `seconds` with this deadline, on this runner's clock, would
-        start. beyond: whether it exceeds the planned rate.
+        start. beyond: 0 within the planned rate, else its place among those beyond it.
         """
         run, jobs = self._run, list(self._jobs)
         if run is None and not jobs:
@@ -191,12 +216,12 @@ class Runner:
         deadline: float | None = None,
         said: Said | None = None,
         *,
-        beyond: bool = False,
+        beyond: float = 0.0,
     ) -> list[Array]:
         """Returns the session's outputs, computed on the event loop or on a thread by its recent latency.
 
         deadline: time on this runner's clock, which decides the order. said: as in the constructor. beyond:
-        whether it exceeds the planned rate, and so runs after those that do not. A cancelled request that
+        0 within the planned rate, else its place after those, see `next_place`. A cancelled request that
         waits is not run; a run ends at the next operator once all its requests are cancelled. Raises
         NotReady after `end`.
         """
@@ -242,7 +267,7 @@ class Runner:
         deadline: float,
         said: Said | None,
         *,
-        beyond: bool,
+        beyond: float,
     ) -> Job:
         known = self._known.get(session)
         if known is None:
@@ -300,6 +325,7 @@ class Runner:
         with self._lock:
             for job in jobs:
                 self._jobs.remove(job)
+        self.spare_time.started(max(job.asked.beyond for job in jobs))
         _report_waits(jobs, now)
         return jobs, batch
 
@@ -361,6 +387,7 @@ class Runner:
             # A short run that was preempted or waited for the interpreter's lock is still a short one.
             computed = time.thread_time() - computed
             seconds = computed if computed < INLINE else seconds
+            self.spare_time.ran(computed, passed, self._clock())
         session.took(shapes, seconds)
         if session.followed is not None and shapes == session.warm_shapes:
             self.measured(session, passed)

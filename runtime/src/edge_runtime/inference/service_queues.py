@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from math import ceil, inf
 from typing import Final
@@ -28,11 +29,12 @@ class ServiceQueue:
         self.waiting = 0
         self.planned = PlannedRate()
 
-    def admit(self, seconds: float, left: float = inf, wait: float = 0.0) -> None:
+    def admit(self, seconds: float, left: float = inf, wait: float = 0.0, *, beyond: float = 0.0) -> None:
         """Counts a request.
 
-        seconds: its inference at least. left: the time that it has. wait: seconds until its turn. Raises
-        Overloaded if too many of the service wait, or if those ahead make it late.
+        seconds: its inference at least. left: the time that it has. wait: seconds until its turn. beyond:
+        0 within the planned rate, else its `next_place`. Raises Overloaded if too many of the service wait,
+        if those ahead make it late, or if it exceeds the rate and others leave it no time.
         """
         if self.waiting >= self._most:
             after = max(1, ceil(self.waiting * seconds))
@@ -44,7 +46,16 @@ class ServiceQueue:
                 f"it has {1e3 * left:.0f} ms: retry in {after} s",
                 after,
             )
+        if beyond and queue_too_long(spare := self.spare_wait(), seconds, left):
+            after = max(1, ceil(spare - left + seconds))
+            raise Overloaded(
+                f"beyond the {self.planned.rate:g} requests/s that are planned for, and others use the node: "
+                f"retry in {after} s",
+                after,
+            )
         self.waiting += 1
+        if beyond:
+            self._runner.take_place(self, self.planned.rate or 1.0, beyond)
 
     def leave(self) -> None:
         """Uncounts a request."""
@@ -54,9 +65,28 @@ class ServiceQueue:
         """Estimated seconds of a run on these inputs; see `Runner.least`."""
         return self._runner.least(session, inputs)
 
-    def wait_before(self, deadline: float, seconds: float, *, beyond: bool = False) -> float:
+    def wait_before(self, deadline: float, seconds: float, *, beyond: float = 0.0) -> float:
         """Estimated seconds until an inference would start; see `Runner.wait_before`."""
         return self._runner.wait_before(deadline, seconds, beyond=beyond)
+
+    @property
+    def spare(self) -> float:
+        """The part of a processor's time that requests beyond the planned rates get; see `SpareTime`."""
+        return self._runner.spare
+
+    def next_place(self) -> float:
+        """The place of the next request beyond the planned rate; see `Runner.next_place`."""
+        return self._runner.next_place(self)
+
+    def spare_wait(self) -> float:
+        """Seconds until the next request beyond the planned rate can start; see `SpareTime`."""
+        return self._runner.spare_wait(self)
+
+    async def spare_turn(self, seconds: float) -> None:
+        """Returns once an inference of `seconds` beyond the planned rate can start."""
+        wait = self._runner.take_spare(self, self.planned.rate or 1.0, seconds)
+        if wait > 0:
+            await asyncio.sleep(wait)
 
     @property
     def wait(self) -> float:
@@ -76,7 +106,7 @@ class ServiceQueue:
         names: Sequence[str] | None = None,
         deadline: float | None = None,
         *,
-        beyond: bool = False,
+        beyond: float = 0.0,
     ) -> list[Array]:
         """Returns the session's outputs; see `Runner.run`."""
         return await self._runner.run(session, feeds, names, deadline, self._said, beyond=beyond)

@@ -78,17 +78,23 @@ class ActiveRoute:
         left: float,
         wait: float = 0.0,
         *,
-        beyond: bool = False,
+        spare: float | None = None,
     ) -> Chosen:
         """Returns the route for one request that has `left` seconds, and that this node can start after
-        `wait` seconds. beyond: whether it exceeds the planned rate.
+        `wait` seconds.
+
+        spare: for a request beyond the planned rate, the part of a processor's time that such requests get.
+        With less than all of it, cheaper routes leave time for the requests after it.
         """
         index, blocked, view, request = self._decide(table, link)
         if table.local is None:
             return Chosen(table.routes[index])
+        beyond = spare is not None
         if wait > 0 or view.backlog > 0 or beyond or left < _FRESH * request.deadline:
-            fallbacks = _fallbacks(table, left, wait)
-            request = replace(request, deadline=left, wait=wait, fallbacks=fallbacks, beyond=beyond)
+            fallbacks, here = _fallbacks(table, left, wait), [each / (spare or 1.0) for each in request.here]
+            request = replace(
+                request, deadline=left, wait=wait, here=here, fallbacks=fallbacks, beyond=beyond
+            )
             index = best(table.requirements, view, request, blocked)
         trial = self._tested(table, view, request, index) if blocked else None
         index = index if trial is None else trial

@@ -42,6 +42,7 @@ class NodeResources:
         self.runner = Runner(largest=max_batch, clock=clock, stuck_after=stuck_after)
         self.metrics.running(lambda: self.runner.running)
         self.metrics.slowdown(lambda: self.runner.slowdown)
+        self.metrics.spare(lambda: self.runner.spare)
         self.breakers = BreakerRegistry(clock)
         self.links = LinkRegistry(resolver, clock, self._measured, self.metrics.probe, tls)
         self.clients = HopClients(resolver, tls)
