@@ -12,9 +12,9 @@ from demo.statistics import summarise
 VICTIMS: Final = ("quiet", "calm")
 NOISY: Final = "noisy"
 FACTOR: Final = 10
-LOAD: Final = 0.1
-"""What each tenant declares, of what the node can do with the full model. With the time for receiving
-requests, which the profile leaves out, it is about half of what each is entitled to."""
+LOAD: Final = 0.2
+"""What each tenant declares, of what the node can do with the full model: less than the third that each is
+entitled to."""
 
 
 def measure(prepared: tuple[Site, Path], *, quick: bool) -> dict[str, object]:
