@@ -7,7 +7,7 @@ from edge_planning import EntryProblem, Infeasible, RouteTable, Slo, Tables, can
 from edge_planning.choosing.route_tables import useful
 from edge_planning.costs.classes import DESKTOP, RASPBERRY_PI_3
 from edge_planning.costs.estimates import class_profile
-from edge_planning.problems import Load
+from edge_planning.graphs.models import Model
 from edge_planning_lab.alexnet import alexnet
 from edge_planning_lab.baselines import Power, SimulatedCandidates, options_of
 
@@ -24,26 +24,28 @@ class Case:
     table: RouteTable
 
 
-@cache
-def case(deadline: float, pixels: float = 4, rate: float = 0.0) -> Case:
-    """Returns the candidates and the product's route table.
-
-    pixels: bytes sent per color of a pixel. As published the image crosses the link in fp32. CIFAR-10's
-    pixels have 8 bits, so sent as int8 nothing is lost. rate: requests per second that the table is planned
-    for (`slo.throughput`); 0: requests that do not wait for each other. The candidates' times never include
-    queues: the simulator has its own.
-    """
-    model = alexnet()
+def with_pixels(model: Model, pixels: float) -> Model:
+    """Returns the model with an image of `pixels` bytes per color of a pixel; 4 as published (fp32)."""
     exits = tuple(
         replace(
             exit_, cuts=(replace(exit_.cuts[0], size=round(exit_.cuts[0].size * pixels / 4)), *exit_.cuts[1:])
         )
         for exit_ in model.exits
     )
-    model = replace(model, exits=exits)
+    return replace(model, exits=exits)
+
+
+@cache
+def case(deadline: float, pixels: float = 4) -> Case:
+    """Returns the candidates and the product's route table.
+
+    pixels: bytes sent per color of a pixel. As published the image crosses the link in fp32. CIFAR-10's
+    pixels have 8 bits, so sent as int8 nothing is lost.
+    """
+    model = with_pixels(alexnet(), pixels)
     device, server = class_profile(model, RASPBERRY_PI_3), class_profile(model, DESKTOP)
     problem = EntryProblem(model, device, server, RTT, Slo(deadline), tables=Tables())
-    plan = plan_entry(replace(problem, load=Load(rate=rate), remote_load=Load(rate=rate)))
+    plan = plan_entry(problem)
     assert not isinstance(plan, Infeasible), plan.reasons
     every = candidates(problem)
     return Case(

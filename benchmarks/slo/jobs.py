@@ -14,13 +14,15 @@ QUICK_SLOS = (0.1, 0.2, 0.5)
 SYNTHETIC = 40
 SECONDS = 900.0
 QUICK_SECONDS = 120.0
+LOADED_SECONDS = 60.0
+QUICK_LOADED_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class TraceJob:
     """One trace: its name, its text or its seed, and the requested figures.
 
-    seconds: length of a synthetic trace.
+    seconds: length of a synthetic trace. loaded_seconds: simulated at most under load.
     """
 
     name: str
@@ -30,6 +32,7 @@ class TraceJob:
     every: float
     arrivals: str
     seconds: float
+    loaded_seconds: float
 
     def random(self, *more: int) -> np.random.Generator:
         """Returns a generator seeded by the trace's name and other numbers."""
@@ -49,7 +52,8 @@ def link_of(job: TraceJob) -> Bandwidth:
 def jobs_of(traces: Path | None, *, quick: bool, every: float, arrivals: str) -> tuple[list[TraceJob], str]:
     """Returns one job for each trace, and the source of the traces: a folder, or a synthetic process."""
     slos, seconds = (QUICK_SLOS, QUICK_SECONDS) if quick else (SLOS, SECONDS)
-    more = (slos, every, arrivals, seconds)
+    loaded = QUICK_LOADED_SECONDS if quick else LOADED_SECONDS
+    more = (slos, every, arrivals, seconds, loaded)
     if traces is None:
         count = 6 if quick else SYNTHETIC
         source = "synthetic: Markov-modulated lognormal AR(1), every fourth Gilbert-Elliott; seeds from 0"

@@ -1,133 +1,170 @@
-"""Poisson arrivals at shares of the entry node's capacity, one service a node.
+"""Several services at one entry node: Poisson arrivals at shares of its capacity, compared with an oracle.
 
-The capacity is 1 / (compute seconds of the entry node for its cheapest exit) requests per second: the most
-that the node completes if it computes every request itself, by the exit that takes it the least time. What it
-can hand to the server is not part of it.
+The capacity is the rate at which the node computes requests of all services, each by its cheapest exit: what
+the node can complete without the server. The utility of a request is the accuracy of its response if that is
+in time, otherwise 0.
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.slo.cases import Case, case
-from benchmarks.slo.figures import (
-    Figures,
-    best_static,
-    by_policy,
-    compared,
-    missed,
-    oracle,
-    ratio,
-    run,
-    table,
-)
+import numpy as np
+
+from benchmarks.slo.figures import Figures, ratio
 from benchmarks.slo.jobs import TraceJob, link_of
-from edge_planning.routing.deadlines import DeadlineAction
-from edge_planning_lab.baselines import AtMeasured, EdgentDynamic, Oracle, Policy, SimulatedCandidates, edgent
-from edge_planning_lab.simulation import Bandwidth, ProductPolicy, poisson
-from edge_planning_lab.simulation.links import Floats
+from benchmarks.slo.shared import SERVICES, planned, shared_case
+from edge_planning.text_tables import text_table
+from edge_planning_lab.baselines import clairvoyant
+from edge_planning_lab.schedules import (
+    AHEAD,
+    WIDTH,
+    KnownRequests,
+    beam_schedule,
+    exhaustive_schedule,
+    known_requests,
+)
+from edge_planning_lab.simulation import (
+    SharedOutcome,
+    SharedRun,
+    SharedService,
+    Uplink,
+    poisson,
+    simulate_shared,
+)
+from edge_runtime.inference.planned_rates import PlannedRate
 
 SHARES = (0.3, 0.6, 0.9)  # of the capacity
-SECONDS = 120.0  # simulated of each trace
-PRICES = (0.0, 1.0, 4.0)  # accuracy per second of the time of the node and of the link
+FEW = 8  # requests of the exhaustive search
 NOTES = {
-    "capacity_per_second": "1 / (compute seconds of the entry node for its cheapest exit)",
-    "ours": "the table is planned for the rate of requests (slo.throughput); ours_wait: the same",
-    "ours_unstated": "the table is planned without slo.throughput",
-    "oracle": "ignores queues: an upper bound for every policy",
-    "oracle_queued": "knows the trace and its own queues; prices of node and link are the best of a grid in "
-    "hindsight; not a bound",
+    "capacity_per_second": "what the node computes of all services at equal rates, by their cheapest exits",
+    "utility": "accuracy of a response in time, otherwise 0; the mean over all requests",
+    "utility_vs_oracle": "the utility relative to the oracle's, which knows arrivals and link in advance",
+    "bound": "mean of the best accuracy in time of each request alone; no schedule exceeds it",
+    "gap": "of the beam to exhaustive search: 1 - utility / best utility, for the busiest requests in a row",
 }
 
-ByDeadline = dict[float, dict[str, Figures]]
-ByShare = dict[float, ByDeadline]
-
-
-def capacity(options: SimulatedCandidates) -> float:
-    """Returns the requests per second that the entry node can compute by its cheapest exit."""
-    return 1 / min(float(options.head[i]) for i in options.local)
-
-
-def policies(planned: Case, unstated: Case) -> Iterator[Policy[Any]]:
-    """Returns the policies that do not know the trace."""
-    yield ProductPolicy(planned.table)
-    yield ProductPolicy(planned.table, DeadlineAction.WAIT, name="ours_wait")
-    yield ProductPolicy(unstated.table, name="ours_unstated")
-    yield AtMeasured("edgent_static", edgent)
-    yield EdgentDynamic()
-    yield EdgentDynamic(rewarded=False, name="edgent_dynamic_accuracy")
-
-
-def oracle_queued(options: SimulatedCandidates, link: Bandwidth, arrivals: Floats, seconds: float) -> Figures:
-    """Returns the figures of the oracle that waits in queues, at the best prices of the grid."""
-    runs = [
-        run(Oracle(link, node_price=node, link_price=sent), options, link, arrivals, seconds)
-        for node, sent in product(PRICES, PRICES)
-    ]
-    return max(runs, key=lambda figures: figures["utility"])
+ByShare = dict[float, Figures]
 
 
 def measure(job: TraceJob) -> tuple[str, ByShare]:
-    """Returns the figures of one trace by share of the capacity, deadline and policy."""
-    link = link_of(job)
-    seconds = min(link.period or job.seconds, SECONDS)
+    """Returns the sums of one trace by share of the capacity."""
+    link, this = link_of(job), shared_case()
+    seconds = min(job.loaded_seconds, link.period or job.seconds)
+    uplink = link.carried(seconds) / seconds
     found: ByShare = {}
     for share in SHARES:
-        by_deadline = found.setdefault(share, {})
-        for deadline in job.slos:
-            unstated = case(deadline)
-            rate = share * capacity(unstated.options)
-            planned = case(deadline, rate=rate)
-            arrivals = poisson(job.random(round(100 * share)), rate, seconds)
-            figures = {
-                policy.name: run(policy, unstated.every, link, arrivals, seconds)
-                for policy in policies(planned, unstated)
-            }
-            figures["best_static"] = best_static(unstated.every, link, arrivals, seconds)
-            figures["oracle"] = oracle(unstated.every, link, arrivals)
-            figures["oracle_queued"] = oracle_queued(unstated.options, link, arrivals, seconds)
-            by_deadline[deadline] = figures
+        rate = share * this.capacity / len(SERVICES)
+        arrivals = [poisson(job.random(round(100 * share), n), rate, seconds) for n in range(len(SERVICES))]
+        services = [
+            SharedService(one.name, options, table, times, PlannedRate(rate).beyond)
+            for one, options, table, times in zip(
+                SERVICES, this.options, planned(rate, uplink), arrivals, strict=True
+            )
+        ]
+        run = simulate_shared(services, Uplink("up", link), seconds)
+        known = known_requests(this.worthwhile, arrivals, link)
+        alone = [clairvoyant(link, one, times) for one, times in zip(this.options, arrivals, strict=True)]
+        gap = gap_to_exhaustive(known)
+        found[share] = {
+            "requests": len(known),
+            "utility": float(run.accuracy.sum()),
+            "in_time": _count(run, SharedOutcome.IN_TIME),
+            "refused": _count(run, SharedOutcome.REFUSED),
+            "fallbacks": float(run.fallback.sum()),
+            "oracle": beam_schedule(known).utility,
+            "bound": sum(float(best.sum()) for best, _ in alone),
+            "instances": float(gap is not None),
+            "gap": gap or 0.0,
+        }
     return job.name, found
 
 
+def gap_to_exhaustive(known: KnownRequests) -> float | None:
+    """Returns 1 - utility of the beam / best utility, on those FEW requests in a row that arrive within the
+    shortest time; None if there are fewer.
+    """
+    if len(known) < FEW:
+        return None
+    spans = known.arrived[FEW - 1 :] - known.arrived[: len(known) - FEW + 1]
+    busiest = known.part(int(spans.argmin()), FEW)
+    beam = beam_schedule(busiest).utility
+    best = max(exhaustive_schedule(busiest, beam).utility, beam)
+    return 1 - beam / best if best > 0 else 0.0
+
+
 def verdict(results: Mapping[str, ByShare], source: str) -> dict[str, Any]:
-    """Returns the object that is printed: the comparison at each share of the capacity."""
-    most = capacity(case(0.1).options)
+    """Returns the object that is printed."""
+    capacity = shared_case().capacity
     loads: dict[str, Any] = {}
     for share in SHARES:
-        found = compared({name: by_share[share] for name, by_share in results.items()}, "oracle_queued")
-        total = found["policies"]
+        cells = {name: by_share[share] for name, by_share in results.items()}
+        total = {name: sum(cell[name] for cell in cells.values()) for name in next(iter(cells.values()), {})}
+        worst = min(cells, key=lambda name: cells[name]["utility"] / max(cells[name]["oracle"], 1e-9))
+        requests = max(total["requests"], 1.0)
         loads[f"{share:g}"] = {
-            "requests_per_second": round(share * most, 3),
-            **found,
-            "utility_vs_oracle_queued": ratio(total["ours"]["utility"], total["oracle_queued"]["utility"]),
-            "utility_vs_best_static": ratio(total["ours"]["utility"], total["best_static"]["utility"]),
-            "misses_vs_best_static": ratio(missed(total, "ours"), missed(total, "best_static")),
-            "unstated_utility_vs_best_static": ratio(
-                total["ours_unstated"]["utility"], total["best_static"]["utility"]
-            ),
+            "utility_vs_oracle": ratio(total["utility"], total["oracle"]),
+            "requests": int(total["requests"]),
+            "requests_per_second": round(share * capacity, 3),
+            **{name: round(total[name] / requests, 4) for name in ("utility", "oracle", "bound")},
+            "attainment": round(total["in_time"] / requests, 4),
+            **{name: int(total[name]) for name in ("refused", "fallbacks")},
+            "worst_trace": worst,
+            "worst_trace_vs_oracle": ratio(cells[worst]["utility"], cells[worst]["oracle"]),
         }
+    gaps = [cell["gap"] for by_share in results.values() for cell in by_share.values() if cell["instances"]]
     return {
+        "load": loads,
+        "beam": {
+            "width": WIDTH,
+            "ahead": AHEAD,
+            "exhaustive": {
+                "requests": FEW,
+                "instances": len(gaps),
+                "mean_gap": round(float(np.mean(gaps)), 6) if gaps else None,
+                "max_gap": round(max(gaps), 6) if gaps else None,
+            },
+        },
         "traces": len(results),
         "source": source,
-        "capacity_per_second": round(most, 3),
+        "capacity_per_second": round(capacity, 3),
+        "services": [f"{one.name}: {1e3 * one.slo:g} ms" for one in SERVICES],
         "notes": NOTES,
-        "loads": loads,
     }
 
 
 def detail(results: Mapping[str, ByShare]) -> dict[str, Any]:
-    """Returns the shares by trace, share of the capacity, deadline and policy."""
+    """Returns the sums by trace and share of the capacity."""
     return {
-        name: {f"{share:g}": by_policy(by_deadline) for share, by_deadline in by_share.items()}
+        name: {f"{share:g}": figures for share, figures in by_share.items()}
         for name, by_share in results.items()
     }
 
 
 def text(found: Mapping[str, Any]) -> str:
-    """Returns a table of the policies at each share of the capacity."""
-    return "\n".join(
-        f"{float(share):.0%} of the entry node's capacity, {load['requests_per_second']:g} requests/s:\n"
-        f"{table(load['policies'])}"
-        for share, load in found["loads"].items()
+    """Returns a table with a line for each share of the capacity, and the gap of the oracle."""
+    headings = ["load", "requests", "per second", "utility", "oracle", "ratio", "in time", "refused"]
+    rows = [headings]
+    for share, load in found["load"].items():
+        rows.append(
+            [
+                f"{float(share):.0%}",
+                str(load["requests"]),
+                f"{load['requests_per_second']:g}",
+                f"{load['utility']:.4f}",
+                f"{load['oracle']:.4f}",
+                f"{load['utility_vs_oracle']:.4f}",
+                f"{load['attainment']:.4f}",
+                str(load["refused"]),
+            ]
+        )
+    beam = found["beam"]
+    few = beam["exhaustive"]
+    return (
+        f"{text_table(rows, right=range(1, len(headings)))}\n"
+        f"beam of {beam['width']} schedules; gap to exhaustive search on {few['instances']} times "
+        f"{few['requests']} requests: mean {few['mean_gap']}, max {few['max_gap']}"
     )
+
+
+def _count(run: SharedRun, outcome: SharedOutcome) -> float:
+    return float((run.outcome == outcome).sum())

@@ -201,6 +201,15 @@ def test_every_modes_routes_load_and_their_slices_compose_to_the_whole_model(
     assert (table.local is None) == (mode == "CloudOnly")
 
 
+def test_a_route_that_is_planned_without_other_requests_needs_its_bandwidth_also_alone(
+    store: Store, store_url: str, tmp_path: Path
+) -> None:
+    table = asyncio.run(_load(_received(_placed(store, "Auto")), store_url, tmp_path))
+    needs = [(one.alone, one.min_bandwidth) for one in table.requirements if one.remote]
+    assert needs
+    assert all(alone == pytest.approx(least, rel=0.02) for alone, least in needs)
+
+
 async def _load(placement: assignment.Placement, url: str, folder: Path) -> LoadedTable:
     client = model_store.ModelStore(url)
     loader = SliceLoader(model_store.SliceCache(folder, client), None)

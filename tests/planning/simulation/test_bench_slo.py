@@ -4,11 +4,16 @@ import json
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import bench_slo
 from benchmarks.slo import jobs, spaced
-from benchmarks.slo.figures import Figures
+from benchmarks.slo.figures import Figures, best_static, run
+from edge_planning_lab.baselines import Fixed
+from edge_planning_lab.simulation import Bandwidth, poisson
+
+from .conftest import make_options
 
 NAMES = (
     *("ours", "oracle", "edgent_static", "edgent_dynamic", "neurosurgeon"),
@@ -42,6 +47,16 @@ def test_misses_are_compared_over_all_requests_and_the_worst_trace_is_named() ->
     assert found["utility_vs_oracle"] == pytest.approx(35 / 40)
     assert (found["worst_trace"], found["worst_trace_vs_best_static"]) == ("b", round(17 / 18, 4))
     assert found["by_slo_ms"]["200"]["ours"] == pytest.approx([0.9, 0.45])
+
+
+def test_the_best_static_split_is_the_best_with_queues() -> None:
+    options = make_options(deadline=1.0)
+    arrivals = poisson(np.random.default_rng(2), 2.0, 60.0)
+    link = Bandwidth.constant(1e4)
+    found = best_static(options, link, arrivals, 60.0)
+    each = [run(Fixed("fixed", i), options, link, arrivals, 60.0)["utility"] for i in range(len(options))]
+    assert found["utility"] == max(each)
+    assert each.index(max(each)) == options.find("small@local")  # alone, full@local would be in time, too
 
 
 def test_a_short_run_prints_one_object_last_and_leaves_the_figures_of_each_trace(

@@ -16,6 +16,12 @@ from edge_planning_lab.simulation.results import (
     tenants,
 )
 from edge_planning_lab.simulation.scenarios import Broken, Fault, Scenario, SimulatedServer, Stream, Uplink
+from edge_planning_lab.simulation.shared_node import (
+    SharedOutcome,
+    SharedRun,
+    SharedService,
+    simulate_shared,
+)
 from edge_planning_lab.simulation.traces import LognormalProcess, OutageProcess, read_trace
 
 __all__ = [
@@ -31,6 +37,9 @@ __all__ = [
     "RequestRecords",
     "RunSummary",
     "Scenario",
+    "SharedOutcome",
+    "SharedRun",
+    "SharedService",
     "SimulatedServer",
     "SimulationRun",
     "Stream",
@@ -41,6 +50,7 @@ __all__ = [
     "poisson",
     "read_trace",
     "simulate",
+    "simulate_shared",
     "summary",
     "table",
     "tenants",
