@@ -28,7 +28,7 @@ class Claiming:
         limits: Mapping[Resource, float],
         take: Callable[[Unit, Costed], None],
     ) -> None:
-        """units: by priority. limits: how much of each resource is used. take: takes a table for a candidate."""
+        """units: by priority. limits: how much of each resource is used. take: a table for a candidate."""
         assert chosen.ledger.accounts is not None
         self.ledger, self.accounts = chosen.ledger, chosen.ledger.accounts
         self.costs, self.units, self.chosen, self.limits, self.take = costs, units, chosen, limits, take
