@@ -108,7 +108,7 @@ def pending(pod: Object) -> str:
         if condition.get("status") != "True" or kind not in ("PodResizePending", "PodResizeInProgress"):
             continue
         name = pod["metadata"]["name"]
-        if reason == "Deferred":  # the kubelet's message has what other pods request at this moment
+        if reason == "Deferred":  # the kubelet's message changes with what other pods request
             return f"Pod {name}: its node has no room for its request of cpu: it gets it once there is"
         if reason in ("Infeasible", "Error"):
             message = str(condition.get("message", "")).strip()

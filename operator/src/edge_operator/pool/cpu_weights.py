@@ -1,6 +1,6 @@
 """Weights by which the runtimes of a node divide its processors, from the plan of the pool. Pure.
 
-Tenants divide a node by their entitlements, whatever they use at the moment: what one leaves idle, the kernel
+Tenants divide a node by their entitlements, regardless of their current use: what one leaves idle, the kernel
 gives to the others, and its owner has it back with the next request. A tenant's part goes to its namespaces,
 and the part of a namespace to its runtimes, by what the plan counts for their services there. Without
 Tenants, all namespaces are of one.
@@ -118,7 +118,7 @@ def counted(plan: PoolPlan) -> dict[Runtime, float]:
     """Returns what a plan reserves for each runtime, as entry node and as intermediate node.
 
     In parts of the time of its node that inference can use. Requests that were measured and not declared have
-    no part of their own: who sends more of them takes nothing from others.
+    no part of their own: a namespace that sends more of them takes nothing from others.
     """
     usable = {node.name: node.cpu for node in plan.problem.nodes}
     found: dict[Runtime, float] = defaultdict(float)
