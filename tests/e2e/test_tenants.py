@@ -3,18 +3,23 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import yaml
 
 from demo import installation
 from edge_api import reasons
+from edge_api.names import placement_name
+from edge_api.quantities import parse_duration
 from edge_operator.pool_nodes import number_of
 from messages import mentions
 from trials import GATEWAY, Document, Trial, another_service
 
 NAME, POOL, OTHER = "trial", "factory", "neighbor"
 ROUNDING = 0.003  # cores: requests are whole thousandths, and weights have three digits
+RESERVED = 0.5
+"""Part of the node's time that the rate of the other namespace's service needs."""
 TENANT = {
     "apiVersion": "edge-intelligence.io/v1alpha1",
     "kind": "Tenant",
@@ -72,6 +77,17 @@ def requested(pod: Document) -> float:
 
 def restarts(pod: Document) -> int:
     return sum(int(each["restartCount"]) for each in pod["status"]["containerStatuses"])
+
+
+def change_neighbor(trial: Trial, **spec: Any) -> None:
+    change = json.dumps({"spec": spec})
+    trial.cluster.kubectl("patch", "inferenceservice", OTHER, "-n", OTHER, "--type", "merge", "-p", change)
+
+
+def neighbor_routes(trial: Trial) -> list[Document]:
+    """The table of the other namespace's service at the node that both share."""
+    found: list[Document] = trial.get("placement", placement_name(OTHER, GATEWAY), OTHER)["spec"]["routes"]
+    return found
 
 
 def status(trial: Trial) -> Document:
@@ -140,6 +156,36 @@ def test_the_runtimes_of_a_node_request_processor_time_by_entitlement(neighbors:
             assert restarts(now) == restarts(earlier)
     neighbors.wait(
         "equal requests without a Tenant",
+        lambda: requested(pod(neighbors, "default")) == requested(pod(neighbors, OTHER)),
+    )
+
+
+@pytest.mark.extended
+def test_namespaces_without_tenants_request_processor_time_by_what_the_plan_reserves(
+    neighbors: Trial,
+) -> None:
+    change_neighbor(neighbors, mode="LocalOnly", slo={"latency": "5s"})
+    neighbors.wait(
+        "a local table", lambda: all(each["cut"] == "local" for each in neighbor_routes(neighbors))
+    )
+    before = {namespace: pod(neighbors, namespace) for namespace in ("default", OTHER)}
+    total = sum(map(requested, before.values()))
+
+    def divided() -> bool:
+        own, other = (requested(pod(neighbors, namespace)) for namespace in ("default", OTHER))
+        return other > 1.25 * own and abs(own + other - total) <= ROUNDING
+
+    (stage,) = neighbor_routes(neighbors)[0]["stages"]
+    rate = RESERVED / parse_duration(stage["predictedCompute"])
+    change_neighbor(neighbors, load={"rate": round(rate, 2)})
+    neighbors.wait("requests by the plan", divided)
+    for namespace, earlier in before.items():
+        now = pod(neighbors, namespace)
+        assert now["metadata"]["uid"] == earlier["metadata"]["uid"]
+        assert restarts(now) == restarts(earlier)
+    change_neighbor(neighbors, load=None)
+    neighbors.wait(
+        "equal requests without a declared rate",
         lambda: requested(pod(neighbors, "default")) == requested(pod(neighbors, OTHER)),
     )
 

@@ -14,10 +14,13 @@ class ResizedPods:
     log: list[str]
     resizes: bool = True
     refusal: str = ""
+    tried: int = 0
+    """Requests to resize a pod."""
 
     def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object | None:
         """Changes the requests of a container; None if the pod is gone."""
         name = pod["metadata"]["name"]
+        self.tried += 1
         if self.refusal:
             raise ObjectRefusedError(self.refusal)
         body = self.objects.get(("Pod", pod["metadata"]["namespace"], name))

@@ -30,6 +30,14 @@ TENANT_SERVICES = Gauge(
     "Services of tenants that are stepped_down or refused at an entry node.",
     ["tenant", "state"],
 )
+TENANT_WEIGHT = Gauge(
+    "edge_operator_tenant_weight", "Weight of tenants: spec.fairSharing.weight.", ["tenant"]
+)
+TENANT_SHARE = Gauge(
+    "edge_operator_tenant_share",
+    "Largest part of any one resource that a tenant uses or borrows.",
+    ["tenant", "amount"],
+)
 TENANT_WEIGHTED_SHARE = Gauge(
     "edge_operator_tenant_weighted_share",
     "Largest part of any one resource that a tenant borrows, over its weight.",

@@ -8,8 +8,10 @@ import pytest
 
 from edge_api import ModelProfile, Placement
 from edge_api.inferenceservices import ModelSource
+from edge_api.objects import written
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import manifests, rates, recorded
+from edge_operator.pool.cpu_weights import published_weights
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services
 from edge_operator.pool.pooled import EntryKey, Pool, PooledService
 from edge_operator.pool.published_tables import published_routes
@@ -54,7 +56,8 @@ class Operator:
                     observed={node: each for node, each in seen.items() if each is not None},
                 )
             )
-        return pool(self.nodes, *found, spec=self.spec, runtime_memory=RUNTIME)
+        made = pool(self.nodes, *found, spec=self.spec, runtime_memory=RUNTIME)
+        return replace(made, published=published_weights(map(written, self.placements.values())))
 
     def step(self) -> int:
         """Plans and publishes; returns the number of Placements that it writes."""
@@ -68,9 +71,9 @@ class Operator:
                     wanted[key] = published(one, entry, self.spec)
                 elif entry.plan is None and key in self.placements:
                     wanted[key] = noted(self.placements[key], entry.notes)
-        written = {key for key, each in wanted.items() if self.placements.get(key) != each}
+        changed = {key for key, each in wanted.items() if self.placements.get(key) != each}
         self.placements = wanted
-        return len(written)
+        return len(changed)
 
     def restart(self) -> None:
         self.plan = NO_PLAN

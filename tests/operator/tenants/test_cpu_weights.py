@@ -1,6 +1,7 @@
 """The processors of a node are divided between runtimes by the entitlements of their tenants."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -52,27 +53,36 @@ def weigh(world: World, weight: int = 3) -> None:
     world.reconcile()
 
 
-def test_tenants_divide_a_node_by_their_entitlements() -> None:
-    weights = runtime_weights([SHOP, LAB], {"shop": 0.6, "lab": 0.2, "absent": 0.2}, OWNERS)
-    assert weights == pytest.approx({SHOP: 1.5, LAB: 0.5})
+def weights(counts: Mapping[Runtime, float], nominal: Mapping[str, float]) -> dict[Runtime, float]:
+    return runtime_weights(counts, nominal, OWNERS)
 
 
-def test_runtimes_of_a_tenant_share_its_weight() -> None:
+def idle(*runtimes: Runtime) -> dict[Runtime, float]:
+    """Runtimes for which the plan counts nothing."""
+    return dict.fromkeys(runtimes, 0.0)
+
+
+def test_tenants_divide_a_node_by_their_entitlements_whatever_the_plan_counts_for_them() -> None:
+    for counts in (idle(SHOP, LAB), {SHOP: 0.1, LAB: 0.7}):
+        found = weights(counts, {"shop": 0.6, "lab": 0.2, "absent": 0.2})
+        assert found == pytest.approx({SHOP: 1.5, LAB: 0.5})
+
+
+def test_namespaces_of_a_tenant_share_its_part_however_many_runtimes_they_have() -> None:
     other, alone = Runtime("lab-2", "cam-1"), Runtime("lab-1", "cam-1", "digits")
-    weights = runtime_weights([SHOP, LAB, other, alone], {"shop": 0.5, "lab": 0.5}, OWNERS)
-    assert weights == pytest.approx({SHOP: 2.0, LAB: 2 / 3, other: 2 / 3, alone: 2 / 3})
-    assert sum(weights.values()) == pytest.approx(4)
+    found = weights(idle(SHOP, LAB, other, alone), {"shop": 0.5, "lab": 0.5})
+    assert found == pytest.approx({SHOP: 2.0, LAB: 0.5, other: 1.0, alone: 0.5})
 
 
 def test_each_node_is_divided_between_those_that_are_there() -> None:
     elsewhere = Runtime("default", "cam-2")
-    weights = runtime_weights([SHOP, LAB, elsewhere], {"shop": 0.6, "lab": 0.2}, OWNERS)
-    assert weights[elsewhere] == pytest.approx(1.0)
+    found = weights(idle(SHOP, LAB, elsewhere), {"shop": 0.6, "lab": 0.2})
+    assert found[elsewhere] == pytest.approx(1.0)
 
 
 def test_tenants_that_are_entitled_to_nothing_have_the_same_weight_among_themselves() -> None:
-    assert runtime_weights([SHOP, LAB], {}, OWNERS) == {SHOP: 1.0, LAB: 1.0}
-    assert runtime_weights([SHOP, LAB], {"lab": 0.8}, OWNERS) == pytest.approx({SHOP: 0.0, LAB: 2.0})
+    assert weights(idle(SHOP, LAB), {}) == {SHOP: 1.0, LAB: 1.0}
+    assert weights(idle(SHOP, LAB), {"lab": 0.8}) == pytest.approx({SHOP: 0.0, LAB: 2.0})
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,7 @@ def test_a_request_is_multiplied_within_its_limit(
     assert found.get("limits") == resources.get("limits")
 
 
-def test_without_tenants_no_pod_is_resized(running: World) -> None:
+def test_without_tenants_and_rates_no_pod_is_resized(running: World) -> None:
     running.cluster.objects["Pod", "default", "edge-runtime-cam-1-x"]["spec"]["containers"][0]["resources"][
         "requests"
     ]["cpu"] = "10m"  # by another client
@@ -143,14 +153,19 @@ def test_pods_request_the_same_again_once_there_is_no_tenant(running: World) -> 
 
 
 def test_a_cluster_that_cannot_resize_pods_is_tried_once_and_starts_later_pods_by_the_weights(
-    running: World, caplog: pytest.LogCaptureFixture
+    running: World,
 ) -> None:
     running.cluster.resizes = False
     weigh(running)
+    assert running.reconcile_namespace() is None
+    running.now += 10
     running.reconcile()
     assert cpu(running) == "50m"
     assert started_with(running) == {"50m"}
-    assert sum("75m" in record.getMessage() for record in caplog.records) == 3
+    assert running.cluster.tried == 3
+    assert mentions("edge-runtime-cam-1-x", "75m", "roll-out", "2 other").search(
+        running.condition("Placed")["message"]
+    )
     running.settings = dataclasses.replace(running.settings, runtime_image="edge-runtime:new")
     for _ in range(6):
         running.now += 6
@@ -158,6 +173,7 @@ def test_a_cluster_that_cannot_resize_pods_is_tried_once_and_starts_later_pods_b
         running.start_pods()
     assert started_with(running) == {"75m"}
     assert cpu(running) == "75m"
+    assert "75m" not in running.condition("Placed")["message"]
 
 
 def test_a_request_that_a_quota_refuses_is_reported_and_tried_again(running: World) -> None:
@@ -197,3 +213,29 @@ def test_a_pod_that_is_being_replaced_is_not_resized(running: World) -> None:
 def test_a_tenant_of_weight_zero_keeps_the_smallest_request(running: World) -> None:
     weigh(running, 0)
     assert cpu(running) == "1m"
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("Deferred", ("edge-runtime-cam-1-x", "no room")),
+        ("Infeasible", ("edge-runtime-cam-1-x", "Infeasible", "capacity: 40")),
+    ],
+)
+def test_a_request_that_a_kubelet_does_not_grant_is_reported_until_it_does(
+    running: World, reason: str, told: tuple[str, ...]
+) -> None:
+    weigh(running)
+    pod = running.cluster.objects["Pod", "default", "edge-runtime-cam-1-x"]
+    kept = pod["status"]
+    waits = {"type": "PodResizePending", "status": "True", "reason": reason, "message": "capacity: 40"}
+    pod["status"] = kept | {"conditions": [waits]}
+    assert running.reconcile_namespace() == 30.0
+    running.now += 10
+    running.reconcile()
+    assert mentions(*told).search(running.condition("Placed")["message"])
+    pod["status"] = kept
+    assert running.reconcile_namespace() is None
+    running.now += 10
+    running.reconcile()
+    assert told[0] not in running.condition("Placed")["message"]

@@ -60,6 +60,11 @@ def value(tenant: str, kind: str, amount: str) -> float | None:
     return REGISTRY.get_sample_value("edge_operator_tenant_resources", labels)
 
 
+def sample(name: str, **labels: str) -> Any:
+    """The value of a metric of tenants; None without one."""
+    return REGISTRY.get_sample_value(f"edge_operator_tenant_{name}", labels)
+
+
 def test_a_tenant_says_what_it_is_entitled_to_and_what_it_uses(world: Any) -> None:
     world.change(load={"rate": 1.0})
     tenants(world, fairSharing={"weight": 3}, pools=[{"name": "factory", "nominalQuota": {"uplink": "30%"}}])
@@ -228,10 +233,19 @@ def test_metrics_have_the_amounts_of_each_tenant_and_end_with_it(world: Any) -> 
     labels = {"tenant": "lab", "state": "stepped_down"}
     found = REGISTRY.get_sample_value("edge_operator_tenant_services", labels)
     assert found == world.tenant("lab")["steppedDown"]
+    world.put_tenant("lab", fairSharing={"weight": 2})
+    report(world)
+    (shown,) = (status := world.tenant("lab"))["pools"]
+    assert sample("weight", tenant="lab") == 2
+    for amount, column in (("used", "share"), ("borrowed", "borrowed")):
+        found = sample("share", tenant="lab", amount=amount)
+        assert 100 * found == pytest.approx(float(status[column].rstrip("%")), rel=0.01)
+    assert sample("weighted_share", tenant="lab") == pytest.approx(float(shown["weightedShare"]), rel=0.01)
     for name in ("lab", "shop"):
         world.cluster.delete(TENANTS, None, name)
     report(world)
     assert value("lab", "cpu", "used") is None
+    assert sample("weight", tenant="lab") is sample("share", tenant="lab", amount="used") is None
 
 
 def test_a_restarted_operator_publishes_the_same_tables(world: Any) -> None:

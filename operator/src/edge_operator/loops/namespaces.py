@@ -85,11 +85,11 @@ def reconcile_namespace(
         except WriteConflictError as error:
             conflicts = True
             logging.getLogger(__name__).info("%s: it is decided on again", error)
-    unresized, replaced = _resize(cluster, actions.resize, memory)
-    conflicts |= replaced
-    for service in _placed(seen) if unresized else ():
-        others = f"; {len(unresized) - 1} other pods neither" if len(unresized) > 1 else ""
-        actions.notes[service].append(unresized[0] + others)
+    resized = _resize(cluster, actions.resize, memory)
+    conflicts |= resized.conflicts
+    for service, texts in resized.notes.items():
+        others = f"; {len(texts) - 1} other pods neither" if len(texts) > 1 else ""
+        actions.notes[service].append(texts[0] + others)
     undeleted = False
     for kind, name in actions.delete:
         try:
@@ -106,7 +106,7 @@ def reconcile_namespace(
     changed = frozenset(n for n in names if before.concerning(n) != memory.findings.concerning(n))
     if conflicts:
         return changed, CONFLICT
-    incomplete = refused or undeleted or unresized or uncertified is not None
+    incomplete = refused or undeleted or resized.again or uncertified is not None
     return changed, REFUSED if incomplete and actions.again is None else actions.again
 
 
@@ -130,33 +130,46 @@ def observe(namespace: str, cluster: Cluster) -> Seen:
     )
 
 
-def _resize(cluster: Cluster, wanted: Iterable[Resize], memory: NamespaceMemory) -> tuple[list[str], bool]:
-    """Changes what pods request; returns what was refused, and whether a pod was replaced before.
+@dataclass(slots=True)
+class _Resized:
+    """The pods that do not request what they should, by service.
+
+    again: whether to try again soon. conflicts: whether a pod was replaced before it was resized.
+    """
+
+    notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    again: bool = False
+    conflicts: bool = False
+
+    def note(self, resize: Resize, text: str) -> None:
+        for service in resize.services:
+            self.notes[service].append(text)
+
+
+def _resize(cluster: Cluster, wanted: Iterable[Resize], memory: NamespaceMemory) -> _Resized:
+    """Changes what pods request.
 
     What a cluster cannot do is tried once: pods of a later version start with the request.
     """
-    refused, conflicts = list[str](), False
+    found = _Resized()
     failed, memory.not_resized = memory.not_resized, {}
     for each in wanted:
         uid, name = each.pod["metadata"]["uid"], each.pod["metadata"]["name"]
-        if failed.get(uid) == each.cpu:
-            memory.not_resized[uid] = each.cpu
-            continue
         try:
-            if cluster.resize(each.pod, CONTAINER, {"cpu": each.cpu}) is None:
+            if failed.get(uid) == each.cpu or cluster.resize(each.pod, CONTAINER, {"cpu": each.cpu}) is None:
                 memory.not_resized[uid] = each.cpu
-                logging.getLogger(__name__).warning(
-                    "Pod %s: it requests %s of cpu only after the next roll-out: it is gone, or the API "
-                    "server cannot resize pods",
-                    name,
-                    each.cpu,
+                found.note(
+                    each,
+                    f"Pod {name} requests {each.cpu} of cpu after the next roll-out: the API server cannot "
+                    "resize pods",
                 )
         except ObjectRefusedError as error:
-            refused.append(f"Pod {name} does not request {each.cpu} of cpu yet: {error}")
+            found.note(each, f"Pod {name} does not request {each.cpu} of cpu yet: {error}")
+            found.again = True
         except WriteConflictError as error:
-            conflicts = True
+            found.conflicts = True
             logging.getLogger(__name__).info("%s: it is decided on again", error)
-    return refused, conflicts
+    return found
 
 
 def _placed(seen: Seen) -> set[str]:

@@ -11,10 +11,12 @@ from edge_planning.sharing import ResourceKind
 _AMOUNTS: Final = ("nominal", "used", "borrowed", "lent")
 
 
-def measure(pools: Iterable[Mapping[str, PoolShare]], before: frozenset[str]) -> frozenset[str]:
+def measure(
+    pools: Iterable[Mapping[str, PoolShare]], weights: Mapping[str, float], before: frozenset[str]
+) -> frozenset[str]:
     """Sets the metrics of all tenants, summed over pools, and removes those of tenants that are gone.
 
-    before: Tenants that had metrics. Returns those that have some now.
+    weights: By tenant, where it is not 1. before: Tenants that had metrics. Returns those that have some now.
     """
     found: dict[str, list[PoolShare]] = defaultdict(list)
     for pool in pools:
@@ -26,6 +28,9 @@ def measure(pools: Iterable[Mapping[str, PoolShare]], before: frozenset[str]) ->
                 metrics.TENANT_RESOURCES.remove(name, kind, amount)
         for state in ("stepped_down", "refused"):
             metrics.TENANT_SERVICES.remove(name, state)
+        for amount in ("used", "borrowed"):
+            metrics.TENANT_SHARE.remove(name, amount)
+        metrics.TENANT_WEIGHT.remove(name)
         metrics.TENANT_WEIGHTED_SHARE.remove(name)
     for name, shares in found.items():
         for kind in ResourceKind:
@@ -35,5 +40,8 @@ def measure(pools: Iterable[Mapping[str, PoolShare]], before: frozenset[str]) ->
                 metrics.TENANT_RESOURCES.labels(name, kind, amount).set(total)
         metrics.TENANT_SERVICES.labels(name, "stepped_down").set(sum(one.stepped_down for one in shares))
         metrics.TENANT_SERVICES.labels(name, "refused").set(sum(one.refused for one in shares))
+        metrics.TENANT_SHARE.labels(name, "used").set(max(one.dominant for one in shares))
+        metrics.TENANT_SHARE.labels(name, "borrowed").set(max(one.borrowed for one in shares))
+        metrics.TENANT_WEIGHT.labels(name).set(weights.get(name, 1.0))
         metrics.TENANT_WEIGHTED_SHARE.labels(name).set(max(one.weighted for one in shares))
     return frozenset(found)

@@ -82,7 +82,8 @@ class TenantReports:
             status = reported(body, self._tenancy, shares, self.clock.wall())
             if status is not None:
                 self._submit(body["metadata"]["name"], status)
-        self._measured = measure(self._planned.values(), self._measured)
+        weights = {name: float(spec.fair_sharing.weight) for name, spec in self._tenancy.specs.items()}
+        self._measured = measure(self._planned.values(), weights, self._measured)
 
     def _pools(self) -> frozenset[str]:
         return frozenset(body["metadata"]["name"] for body in self.clients.cluster.find(DEVICE_POOLS))

@@ -21,10 +21,11 @@ CONTAINER = "runtime"
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """A new request of processor time for a pod of a runtime, such as 35m."""
+    """A new request of processor time for a runtime's pod, such as 35m, and the services that it serves."""
 
     pod: Object
     cpu: str
+    services: frozenset[str]
 
 
 def weights(placements: Iterable[Object]) -> dict[Runtime, float]:
@@ -75,24 +76,41 @@ def weighted(resources: Mapping[str, Any], weight: float) -> Mapping[str, Any]:
 def resizes(
     pods: Iterable[Object],
     deployments: Mapping[str, Object],
-    weight_of: Mapping[str, float],
+    users: Mapping[Runtime, frozenset[str]],
+    weight_of: Mapping[Runtime, float],
     resources: Mapping[str, Any],
 ) -> list[Resize]:
     """Returns the requests of running pods to change. Pods that are being replaced stay as they are.
 
-    deployments, weight_of: by the name of the runtime. resources: of a runtime of weight 1.
+    deployments: by the name of the runtime. users: services by runtime. resources: of a runtime of weight 1.
     """
-    found = []
+    found, named = [], {runtime.name: runtime for runtime in users.keys() & weight_of.keys()}
     for pod in pods:
         name = pod["metadata"]["labels"][RUNTIME_LABEL]
-        if name not in weight_of or name not in deployments or rollouts.replacing(deployments[name]):
+        if name not in named or name not in deployments or rollouts.replacing(deployments[name]):
             continue
-        wanted = (weighted(resources, weight_of[name]).get("requests") or {}).get("cpu")
+        runtime = named[name]
+        wanted = (weighted(resources, weight_of[runtime]).get("requests") or {}).get("cpu")
         running = (pod.get("status") or {}).get("phase") == "Running"
         if wanted is None or not running or pod["metadata"].get("deletionTimestamp"):
             continue
         for container in pod.get("spec", {}).get("containers") or []:
             requests = (container.get("resources") or {}).get("requests") or {}
             if container["name"] == CONTAINER and amount(requests.get("cpu")) != amount(wanted):
-                found.append(Resize(pod, str(wanted)))
+                found.append(Resize(pod, str(wanted), users[runtime]))
     return found
+
+
+def pending(pod: Object) -> str:
+    """Returns why a pod does not have its request of processor time yet; empty if it has."""
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        kind, reason = condition.get("type"), condition.get("reason")
+        if condition.get("status") != "True" or kind not in ("PodResizePending", "PodResizeInProgress"):
+            continue
+        name = pod["metadata"]["name"]
+        if reason == "Deferred":  # the kubelet's message changes with what other pods request
+            return f"Pod {name}: its node has no room for its request of cpu: it gets it once there is"
+        if reason in ("Infeasible", "Error"):
+            message = str(condition.get("message", "")).strip()
+            return f"Pod {name} cannot get its request of cpu: {reason}: {message}".rstrip(": ")
+    return ""

@@ -38,6 +38,8 @@ from edge_operator.settings import Settings
 
 AGAIN = 5.0
 """Seconds until the next look at pods that are being replaced, and at services that move."""
+RESIZED = 30.0
+"""Seconds until the next look at pods that do not have their requests yet."""
 ACCESS: tuple[Kind, ...] = (ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS)
 """Kinds of the objects by which a namespace's runtimes read Placements; Roles are of earlier versions."""
 
@@ -104,8 +106,10 @@ def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) 
     _access(seen, actions, settings, runtimes, frozenset(specified))
     weight_of = cpu_requests.weights(current)
     _deployments(seen, settings, actions, users, pods, weight_of)
-    named = {runtime.name: weight for runtime, weight in weight_of.items()}
-    actions.resize = cpu_requests.resizes(seen.pods, pods.deployments, named, settings.runtime_resources)
+    resources = settings.runtime_resources
+    actions.resize = cpu_requests.resizes(seen.pods, pods.deployments, users, weight_of, resources)
+    if _pending(seen, actions, users):
+        actions.again = RESIZED
 
     def may_move(service: str, own: Sequence[Object]) -> bool:
         return succession.may_move(service, own, specified[service], pods, moves, now)
@@ -138,6 +142,18 @@ def _users(runtimes: Iterable[Runtime], placements: Iterable[Object]) -> dict[Ru
     return {
         runtime: frozenset({runtime.service} if runtime.service else at[runtime.node]) for runtime in runtimes
     }
+
+
+def _pending(seen: Seen, actions: Actions, users: Mapping[Runtime, frozenset[str]]) -> bool:
+    """Notes the pods that do not have their requests of processor time yet; returns whether there are any."""
+    any_ = False
+    served_by = {runtime.name: services for runtime, services in users.items()}
+    for pod in seen.pods:
+        text = cpu_requests.pending(pod)
+        any_ |= bool(text)
+        for service in served_by.get(pod["metadata"]["labels"][RUNTIME_LABEL], ()) if text else ():
+            actions.notes[service].append(text)
+    return any_
 
 
 def _pods(seen: Seen, runtimes: Iterable[Runtime]) -> succession.Pods:

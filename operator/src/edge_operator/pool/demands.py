@@ -12,7 +12,7 @@ from edge_api import Placement
 from edge_operator.keys import ServiceKey
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import rates, server_links
-from edge_operator.pool.cpu_weights import weighed
+from edge_operator.pool.cpu_weights import Weighed, weighed
 from edge_operator.pool.entry_problems import ServiceProblems, link_to_node, problems_of
 from edge_operator.pool.margins import Ratios
 from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
@@ -51,6 +51,7 @@ class PooledPlan:
         entries: Of every service that can be planned, at its entry nodes, then at intermediate nodes that are
             none of its entry nodes.
         failed: Why a service cannot be planned: its metadata, its measurements, or what the pool lacks.
+        weighed: The entries, and at how many nodes they divide the processors by new counts.
     """
 
     entries: Mapping[EntryKey, PlannedEntry]
@@ -59,6 +60,7 @@ class PooledPlan:
     problems: Mapping[ServiceKey, ServiceProblems] = field(repr=False, compare=False)
     links: Mapping[tuple[ServiceKey, LinkKey], Link] = field(repr=False)
     adopted: Mapping[str, Adopted] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    weighed: Weighed = field(default_factory=lambda: Weighed({}), repr=False, compare=False)
 
     def of(self, service: ServiceKey) -> list[PlannedEntry]:
         """Returns the entries of a service."""
@@ -68,13 +70,15 @@ class PooledPlan:
 NO_PLAN = PooledPlan({}, {}, PoolPlan(PoolProblem((), (), ()), {}, {}, {}), {}, {})
 
 
-def plan_services(pool: Pool, previous: PooledPlan = NO_PLAN, moves: int | None = None) -> PooledPlan:
+def plan_services(
+    pool: Pool, previous: PooledPlan = NO_PLAN, moves: int | None = None, nodes: int | None = None
+) -> PooledPlan:
     """Returns what every service of a pool gets at each of its entry nodes.
 
     If nothing binds, that is what plan_entry gives. previous: the last plan; what has not changed since is
-    not planned again. moves: as of plan_pool.
+    not planned again. moves: as of plan_pool. nodes: as of weighed.
     """
-    planner = _Planner(pool, previous, moves)
+    planner = _Planner(pool, previous, moves, nodes)
     for service in pool.services:
         planner.add(service)
     return planner.result()
@@ -135,8 +139,8 @@ class _Entry:
 
 
 class _Planner:
-    def __init__(self, pool: Pool, previous: PooledPlan, moves: int | None) -> None:
-        self.pool, self.previous, self.moves = pool, previous, moves
+    def __init__(self, pool: Pool, previous: PooledPlan, moves: int | None, nodes: int | None) -> None:
+        self.pool, self.previous, self.moves, self.nodes = pool, previous, moves, nodes
         self.servers = {server.name: server for server in pool.spec.triton_servers}
         self.members = {member.node.name: member for member in pool.members}
         self.runnable = [member for member in pool.members if member.node.name not in self.servers]
@@ -193,8 +197,8 @@ class _Planner:
                 key = self._key(entry)._replace(node=node)
                 if key not in entries and node in self.members:
                     entries[key] = self._between(entry.service, self.members[node])
-        entries = weighed(entries, self.pool, plan.tenants)
-        return PooledPlan(entries, self.failed, plan, self.problems, self.links, self.adopted)
+        made = weighed(entries, self.pool, plan, self.adopted.keys(), self.nodes)
+        return PooledPlan(made.entries, self.failed, plan, self.problems, self.links, self.adopted, made)
 
     def _published(self, problem: PoolProblem) -> PoolPlan | None:
         """Returns a plan of the entry nodes that have a table.

@@ -20,8 +20,8 @@ from edge_api.validation_messages import sentences
 from edge_operator.authority.failures import certificates_finding
 from edge_operator.conditions import Blocked
 from edge_operator.keys import ServiceKey
-from edge_operator.nodes.runtimes import is_current, runtime_of
 from edge_operator.pool.actions import SetStatus
+from edge_operator.pool.cpu_weights import published_weights
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, runtime_memory
 from edge_operator.pool.drafts import Draft, Now, Shared
 from edge_operator.pool.measurements import measuring_nodes
@@ -41,9 +41,12 @@ from edge_planning.sharing import MoveBudget
 
 MOVES_A_MINUTE = 60
 """Changes of tables in a pool that only raise accuracy, with what tenants borrow."""
+WEIGHED_A_MINUTE = 30
+"""Nodes of a pool whose runtimes divide the processors by new counts of the plan."""
 REFILL = 10.0
 """Seconds until the changes for which that did not suffice are planned again."""
 _FULL = MoveBudget(MOVES_A_MINUTE)
+_UNWEIGHED = MoveBudget(WEIGHED_A_MINUTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +89,15 @@ class Joint:
 
     Attributes:
         budget: Of changes of tables for accuracy alone, with what tenants borrow.
-        again_at: When changes that wait for the budget are planned, in seconds of the monotonic clock.
+        weighing: Budget of nodes whose processors are divided by new counts.
+        again_at: When changes that wait for a budget are planned, in seconds of the monotonic clock.
     """
 
     pool: Pool | None
     plan: PooledPlan
     entries: Mapping[ServiceKey, tuple[PlannedEntry, ...]]
     budget: MoveBudget = _FULL
+    weighing: MoveBudget = _UNWEIGHED
     again_at: float = inf
 
 
@@ -184,21 +189,27 @@ def _joint(
         runtime_memory=runtime_memory(state.settings.runtime_resources),
         tenants=pool_tenants(state.tenancy, state.name, {key.namespace for key in state.services}),
         tenancy=state.tenancy,
-        runtimes=frozenset(map(runtime_of, filter(is_current, state.placements if state.tenancy else ()))),
+        published=published_weights(state.placements),
     )
     if pool == previous.pool and now.monotonic < previous.again_at:
         return previous
     try:
-        made = plan_services(pool, previous.plan, previous.budget.moves(now.monotonic))
+        made = plan_services(
+            pool,
+            previous.plan,
+            previous.budget.moves(now.monotonic),
+            previous.weighing.moves(now.monotonic),
+        )
     except PlanningError as error:
         failed = replace(previous.plan, failed=dict.fromkeys(found, error))
-        return Joint(pool, failed, previous.entries, previous.budget)
+        return Joint(pool, failed, previous.entries, previous.budget, previous.weighing)
     entries: dict[ServiceKey, list[PlannedEntry]] = defaultdict(list)
     for key, entry in made.entries.items():
         entries[ServiceKey(key.namespace, key.service)].append(entry)
     budget = previous.budget.after(made.plan.spent, now.monotonic)
-    again_at = now.monotonic + REFILL if made.plan.waiting else inf
-    return Joint(pool, made, {key: tuple(each) for key, each in entries.items()}, budget, again_at)
+    weighing = previous.weighing.after(made.weighed.spent, now.monotonic)
+    again_at = now.monotonic + REFILL if made.plan.waiting or made.weighed.waiting else inf
+    return Joint(pool, made, {key: tuple(each) for key, each in entries.items()}, budget, weighing, again_at)
 
 
 def _affected(joint: Joint, previous: Joint) -> list[ServiceKey]:

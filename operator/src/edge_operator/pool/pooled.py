@@ -37,6 +37,13 @@ class LinkKey(NamedTuple):
     peer: str
 
 
+class Weight(NamedTuple):
+    """A runtime, and the weight of its request of processor time: on average 1 at a node."""
+
+    runtime: Runtime
+    weight: float
+
+
 @dataclass(frozen=True, slots=True)
 class PooledService:
     """A service that can be planned: its model is known, and the classes of its entry nodes are profiled.
@@ -87,8 +94,8 @@ class Pool:
         runtime_memory: Bytes that a runtime requests.
         tenants: Those that share the pool; none if there are no Tenants.
         tenancy: Which of them each namespace belongs to.
-        runtimes: Those that published tables need, also of services that cannot be planned now. Empty without
-            Tenants.
+        published: The runtimes that published tables need, and their weights, also of services that cannot be
+            planned now.
     """
 
     spec: DevicePoolSpec
@@ -98,7 +105,7 @@ class Pool:
     runtime_memory: float = 0.0
     tenants: tuple[Tenant, ...] = ()
     tenancy: Tenancy = NO_TENANTS
-    runtimes: frozenset[Runtime] = frozenset()
+    published: Mapping[EntryKey, Weight] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,11 +159,7 @@ class Accounts:
         """
         if not self._any:
             return None
-        owner = held.demand.owner
-        asked = dict(held.uses())
-        for part, size in held.reserved.parts.items():
-            if not self._parts[owner, part]:
-                asked[part.memory] = asked.get(part.memory, 0.0) + size
+        owner, asked = held.demand.owner, self._asked(held)
         for resource in sorted(asked):
             more = asked[resource]
             if more > 0 and self._limited.get(resource):
@@ -173,6 +169,23 @@ class Accounts:
                 if own > claim.nominal and self._beyond(owner, resource, total.get(resource, 0.0) + more):
                     return resource
         return None
+
+    def entitled(self, held: Held) -> bool:
+        """Returns whether the demand's tenant would use no more of anything than it is entitled to."""
+        owner = held.demand.owner
+        return all(
+            self.used(owner, resource) + more <= self.claim(owner, resource).nominal * (1 + TOLERANCE)
+            for resource, more in self._asked(held).items()
+            if more > 0
+        )
+
+    def _asked(self, held: Held) -> dict[Resource, float]:
+        """Returns how much more of each resource the demand's tenant would use."""
+        asked = dict(held.uses())
+        for part, size in held.reserved.parts.items():
+            if not self._parts[held.demand.owner, part]:
+                asked[part.memory] = asked.get(part.memory, 0.0) + size
+        return asked
 
     def exceeded(self, resource: Resource, total: float) -> bool:
         """Returns whether a tenant uses more than it may. total: What all tenants use."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from edge_planning.choosing.exit_costs import UPLINK_SHARE
 from edge_planning.pools.changes import Changes, changes
 from edge_planning.pools.chosen import Chosen
+from edge_planning.pools.claiming import Claiming
 from edge_planning.pools.contention import Choice, Contention, accounts_of
 from edge_planning.pools.costed import Costed, Costs
 from edge_planning.pools.crowding import Crowding
@@ -101,6 +103,9 @@ class _Planner:
             self._all(self.units)
         elif not self._changed_only(self.previous):
             self._all_again()
+        if self.limits is not None:
+            take = partial(self._take_admitted, strict=True)
+            Claiming(self.costs, self.units, self.chosen, self.limits, take).claim(self._lacks)
         Relief(self.crowding, self.costs, self.tables, self.units, self.chosen).relieve(self.tried)
         return self._result()
 
@@ -326,6 +331,11 @@ class _Planner:
                 first = first or one
         if first is not None:
             self.chosen.take(unit, first)
+
+    def _lacks(self, unit: Unit) -> bool:
+        """Returns whether a demand has less than it would have alone, and not for a limit on moves."""
+        waits = unit.name in self.contention.waiting
+        return bool(self.tables.alone(unit.demand)) and not waits and self._short(unit) is not None
 
     def _fill(self, refused: Sequence[Unit]) -> None:
         """Takes a table for refused demands that fit into what is left."""
