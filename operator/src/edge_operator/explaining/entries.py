@@ -73,6 +73,7 @@ class EntryExplainer:
             rate=_rate(service, demand),
             links=_links(problem, server),
             margins=_margins(problem),
+            request_time=_request_time(problem),
             uses=tuple(map(_use, self._occupancy.uses(demand.name))),
             routes=tuple(map(_route, routes)),
             limits=plan.reasons if plan is not None else (),
@@ -166,6 +167,11 @@ def _margins(problem: EntryProblem) -> tuple[PlannedMargin, ...]:
         )
         for exit_ in problem.model.exits
     )
+
+
+def _request_time(problem: EntryProblem) -> Duration | None:
+    measured, inputs = problem.entry.requests, float(problem.model.exits[0].cuts[0].size)
+    return None if measured is None else Duration(measured.of(inputs, 0.0))
 
 
 def _use(use: Use) -> ResourceUse:

@@ -97,6 +97,10 @@ def _planned_for(entry: EntryExplanation) -> Iterable[str]:
         for margin in entry.margins
     )
     yield f"  margins of compute times: {', '.join(margins)}"
+    if entry.request_time is None:
+        yield "  processor time of requests outside of inference: not measured, counted as 0"
+    else:
+        yield f"  processor time of requests outside of inference: {seconds_text(entry.request_time)}"
     yield from (f"  uses {_use(use)}" for use in entry.uses)
 
 

@@ -113,8 +113,9 @@ class EntryExplanation(Part):
     """One entry node. bandwidth (bit/s): measured now, or the top of the range that was planned for.
 
     server: the Triton server of the link. limits: why the plan does not meet the SLO at every bandwidth.
-    shortage: what the pool has too little of, who uses it, and what would make room. remedies: changes with
-    which the SLO would be met at `bandwidth`.
+    request_time: of the node's processors for a request that a local route answers, outside of inference;
+    None if it is not measured. shortage: what the pool has too little of, who uses it, and what would make
+    room. remedies: changes with which the SLO would be met at `bandwidth`.
     """
 
     node: str
@@ -130,6 +131,7 @@ class EntryExplanation(Part):
     rate: PlannedRate
     links: tuple[PlannedLink, ...] = ()
     margins: tuple[PlannedMargin, ...] = ()
+    request_time: Duration | None = None
     uses: tuple[ResourceUse, ...] = ()
     routes: tuple[PlannedRoute, ...] = ()
     limits: tuple[str, ...] = ()
