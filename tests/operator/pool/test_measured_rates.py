@@ -108,6 +108,20 @@ def test_a_service_that_is_late_beside_another_makes_room_and_says_who_takes_it(
     assert planned(world)["reason"] == "Planned"
 
 
+def test_a_service_that_made_room_does_not_return_because_its_requests_are_in_time_since(
+    world: World,
+) -> None:
+    both(world)
+    under_load(world, late={OTHER.name: 50}, rate=5.0)
+    assert {*exits(world, OTHER).values()} == {"exit1"}
+    world.log.clear()
+    for _ in range(5):
+        world.now += 2 * 86400.0  # late requests weigh less than 1 % then
+        under_load(world, late={}, rate=5.0)
+    assert {*exits(world, OTHER).values()} == {"exit1"}
+    assert not [line for line in world.log if "Placement" in line]
+
+
 def test_services_that_can_make_no_room_keep_their_tables_and_say_that_requests_are_late(
     world: World,
 ) -> None:
