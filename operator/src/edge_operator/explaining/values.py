@@ -70,11 +70,17 @@ class Weighed(Part):
 
 
 class PlannedRate(Part):
-    """Requests per second that are planned for, where the rate is from, and how many of them are reserved."""
+    """Requests per second that are planned for, where the rate is from, and how many of them are reserved.
+
+    fitting: of measured ones, those for which the pool has room; None if it has room for all. binding: of
+    what it has too little.
+    """
 
     value: float
     source: Literal["Declared", "Measured", "Default"]
     reserved: float
+    fitting: float | None = None
+    binding: str = ""
 
 
 class PlannedLink(Part):
