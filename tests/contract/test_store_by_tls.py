@@ -120,6 +120,8 @@ def test_a_measurement_and_a_runtime_fetch_their_slices_by_tls(
     profile = operator.profile(digest, "factory-1", "camera")
     assert profile is not None
     assert profile.node == "cam"
+    assert profile.requests is not None
+    assert profile.requests.receive_seconds > 0
 
     made = operator.slice(digest, ["image"], ["logits"])
     slice_ = {"inputs": model_described(made.inputs), "outputs": model_described(made.outputs)}

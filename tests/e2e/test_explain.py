@@ -38,15 +38,13 @@ def service(**slo: Any) -> dict[str, Any]:
 def test_it_shows_the_routes_that_are_published(trial: Trial) -> None:
     published = trial.placements()
     found = explain(trial, "digits")
+    assert all(parse_duration(entry["requestTime"]) > 0 for entry in found["entries"])
     assert {entry["node"] for entry in found["entries"]} == set(published)
     for entry in found["entries"]:
         routes = published[entry["node"]]["spec"]["routes"]
         assert [route["name"] for route in entry["routes"]] == [route["name"] for route in routes]
         assert entry["table"] in ("Published", "Standing")
-        used = {use["resource"] for use in entry["uses"]}
-        assert "Memory" in used
-        # A link can be so fast that inputs are sent as they are, for which the node computes nothing.
-        assert "Cpu" in used or any(route["name"].endswith("@image") for route in routes), (used, routes)
+        assert {"Cpu", "Memory"} <= {use["resource"] for use in entry["uses"]}
         assert entry["rejected"]
         assert all(each["reason"] for each in entry["rejected"])
 

@@ -87,6 +87,25 @@ class AssumedSize(Part):
     size: int = Field(ge=0, description="Size with which the model was measured.")
 
 
+class RequestTime(Part):
+    """Processor time of requests outside of inference."""
+
+    processors: Annotated[float, Field(strict=True, ge=0.001, le=100_000)] = Field(
+        description="Processors that a process could use on the node when it was measured: below 1 under a "
+        "quota. A node that has them all for one second has spent a second of its time."
+    )
+    receive: Duration = Field(description="Processor time to receive a request and respond to it.")
+    receive_megabyte: Duration = Field(
+        description="Processor time that is added for each 10^6 bytes of its inputs."
+    )
+    hop: Duration = Field(
+        description="Processor time to send activations to the next stage and read its response."
+    )
+    hop_megabyte: Duration = Field(
+        description="Processor time that is added for each 10^6 bytes of activations."
+    )
+
+
 class ClassCosts(Part):
     """Measurements on one device class."""
 
@@ -112,6 +131,11 @@ class ClassCosts(Part):
     assumed: Annotated[tuple[AssumedSize, ...], Field(min_length=1, max_length=64)] | None = Field(
         default=None,
         description="Dynamic dimensions of the inputs, and the sizes that were used for them. Default: none.",
+    )
+    requests: RequestTime | None = Field(
+        default=None,
+        description="Processor time of requests outside of inference, which plans reserve, too. Default: not "
+        "measured, as on Triton servers and by earlier versions; plans count inference alone.",
     )
 
 

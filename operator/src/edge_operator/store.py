@@ -117,6 +117,16 @@ class AssumedSize(_Answer):
     size: int
 
 
+class RequestTime(_Answer):
+    """Processor seconds of requests outside of inference; processors: how many the node could use."""
+
+    processors: float = Field(ge=0.001)
+    receive_seconds: float = Field(ge=0)
+    receive_seconds_per_byte: float = Field(ge=0)
+    hop_seconds: float = Field(ge=0)
+    hop_seconds_per_byte: float = Field(ge=0)
+
+
 class DeviceProfile(_Answer):
     """Compute times of a model on a device class, measured on one of its nodes."""
 
@@ -129,6 +139,7 @@ class DeviceProfile(_Answer):
     exits: tuple[ExitTime, ...]
     relative_error: float = 0.0
     assumed: tuple[AssumedSize, ...] = ()
+    requests: RequestTime | None = None
 
 
 class CodecAccuracy(_Answer):

@@ -152,6 +152,11 @@ class Codec:
                 0 <= size < inf, f"codec {self.name}: size {size} at exit {where} must be finite and >= 0"
             )
 
+    def sent(self, exit_: str, cut: str, size: float) -> float:
+        """Returns the bytes sent for one item at a cut of an exit. size: of the cut in fp32."""
+        known = None if self.sizes is None else self.sizes.get((exit_, cut))
+        return size * self.ratio if known is None else float(known)
+
 
 FP32 = Codec("fp32")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore
+from edge_runtime.request_costs import measure_requests
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.tensors import Array, Tensor, size_of
@@ -183,8 +185,10 @@ async def profile_device(
             f"the model cannot be measured on {what} ({error}): {samples.advice()}, "
             f"by edge-runtime profile-device on this node"
         ) from error
+    requests = await asyncio.to_thread(measure_requests, seconds)
     for pair, result in measured.items():
         progress(f"{pair[0]} -> {pair[1]}: {_say(result)}")
+    progress(f"requests: {requests}")
     segments = {pair: measured[pair] for pair in pairs}
     exits = {output: measured[pair] for output, pair in wholes.items()}
     return {
@@ -197,6 +201,7 @@ async def profile_device(
         "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
         "exits": [{"exit": names[output], "output": output, **m.document()} for output, m in exits.items()],
         "relativeError": relative_error(metadata["exits"], segments, exits),
+        "requests": requests.document(),
     }
 
 

@@ -13,6 +13,7 @@ from edge_operator.explaining.entries import EntryExplainer
 from edge_operator.explaining.text import explanation_text
 from edge_operator.keys import ServiceKey
 from edge_operator.pool.demands import plan_services
+from edge_operator.store import RequestTime
 from edge_planning.pools import Observed
 from messages import mentions
 from operator_objects import node_body
@@ -80,6 +81,36 @@ def test_the_uses_count_the_other_services_of_the_node(world: World) -> None:
         assert (cpu.place, cpu.own, cpu.total, cpu.capacity) == (
             "cam-1", pytest.approx(own), pytest.approx(0.84), 1.0,
         )  # fmt: skip
+
+
+def test_the_processor_time_of_requests_is_explained_if_it_is_measured(world: World) -> None:
+    world.change(**BUSY)
+    world.settle()
+    assert world.explained().entries[0].request_time is None
+    assert mentions("requests outside of inference", "not measured").search(
+        explanation_text(world.explained())
+    )
+
+
+def test_the_uses_of_a_service_include_the_processor_time_of_its_requests(world: World) -> None:
+    requests = RequestTime(
+        processors=0.5,
+        receive_seconds=0.002,
+        receive_seconds_per_byte=0.0,
+        hop_seconds=0.001,
+        hop_seconds_per_byte=0.0,
+    )
+    world.store.profiles["camera"] = world.store.profiles["camera"].model_copy(update={"requests": requests})
+    world.change(**BUSY)
+    world.settle()
+    entry = world.explained().entries[0]
+    cpu = next(use for use in entry.uses if use.resource == "Cpu")
+    assert cpu.own == pytest.approx(0.6 + 5 * 0.004)
+    assert mentions("requests outside of inference", "4ms").search(explanation_text(world.explained()))
+    written = world.cluster.version()
+    world.restart()
+    world.settle()
+    assert world.cluster.version() == written
 
 
 def test_the_latencies_include_the_waits_for_the_requests_of_others(world: World) -> None:

@@ -108,6 +108,16 @@ def test_requests_count_as_late_until_hardly_one_of_recent_days_was() -> None:
     assert not seen(well, Observed(4.0, late=True)).late
 
 
+def test_requests_stay_late_while_they_explain_why_another_table_is_used_and_their_rate_lasts() -> None:
+    strained, _ = followed(*[(10.0, 40, 8)] * 10)
+    well, _ = followed(*[(10.0, 40, 0)] * 2000, known=strained)
+    before = Observed(4.0, late=True)
+    assert rates.observed(well, before, well.at, before) == before
+    assert rates.observed(well, before, well.at, Observed(4.0)) == Observed(4.0)
+    fewer, _ = followed((9 * DAY, 1, 0), *[(10.0, 10, 0)] * 800, known=well)
+    assert rates.observed(fewer, before, fewer.at, before) == Observed(1.0)
+
+
 def test_a_restarted_operator_plans_with_the_same_requests_and_keeps_the_annotation() -> None:
     found, _ = followed(*[(10.0, 40, 8)] * 100)
     before = seen(found)

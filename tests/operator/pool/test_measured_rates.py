@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS, Object
+from edge_operator.explaining.text import explanation_text
 from edge_operator.keys import ServiceKey
 from edge_operator.names import RATE_ANNOTATION
 from messages import mentions
@@ -106,6 +107,33 @@ def test_a_service_that_is_late_beside_another_makes_room_and_says_who_takes_it(
     assert (said["status"], said["reason"]) == ("True", "Planned")
     assert mentions("less than", "cpu of cam-1", "used by digits").search(said["message"])
     assert planned(world)["reason"] == "Planned"
+
+
+def test_a_service_that_made_room_does_not_return_because_its_requests_are_in_time_since(
+    world: World,
+) -> None:
+    both(world)
+    under_load(world, late={OTHER.name: 50}, rate=5.0)
+    assert {*exits(world, OTHER).values()} == {"exit1"}
+    world.log.clear()
+    for _ in range(5):
+        world.now += 2 * 86400.0  # late requests weigh less than 1 % then
+        under_load(world, late={}, rate=5.0)
+    assert {*exits(world, OTHER).values()} == {"exit1"}
+    assert not [line for line in world.log if "Placement" in line]
+
+
+def test_the_explanation_has_how_many_of_the_measured_requests_fit_and_what_binds(world: World) -> None:
+    both(world, slo=LOCAL["slo"] | {"minAccuracy": 0.95})
+    under_load(world, late={KEY.name: 50, OTHER.name: 50}, rate=12.0)
+    for key in (KEY, OTHER):
+        rate = world.explained(key).entries[0].rate
+        assert (rate.value, rate.source, rate.fitting) == (8.0, "Measured", 3.33)
+        text = explanation_text(world.explained(key))
+        assert mentions("planned for 8 requests/s", "3.33 fit", "cpu of cam-1 binds").search(text)
+    world.change(load={"rate": 1})
+    world.reconcile()
+    assert world.explained().entries[0].rate.fitting is None
 
 
 def test_services_that_can_make_no_room_keep_their_tables_and_say_that_requests_are_late(

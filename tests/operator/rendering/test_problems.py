@@ -4,6 +4,7 @@ import pytest
 
 from edge_api import ModelProfile
 from edge_api.inferenceservices import ModelSource
+from edge_api.objects import written
 from edge_operator.pool import manifests, recorded
 from edge_operator.store import DeviceProfile, ModelCard
 
@@ -53,6 +54,41 @@ def test_a_model_profile_keeps_the_sizes_that_were_assumed() -> None:
         spec = manifests.as_written(manifests.model_profile("digits", CARD, [measured]))
         assert [a.model_dump() for a in spec.device_classes[0].assumed or ()] == told
         assert manifests.device_profiles(spec)["camera"].assumed == measured.assumed
+
+
+REQUESTS = {
+    "processors": 0.25,
+    "receiveSeconds": 0.0002,
+    "receiveSecondsPerByte": 3e-10,
+    "hopSeconds": 0.0001,
+    "hopSecondsPerByte": 2e-10,
+}
+
+
+def test_requests_take_of_a_node_what_they_take_of_the_processors_that_it_has() -> None:
+    measured = DeviceProfile.model_validate({**PROFILE.model_dump(by_alias=True), "requests": REQUESTS})
+    planned = manifests.class_profile(measured).requests
+    assert planned is not None
+    assert planned.of(1e6, 0.0) == pytest.approx(4 * (0.0002 + 0.0003))
+    assert planned.of(0.0, 1e6) == pytest.approx(4 * (0.0002 + 0.0001 + 0.0002))
+    assert manifests.class_profile(PROFILE).requests is None
+
+
+def test_a_model_profile_keeps_the_processor_time_of_requests() -> None:
+    measured = DeviceProfile.model_validate({**PROFILE.model_dump(by_alias=True), "requests": REQUESTS})
+    spec = manifests.as_written(manifests.model_profile("digits", CARD, [measured]))
+    found = spec.device_classes[0].requests
+    assert found is not None
+    assert written(found) == {
+        "processors": 0.25,
+        "receive": "200µs",
+        "receiveMegabyte": "300µs",
+        "hop": "100µs",
+        "hopMegabyte": "200µs",
+    }
+    assert manifests.device_profiles(spec)["camera"].requests == measured.requests
+    without = manifests.as_written(manifests.model_profile("digits", CARD, [PROFILE]))
+    assert manifests.device_profiles(without)["camera"].requests is None
 
 
 @pytest.mark.parametrize(

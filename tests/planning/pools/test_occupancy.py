@@ -12,6 +12,7 @@ from edge_planning.plans import Plan
 from edge_planning.pools import Observed, PoolNode, PoolProblem, PoolServer, plan_pool
 from edge_planning.pools.occupancy import Occupancy
 from edge_planning.pools.reservations import Kind, Resource
+from tests.planning.pools.test_measured_rates import CPU, two
 
 
 def roomy(problem: PoolProblem) -> PoolProblem:
@@ -117,3 +118,14 @@ def test_requests_that_are_late_wait_for_the_measured_ones_of_others() -> None:
 def test_requests_that_are_in_time_do_not_wait_for_the_measured_ones_of_others() -> None:
     plan = plan_pool(measured(4.0, 6.0, late=False))
     assert Occupancy(plan).alternatives("shop/s0@edge-a", None).problem.load.wait == 0
+
+
+def test_of_measured_requests_those_that_fit_beside_all_others_are_counted() -> None:
+    many, few = two(Observed(100.0), Observed(4.0)).demands
+    occupancy = Occupancy(plan_pool(two(Observed(100.0), Observed(4.0))))
+    found = occupancy.counted(many.name)
+    assert found is not None
+    assert (found.measured, found.resource) == (100.0, CPU)
+    assert found.fitting == pytest.approx(12.0)
+    assert occupancy.counted(few.name) is None
+    assert Occupancy(plan_pool(two(None, None))).counted(many.name) is None

@@ -19,7 +19,7 @@ from edge_operator.explaining.values import (
 )
 from edge_operator.pool import server_links
 from edge_operator.pool.pooled import PlannedEntry, PooledService
-from edge_operator.pool.shortages import lack
+from edge_operator.pool.shortages import binding, lack
 from edge_planning import EntryProblem, Infeasible, Plan, explain, plans, rejected
 from edge_planning.choosing.sentences import sufficient_seconds
 from edge_planning.plans import Rejection
@@ -70,9 +70,10 @@ class EntryExplainer:
             bandwidth=Quantity(at.bandwidth),
             measured=problem.bandwidth is not None,
             nearest_feasible_latency=_nearest(plan.nearest_slo if plan is not None else None),
-            rate=_rate(service, demand),
+            rate=self._rate(service, demand),
             links=_links(problem, server),
             margins=_margins(problem),
+            request_time=_request_time(problem),
             uses=tuple(map(_use, self._occupancy.uses(demand.name))),
             routes=tuple(map(_route, routes)),
             limits=plan.reasons if plan is not None else (),
@@ -92,6 +93,16 @@ class EntryExplainer:
                 for line in at.lines
             ),
         )
+
+    def _rate(self, service: PooledService, demand: PoolDemand) -> PlannedRate:
+        rate, source = demand.rate, "Declared" if service.spec.planned_rate else "Default"
+        if demand.observed is not None:
+            rate, source = demand.observed.rate, "Measured"
+        found: dict[str, object] = {"value": rate, "source": source, "reserved": demand.rate}
+        counted = self._occupancy.counted(demand.name)
+        if counted is not None:
+            found |= {"fitting": float(f"{counted.fitting:.3g}"), "binding": binding(counted.resource)}
+        return PlannedRate.model_validate(found)
 
     def _table(self, entry: PlannedEntry, placement: Placement | None, name: str, digest: str) -> Table:
         if not isinstance(entry.plan, Plan):
@@ -140,13 +151,6 @@ def _rejected(
     return tuple(found)
 
 
-def _rate(service: PooledService, demand: PoolDemand) -> PlannedRate:
-    rate, source = demand.rate, "Declared" if service.spec.planned_rate else "Default"
-    if demand.observed is not None:
-        rate, source = demand.observed.rate, "Measured"
-    return PlannedRate.model_validate({"value": rate, "source": source, "reserved": demand.rate})
-
-
 def _links(problem: EntryProblem, server: str | None) -> tuple[PlannedLink, ...]:
     measured = None if problem.bandwidth is None else Quantity(problem.bandwidth)
     to_server = PlannedLink(peer=server or "", round_trip=Duration(problem.rtt), bandwidth=measured)
@@ -166,6 +170,11 @@ def _margins(problem: EntryProblem) -> tuple[PlannedMargin, ...]:
         )
         for exit_ in problem.model.exits
     )
+
+
+def _request_time(problem: EntryProblem) -> Duration | None:
+    measured, inputs = problem.entry.requests, float(problem.model.exits[0].cuts[0].size)
+    return None if measured is None else Duration(measured.of(inputs, 0.0))
 
 
 def _use(use: Use) -> ResourceUse:

@@ -84,7 +84,8 @@ def _planned_for(entry: EntryExplanation) -> Iterable[str]:
     """Yields what the table was planned with, and what it uses."""
     rate = entry.rate
     reserved = "" if rate.source == "Declared" else f", {rate.reserved:g} reserved"
-    yield f"  planned for {rate.value:g} requests/s ({rate.source.lower()}){reserved}"
+    fitting = "" if rate.fitting is None else f", {rate.fitting:g} fit: {rate.binding} binds"
+    yield f"  planned for {rate.value:g} requests/s ({rate.source.lower()}){reserved}{fitting}"
     links = [
         f"{link.peer} {seconds_text(link.round_trip)}"
         + ("" if link.bandwidth is None else f" at {bandwidth_text(link.bandwidth)}")
@@ -97,6 +98,10 @@ def _planned_for(entry: EntryExplanation) -> Iterable[str]:
         for margin in entry.margins
     )
     yield f"  margins of compute times: {', '.join(margins)}"
+    if entry.request_time is None:
+        yield "  processor time of requests outside of inference: not measured, counted as 0"
+    else:
+        yield f"  processor time of requests outside of inference: {seconds_text(entry.request_time)}"
     yield from (f"  uses {_use(use)}" for use in entry.uses)
 
 

@@ -70,11 +70,17 @@ class Weighed(Part):
 
 
 class PlannedRate(Part):
-    """Requests per second that are planned for, where the rate is from, and how many of them are reserved."""
+    """Requests per second that are planned for, where the rate is from, and how many of them are reserved.
+
+    fitting: of measured ones, those for which the pool has room; None if it has room for all. binding: of
+    what it has too little.
+    """
 
     value: float
     source: Literal["Declared", "Measured", "Default"]
     reserved: float
+    fitting: float | None = None
+    binding: str = ""
 
 
 class PlannedLink(Part):
@@ -113,8 +119,9 @@ class EntryExplanation(Part):
     """One entry node. bandwidth (bit/s): measured now, or the top of the range that was planned for.
 
     server: the Triton server of the link. limits: why the plan does not meet the SLO at every bandwidth.
-    shortage: what the pool has too little of, who uses it, and what would make room. remedies: changes with
-    which the SLO would be met at `bandwidth`.
+    request_time: of the node's processors for a request that a local route answers, outside of inference;
+    None if it is not measured. shortage: what the pool has too little of, who uses it, and what would make
+    room. remedies: changes with which the SLO would be met at `bandwidth`.
     """
 
     node: str
@@ -130,6 +137,7 @@ class EntryExplanation(Part):
     rate: PlannedRate
     links: tuple[PlannedLink, ...] = ()
     margins: tuple[PlannedMargin, ...] = ()
+    request_time: Duration | None = None
     uses: tuple[ResourceUse, ...] = ()
     routes: tuple[PlannedRoute, ...] = ()
     limits: tuple[str, ...] = ()

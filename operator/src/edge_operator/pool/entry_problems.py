@@ -174,7 +174,12 @@ def _fingerprint(service: PooledService, pool: DevicePoolSpec, model: Model, cod
         for each in model.exits
     ]
     profiles = [
-        (name, sorted(profile.segments.items()), sorted(profile.exits.items()))
+        (
+            name,
+            sorted(profile.segments.items()),
+            sorted(profile.exits.items()),
+            *(() if profile.requests is None else (profile.requests,)),
+        )
         for name, each in sorted(service.profiles.items())
         for profile in (manifests.class_profile(each),)
     ]

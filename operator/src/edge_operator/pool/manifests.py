@@ -15,6 +15,7 @@ from edge_api.modelprofiles import (
     ModelProfileSpec,
     ProfiledExit,
     ProfiledModel,
+    RequestTime,
     SegmentCost,
 )
 from edge_api.objects import written
@@ -33,6 +34,7 @@ from edge_planning.objectives import objective_of
 # Measured between two containers on one machine.
 LOCAL_OVERHEAD = 0.002
 HOP_OVERHEAD = 0.003
+_MEGABYTE = 1_000_000
 
 
 def entry_problem(
@@ -121,6 +123,7 @@ def class_profile(profile: DeviceProfile) -> profiles.ClassProfile:
         name=profile.device_class,
         segments={(s.start, s.end): _timing(s) for s in profile.segments},
         exits={e.exit: _timing(e) for e in profile.exits},
+        requests=_of_the_node(profile.requests) if profile.requests is not None else None,
     )
 
 
@@ -240,6 +243,7 @@ def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
             ),
             relative_error=costs.relative_error or 0.0,
             assumed=tuple(store.AssumedSize(**dict(a)) for a in costs.assumed or ()),
+            requests=_measured_requests(costs.requests) if costs.requests is not None else None,
         )
         for costs in spec.device_classes
     }
@@ -279,6 +283,37 @@ def _costs(profile: DeviceProfile) -> ClassCosts:
         ),
         relative_error=Share(min(1.0, round(profile.relative_error, 4))),
         assumed=tuple(AssumedSize.model_validate(dict(a)) for a in profile.assumed[:64]) or None,
+        requests=_request_time(profile.requests) if profile.requests is not None else None,
+    )
+
+
+def _request_time(measured: store.RequestTime) -> RequestTime:
+    return RequestTime(
+        processors=measured.processors,
+        receive=Duration(measured.receive_seconds),
+        receive_megabyte=Duration(measured.receive_seconds_per_byte * _MEGABYTE),
+        hop=Duration(measured.hop_seconds),
+        hop_megabyte=Duration(measured.hop_seconds_per_byte * _MEGABYTE),
+    )
+
+
+def _measured_requests(written: RequestTime) -> store.RequestTime:
+    return store.RequestTime(
+        processors=written.processors,
+        receive_seconds=written.receive,
+        receive_seconds_per_byte=written.receive_megabyte / _MEGABYTE,
+        hop_seconds=written.hop,
+        hop_seconds_per_byte=written.hop_megabyte / _MEGABYTE,
+    )
+
+
+def _of_the_node(measured: store.RequestTime) -> profiles.RequestTime:
+    """Returns the seconds that a request takes of all processors of a node."""
+    return profiles.RequestTime(
+        measured.receive_seconds / measured.processors,
+        measured.receive_seconds_per_byte / measured.processors,
+        measured.hop_seconds / measured.processors,
+        measured.hop_seconds_per_byte / measured.processors,
     )
 
 

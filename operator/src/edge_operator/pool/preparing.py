@@ -159,8 +159,9 @@ def _observed(draft: Draft, before: PooledService | None) -> dict[str, Observed]
     at = draft.now.wall.timestamp()
     found = {}
     for node, measured in draft.measured.items():
-        last = rates.published(draft.known[node]) if before is None else before.observed.get(node)
-        found[node] = rates.observed(measured, last, at)
+        planned = rates.published(draft.known[node])
+        last = planned if before is None else before.observed.get(node)
+        found[node] = rates.observed(measured, last, at, planned)
     return {node: each for node, each in found.items() if each is not None}
 
 

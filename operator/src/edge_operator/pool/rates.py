@@ -110,10 +110,13 @@ def measured(known: Measured | None, placement: Placement, at: float) -> Measure
     return Measured(uid, at, now, MappingProxyType(bands))
 
 
-def observed(found: Measured | None, before: Observed | None, at: float) -> Observed | None:
+def observed(
+    found: Measured | None, before: Observed | None, at: float, planned: Observed | None = None
+) -> Observed | None:
     """Returns the requests to plan with at second `at` of Unix time; None as long as too few are known.
 
-    before: those of the last plan, or those published.
+    before: those of the last plan, or those published. planned: those that explain a shortage of the
+    published table, if any: with another table, requests are in time, and remain late with the former one.
     """
     if found is None:
         return before
@@ -125,9 +128,10 @@ def observed(found: Measured | None, before: Observed | None, at: float) -> Obse
     missed = sum(band.missed for band in found.bands.values()) / weight
     late = missed > (IN_TIME if before is not None and before.late else LATE)
     band = _band(_quantile(found.bands, weight))
+    rate = _lower_edge(band)
     if before is not None and _band(before.rate) - 1 <= band <= _band(before.rate):
-        return Observed(before.rate, late)
-    return Observed(_lower_edge(band), late)
+        rate = before.rate
+    return Observed(rate, late or (planned is not None and planned.late and rate >= planned.rate))
 
 
 def published(placement: Placement | None) -> Observed | None:

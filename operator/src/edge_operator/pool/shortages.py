@@ -10,7 +10,7 @@ from edge_api.quantities import format_bandwidth
 from edge_operator.tritons.admission import bytes_text
 from edge_planning.choosing.sentences import seconds_text
 from edge_planning.pools import PoolDemand, PoolPlan, Refusal
-from edge_planning.pools.reservations import Kind
+from edge_planning.pools.reservations import Kind, Resource
 from edge_planning.pools.values import LIMIT
 
 _NAMED = 3
@@ -25,6 +25,11 @@ def refusal(refused: Refusal, name: str, demands: Demands) -> str:
     """Returns what a demand needs, who uses it, and what makes room."""
     fixes = _fixes(refused, demands[name], demands)
     return f"{lack(refused, name, demands)}: {', or '.join(fixes)}"
+
+
+def binding(resource: Resource) -> str:
+    """Returns the name of a resource, e.g. `uplink of cam-1`."""
+    return f"Triton server {resource.place}" if resource.kind is Kind.BUSY else str(resource)
 
 
 def lack(refused: Refusal, name: str, demands: Demands) -> str:
@@ -46,8 +51,8 @@ def lack(refused: Refusal, name: str, demands: Demands) -> str:
             f"{format_bandwidth(capacity)}bit/s left"
         )
     else:
-        sentence = f"cpu of {place}" if resource.kind is Kind.CPU else f"Triton server {place}"
-        sentence += f": {_share(needed)} of its time needed, {_share(left)} of {_share(capacity)} left"
+        shares = f"{_share(needed)} of its time needed, {_share(left)} of {_share(capacity)} left"
+        sentence = f"{binding(resource)}: {shares}"
         if needed <= left:
             sentence += ", but requests would wait too long"
     users = _users(refused, demands[name], demands)

@@ -79,6 +79,8 @@ class Candidates:
         threshold: Of confidence; NaN if every input runs the full path. Otherwise some inputs leave early:
             head is that of the percentile, mean_head the mean.
         memory: Bytes needed at the entry node.
+        receiving, receiving_near: Seconds of the entry node's and the intermediate node's processors for
+            requests outside of inference: others wait for them, and the latency does not include them.
         worth: Value of a response in time to the problem's objective, above 0 and at most 1.
         prices: What `costs` are made of.
     """
@@ -107,6 +109,8 @@ class Candidates:
     mean_head: Floats
     threshold: Floats
     memory: Floats
+    receiving: Floats
+    receiving_near: Floats
     worth: Floats
     prices: Prices = FREE
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_planning.choosing.candidates import LOCAL, Floats
-from edge_planning.choosing.exit_costs import Work, before, rows, waits
+from edge_planning.choosing.exit_costs import Work, before, occupied, rows, waits
 from edge_planning.problems import Confidence
 
 
@@ -41,8 +41,9 @@ def _with(confidence: Confidence, work: Work) -> dict[str, npt.NDArray[Any]]:
         "mean_head": mean,
         "threshold": confidence.threshold,
     }
-    queue = waits(problem.load, np.array([mean]), work.variances[0], problem.slo.percentile)
     alone = rows(work, np.array([LOCAL]))
+    busy = occupied(np.array([mean]), alone["receiving"])
+    queue = waits(problem.load, busy, work.variances[0], problem.slo.percentile)
     return {**alone, **{name: np.array([value]) for name, value in changed.items()}, "queue": queue}
 
 

@@ -105,22 +105,24 @@ def rows(
     fixed = problem.local_overhead + remote * (problem.hop_overhead + problem.rtt)
     fixed = fixed + work.size[last] * (receiver.encode + receiver.decode)
     percentile = problem.slo.percentile
-    queue = waits(problem.load, head, work.variances[0], percentile)
+    sent = bits if intermediate == NONE else sent_bytes(sender, work)[at] * 8.0
+    receiving = receiving_time(problem.entry, np.full(len(cut), work.size[0] * 8.0), sent)
+    queue = waits(problem.load, occupied(head, receiving), work.variances[0], percentile)
     queue = queue + waits(problem.remote_load, tail, work.variances[1], percentile)
     margin = head * work.extras[0] + tail * work.extras[1]
     loss = _loss_of(receiver, work.exit)[last]
     radio = problem.radio
     joules = head * problem.active_power
-    intermediate_compute, hop = np.zeros(len(cut)), np.zeros(len(cut))
-    sent = bits
+    intermediate_compute, hop, receiving_near = (np.zeros(len(cut)) for _ in range(3))
     if intermediate != NONE:
         place, seconds = problem.intermediates[intermediate], work.intermediates[intermediate]
         intermediate_compute = seconds[last] - seconds[at]
-        sent = sent_bytes(sender, work)[at] * 8.0
         hop = sent / place.bandwidth
         fixed = fixed + problem.hop_overhead + place.rtt + work.size[at] * (sender.encode + sender.decode)
         variance = variance_of(place.profile, work.exit)
-        queue = queue + waits(place.load, intermediate_compute, variance, percentile)
+        receiving_near = receiving_time(place.profile, sent, bits)
+        busy = occupied(intermediate_compute, receiving_near)
+        queue = queue + waits(place.load, busy, variance, percentile)
         queue = queue + waits(Load(rate=problem.load.rate), hop, 0.0, percentile)
         margin = margin + intermediate_compute * work.intermediate_extras[intermediate]
         loss = loss + _loss_of(sender, work.exit)[at]
@@ -154,6 +156,8 @@ def rows(
         "mean_head": head,
         "threshold": np.full(len(cut), np.nan),
         "memory": work.memory[at],
+        "receiving": receiving,
+        "receiving_near": receiving_near,
     }
 
 
@@ -166,6 +170,18 @@ def sent_bytes(codec: Codec, work: Work) -> Floats:
             if size is not None:
                 sizes[n] = size
     return sizes
+
+
+def receiving_time(profile: ClassProfile, received: Floats, sent: Floats) -> Floats:
+    """Returns the seconds outside of inference of requests with so many bits received and sent on."""
+    known = profile.requests
+    return np.zeros(len(sent)) if known is None else known.of(received / 8, sent / 8)
+
+
+def occupied(seconds: Floats, receiving: Floats) -> Floats:
+    """Returns the seconds for which a run keeps a node from other runs; 0 where nothing runs."""
+    found: Floats = np.where(seconds > 0, seconds + receiving, 0.0)
+    return found
 
 
 def waits(load: Load, seconds: Floats, variance: float | Floats, percentile: float) -> Floats:

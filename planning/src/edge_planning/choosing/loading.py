@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_planning.choosing.candidates import Candidates, Floats
 from edge_planning.choosing.enumeration import candidates, with_worth
-from edge_planning.choosing.exit_costs import least_bandwidth, variance_of, waits
+from edge_planning.choosing.exit_costs import least_bandwidth, occupied, variance_of, waits
 from edge_planning.costs.profiles import ClassProfile
 from edge_planning.problems import EntryProblem, IntermediateNode, Load
 
@@ -27,10 +27,12 @@ class Unloaded:
     def under(self, problem: EntryProblem) -> Candidates:
         """Returns the candidates with the load of a problem that is otherwise equal."""
         every, percentile = self.every, problem.slo.percentile
-        queue = waits(problem.load, every.mean_head, self.entry, percentile)
+        head = occupied(every.mean_head, every.receiving)
+        queue = waits(problem.load, head, self.entry, percentile)
         queue = queue + waits(problem.remote_load, every.tail, self.remote, percentile)
         for number, place in enumerate(problem.intermediates):
-            seconds, variance = every.intermediate_compute, self.intermediates[number]
+            seconds = occupied(every.intermediate_compute, every.receiving_near)
+            variance = self.intermediates[number]
             near = waits(place.load, seconds, variance, percentile)
             hop = waits(Load(rate=problem.load.rate), every.hop, 0.0, percentile)
             queue = np.where(every.intermediate == number, queue + near + hop, queue)

@@ -5,9 +5,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf, isfinite
 from statistics import NormalDist
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_planning.errors import BadProfileError, require
 from edge_planning.graphs.models import Exit
+
+Amount = TypeVar("Amount", float, npt.NDArray[np.float64])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,35 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestTime:
+    """Time that requests take from all processors of a node outside of inference, in seconds.
+
+    Attributes:
+        receive, receive_byte: To receive a request and respond to it, and more for each byte of its inputs.
+        hop, hop_byte: To send activations to the next stage and read its response, and more for each byte.
+    """
+
+    receive: float
+    receive_byte: float
+    hop: float
+    hop_byte: float
+
+    def __post_init__(self) -> None:
+        for name in ("receive", "receive_byte", "hop", "hop_byte"):
+            value = getattr(self, name)
+            require(
+                isfinite(value) and value >= 0,
+                f"request time: {name} {value} s must be finite and >= 0",
+                BadProfileError,
+            )
+
+    def of(self, received: Amount, sent: Amount) -> Amount:
+        """Returns the seconds of requests with so many bytes received and sent on; 0 sent: no hop."""
+        hop = (sent > 0) * (self.hop + sent * self.hop_byte)
+        return self.receive + received * self.receive_byte + hop
+
+
+@dataclass(frozen=True, slots=True)
 class ClassProfile:
     """Timings of a model on one device class.
 
@@ -39,6 +74,7 @@ class ClassProfile:
         margins: By exit name, the margin to plan with (costs.margins), in place of the measured spread.
         before: By exit name, mean seconds of the layers before each of its cuts, then of all its layers. It
             replaces `segments` for cuts that are sets of tensors.
+        requests: Time outside of inference; None if it is not measured, and then not counted.
     """
 
     name: str
@@ -46,6 +82,7 @@ class ClassProfile:
     exits: Mapping[str, Timing] = field(default_factory=dict)
     margins: Mapping[str, float] = field(default_factory=dict)
     before: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    requests: RequestTime | None = None
 
     def means(self, exit_: Exit) -> list[float]:
         """Returns the mean seconds of each segment of an exit; BadProfileError if one is not measured."""

@@ -155,9 +155,11 @@ class Costs:
             for place, node in enumerate(problem.intermediates):
                 column = near.index(node.name)
                 there = one.intermediate == place
-                between[:, 2 * column] = np.where(there, one.intermediate_compute, 0.0)
+                busy = one.intermediate_compute + one.receiving_near
+                between[:, 2 * column] = np.where(there, busy, 0.0)
                 between[:, 2 * column + 1] = there
-            blocks.append(np.column_stack((one.mean_head, one.memory, one.bits, remote, between)))
+            head = one.mean_head + one.receiving
+            blocks.append(np.column_stack((head, one.memory, one.bits, remote, between)))
         return np.concatenate(blocks)
 
     def _tail_bytes(self, problem: EntryProblem, one: Candidates) -> Floats:
@@ -191,6 +193,8 @@ class Costs:
             float(one.intermediate_compute[index]),
             float(one.tail[index]),
             float(one.bits[index]),
+            float(one.receiving[index]),
+            float(one.receiving_near[index]),
         )
         slack = inf if late else problem.slo.latency - latency
         parts = self._all_parts(demand, problem, at, beside)

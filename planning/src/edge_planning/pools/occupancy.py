@@ -18,6 +18,9 @@ from edge_planning.pools.values import PoolDemand
 from edge_planning.pools.waiting import rounded_up
 from edge_planning.problems import EntryProblem
 
+_ALL = 0.999
+"""Part of the measured requests from which all of them count as fitting."""
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -31,6 +34,15 @@ class Use:
     own: float
     used: float
     capacity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Measured requests per second of which only a part fits beside all others, and what binds."""
+
+    measured: float
+    fitting: float
+    resource: Resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,21 @@ class Occupancy:
             if users.get(name, 0.0) > 0:
                 found.append(Use(one, users[name], total, ledger.capacity[one]))
         return tuple(found)
+
+    def counted(self, name: str) -> Counted | None:
+        """Returns what of a demand's measured requests fits; None if all of them do, or none are measured."""
+        demand = self._demands[name]
+        if demand.observed is None or name not in self._placed:
+            return None
+        held = self._ledger.held[name]
+        parts = {
+            resource: self._crowding.used(resource)[name] / self._crowding.wanted(held, resource)
+            for resource, _ in held.uses()
+        }
+        least = min(sorted(parts), key=lambda one: parts[one], default=None)
+        if least is None or parts[least] > _ALL:
+            return None
+        return Counted(demand.observed.rate, demand.observed.rate * parts[least], least)
 
     def alternatives(self, name: str, server: str | None) -> Alternatives:
         """Returns the candidates of a demand with a Triton server, or with the first one."""

@@ -105,6 +105,7 @@ class Work:
 
     Attributes:
         near: Seconds at the intermediate node.
+        receiving, receiving_near: Seconds at the entry node and the intermediate node outside of inference.
     """
 
     exit: Exit
@@ -113,6 +114,8 @@ class Work:
     near: float
     tail: float
     bits: float
+    receiving: float
+    receiving_near: float
 
 
 def reservation(
@@ -139,6 +142,7 @@ def reservation(
             planned.intermediate_compute or 0.0,
             planned.tail or 0.0,
             float(planned.bits),
+            *_receiving(problem, exits[planned.exit], planned),
         ),
         with_runtimes(demand, parts, runtime_memory, figures),
         _slack(problem, planned, bandwidth),
@@ -158,12 +162,14 @@ def made(
     uses: dict[Resource, float] = {}
     traffic: dict[str, Traffic] = {}
     waits: dict[str, float] = {}
-    for place, kind, busy, profile, load in _stages(problem, work):
+    for place, kind, run, receiving, profile, load in _stages(problem, work):
+        busy = run + receiving
         if busy <= 0 or profile is None:
             continue
         uses[figures.known(Resource(kind, place))] = demand.rate * busy
-        variance = figures.variance(profile, work.exit)
-        waits[place] = _assumed(load, busy, variance, problem.slo.percentile)
+        variance = figures.variance(profile, work.exit) if run > 0 else 0.0
+        if run > 0:  # only runs wait for runs
+            waits[place] = _assumed(load, busy, variance, problem.slo.percentile)
         traffic[place] = figures.known(Traffic(demand.rate, busy, variance))
     if work.bits:
         uses[figures.known(Resource(Kind.UPLINK, problem.node))] = demand.rate * work.bits
@@ -226,12 +232,27 @@ def renamed(reserved: Reservation, before: str, after: str) -> Reservation:
 
 def _stages(
     problem: EntryProblem, work: Work
-) -> Iterator[tuple[str, Kind, float, ClassProfile | None, Load]]:
-    yield problem.node, Kind.CPU, work.head, problem.entry, problem.load
+) -> Iterator[tuple[str, Kind, float, float, ClassProfile | None, Load]]:
+    yield problem.node, Kind.CPU, work.head, work.receiving, problem.entry, problem.load
     for each in problem.intermediates:
         if each.name == work.intermediate:
-            yield each.name, Kind.CPU, work.near, each.profile, each.load
-    yield problem.peer, Kind.BUSY, work.tail, problem.remote, problem.remote_load
+            yield each.name, Kind.CPU, work.near, work.receiving_near, each.profile, each.load
+    yield problem.peer, Kind.BUSY, work.tail, 0.0, problem.remote, problem.remote_load
+
+
+def _receiving(problem: EntryProblem, exit_: Exit, route: Route) -> tuple[float, float]:
+    """Returns the seconds outside of inference at the entry node and at the intermediate node of a route."""
+    near = next((one for one in problem.intermediates if one.name == route.intermediate), None)
+    uplink = sent = route.bits / 8
+    if near is not None:
+        codec = next(one for one in problem.codecs if one.name == route.codec.split(",")[0])
+        cut = next(one for one in exit_.cuts if one.name == route.cut)
+        sent = codec.sent(exit_.name, cut.name, cut.size)
+    here, there = problem.entry.requests, None if near is None else near.profile.requests
+    return (
+        0.0 if here is None else here.of(float(exit_.cuts[0].size), sent),
+        0.0 if there is None else there.of(sent, uplink),
+    )
 
 
 def _assumed(load: Load, seconds: float, variance: float, percentile: float) -> float:
