@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -15,12 +16,17 @@ from edge_operator.cluster import KINDS, Kind, Object
 from edge_operator.explaining.replanning import READ, pools_role, view_role
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
+from edge_operator.nodes.access import own_access
 from edge_operator.nodes.peers import PEER_SECRET
+from edge_operator.nodes.runtimes import Runtime
 from edge_operator.observed.watched import WATCHED
 from edge_operator.settings import Settings
+from messages import mentions
 
+Helm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., list[dict[str, Any]]]
 Use = tuple[str, str]
+CHART = Path(__file__).parents[2] / "charts" / "edge-intelligence"
 RUNTIME_ROLE = "edge-intelligence-edge-runtime"
 SETTINGS = Settings("http://store.test:8080", "edge-runtime:test")
 PEOPLES_ROLES = (view_role(SETTINGS), pools_role(SETTINGS), "edge-intelligence-edge-edit")
@@ -32,6 +38,10 @@ GIVEN_ON: set[Use] = {
     ("delete", "roles"),
     # With OwnerReferencesPermissionEnforcement, to block the deletion of an owner.
     ("update", "inferenceservices/finalizers"),
+}
+GIVEN_WITH_ROLES: set[Use] = {
+    # What the operator grants to runtimes, it must hold.
+    ("patch", "placements/status"),
 }
 KOPF: set[Use] = {("list", "customresourcedefinitions"), ("watch", "customresourcedefinitions")}
 
@@ -106,8 +116,20 @@ class Recording:
 
 @pytest.fixture(scope="module")
 def used(operator_tests: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> set[Use]:
-    """A service's life: measured, published, narrowed, failed, deleted; and the watches."""
+    """What the operator does where an admission policy limits runtimes."""
+    return life(operator_tests.World(), str(tmp_path_factory.mktemp("tls")))
+
+
+@pytest.fixture(scope="module")
+def used_with_roles(operator_tests: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> set[Use]:
+    """What it does where Roles limit them."""
     world = operator_tests.World()
+    world.settings = dataclasses.replace(world.settings, status_rights="Roles")
+    return life(world, str(tmp_path_factory.mktemp("tls")))
+
+
+def life(world: Any, folder: str) -> set[Use]:
+    """A service's life: measured, published, narrowed, failed, deleted; and the watches."""
     measured = dict(world.store.profiles)
     world.store.profiles.clear()
     cluster = world.cluster = Recording(world.cluster)
@@ -136,6 +158,8 @@ def used(operator_tests: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
     body = world.service()
     cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": "2026-03-01T12:00:00Z"}})
     world.reconcile()
+    world.end_pods()
+    world.reconcile()
     identified(world.settings, cluster, None)
     leadership = Leadership(cluster, world.settings.namespace, "replica")
     leadership.campaign()
@@ -144,7 +168,7 @@ def used(operator_tests: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
     world.put_tenant()
     world.settle()
     world.report_tenants()
-    placed, folder = {"default"}, str(tmp_path_factory.mktemp("tls"))
+    placed = {"default"}
     given = dataclasses.replace(world.settings, tls_dir=folder, issues_certificates=True)
     upkeep = Upkeep(cluster, given, lambda: set(placed))
     upkeep.renew()
@@ -180,6 +204,37 @@ def test_what_the_operator_does_is_granted(render: Render, used: set[Use]) -> No
 
 def test_what_is_granted_is_used(render: Render, used: set[Use]) -> None:
     assert granted(render()) - (used | KOPF | GIVEN_ON) == set()
+
+
+def test_with_roles_the_operator_may_write_those_and_holds_what_they_grant(
+    render: Render, used: set[Use], used_with_roles: set[Use]
+) -> None:
+    objects = render("runtime.statusRights=Roles")
+    assert used_with_roles - used - GIVEN_ON == {("create", "roles"), ("patch", "roles")}
+    assert granted(objects) == used_with_roles | KOPF | GIVEN_ON | GIVEN_WITH_ROLES
+
+
+def test_the_operator_holds_all_that_it_grants_to_a_runtime(render: Render) -> None:
+    objects = render("runtime.statusRights=Roles")
+    held = {
+        (verb, group, resource)
+        for body in objects
+        if (body["kind"], body["metadata"]["name"]) == ("ClusterRole", "edge-intelligence-edge-operator")
+        for rule in body["rules"]
+        if "resourceNames" not in rule
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    _, role, _ = own_access(Runtime("shop", "edge-a"), ["digits.edge-a"])
+    assert {
+        (verb, group, resource)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    } <= held
+    assert not any(verb == "escalate" for verb, _, _ in held)
 
 
 Rule = tuple[str, list[str], list[str]]
@@ -233,16 +288,35 @@ def test_one_watched_namespace_gets_the_only_binding(render: Render) -> None:
     assert resources == expected
 
 
-def test_a_policy_limits_runtimes_to_their_node_where_the_api_server_has_policies(render: Render) -> None:
-    def kinds(*values: str, version: str = "1.34.2") -> list[str]:
-        admission = "admissionregistration.k8s.io/v1"
-        objects = render(*values, version=version)
-        return [body["kind"] for body in objects if body["apiVersion"] == admission]
-
+@pytest.mark.parametrize(
+    ("value", "version", "rights"),
+    [
+        ("Auto", "1.34.2", "Policy"),
+        ("Auto", "1.30.0", "Policy"),
+        ("Auto", "1.30.0-rc.1", "Policy"),
+        ("Auto", "1.29.9", "Roles"),
+        ("Policy", "1.34.2", "Policy"),
+        ("Roles", "1.34.2", "Roles"),
+        ("Namespace", "1.34.2", "Namespace"),
+    ],
+)
+def test_a_policy_limits_runtimes_to_their_node_where_the_api_server_has_policies_else_roles(
+    render: Render, value: str, version: str, rights: str
+) -> None:
+    objects = render(f"runtime.statusRights={value}", version=version)
+    admission = [body["kind"] for body in objects if body["apiVersion"].startswith("admissionregistration")]
     made = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
-    assert sorted(kinds()) == made
-    assert kinds("runtime.ownNodeOnly=false") == []
-    assert kinds(version="1.29.9") == []
+    assert sorted(admission) == (made if rights == "Policy" else [])
+    assert (("create", "roles") in granted(objects)) is (rights == "Roles")
+    assert (("patch", "placements/status") in granted(objects)) is (rights == "Roles")
+    assert operator_settings(objects).status_rights == rights
+
+
+def test_a_policy_that_the_cluster_cannot_have_is_refused(helm: Helm) -> None:
+    arguments = ("template", "test", str(CHART), "--kube-version", "1.29.9")
+    done = helm(*arguments, "--set", "runtime.statusRights=Policy")
+    assert done.returncode != 0
+    assert mentions("runtime.statusRights", '"Policy"', "1.30", "v1.29.9", "Roles").search(done.stderr)
 
 
 def test_runtimes_may_read_placements_and_report_on_them_and_nothing_else(render: Render) -> None:
@@ -259,6 +333,16 @@ def test_runtimes_may_read_placements_and_report_on_them_and_nothing_else(render
     ]
 
 
+def operator_settings(objects: list[dict[str, Any]]) -> Settings:
+    operator = next(
+        body
+        for body in objects
+        if (body["kind"], body["metadata"]["name"]) == ("Deployment", "edge-operator")
+    )
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    return Settings.from_environment({v["name"]: v.get("value", "x") for v in container["env"]})
+
+
 def test_the_operator_writes_no_roles_and_binds_only_that_of_the_runtimes(render: Render) -> None:
     objects = render()
     written = {verb for verb, resource in granted(objects) if resource in ("roles", "clusterroles")}
@@ -270,14 +354,7 @@ def test_the_operator_writes_no_roles_and_binds_only_that_of_the_runtimes(render
         for rule in body["rules"]
         if "bind" in rule["verbs"]
     )
-    operator = next(
-        body
-        for body in objects
-        if (body["kind"], body["metadata"]["name"]) == ("Deployment", "edge-operator")
-    )
-    (container,) = operator["spec"]["template"]["spec"]["containers"]
-    variables = {v["name"]: v.get("value", "x") for v in container["env"]}
-    assert bound == [Settings.from_environment(variables).runtime_role] == [RUNTIME_ROLE]
+    assert bound == [operator_settings(objects).runtime_role] == [RUNTIME_ROLE]
 
 
 def _role(objects: list[dict[str, Any]], name: str) -> tuple[set[str], set[Use]]:

@@ -50,6 +50,7 @@ from edge_operator.tritons.tail_models import Tail, model_config
 from edge_operator.tritons.triton import Arrays, Opener, Timed
 from operator_objects import CARD, KEY, TRITON, device_profile, node_body, pool_body, service_body
 from resized_pods import ResizedPods
+from served_kinds import ServedKinds
 from tenant_side import TenantSide
 from triton_looks import TritonLooks
 
@@ -66,7 +67,7 @@ def no_network() -> Iterator[None]:
 
 
 @dataclass
-class FakeCluster(ResizedPods):
+class FakeCluster(ResizedPods, ServedKinds):
     """Objects by (kind, namespace, name); generation and resourceVersion count as the API server's do.
 
     It refuses writes to another object, or to a later version, than the one that they are for.
@@ -178,9 +179,6 @@ class FakeCluster(ResizedPods):
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
         self.events.append((event_type, reason, message))
-
-    def version(self) -> tuple[int, int]:
-        return (1, 34)
 
     def _check(self, there: Object | None, seen: Object, *, unchanged: bool = False) -> None:
         """Raises WriteConflictError if the object is not the one that was seen, or has changed since."""

@@ -51,6 +51,12 @@ class TenantSide:
             pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
             self._objects.put(pod | {"status": {"phase": "Running"}})
 
+    def end_pods(self, *names: str) -> None:
+        """The pods of these runtimes, or of all, have ended."""
+        for kind, namespace, name in [key for key in self._objects.objects if key[0] == "Pod"]:
+            if not names or name.removesuffix("-x") in names:
+                del self._objects.objects[kind, namespace, name]
+
     def report_tenants(self) -> None:
         """Writes the status of all Tenants."""
         self.tenants.clients, self.tenants.clock = self.clients, self.clock()

@@ -58,5 +58,13 @@ def dedicated_service_name(service: str, node: str) -> str:
     return f"{head}-{_hash(f'{service}/{node}')}"
 
 
+def is_runtime_account(name: str) -> bool:
+    """Whether a ServiceAccount is that of runtimes: `edge-runtime`, `edge-runtime-…` or `…-runtime`.
+
+    The last ones are of earlier versions.
+    """
+    return name.startswith(_RUNTIME) or name.endswith("-runtime")
+
+
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH]

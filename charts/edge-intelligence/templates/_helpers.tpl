@@ -34,6 +34,17 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .Release.Namespace }}-edge-runtime
 {{- end -}}
 
+{{/* What limits the reports of runtimes: Policy, Roles or Namespace. Tokens name their node from Kubernetes 1.30 on. */}}
+{{- define "edge.statusRights" -}}
+{{- $given := .Values.runtime.statusRights }}
+{{- $version := .Capabilities.KubeVersion.Version }}
+{{- $policies := semverCompare ">=1.30.0-0" $version }}
+{{- if and (eq $given "Policy") (not $policies) }}
+{{- fail (printf "runtime.statusRights: %q requires Kubernetes 1.30 or later, not %s: set Roles or Auto" $given $version) }}
+{{- end }}
+{{- if ne $given "Auto" }}{{ $given }}{{ else }}{{ ternary "Policy" "Roles" $policies }}{{ end }}
+{{- end -}}
+
 {{- define "edge.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532

@@ -64,6 +64,12 @@ JOBS = Kind("batch/v1", "Job", "jobs")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 ROLES = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+ADMISSION_POLICIES = Kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingAdmissionPolicy",
+    "validatingadmissionpolicies",
+    namespaced=False,
+)
 
 KINDS = {
     kind.kind: kind
@@ -91,6 +97,7 @@ class Cluster(Protocol):
     def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None: ...
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None: ...
     def version(self) -> tuple[int, int]: ...
+    def serves(self, kind: Kind) -> bool: ...
 
 
 class ApiServer:
@@ -302,6 +309,11 @@ class ApiServer:
         # A minor version can end in a plus sign.
         major, minor = (re.sub(r"\D.*", "", str(found.get(part, ""))) for part in ("major", "minor"))
         return int(major or 0), int(minor or 0)
+
+    def serves(self, kind: Kind) -> bool:
+        """Whether the API server has the kind, in its version. Raises ClusterError."""
+        found = self._call("GET", f"/apis/{kind.api_version}", f"looking for the kind {kind.kind}") or {}
+        return any(each.get("name") == kind.plural for each in found.get("resources") or ())
 
     def _write_event(self, event: Object, count: int) -> None:
         """Creates the Event, or raises the count of the one that this operator created before."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast, get_args
 from edge_operator.errors import SettingsError
 
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+StatusRights = Literal["Auto", "Policy", "Roles", "Namespace"]
 _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "192Mi"}}
 
 
@@ -21,6 +22,9 @@ class Settings:
     """Namespace of the operator and of the profiling Jobs."""
     runtime_role: str = "edge-intelligence-edge-runtime"
     """Name of the ClusterRole to which the runtimes of each namespace are bound."""
+    status_rights: StatusRights = "Auto"
+    """What limits the reports of a runtime to its own node: the chart's admission policy, a Role for each
+    runtime, or nothing within its namespace. Auto: what the API server can do, read at the start."""
     pull_policy: PullPolicy = "IfNotPresent"
     cluster_domain: str = "cluster.local"
     runtime_resources: Mapping[str, Any] = field(default_factory=lambda: _DEFAULT_RESOURCES)
@@ -53,6 +57,11 @@ class Settings:
         return "::" if ":" in self.pod_ip else "0.0.0.0"  # noqa: S104 - a pod of its own
 
     @property
+    def own_accounts(self) -> bool:
+        """Whether each runtime has a ServiceAccount of its own, so that a Role can limit it."""
+        return self.status_rights == "Roles"
+
+    @property
     def runtime_scheme(self) -> str:
         """The URL scheme of the runtimes."""
         return "https" if self.tls_secret else "http"
@@ -60,18 +69,19 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
         """Reads the EDGE_* variables. Raises SettingsError with the variable's name and a valid value."""
-        policy = environment.get("EDGE_RUNTIME_PULL_POLICY") or "IfNotPresent"
-        if policy not in get_args(PullPolicy):
-            raise SettingsError(
-                f'EDGE_RUNTIME_PULL_POLICY: "{policy}" is not a pull policy: '
-                f"use one of {', '.join(get_args(PullPolicy))}"
-            )
+        policy = _one_of(
+            environment, "EDGE_RUNTIME_PULL_POLICY", get_args(PullPolicy), "IfNotPresent", "a pull policy"
+        )
+        rights = _one_of(
+            environment, "EDGE_STATUS_RIGHTS", get_args(StatusRights), "Auto", "a kind of rights"
+        )
         namespace = environment.get("EDGE_OPERATOR_NAMESPACE") or "edge-intelligence"
         return cls(
             store_url=_url(environment, "EDGE_STORE"),
             runtime_image=_required(environment, "EDGE_RUNTIME_IMAGE", "the image of the edge runtime"),
             namespace=namespace,
             runtime_role=environment.get("EDGE_RUNTIME_ROLE") or f"{namespace}-edge-runtime",
+            status_rights=cast("StatusRights", rights),
             pull_policy=cast("PullPolicy", policy),
             cluster_domain=environment.get("EDGE_CLUSTER_DOMAIN") or "cluster.local",
             runtime_resources=_resources(environment),
@@ -92,6 +102,15 @@ def _required(environment: Mapping[str, str], name: str, what: str) -> str:
     value = environment.get(name, "")
     if not value:
         raise SettingsError(f"{name}: not set: set it to {what}")
+    return value
+
+
+def _one_of(
+    environment: Mapping[str, str], name: str, values: tuple[str, ...], default: str, what: str
+) -> str:
+    value = environment.get(name) or default
+    if value not in values:
+        raise SettingsError(f'{name}: "{value}" is not {what}: use one of {", ".join(values)}')
     return value
 
 

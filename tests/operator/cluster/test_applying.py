@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, PLACEMENTS, ApiServer, covers
+from edge_operator.cluster import (
+    ADMISSION_POLICIES,
+    DEVICE_POOLS,
+    INFERENCE_SERVICES,
+    PLACEMENTS,
+    ApiServer,
+    covers,
+)
 from edge_operator.errors import (
     ApiUnreachableError,
     ObjectRefusedError,
@@ -84,6 +91,15 @@ def test_the_version_of_the_api_server_is_read_whatever_its_vendor_adds(
     answer: Any, version: tuple[int, int]
 ) -> None:
     assert _server(Recorder(answer=answer)).version() == version
+
+
+def test_a_kind_is_found_by_the_resources_of_its_group_and_version() -> None:
+    resources = [{"name": "validatingadmissionpolicies"}, {"name": "validatingadmissionpolicies/status"}]
+    client = Recorder(answer={"resources": resources})
+    assert _server(client).serves(ADMISSION_POLICIES)
+    assert client.requests[0][:2] == ("GET", "/apis/admissionregistration.k8s.io/v1")
+    assert not _server(Recorder(answer={"resources": resources[1:]})).serves(ADMISSION_POLICIES)
+    assert not _server(Recorder(status=404)).serves(ADMISSION_POLICIES)
 
 
 def test_an_apply_is_server_side_under_the_operators_name() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 from edge_api.policies import Isolation
 from edge_api.validation_messages import problems
 from edge_operator.names import dns_label, label_value
+from edge_operator.nodes.access import shared_access
 from edge_operator.nodes.rollouts import SURGE
 from edge_operator.nodes.runtimes import Host, Runtime
 from edge_operator.nodes.workloads import (
     client_service,
     profile_job,
-    runtime_access,
     runtime_deployment,
     runtime_service,
     traffic_distribution,
@@ -163,7 +163,7 @@ def test_with_a_collector_runtimes_get_opentelemetrys_own_variables() -> None:
 
 
 def test_what_services_share_has_no_owner_among_them_and_is_known_as_the_operators() -> None:
-    shared = [*runtime_access("shop", "edge-runtime-role"), runtime_service(SHARED, SETTINGS), _deployment()]
+    shared = [*shared_access("shop", "edge-runtime-role"), runtime_service(SHARED, SETTINGS), _deployment()]
     for made in shared:
         assert "ownerReferences" not in made["metadata"]
         assert made["metadata"]["namespace"] == "shop"
@@ -173,7 +173,7 @@ def test_what_services_share_has_no_owner_among_them_and_is_known_as_the_operato
 
 
 def test_the_runtimes_of_a_namespace_have_one_account_which_is_bound_to_the_charts_role() -> None:
-    account, binding = runtime_access("shop", "edge-runtime-role")
+    account, binding = shared_access("shop", "edge-runtime-role")
     assert binding["roleRef"]["kind"] == "ClusterRole"
     assert binding["roleRef"]["name"] == binding["metadata"]["name"] == "edge-runtime-role"
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "edge-runtime", "namespace": "shop"}]

@@ -18,6 +18,7 @@ def test_the_charts_environment_is_read() -> None:
     assert settings.runtime_resources == {"requests": {"cpu": "10m"}}
     assert settings.pull_secrets == ("a", "b")
     assert settings.tls_dir == "/etc/edge/tls"
+    assert settings.status_rights == "Auto"
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,7 @@ def test_the_charts_environment_is_read() -> None:
             {"EDGE_RUNTIME_PULL_POLICY": "Sometimes"},
             'EDGE_RUNTIME_PULL_POLICY: "Sometimes".* Always, IfNotPresent, Never',
         ),
+        ({"EDGE_STATUS_RIGHTS": "None"}, 'EDGE_STATUS_RIGHTS: "None".* Auto, Policy, Roles, Namespace'),
         ({"EDGE_RUNTIME_RESOURCES": "lots"}, "EDGE_RUNTIME_RESOURCES: not JSON"),
         ({"EDGE_RUNTIME_RESOURCES": "[]"}, "EDGE_RUNTIME_RESOURCES: not a JSON object"),
         ({"EDGE_TRACING_ENDPOINT": "collector:4317"}, 'EDGE_TRACING_ENDPOINT: "collector:4317"'),

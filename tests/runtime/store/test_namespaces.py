@@ -29,7 +29,8 @@ ACCOUNTS = {
     "operator": OPERATOR,
     "profiler": PROFILER,
     "shop": Account("shop", "default"),
-    "shop-runtime": Account("shop", "digits-runtime"),
+    "shop-runtime": Account("shop", "edge-runtime"),
+    "shop-edge-a": Account("shop", "edge-runtime-edge-a"),
     "bank": Account("bank", "default"),
     "bank-runtime": Account("bank", "digits-runtime"),
 }
@@ -199,7 +200,7 @@ async def test_a_namespace_with_the_same_bytes_registers_them_and_they_are_store
     assert sorted(e["name"] for e in union) == sorted([*names, "only"])
 
 
-@pytest.mark.parametrize("token", ["shop-runtime", "profiler", "operator"])
+@pytest.mark.parametrize("token", ["shop-runtime", "shop-edge-a", "bank-runtime", "profiler", "operator"])
 async def test_runtimes_and_accounts_that_act_for_no_namespace_only_read(
     store: Client, model: Any, chain_model: bytes, token: str
 ) -> None:

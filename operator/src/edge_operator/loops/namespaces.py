@@ -27,8 +27,9 @@ from edge_operator.cluster import (
 from edge_operator.errors import ObjectRefusedError, WriteConflictError
 from edge_operator.foreign import refuse_foreign
 from edge_operator.names import OURS, RUNTIME_LABEL
+from edge_operator.nodes.access import ACCESS
 from edge_operator.nodes.cpu_requests import CONTAINER, Resize
-from edge_operator.nodes.runtime_actions import ACCESS, Seen, decide
+from edge_operator.nodes.runtime_actions import Seen, decide
 from edge_operator.nodes.runtimes import hosts, isolations
 from edge_operator.nodes.succession import Moves
 from edge_operator.ownership import claim_of, from_the_oldest

@@ -9,8 +9,6 @@ from edge_api.policies import Isolation
 from edge_operator.cluster import (
     DEPLOYMENTS,
     PLACEMENTS,
-    ROLE_BINDINGS,
-    ROLES,
     SERVICE_ACCOUNTS,
     SERVICES,
     Kind,
@@ -19,6 +17,7 @@ from edge_operator.cluster import (
 )
 from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL, label_value
 from edge_operator.nodes import cpu_requests, rollouts, succession, tolerations
+from edge_operator.nodes.access import ACCESS, accounts_in_use, has_access, key_of, wanted_access
 from edge_operator.nodes.runtimes import (
     Host,
     Runtime,
@@ -30,7 +29,6 @@ from edge_operator.nodes.runtimes import (
 )
 from edge_operator.nodes.workloads import (
     client_service,
-    runtime_access,
     runtime_deployment,
     runtime_service,
 )
@@ -40,8 +38,6 @@ AGAIN = 5.0
 """Seconds until the next look at pods that are being replaced, and at services that move."""
 RESIZED = 30.0
 """Seconds until the next look at pods that do not have their requests yet."""
-ACCESS: tuple[Kind, ...] = (ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS)
-"""Kinds of the objects by which a namespace's runtimes read Placements; Roles are of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +99,6 @@ def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) 
     runtimes = needed(current, specified, selected)
     users = _users(runtimes, current)
     pods = _pods(seen, runtimes)
-    _access(seen, actions, settings, runtimes, frozenset(specified))
     weight_of = cpu_requests.weights(current)
     _deployments(seen, settings, actions, users, pods, weight_of)
     resources = settings.runtime_resources
@@ -124,6 +119,7 @@ def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) 
     here = [body for body in former if body["spec"]["service"] not in moving]
     _retire(seen, actions, succession.superseded(here, by_place, pods), former)
     _remove_surplus(seen, actions, runtimes, moving, current)
+    _access(seen, actions, settings, users, current, frozenset(specified))
     if (
         moving
         or former
@@ -173,20 +169,29 @@ def _pods(seen: Seen, runtimes: Iterable[Runtime]) -> succession.Pods:
 
 
 def _access(
-    seen: Seen, actions: Actions, settings: Settings, runtimes: Iterable[Runtime], services: frozenset[str]
+    seen: Seen,
+    actions: Actions,
+    settings: Settings,
+    users: Mapping[Runtime, frozenset[str]],
+    placements: Iterable[Object],
+    services: frozenset[str],
 ) -> None:
-    """Adds the account of the namespace's runtimes and its binding; removes them with the last runtime."""
-    kinds = {kind.kind: kind for kind in ACCESS}
-    objects = runtime_access(seen.namespace, settings.runtime_role) if runtimes else []
-    wanted = {(kinds[body["kind"]], body["metadata"]["name"]): body for body in objects}
-    for key, body in wanted.items():
-        if not covers(seen.objects.get(key), body):
-            actions.apply.append(Wanted(body, services))
-    actions.delete += [
-        (kind, name)
-        for (kind, name), body in seen.objects.items()
-        if kind in ACCESS and not is_earlier(body) and (kind, name) not in wanted
+    """Adds the accounts of runtimes and their rights, before all else; removes those that no pod uses."""
+    ending = {name for kind, name in actions.delete if kind == DEPLOYMENTS}
+    runs = [
+        body
+        for body in seen.all(DEPLOYMENTS)
+        if not is_earlier(body) and body["metadata"]["name"] not in ending
     ]
+    used = accounts_in_use(runs, seen.pods)
+    access = wanted_access(seen.namespace, users, placements, used, settings)
+    wanted = [Wanted(body, services) for body in access.shared]
+    wanted += [Wanted(body, users[runtime]) for runtime, own in access.own.items() for body in own]
+    lacking = [each for each in wanted if not covers(seen.objects.get(key_of(each.body)), each.body)]
+    actions.apply[:0] = lacking
+    actions.delete += access.surplus(seen.objects)
+    if any((SERVICE_ACCOUNTS, name) in seen.objects for name in access.left):
+        actions.again = AGAIN
 
 
 def _deployments(
@@ -197,8 +202,12 @@ def _deployments(
     pods: succession.Pods,
     weight_of: Mapping[Runtime, float],
 ) -> None:
-    """Adds Services and Deployments of runtimes: new ones at once, new versions node by node."""
+    """Adds Services and Deployments of runtimes: new ones at once, new versions node by node.
+
+    A new version waits until the account of its pods exists with its rights.
+    """
     outdated: dict[str, Wanted] = {}
+    able = list[str]()
     ready = set()
     for runtime in sorted(users):
         host = seen.hosts.get(runtime.node)
@@ -222,7 +231,9 @@ def _deployments(
             actions.apply.append(wanted)
         elif not _same_version(live, wanted.body):
             outdated[runtime.name] = wanted
-    now = rollouts.next_updates(list(outdated), pods.deployments, frozenset(ready))
+            if has_access(runtime, seen.objects, settings):
+                able.append(runtime.name)
+    now = rollouts.next_updates(able, pods.deployments, frozenset(ready))
     actions.apply += [wanted for name, wanted in outdated.items() if name in now]
     if outdated.keys() - now:
         actions.again = AGAIN

@@ -1,4 +1,4 @@
-"""Builds Kubernetes objects: the runtimes' Deployments, Services and RBAC, and the profiling Job. Pure."""
+"""Builds Kubernetes objects: the runtimes' Deployments and Services, and the profiling Job. Pure."""
 
 import hashlib
 import json
@@ -34,9 +34,8 @@ from edge_operator.settings import Settings
 
 HTTP_PORT = 8080
 GRPC_PORT = 8081
-RUNTIME_ACCOUNT = "edge-runtime"
-"""Name of the ServiceAccount of a namespace's runtimes."""
-_RBAC = "rbac.authorization.k8s.io"
+SHARED_ACCOUNT = "edge-runtime"
+"""Name of the ServiceAccount that the runtimes of a namespace share."""
 _USER = 65532
 _DOMAIN = "cluster.local"
 """The runtimes' default."""
@@ -75,28 +74,6 @@ def metadata(service: Object, name: str, node: str | None = None) -> Object:
     }
 
 
-def runtime_access(namespace: str, role: str) -> list[Object]:
-    """Returns the ServiceAccount of a namespace's runtimes and the RoleBinding to their ClusterRole.
-
-    The binding has the role's name, since a binding's role cannot change.
-    """
-    labels = {ROLE_LABEL: "runtime", **MANAGED_BY}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": RUNTIME_ACCOUNT, "namespace": namespace, "labels": labels},
-        },
-        {
-            "apiVersion": f"{_RBAC}/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": role, "namespace": namespace, "labels": labels},
-            "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": RUNTIME_ACCOUNT, "namespace": namespace}],
-        },
-    ]
-
-
 def traffic_distribution(version: tuple[int, int]) -> str:
     """Returns which endpoints a Service prefers: those of the client's node, if the API server can do that.
 
@@ -130,7 +107,7 @@ def service_url(name: str, namespace: str, scheme: str, domain: str) -> str:
 
 def runtime_service(runtime: Runtime, settings: Settings) -> Object:
     """Returns the Service of exactly one runtime, for other runtimes and for clients that choose a node."""
-    service = _network_service(_metadata(runtime), {RUNTIME_LABEL: runtime.name}, settings)
+    service = _network_service(runtime_metadata(runtime), {RUNTIME_LABEL: runtime.name}, settings)
     if settings.issues_certificates:
         service["spec"]["ports"] += [
             {"name": "peer", "port": PEER_PORT, "targetPort": "peer", "appProtocol": "https"},
@@ -198,7 +175,12 @@ def profile_job(
     }
 
 
-def _metadata(runtime: Runtime) -> Object:
+def account_name(runtime: Runtime, settings: Settings) -> str:
+    """Returns the name of the ServiceAccount of a runtime's pods."""
+    return runtime.name if settings.own_accounts else SHARED_ACCOUNT
+
+
+def runtime_metadata(runtime: Runtime) -> Object:
     """Returns the metadata of an object of a runtime. It has no owner: its services come and go."""
     own = {SERVICE_LABEL: label_value(runtime.service)} if runtime.service else {}
     return {
@@ -222,7 +204,7 @@ def runtime_deployment(
 
     strategy: how its pod is replaced by one of a new version. weight: of the processor time that it requests.
     """
-    meta = _metadata(runtime)
+    meta = runtime_metadata(runtime)
     container = _container(
         CONTAINER,
         [
@@ -253,7 +235,7 @@ def runtime_deployment(
     if settings.tracing_endpoint:
         container["env"] = _tracing(settings, runtime.namespace, runtime.node)
     pod = _pod(container, host.hostname, settings) | {
-        "serviceAccountName": RUNTIME_ACCOUNT,
+        "serviceAccountName": account_name(runtime, settings),
         "tolerations": [*ALWAYS, *host.tolerations],
         "terminationGracePeriodSeconds": 30,
     }

@@ -83,6 +83,10 @@ class MirroredCluster:
         """Returns the API server's major and minor version."""
         return self._server.version()
 
+    def serves(self, kind: Kind) -> bool:
+        """Whether the API server has the kind, in its version."""
+        return self._server.serves(kind)
+
     @contextlib.contextmanager
     def _reading_conflicts(self, kind: Kind, body: Object) -> Iterator[None]:
         """Reads the object of a write that conflicts with another one. body: has its name."""

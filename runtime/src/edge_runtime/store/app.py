@@ -205,7 +205,8 @@ def _check_writes(caller: Caller, what: str) -> None:
     if not caller.writes:
         raise Forbidden(
             f"{what}: the token's account may only read: use a ServiceAccount of the namespace whose name "
-            "does not end in -runtime; the operator's also needs X-Edge-Namespace"
+            "neither begins with edge-runtime- nor ends in -runtime; the operator's also needs "
+            "X-Edge-Namespace"
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from edge_api.names import is_runtime_account
 from edge_api.store_access import AUDIENCE, NAMESPACE_HEADER
 from edge_api.words import shown
 from edge_runtime.errors import BadRequest, Forbidden, Unauthenticated
@@ -18,7 +19,6 @@ _USER: Final = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _BEARER: Final = re.compile(rb"bearer +([A-Za-z0-9._~+/=-]{1,16384}) *", re.IGNORECASE)
 _COMMAND: Final = f"kubectl create token NAME -n NAMESPACE --audience {AUDIENCE}"
-_RUNTIME: Final = "-runtime"
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -93,7 +93,7 @@ class TokenHolders:
             )
         if account in self._profilers:
             return Caller(None, writes=False, measures=True)
-        return Caller(account.namespace, writes=not account.name.endswith(_RUNTIME))
+        return Caller(account.namespace, writes=not is_runtime_account(account.name))
 
 
 def account_of(user: str) -> Account:
