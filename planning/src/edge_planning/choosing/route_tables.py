@@ -186,8 +186,8 @@ def ladder(options: Candidates, local: int, most: int) -> list[int]:
     """Returns at most `most` local candidates that are faster and worth less than `local`, by falling worth.
 
     Each takes at most three quarters of the time of the one before, except that the fastest is always the
-    last. The runtime takes them behind a queue, or while the node is slow. The times are those of the profile,
-    since margins that are learned from requests would change the ladder with every contention.
+    last. The runtime takes them behind a queue, or while the node is slow. The times are the profile's:
+    margins that are learned from requests would change the ladder with every contention.
     """
     worth, seconds = float(options.worth[local]), float(options.mean_head[local])
     faster: list[int] = []

@@ -51,7 +51,7 @@ class SpareTime:
             return self._grow(now)
 
     def ran(self, had: float, took: float, now: float) -> None:
-        """Adds a run that ended at `now`. had: seconds for which it had a processor. took: seconds in total."""
+        """Adds a run that took `took` seconds until `now`, and for `had` of them had a processor."""
         with self._lock:
             kept = exp(-max(now - self._observed, 0.0) / _MEMORY)
             self._observed = now
