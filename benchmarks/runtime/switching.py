@@ -3,7 +3,7 @@
 Run alone: `.venv/bin/python -m benchmarks.runtime.switching [--quick]`. Two tables, each of one real
 onnxruntime model, alternate; callers in this process send requests without pauses. A response that differs in
 any bit from that of the table that it names counts as mixed. Periods with switches alternate with equally
-long ones without. `heavy` is the same with a second route of 48 MB in each table.
+long ones without. `heavy` is the same with a first route of 48 MB in each table, which serves the requests.
 
 `longest_gap_ms` is the longest gap between two responses over all switches. Compare it with that of the
 periods without switches; on a busy machine it is random. `gap_of_a_switch_ms` does not depend on a single
