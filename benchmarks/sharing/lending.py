@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,13 +28,24 @@ _PATIENCE: Final = 120.0
 _ROUNDS: Final = 3
 
 
-def measure(prepared: tuple[Site, Path], *, quick: bool) -> dict[str, object]:
-    """Returns the seconds until idle capacity is used, and until its owner has it back; the worst of rounds.
+@dataclass(frozen=True)
+class Delays:
+    """Seconds until idle capacity is used by others, and until its owner has it back; the worst of rounds."""
+
+    lend: float
+    reclaim: float
+
+    @property
+    def rounded(self) -> dict[str, float]:
+        return {"lend": round(self.lend, 2), "reclaim": round(self.reclaim, 2)}
+
+
+def rounds(site: Site, model: Path, *, quick: bool) -> Delays:
+    """Returns how long the plan takes until the borrower steps up, and down.
 
     The time runs from the change of the owner's declared rate to the response of the borrower with the more,
     or the less, accurate exit.
     """
-    site, model = prepared
     with tenants(site, model, {OWNER: 1.0, BORROWER: 1.0}) as shared:
         capacity = shared.capacity()
         latency = capacity.latency
@@ -49,7 +61,7 @@ def measure(prepared: tuple[Site, Path], *, quick: bool) -> dict[str, object]:
                 lent.append(_after(shared, client, latency, IDLE, lambda name: name == accurate))
                 site.say(f"round {number + 1}: reclaimed in {reclaimed[-1]:.1f} s, lent in {lent[-1]:.1f} s")
             client.stop()
-    return {"lend_s": round(max(lent), 2), "reclaim_s": round(max(reclaimed), 2), "rounds": len(lent)}
+    return Delays(max(lent), max(reclaimed))
 
 
 def _after(
