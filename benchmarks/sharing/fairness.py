@@ -16,6 +16,7 @@ from typing import Final
 
 from benchmarks.pool.site import Site
 from benchmarks.sharing import lending
+from benchmarks.sharing.backlog_processes import BacklogProcess
 from benchmarks.sharing.shares import division, is_lent, is_returned, parts, rounded, used
 from benchmarks.sharing.tenancy import NODE, Tenancy, tenants
 from testbed.errors import NotReadyInTimeError
@@ -41,60 +42,68 @@ def measure(prepared: tuple[Site, Path], *, quick: bool) -> dict[str, object]:
     with tenants(site, model, WEIGHTS, output=OUTPUT, speed=None) as shared:
         divided, at_node = _divided(shared, quick=quick)
     by_plan = lending.rounds(site, model, quick=quick)
+    both = lending.worst([at_node, by_plan]).rounded
     return {
         **divided,
-        "lend_s": round(max(at_node.lend, by_plan.lend), 2),
-        "reclaim_s": round(max(at_node.reclaim, by_plan.reclaim), 2),
+        "lend_s": both["lend"],
+        "reclaim_s": both["reclaim"],
         "at_node_s": at_node.rounded,
         "by_plan_s": by_plan.rounded,
     }
 
 
 def _divided(shared: Tenancy, *, quick: bool) -> tuple[dict[str, object], lending.Delays]:
-    say = shared.site.say
-    seconds = 10.0 if quick else 60.0
+    """Returns how the processor is divided while all send, and how long it takes to lend and return it."""
     with shared.backlogs(OPEN) as clients:
         for client in clients.values():
             client.start()
-        shared.pass_time("until the flood is even", _SETTLE)
+        shared.pass_time("until all tenants send", _SETTLE)
         before, began = shared.cpu_seconds(), time.monotonic()
-        shared.pass_time("all tenants send", seconds)
+        shared.pass_time("all tenants send", 10.0 if quick else 60.0)
         spent, ended = used(before, shared.cpu_seconds()), time.monotonic()
-        planned = shared.planned_shares()
-        shares, speed = parts(spent), sum(spent.values()) / (ended - began)
-        say(f"shares of the processor: {_shown(shares)}; together {speed:.3f}")
-        lent, returned, alone = list[float](), list[float](), dict[str, float]()
+        processors = sum(spent.values()) / (ended - began)
+        entitled, requests = parts(shared.entitlements()), shared.cpu_requests()
+        shared.site.say(f"shares of the processor: {_shown(parts(spent))}; together {processors:.3f}")
+        delays, alone = list[lending.Delays](), dict[str, float]()
         for name in list(WEIGHTS)[-1:] if quick else WEIGHTS:
-            others = [client for other, client in clients.items() if other != name]
-            start = time.monotonic()
-            for client in others:
-                client.stop()
-            lent.append(_until(shared, partial(is_lent, user=name, whole=speed * _WINDOW)) - start)
-            before, start = shared.cpu_seconds(), time.monotonic()
-            time.sleep(_ALONE)
-            alone[name] = used(before, shared.cpu_seconds())[name] / (time.monotonic() - start) / speed
-            start = time.monotonic()
-            for client in others:
-                client.start()
-            returned.append(_until(shared, partial(is_returned, weights=WEIGHTS, borrower=name)) - start)
-            say(
-                f"{name} alone: {alone[name]:.0%} of the processor, "
-                f"after {lent[-1]:.1f} s; the others have theirs after {returned[-1]:.1f} s"
-            )
+            one, alone[name] = _alone(shared, clients, name, processors)
+            delays.append(one)
         received = {name: client.received() for name, client in clients.items()}
-    responses = {
-        name: float(sum(began <= at < ended for at in one.responses)) for name, one in received.items()
-    }
+    responses = {name: sum(began <= at < ended for at in one.responses) for name, one in received.items()}
     found = division(WEIGHTS, spent, responses) | {
         "resource": f"processor time of {NODE}",
-        "processors_used": round(speed, 4),
+        "processors_used": round(processors, 4),
         "alone": rounded(alone),
         "failed": [one.failed for one in received.values()],
         "errors": sorted({one.error for one in received.values() if one.error}),
-        "cpu_requests": list(shared.cpu_requests().values()),
-        "planned_shares": list(planned.values()),
+        "cpu_requests": list(requests.values()),
+        "entitled_shares": rounded(entitled),
     }
-    return found, lending.Delays(max(lent), max(returned))
+    return found, lending.worst(delays)
+
+
+def _alone(
+    shared: Tenancy, clients: Mapping[str, BacklogProcess], name: str, processors: float
+) -> tuple[lending.Delays, float]:
+    """Returns how long one tenant takes to use the parts of the others when these pause, and the others to
+    have theirs back; and how much of `processors` the tenant uses alone.
+    """
+    others = [client for other, client in clients.items() if other != name]
+    paused = time.monotonic()
+    for client in others:
+        client.stop()
+    lent = _until(shared, partial(is_lent, user=name, whole=processors * _WINDOW)) - paused
+    before, began = shared.cpu_seconds(), time.monotonic()
+    time.sleep(_ALONE)
+    alone = used(before, shared.cpu_seconds())[name] / (time.monotonic() - began) / processors
+    back = time.monotonic()
+    for client in others:
+        client.start()
+    returned = _until(shared, partial(is_returned, weights=WEIGHTS, borrower=name)) - back
+    shared.site.say(
+        f"{name} alone: {alone:.0%} of the processor, lent in {lent:.1f} s, returned in {returned:.1f} s"
+    )
+    return lending.Delays(lent, returned), alone
 
 
 def _until(shared: Tenancy, done: Callable[[Mapping[str, float]], bool]) -> float:

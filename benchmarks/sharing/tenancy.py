@@ -158,12 +158,13 @@ class Tenancy:
             for name, at in self.tenants.items()
         }
 
-    def planned_shares(self) -> dict[str, str]:
-        """Returns the part of the node that each tenant uses by the plan, as its status says."""
+    def entitlements(self) -> dict[str, float]:
+        """Returns the processor time that each tenant is entitled to by the plan, in cores."""
         found = {}
         for name in self.tenants:
             (pool,) = self.site.get("tenant", name)["status"]["pools"]
-            found[name] = str(pool["share"])
+            (cpu,) = [each for each in pool["resources"] if each["kind"] == "cpu"]
+            found[name] = float(cpu["nominal"])
         return found
 
     def pass_time(self, what: str, seconds: float) -> None:

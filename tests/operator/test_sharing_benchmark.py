@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.sharing import manifests
 from benchmarks.sharing.backlog import Backlog, Received
+from benchmarks.sharing.lending import Delays, worst
 from benchmarks.sharing.shares import division, is_lent, is_returned, max_error, parts, used
 from demo.client import Image, Reply
 from demo.samples import LabeledImages
@@ -54,6 +55,12 @@ def test_a_share_is_returned_when_each_owner_has_nearly_its_part() -> None:
 
     assert is_returned(back, weights=WEIGHTS, borrower="light")
     assert not is_returned({**back, "medium": 0.20, "light": 0.27}, weights=WEIGHTS, borrower="light")
+
+
+def test_the_worst_of_rounds_is_by_direction() -> None:
+    found = worst([Delays(0.5, 2.004), Delays(1.0, 0.25)])
+
+    assert found.rounded == {"lend": 1.0, "reclaim": 2.0}
 
 
 def test_the_benchmarks_manifests_are_valid() -> None:
