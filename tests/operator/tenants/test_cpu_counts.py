@@ -182,7 +182,7 @@ def test_each_has_what_is_reserved_for_it_as_far_as_the_node_suffices(counts: Ma
 
 
 @given(divisions)
-def test_who_has_more_reserved_has_more(counts: Mapping[str, float]) -> None:
+def test_a_larger_reservation_has_a_larger_part(counts: Mapping[str, float]) -> None:
     found = divided(1.0, counts)
     ordered = sorted(counts, key=lambda name: counts[name])
     assert all(found[one] <= found[other] + 1e-9 for one, other in pairwise(ordered))
