@@ -26,7 +26,7 @@ from edge_operator.effects import needs
 from edge_operator.effects.executor import API_SERVER, FAILED, Action
 from edge_operator.effects.tails import Loaded, TailLoader
 from edge_operator.effects.writes import Written, write
-from edge_operator.errors import StoreError, TritonBusyError
+from edge_operator.errors import TritonBusyError
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.loops.known_facts import KnownFacts
 from edge_operator.loops.server_findings import ServerFindings
@@ -450,9 +450,9 @@ class PoolLoop:
         metrics.TAILS_LOADED.inc(found.count)
         self.shared.servers.loaded_at(load.address, found.there)
         self._outcomes[load.service].loads[load.address] = outcome
-        if isinstance(outcome.error, StoreError) and outcome.error.reason == reasons.NOT_FOUND:
-            lost = {tail.digest for tail in load.tails if tail.name not in found.there}
-            self._facts.files_lost(load.service.namespace, lost)
+        gone = {name for name, error in outcome.unread.items() if error.reason == reasons.NOT_FOUND}
+        lost = {tail.digest for tail in load.tails if tail.name in gone}
+        self._facts.files_lost(load.service.namespace, lost)
         if isinstance(outcome.error, TritonBusyError):
             return _BUSY
         if outcome.error is not None:

@@ -13,7 +13,7 @@ from edge_api import Placement, reasons
 from edge_api.inferenceservices import InferenceService
 from edge_api.validation_messages import sentences
 from edge_operator.conditions import Blocked
-from edge_operator.errors import ObjectRefusedError, StoreError
+from edge_operator.errors import ObjectRefusedError
 from edge_operator.keys import TailKey
 from edge_operator.nodes.runtimes import published_isolation
 from edge_operator.nodes.workloads import service_url
@@ -138,7 +138,7 @@ def _draft(
     placements, former = by_node(own.placements)
     slices = (state.facts.get(need) for need in before.used if isinstance(need, SliceOf))
     errors = [fact.error for fact in slices if fact is not None]
-    errors += [load.error for load in own.loads.values() if isinstance(load.error, StoreError)]
+    errors += [error for load in own.loads.values() for error in load.unread.values()]
     return Draft(
         key=own.key,
         state=state,
@@ -260,6 +260,7 @@ def _report(draft: Draft, before: Reporting) -> tuple[SetStatus | None, Reportin
         pods=reports.pod_troubles(draft.own, draft.members, draft.placements, alive),
         alive=alive,
         infeasible=draft.infeasible,
+        withheld=draft.withheld,
     )
     return reports.report(before, draft.own, draft.service, observation, draft.now)
 

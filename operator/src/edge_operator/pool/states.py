@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_operator.cluster import Object
-from edge_operator.errors import OperatorError
+from edge_operator.errors import OperatorError, StoreError
 from edge_operator.keys import ServiceKey, TailKey
 from edge_operator.ownership import Claim
 from edge_operator.pool.actions import ObjectRef
@@ -46,12 +46,14 @@ class LoadOutcome:
     """The result of loading a service's tails at one Triton server.
 
     tails: their names. refused: those that did not fit; message: why. error: why the others are not loaded.
+    unread: why the files of some of the others could not be read from the model store, by name.
     """
 
     tails: frozenset[str]
     refused: frozenset[str] = frozenset()
     message: str = ""
     error: OperatorError | None = None
+    unread: Mapping[str, StoreError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
