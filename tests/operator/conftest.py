@@ -35,7 +35,8 @@ from edge_operator.explaining.values import Explanation
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.operator import Findings
-from edge_operator.loops.pools import PoolLoop, Shared
+from edge_operator.loops.pools import PoolLoop
+from edge_operator.loops.shared import Shared
 from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.names import NODE_LABEL
 from edge_operator.pool import plans
