@@ -13,6 +13,7 @@ from edge_operator.pool.server_availability import Availability
 from edge_operator.pool.tenancy import NO_TENANTS, Tenancy
 from edge_operator.pool_nodes import Node
 from edge_operator.settings import Settings
+from edge_operator.tritons.control_checks import Endpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ class PoolState:
         loaded: Tails that were seen to have their content, by the address of their server.
         availability: Which Triton servers respond.
         emptied: Servers that left the pool and have no tails any more.
-        control_open: Whether servers accept model control without a key, as far as they were checked.
+        control_open: Whether servers accept model control without a key, as far as they were checked, by
+            their HTTP address.
         certificates: Why certificates are not issued or renewed, by namespace; None if others issue them.
         tenancy: The tenants of all namespaces.
     """
@@ -136,6 +138,6 @@ class PoolState:
     loaded: Mapping[str, frozenset[str]] = field(default_factory=dict)
     availability: Availability = field(default_factory=Availability)
     emptied: frozenset[str] = frozenset()
-    control_open: Mapping[str, bool] = field(default_factory=dict)
+    control_open: Mapping[str, Endpoints] = field(default_factory=dict)
     certificates: Mapping[str, Sequence[str]] | None = None
     tenancy: Tenancy = NO_TENANTS
