@@ -174,6 +174,19 @@ def test_kubectl_shows_the_columns_that_operators_look_for() -> None:
     assert names == ["URL", "READY", "ENTRIES", "SLO", "LATENCY", "P95", "CUT", "EXIT", "REASON", "AGE"]
 
 
+@pytest.mark.parametrize(
+    ("column", "path"), [("Entries", ".status.readyEntries"), ("SLO", ".status.slo.summary")]
+)
+def test_the_columns_of_entry_nodes_and_slo_show_texts_of_the_status(column: str, path: str) -> None:
+    version = definition(KINDS["InferenceService"])["spec"]["versions"][0]
+    shown = next(each for each in version["additionalPrinterColumns"] if each["name"] == column)
+    assert (shown["jsonPath"], shown["type"]) == (path, "string")
+    part = schema("InferenceService")
+    for name in path.strip(".").split("."):
+        part = part["properties"][name]
+    assert part["type"] == "string"
+
+
 def test_kubectl_shows_how_tenants_share() -> None:
     version = definition(KINDS["Tenant"])["spec"]["versions"][0]
     names = [column["name"].upper() for column in version["additionalPrinterColumns"]]

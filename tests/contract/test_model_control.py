@@ -1,13 +1,16 @@
 """Restricted model control: the operator sends its key with loads and unloads, and nowhere else."""
 
 import base64
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
+import grpc
 import pytest
 
 from edge_api.tensors import Tensor
 from edge_operator.cluster import Kind, Object
-from edge_operator.errors import ControlDeniedError
+from edge_operator.errors import ControlDeniedError, TritonUnreachableError, TritonUntrustedError
 from edge_operator.store import Blob
 from edge_operator.tritons.control_keys import ControlKeys
 from edge_operator.tritons.tail_models import Tail
@@ -77,3 +80,66 @@ def test_without_a_key_control_is_denied_and_said_to_be_closed() -> None:
         assert not servers.control_open(address)
         with pytest.raises(ControlDeniedError, match=mentions("controlSecret", KEY[0])):
             servers.unload(address, "tail")
+
+
+@contextmanager
+def grpc_endpoint(respond: Callable[[grpc.ServicerContext], None]) -> Iterator[str]:
+    """The address of a gRPC server that responds to RepositoryIndex alone. respond: may abort the request."""
+
+    def index(request: bytes, context: grpc.ServicerContext) -> bytes:
+        assert request == b"", "RepositoryIndexRequest without fields"
+        respond(context)
+        return b""
+
+    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(index)
+    service = "inference.GRPCInferenceService"
+    handlers = grpc.method_handlers_generic_handler(service, {"RepositoryIndex": method})
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((handlers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"grpc://127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+def restricted(context: grpc.ServicerContext) -> None:
+    """As Triton with --grpc-restricted-protocol, whose keys have a prefix in the metadata."""
+    header = f"triton-grpc-protocol-{KEY[0]}"
+    if dict(context.invocation_metadata()).get(header) != KEY[1]:
+        context.abort(
+            grpc.StatusCode.UNAVAILABLE, f"This protocol is restricted, expecting header '{header}'"
+        )
+
+
+def denied(context: grpc.ServicerContext) -> None:
+    context.abort(grpc.StatusCode.PERMISSION_DENIED, "RBAC: access denied")
+
+
+@pytest.mark.parametrize(("respond", "wide"), [(lambda _: None, True), (restricted, False), (denied, False)])
+def test_control_over_grpc_is_open_unless_triton_or_a_proxy_requires_a_key(
+    respond: Callable[[grpc.ServicerContext], None], wide: bool
+) -> None:
+    with grpc_endpoint(respond) as address:
+        assert TritonServers().control_open(address) is wide
+
+
+def test_a_grpc_endpoint_that_does_not_respond_is_neither_open_nor_closed() -> None:
+    """Its status is UNAVAILABLE, too."""
+
+    def unavailable(context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.UNAVAILABLE, "no healthy upstream")
+
+    with (
+        grpc_endpoint(unavailable) as address,
+        pytest.raises(TritonUnreachableError, match=mentions(address, "UNAVAILABLE", "no healthy upstream")),
+    ):
+        TritonServers().control_open(address)
+    with pytest.raises(TritonUnreachableError, match="UNAVAILABLE"):
+        TritonServers().control_open(address)
+
+
+def test_a_grpc_endpoint_by_tls_requires_certificates_of_the_operator() -> None:
+    with pytest.raises(TritonUntrustedError, match=mentions("operator.tlsSecret")):
+        TritonServers().control_open("grpcs://127.0.0.1:1")

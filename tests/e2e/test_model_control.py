@@ -27,4 +27,6 @@ def test_a_tenants_pod_cannot_load_a_model_and_the_operator_can(trial: Trial) ->
     conditions = trial.get("devicepool", "factory")["status"]["conditions"]
     control = next(each for each in conditions if each["type"] == "ControlOpen")
     assert (control["status"], control["reason"]) == ("False", "ControlNeedsKey")
+    for protocol in ("HTTP", "gRPC"):
+        assert f"model control over {protocol} requires a key at cloud" in control["message"]
     assert trial.triton_models(), "the operator has loaded its tails"

@@ -35,7 +35,8 @@ from edge_operator.explaining.values import Explanation
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.operator import Findings
-from edge_operator.loops.pools import PoolLoop, Shared
+from edge_operator.loops.pools import PoolLoop
+from edge_operator.loops.shared import Shared
 from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.names import NODE_LABEL
 from edge_operator.pool import plans
@@ -255,13 +256,14 @@ class FakeStore:
 
 @dataclass
 class FakeTriton:
-    """One server in explicit mode."""
+    """One server in explicit mode. grpc: whether control is open at its gRPC endpoints, by address."""
 
     log: list[str]
     models: set[str] = field(default_factory=set)
     marks: dict[str, dict[str, str]] = field(default_factory=dict)
     away: bool = False
     open: bool = True
+    grpc: dict[str, bool] = field(default_factory=dict)
     url: str = f"http://{TRITON}"
     failure: TritonError | None = None
     asked: set[str] = field(default_factory=set)
@@ -290,7 +292,7 @@ class FakeTriton:
 
     def control_open(self, address: str) -> bool:
         self._answer(address)
-        return self.open
+        return self.grpc.get(address, self.open)
 
     def timed(self, address: str, name: str, feeds: Arrays, runs: int) -> Timed:
         self._answer(address)
@@ -300,7 +302,7 @@ class FakeTriton:
         self.asked.add(address)
         if self.failure is not None:
             raise self.failure
-        if self.away or address != self.url:
+        if self.away or address not in (self.url, *self.grpc):
             raise TritonUnreachableError(f"no response from {address}")
 
 

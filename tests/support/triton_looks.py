@@ -1,5 +1,6 @@
 """Looks at Triton servers without tasks and threads: a test takes each of them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +36,16 @@ class _Looks:
         return str(self.world.settings.installation)
 
     def look(
-        self, address: str, before: UnusedTails, used: frozenset[str], now: float, *, check_control: bool
+        self,
+        address: str,
+        before: UnusedTails,
+        used: frozenset[str],
+        now: float,
+        *,
+        control: Collection[str] = (),
     ) -> Look:
         looks = ServerLooks(self.world.clients, self.owner, None)
-        return looks.look(address, before, used, now, check_control=check_control)
+        return looks.look(address, before, used, now, control=control)
 
 
 class TritonLooks:

@@ -110,6 +110,14 @@ class TritonServer(SelectsNodes):
         description="Address of Triton's HTTP endpoint as host:port, with IPv6 addresses in brackets. "
         "Triton must run with --model-control-mode=explicit. Required."
     )
+    grpc_address: Annotated[str, Field(max_length=260), _ADDRESS, AfterValidator(_whole_address)] | None = (
+        Field(
+            default=None,
+            description="Address of Triton's gRPC endpoint as host:port, at which the operator checks that "
+            "model control requires a key. It is reached by TLS with scheme HTTPS. Default: none, the "
+            "endpoint is not checked.",
+        )
+    )
     scheme: Literal["HTTP", "HTTPS"] = Field(
         default="HTTP",
         description="Protocol of httpAddress. HTTPS requires a proxy that terminates TLS in front of "
@@ -144,6 +152,13 @@ class TritonServer(SelectsNodes):
     def url(self) -> str:
         """The URL of its HTTP endpoint."""
         return f"{self.scheme.lower()}://{self.http_address}"
+
+    @property
+    def grpc_url(self) -> str | None:
+        """The address of its gRPC endpoint as grpc(s)://host:port; None if it is not known."""
+        if self.grpc_address is None:
+            return None
+        return f"{'grpcs' if self.scheme == 'HTTPS' else 'grpc'}://{self.grpc_address}"
 
 
 class LocalLinks(Part):

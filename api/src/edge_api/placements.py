@@ -223,8 +223,8 @@ class PlacementSpec(Part):
     report_interval: Duration = Field(
         default=Duration(8.0),
         description="Least time between two reports of counters, a power of two seconds. The operator "
-        "raises it with the number of Placements of the pool, so that all reports together are at most 60 "
-        "writes a minute. Default: 8s.",
+        "raises it with the number of Placements of the pool, so that all reports of counters together "
+        "are at most 60 writes a minute. Default: 8s.",
     )
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)] = Field(
         description="Routes by falling minBandwidth, 1 to 16. For each request, the runtime uses the "

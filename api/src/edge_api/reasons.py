@@ -435,7 +435,7 @@ CONTROL_WITHOUT_KEY: Final = registered(
 CONTROL_NEEDS_KEY: Final = registered(
     "ControlNeedsKey",
     (POOL_CONTROL,),
-    "The Triton servers that respond require a key for model control over HTTP.",
+    "Triton servers require a key for model control, over the protocols that the message names.",
     NOTHING,
 )
 ISSUED: Final = registered(

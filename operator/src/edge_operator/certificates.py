@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edge_operator.errors import CertificatesError
 
-_AUTHORITY, _CHAIN, _KEY = "ca.crt", "tls.crt", "tls.key"
+AUTHORITY, CHAIN, KEY = "ca.crt", "tls.crt", "tls.key"
 
 
 def client_context(folder: Path) -> ssl.SSLContext:
@@ -15,7 +15,7 @@ def client_context(folder: Path) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    authority, chain, key = (folder / name for name in (_AUTHORITY, _CHAIN, _KEY))
+    authority, chain, key = (folder / name for name in (AUTHORITY, CHAIN, KEY))
     try:
         context.load_verify_locations(cafile=authority)
     except OSError as error:

@@ -46,7 +46,8 @@ class ProcessMetrics:
         )
         self._failed_handshakes = Counter(
             "edge_failed_handshakes",
-            "TLS handshakes of clients over HTTP that failed, by whether a certificate was the cause",
+            "TLS handshakes of clients over HTTP that failed, by whether a certificate was the cause; gRPC "
+            "does not report its handshakes",
             ("service", "cause"),
             registry=self.registry,
         )

@@ -2,8 +2,8 @@
 
 What changes what the operator or a reader does is written at once: another generation, route, state of the
 link or verdict on the SLO, and a measurement that the route table was not planned for. Counters are written
-only if they moved, and at most once per interval; the operator chooses the interval so that the reports of a
-pool are at most 60 writes a minute. Changes have a budget, too, because a route can change every second: a
+only if they moved, and at most once per interval; the operator chooses the interval so that those of a pool
+are at most 60 writes a minute. Changes have a budget of their own, because a route can change every second: a
 few at once, then one per interval. Only a generation is never kept waiting, since the operator waits for it.
 """
 

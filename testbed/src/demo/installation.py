@@ -115,7 +115,7 @@ def example(root: Path, triton: TritonAddress | None, latency: float | None = No
         if manifest["kind"] == "DevicePool" and triton is not None:
             server = manifest["spec"]["tritonServers"][0]
             server |= {"httpAddress": triton.address, "backend": triton.backend}
-            del server["controlSecret"]  # of the testbed's Triton
+            del server["controlSecret"], server["grpcAddress"]  # of the testbed's Triton
             if triton.node_selector:
                 server["nodeSelector"] = dict(triton.node_selector)
         if manifest["kind"] == "InferenceService" and latency is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 import pytest
@@ -40,7 +40,13 @@ class Servers:
         self.looks = Counter[str]()
 
     def look(
-        self, address: str, before: UnusedTails, used: frozenset[str], now: float, *, check_control: bool
+        self,
+        address: str,
+        before: UnusedTails,
+        used: frozenset[str],
+        now: float,
+        *,
+        control: Collection[str] = (),
     ) -> Look:
         self.looks[address] += 1
         if address in self.hung:

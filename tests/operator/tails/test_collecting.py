@@ -128,7 +128,7 @@ def test_placements_are_listed_only_before_tails_are_unloaded(world: World) -> N
     names, address = frozenset(world.triton.models), world.triton.url
 
     def look(before: UnusedTails, used: frozenset[str], now: float) -> UnusedTails:
-        return looks.look(address, before, used, now, check_control=False).unused
+        return looks.look(address, before, used, now).unused
 
     unused = look(UnusedTails(), names, 0.0)
     assert unused == UnusedTails()
@@ -155,7 +155,7 @@ def test_tails_stay_while_the_api_server_does_not_respond(world: World) -> None:
     models = frozenset(world.triton.models)
     looks = ServerLooks(replace(world.clients, cluster=_Away()), INSTALLATION, None)
     before = UnusedTails(dict.fromkeys(models, 0.0))
-    found = looks.look(world.triton.url, before, frozenset(), GRACE, check_control=False)
+    found = looks.look(world.triton.url, before, frozenset(), GRACE)
     assert found.models == models == world.triton.models
     assert found.unused == before, "tried again at the next look"
 
@@ -176,7 +176,7 @@ def test_a_server_that_hangs_while_tails_are_unloaded_gets_no_request_for_the_ot
     monkeypatch.setattr(world.triton, "unload", hanging)
     looks = ServerLooks(world.clients, INSTALLATION, None)
     before = UnusedTails(dict.fromkeys(models, 0.0))
-    found = looks.look(world.triton.url, before, frozenset(), GRACE, check_control=False)
+    found = looks.look(world.triton.url, before, frozenset(), GRACE)
     assert len(requests) == 1
     assert found.unused == before, "tried again at the next look"
 
@@ -191,6 +191,6 @@ def test_a_replica_without_the_lease_unloads_nothing(world: World) -> None:
 
     looks = ServerLooks(replace(world.clients, triton=FencedTriton(world.triton, lost)), INSTALLATION, None)
     before = UnusedTails(dict.fromkeys(models, 0.0))
-    found = looks.look(world.triton.url, before, frozenset(), GRACE, check_control=False)
+    found = looks.look(world.triton.url, before, frozenset(), GRACE)
     assert found.models == models == world.triton.models
     assert found.unused == before

@@ -1,6 +1,7 @@
 """The key of a server's model control is read when it is needed, from the Secret that a pool names."""
 
 import base64
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from edge_operator.tritons.former_servers import control_secrets
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py
+GRPC = "grpc://triton.test:8001"
 HERE = "http://triton.test:8000"
 NAMESPACE = "edge-intelligence"
 
@@ -30,7 +32,8 @@ def _keys(world: World) -> ControlKeys:
 
 
 def _status(world: World, **found: bool) -> dict[str, Any]:
-    world.report_pool(control_open=found)
+    """found: whether model control is open, by the address of each endpoint of the server."""
+    world.report_pool(control_open={HERE: found} if found else {})
     conditions: list[dict[str, Any]] = world.pool()["status"]["conditions"]
     return {condition["type"]: condition for condition in conditions}
 
@@ -130,6 +133,64 @@ def test_a_pool_warns_of_servers_that_accept_control_without_a_key(world: World)
     assert (control["status"], control["reason"]) == ("False", "ControlNeedsKey")
 
 
+def _with_grpc(world: World) -> None:
+    pool = world.pool()
+    pool["spec"]["tritonServers"][0]["grpcAddress"] = "triton.test:8001"
+    world.cluster.put(pool)
+
+
+@pytest.mark.parametrize(
+    ("http", "grpc", "said", "flags"),
+    [
+        (True, False, "cloud accepts model control over HTTP without", {"--http-restricted-api"}),
+        (False, True, "cloud accepts model control over gRPC without", {"--grpc-restricted-protocol"}),
+        (
+            True,
+            True,
+            "cloud accepts model control over HTTP and gRPC without",
+            {"--http-restricted-api", "--grpc-restricted-protocol"},
+        ),
+    ],
+)
+def test_the_warning_names_the_protocol_that_is_open_and_the_flag_that_closes_it(
+    world: World, http: bool, grpc: bool, said: str, flags: set[str]
+) -> None:
+    _with_grpc(world)
+    control = _status(world, **{HERE: http, GRPC: grpc})["ControlOpen"]
+    assert (control["status"], control["reason"]) == ("True", "ControlWithoutKey")
+    assert control["message"].startswith(f"spec.tritonServers[0]: {said}")
+    assert set(re.findall(r"--[a-z-]+", control["message"])) == flags
+
+
+def test_a_closed_server_says_over_which_protocols_that_is_known(world: World) -> None:
+    control = _status(world, **{HERE: False})["ControlOpen"]
+    assert mentions("over HTTP", "at cloud", "set spec.tritonServers[0].grpcAddress").search(
+        control["message"]
+    )
+    _with_grpc(world)
+    control = _status(world, **{HERE: False})["ControlOpen"]
+    assert mentions("over HTTP", "over gRPC", "could not be checked").search(control["message"])
+    control = _status(world, **{HERE: False, GRPC: False})["ControlOpen"]
+    assert mentions("over HTTP", "model control over gRPC", "at cloud").search(control["message"])
+    assert "grpcAddress" not in control["message"]
+    assert (control["status"], control["reason"]) == ("False", "ControlNeedsKey")
+
+
+def test_a_grpc_endpoint_is_checked_once_the_pool_names_it(world: World) -> None:
+    def checked() -> dict[str, bool]:
+        world.collect()
+        return dict(world.looks.loops.findings.control_open[HERE])
+
+    world.triton.open = False
+    assert checked() == {HERE: False}
+    _with_grpc(world)
+    assert checked() == {HERE: False}, "it does not respond"
+    world.triton.grpc[GRPC] = True
+    world.now += INTERVAL
+    assert checked() == {HERE: False, GRPC: True}
+    assert world.looks.changed_pools == ["factory", "factory"]
+
+
 def test_a_pool_without_triton_has_no_such_condition(world: World) -> None:
     pool = world.pool()
     pool["spec"]["tritonServers"] = []
@@ -140,7 +201,7 @@ def test_a_pool_without_triton_has_no_such_condition(world: World) -> None:
 def test_servers_are_checked_at_intervals_and_those_away_until_they_respond(world: World) -> None:
     def checked() -> dict[str, bool]:
         world.collect()
-        return dict(world.looks.loops.findings.control_open)
+        return dict(world.looks.loops.findings.control_open.get(HERE, {}))
 
     world.triton.away = True
     assert checked() == {}

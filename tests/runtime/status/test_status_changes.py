@@ -103,6 +103,21 @@ def test_a_route_that_changes_every_second_is_written_a_few_times_and_then_once_
     assert len(times) <= BURST + 300 / PLANNED.interval + 1
 
 
+def test_counters_and_changes_together_are_at_most_two_writes_an_interval_and_a_few_at_once() -> None:
+    """The route turns half a second after each report of counters, and requests arrive all the time."""
+    written, times, route = WRITTEN, list[float](), 0
+    for step in range(200, 2000):
+        now = step / 2
+        counted = Counted(10 + step, 9 + step, NOW)
+        report = replace(REPORT, route=f"route-{route}", counted=counted)
+        if due_in(written, report, PLANNED, now) == 0.0:
+            route += written.report.route == report.route
+            written = after(written, report, PLANNED, now)
+            times.append(now)
+    assert len(times) > 1.5 * 900 / PLANNED.interval
+    assert len(times) <= BURST + 2 * 900 / PLANNED.interval + 1
+
+
 def test_a_generation_never_waits_for_the_budget() -> None:
     spent = replace(WRITTEN, changes_left=0.0)
     assert due_in(spent, replace(REPORT, route="exit1@local"), PLANNED, 100.0) == 8.0

@@ -148,13 +148,27 @@ def test_the_plain_port_tells_health_and_metrics_and_nothing_else(strict: Guarde
     assert "/v2/health/live, /v2/health/ready, /metrics" in answer["error"]
 
 
-def failed_handshakes(served: Guarded) -> dict[str, float]:
-    """By cause."""
+def metrics_of(served: Guarded) -> str:
+    """The page of metrics, at the port without TLS."""
     port = int(re.findall(r"health on 127\.0\.0\.1:(\d+) without TLS", served.said)[0])
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
-        told = response.read().decode()
+        return str(response.read().decode())
+
+
+def failed_handshakes(served: Guarded) -> dict[str, float]:
+    """By cause."""
+    told = metrics_of(served)
     found = re.findall(r'edge_failed_handshakes_total\{cause="(\w+)",service="m"\} (\S+)', told)
     return {cause: float(count) for cause, count in found}
+
+
+def test_handshakes_over_grpc_are_not_counted_as_the_metric_says(strict: Guarded) -> None:
+    with pytest.raises(grpcclient.InferenceServerException, match="UNAVAILABLE"):
+        _grpc(strict, None)
+    assert failed_handshakes(strict) == {}
+    described = re.search(r"# HELP edge_failed_handshakes_total (.*)", metrics_of(strict))
+    assert described is not None
+    assert mentions("over HTTP", "gRPC does not report").search(described[1])
 
 
 def test_failed_handshakes_are_counted_by_cause_also_after_a_renewal(strict: Guarded) -> None:

@@ -5,13 +5,16 @@ Before tails are unloaded, Placements are listed once at the API server: after a
 reported all of them. A look at a server whose tails are all in use reads nothing there.
 """
 
+import contextlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from edge_operator.clients import Clients
 from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
 from edge_operator.errors import ClusterError, TritonBusyError, TritonError, TritonUnreachableError
 from edge_operator.tritons.addresses import server_of
+from edge_operator.tritons.control_checks import Endpoints
 from edge_operator.tritons.residency import in_use
 from edge_operator.tritons.tail_models import former_service, is_ours
 from edge_operator.tritons.unused_tails import UnusedTails
@@ -26,14 +29,15 @@ class Look:
         unused: Of the server's models, for the next look.
         busy: Whether the server has not finished an earlier request: nothing is known of it.
         rest: Seconds for which its circuit breaker lets no request through.
-        control_open: Whether it accepts model control without a key; None if that was not checked.
+        control_open: Whether it accepts model control without a key, by the address of each endpoint that
+            was checked.
     """
 
     models: frozenset[str] | None
     unused: UnusedTails
     busy: bool = False
     rest: float = 0.0
-    control_open: bool | None = None
+    control_open: Endpoints = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,18 @@ class ServerLooks:
     scope: str | None
 
     def look(
-        self, address: str, before: UnusedTails, used: frozenset[str], now: float, *, check_control: bool
+        self,
+        address: str,
+        before: UnusedTails,
+        used: frozenset[str],
+        now: float,
+        *,
+        control: Collection[str] = (),
     ) -> Look:
         """Returns what a server has, after tails whose grace period is over are unloaded.
 
         before: from the last look. used: the tails there that are known to be in use. now: in seconds.
+        control: addresses of its endpoints at which model control is checked.
         """
         try:
             ready = self.clients.triton.ready(address)
@@ -66,7 +77,7 @@ class ServerLooks:
                 unused = self._unloaded(address, unused, now)
             except ClusterError as error:  # tried again at the next look
                 logging.getLogger(__name__).warning("unused tails of %s stay loaded: %s", address, error)
-        return Look(ready, unused, control_open=self._control_open(address) if check_control else None)
+        return Look(ready, unused, control_open=self._control_open(control))
 
     def _unloaded(self, address: str, unused: UnusedTails, now: float) -> UnusedTails:
         server = server_of(address)
@@ -95,8 +106,9 @@ class ServerLooks:
         bodies = self.clients.cluster.find(INFERENCE_SERVICES, self.scope)
         return former in {f"{body['metadata']['namespace']}-{body['metadata']['name']}" for body in bodies}
 
-    def _control_open(self, address: str) -> bool | None:
-        try:
-            return self.clients.triton.control_open(address)
-        except TritonError:
-            return None
+    def _control_open(self, addresses: Collection[str]) -> Endpoints:
+        found = {}
+        for address in sorted(addresses):
+            with contextlib.suppress(TritonError):
+                found[address] = self.clients.triton.control_open(address)
+        return found

@@ -39,9 +39,14 @@ class TailLoader:
     scope: str | None
 
     def load(self, wanted: LoadTails) -> Loaded:
-        """Loads the tails that the server lacks and that fit."""
+        """Loads the tails that the server lacks and that fit.
+
+        One whose file the model store refuses is left out; after one that meets another error, no further one
+        is tried.
+        """
         names = frozenset(tail.name for tail in wanted.tails)
         there, refused, message, count = set[str](), frozenset[str](), "", 0
+        unread = dict[str, StoreError]()
         store = self.clients.store.of(wanted.service.namespace)
         try:
             missing, refused, message = self._admit(wanted)
@@ -49,12 +54,19 @@ class TailLoader:
             if refused and wanted.replaceable:
                 missing = []
             for tail in missing:
-                self.clients.triton.load(tail, functools.partial(store.blob, tail.digest))
+                try:
+                    self.clients.triton.load(tail, functools.partial(store.blob, tail.digest))
+                except StoreError as error:
+                    unread[tail.name] = error
+                    if error.transient:
+                        raise
+                    continue
                 there.add(tail.name)
                 count += 1
         except (StoreError, TritonError) as error:
-            return Loaded(LoadOutcome(names, refused, message, error), frozenset(there), count)
-        return Loaded(LoadOutcome(names, refused, message), frozenset(there), count)
+            return Loaded(LoadOutcome(names, refused, message, error, unread), frozenset(there), count)
+        failed = next(iter(unread.values()), None)
+        return Loaded(LoadOutcome(names, refused, message, failed, unread), frozenset(there), count)
 
     def release(self, tails: Iterable[TailKey]) -> None:
         """Ends the admission of tails that published tables name."""

@@ -40,7 +40,8 @@ from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.link_telling import LinkTelling
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.planners import Planners
-from edge_operator.loops.pools import PoolLoop, Shared
+from edge_operator.loops.pools import PoolLoop
+from edge_operator.loops.shared import Shared
 from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.loops.triton_servers import TritonServerLoops
 from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue

@@ -7,6 +7,7 @@ from typing import TypeVar
 from edge_operator.effects.server_looks import Look
 from edge_operator.pool.server_availability import Availability
 from edge_operator.tritons.addresses import server_of
+from edge_operator.tritons.control_checks import Endpoints
 
 Value = TypeVar("Value")
 
@@ -21,7 +22,7 @@ class ServerFindings:
         self.availability = Availability()
         self.emptied: frozenset[str] = frozenset()
         """Servers that no pool lists any more and that have no tails of the installation."""
-        self.control_open: Mapping[str, bool] = MappingProxyType({})
+        self.control_open: Mapping[str, Endpoints] = MappingProxyType({})
         """Whether servers accept model control without a key, as far as they were checked."""
 
     def loaded_at(self, address: str, names: Collection[str]) -> None:
@@ -55,7 +56,7 @@ class ServerFindings:
         """
         before = (address in self.emptied, self.control_open.get(address))
         self.emptied = self.emptied | {address} if emptied else self.emptied - {address}
-        if look.control_open is not None:
+        if address in look.control_open:
             self.control_open = MappingProxyType({**self.control_open, address: look.control_open})
         return before != (emptied, self.control_open.get(address))
 

@@ -13,7 +13,7 @@ from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import DEVICE_POOLS, TENANTS
 from edge_operator.effects.executor import API_SERVER, FAILED, Action
 from edge_operator.effects.writes import Written, write
-from edge_operator.loops.pools import Submits
+from edge_operator.loops.shared import Submits
 from edge_operator.loops.tenant_metrics import measure
 from edge_operator.observed import snapshots
 from edge_operator.pool.actions import SetStatus

@@ -14,7 +14,7 @@ one server, and no request to the API server while nothing changes.
 import asyncio
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,7 +40,13 @@ class Looks(Protocol):
     def owner(self) -> str: ...
 
     def look(
-        self, address: str, before: UnusedTails, used: frozenset[str], now: float, *, check_control: bool
+        self,
+        address: str,
+        before: UnusedTails,
+        used: frozenset[str],
+        now: float,
+        *,
+        control: Collection[str] = (),
     ) -> Look: ...
 
 
@@ -52,6 +58,7 @@ class Surroundings:
         looks: Looks at a server; blocking.
         findings: Where the loops note what they find.
         used: Returns the tails that are known to be in use at a server, by its host and port.
+        control: Returns the endpoints of a listed server at which model control is checked, by its address.
         listed: Whether a pool lists an address.
         services_concerned: Called with an address that lost tails, stopped responding, or responds again.
         looked: Called after a look with the address, and whether the status of its pools changes.
@@ -62,6 +69,7 @@ class Surroundings:
     looks: Looks
     findings: ServerFindings
     used: Callable[[str], frozenset[str]]
+    control: Callable[[str], frozenset[str]]
     listed: Callable[[str], bool]
     services_concerned: Callable[[str], None]
     looked: Looked
@@ -75,7 +83,7 @@ class TritonServerLoop:
     def __init__(self, address: str, around: Surroundings) -> None:
         self.address, self._around = address, around
         self._unused = UnusedTails()
-        self._checked = float("-inf")
+        self._checked, self._endpoints = float("-inf"), frozenset[str]()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="look")
         self.pause = first_look(around.jitter())
         """Seconds until the next look."""
@@ -97,21 +105,25 @@ class TritonServerLoop:
         """Begins a look: returns the blocking call."""
         around, now = self._around, self._around.clock()
         listed = around.listed(self.address)
-        due = listed and now - self._checked >= INTERVAL
+        control = around.control(self.address)
+        if now - self._checked < INTERVAL and control == self._endpoints:
+            control = frozenset()
         used = around.used(server_of(self.address))
-        return functools.partial(self._look, used, now, listed=listed, check_control=due)
+        return functools.partial(self._look, used, now, listed=listed, control=control)
 
-    def _look(self, used: frozenset[str], began: float, *, listed: bool, check_control: bool) -> "Finished":
+    def _look(
+        self, used: frozenset[str], began: float, *, listed: bool, control: frozenset[str]
+    ) -> "Finished":
         looks, clock = self._around.looks, self._around.clock
-        look = looks.look(self.address, self._unused, used, began, check_control=check_control)
-        return Finished(look, listed, began, clock() - began)
+        look = looks.look(self.address, self._unused, used, began, control=control)
+        return Finished(look, listed, control, began, clock() - began)
 
     def looked(self, finished: "Finished") -> None:
         """Notes what a look found, and when the next one is due."""
         around, look = self._around, finished.look
         self._unused = look.unused
-        if look.control_open is not None:
-            self._checked = finished.began
+        if self.address in look.control_open:
+            self._checked, self._endpoints = finished.began, finished.control
         if look.busy:
             self.pause = next_look(0.0, around.jitter())
             return
@@ -139,9 +151,14 @@ class TritonServerLoop:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A look that has ended. listed: whether a pool listed the server. began, took: in seconds."""
+    """A look that has ended.
+
+    listed: whether a pool listed the server. control: the endpoints whose model control was to be checked.
+    began, took: in seconds.
+    """
 
     look: Look
     listed: bool
+    control: frozenset[str]
     began: float
     took: float

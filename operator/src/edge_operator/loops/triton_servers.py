@@ -64,6 +64,7 @@ class TritonServerLoops:
             looks=looks,
             findings=self.findings,
             used=used,
+            control=lambda address: self._named.control(address),
             listed=lambda address: address in self._named.all_listed,
             services_concerned=server_changed,
             looked=self._looked,

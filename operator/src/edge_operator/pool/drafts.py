@@ -84,6 +84,7 @@ class Draft:
         recorded: Whether the metadata are those of the ModelProfile, so that the store need not be called.
         unmeasured: Why routes through Triton are not planned yet; the local ones do not wait.
         infeasible: Why there is no route, by entry node.
+        withheld: Why there is no new table although there are routes, by entry node.
         replaceable: Addresses of chosen Triton servers in whose place another one can be used.
         servers: Which Triton servers are lost, and what is used instead.
         prepared: What the first steps found.
@@ -121,6 +122,7 @@ class Draft:
     recorded: bool = False
     unmeasured: Blocked | None = None
     infeasible: dict[str, str] = field(default_factory=dict)
+    withheld: dict[str, Blocked] = field(default_factory=dict)
     replaceable: frozenset[str] = frozenset()
     servers: str = ""
     prepared: Prepared | None = None

@@ -10,6 +10,7 @@ from edge_api.devicepools import Tier
 from edge_api.inferenceservices import EntryCounts, EntryStatus, InferenceServiceSpec
 from edge_api.placements import Route
 from edge_api.quantities import Attainment
+from edge_operator.conditions import Blocked
 from edge_operator.pool_nodes import Node
 from edge_planning.choosing.sentences import bandwidth_text
 
@@ -23,7 +24,7 @@ class Entry:
 
     alive: whether the pod of its runtime is Ready. trouble: why its pod does not run. infeasible: why it has
     no route by the current plan. former: what the published routes follow in place of the present spec. All
-    texts are empty if there is nothing to say.
+    texts are empty if there is nothing to say. withheld: why it has no new table although there are routes.
     """
 
     node: Node
@@ -33,6 +34,7 @@ class Entry:
     trouble: str = ""
     infeasible: str = ""
     former: str = ""
+    withheld: Blocked | None = None
 
     @property
     def serves(self) -> bool:
@@ -69,6 +71,10 @@ class Entry:
             return f"the node is not Ready: {self.node.not_ready_because.rstrip('.')}{runs}"
         if self.infeasible:
             return self.infeasible + kept
+        if self.withheld is not None:
+            return self.withheld.message + (
+                f"; the published routes keep serving{self.former}" if self.serves else ""
+            )
         if self.placement is None:
             return "no routes are published yet"
         if self._refusal:

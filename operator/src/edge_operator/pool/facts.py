@@ -182,6 +182,20 @@ class Lookups:
         self.used.update(wanted)
         return {need: self.get(need) for need in wanted}
 
+    def tried(
+        self, needs: Iterable[Need[Value]]
+    ) -> tuple[dict[Need[Value], Value], dict[Need[Value], StoreError]]:
+        """Returns what meets each need, and why others could not be met. Raises NotKnownError."""
+        wanted = list(needs)
+        self.used.update(wanted)
+        met, failed = dict[Need[Value], Value](), dict[Need[Value], StoreError]()
+        for need in wanted:
+            try:
+                met[need] = self.get(need)
+            except StoreError as error:
+                failed[need] = error
+        return met, failed
+
     def known(self, need: Need[Value]) -> Value | None:
         """Returns what meets a need if it is known; it is not asked for."""
         fact = self._facts.get(need)

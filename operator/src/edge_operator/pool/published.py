@@ -1,10 +1,11 @@
 """Reads the Placements of a service. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
 from edge_api import Placement
+from edge_api.objects import ObjectMeta
 from edge_operator.cluster import Object
 from edge_operator.nodes.runtimes import is_current
 
@@ -34,3 +35,13 @@ def by_node(bodies: Iterable[Object]) -> tuple[dict[str, Placement], dict[str, P
             continue
         (current if is_current(body) else former)[placement.spec.node] = placement
     return current, former
+
+
+def kept(published: Placement, notes: Mapping[str, str]) -> Placement:
+    """Returns a published table, which stays, with other annotations."""
+    body = published.body()
+    names = ("name", "namespace", "labels", "ownerReferences")
+    metadata = {name: body["metadata"][name] for name in names if name in body["metadata"]}
+    annotations = {**published.metadata.annotations, **notes}
+    meta = ObjectMeta.model_validate(metadata | {"annotations": annotations})
+    return published.model_copy(update={"metadata": meta, "status": None})

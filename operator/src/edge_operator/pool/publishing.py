@@ -1,6 +1,7 @@
 """The last step of a service's plan: load tails, publish route tables, remove former nodes. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from edge_api import DevicePool, Placement, reasons
 from edge_api.placements import Route
@@ -17,10 +18,11 @@ from edge_operator.errors import (
 )
 from edge_operator.keys import TailKey
 from edge_operator.names import FORMER_TAILS_ANNOTATION
-from edge_operator.pool import relaying
+from edge_operator.pool import relaying, withheld
 from edge_operator.pool.actions import Delete, LoadTails
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError, TailsAt
+from edge_operator.pool.published import kept
 from edge_operator.tritons import residency
 from edge_operator.tritons.tail_models import Tail
 
@@ -47,28 +49,37 @@ def publish(draft: Draft, pool: DevicePool, tables: Sequence[Placement]) -> Bloc
     Raises ServerFull if tails do not fit on a Triton server in whose place another one can be used.
     """
     tails = residency.tails_of(tables, pool.spec, draft.settings.installation)
-    refused, messages, errors = _loads(draft, pool, tails)
-    fitting = [residency.without(table, refused) for table in tables]
+    loads = _loads(draft, pool, tails)
+    fitting = [residency.without(table, loads.refused) for table in _with_their_tails(draft, tables, loads)]
     fitting = [table for table in fitting if table.spec.routes]
     try:
-        if errors:
-            return _without_tails(draft, fitting, errors)
+        if loads.errors:
+            return _without_tails(draft, fitting, loads.errors)
         waiting = _publish(draft, fitting)
     except ObjectRefusedError as refusal:
         return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, str(refusal))
-    held = relaying.still_needed(draft.placements, _switched_nodes(draft))
-    # An entry node without a feasible route keeps its former ones.
-    _clear(draft, {table.spec.node for table in tables} | set(held) | set(draft.infeasible))
-    if refused:
-        message = f"{'; '.join(messages)}; only the routes without these tails are used until then"
+    needed = relaying.still_needed(draft.placements, _switched_nodes(draft))
+    # An entry node without a feasible route, or whose new table is withheld, keeps its former routes.
+    _clear(draft, {t.spec.node for t in tables} | {*needed, *draft.infeasible, *draft.withheld})
+    again = AWAITING if waiting else NEVER
+    if loads.refused:
+        message = f"{'; '.join(loads.messages)}; only the routes without these tails are used until then"
+        message = "; ".join([message, *_withholding(draft)])
         draft.found(Finding(reasons.PLACED, "False", reasons.TRITON_FULL, message))
         return NEVER
     if draft.own.refused:
         return Blocked(reasons.PLACED, reasons.OBJECT_REFUSED, "; ".join(draft.own.refused))
-    message, again = f"routes are published at {', '.join(table.spec.node for table in tables)}", NEVER
+    published = [table.spec.node for table in tables if table.spec.node not in draft.withheld]
+    message = f"routes are published at {', '.join(published)}"
+    if draft.withheld:
+        withholding = withheld.placed(draft.withheld)
+        if not published:
+            return withholding
+        message = f"{withholding.message}; {message}"
+        draft.found(Finding(reasons.PLACED, "False", withholding.reason, message))
+        return again
     if waiting:
         message += f"; routes through {', '.join(waiting)} follow once the runtime there has loaded its slice"
-        again = AWAITING
     message = "; ".join([message, *([draft.servers] if draft.servers else []), *draft.own.notes])
     draft.found(Finding(reasons.PLACED, "True", reasons.PUBLISHED, message))
     return again
@@ -92,19 +103,30 @@ def withdraw(draft: Draft, message: str) -> None:
 
 def _unowned(body: Object) -> Object:
     """Returns an object without what only the API server sets."""
-    kept = ("name", "namespace", "labels", "annotations", "ownerReferences")
-    return body | {"metadata": {name: body["metadata"][name] for name in kept if name in body["metadata"]}}
+    own = ("name", "namespace", "labels", "annotations", "ownerReferences")
+    return body | {"metadata": {name: body["metadata"][name] for name in own if name in body["metadata"]}}
 
 
-def _loads(
-    draft: Draft, pool: DevicePool, tails: Mapping[TailKey, Tail]
-) -> tuple[frozenset[TailKey], list[str], dict[str, OperatorError]]:
+@dataclass(slots=True)
+class _Loads:
+    """The state of tails that servers lacked.
+
+    refused: those that do not fit; messages: why. unread: why files could not be read from the model store.
+    errors: what keeps others from being loaded, by the address of the server.
+    """
+
+    refused: set[TailKey] = field(default_factory=set)
+    messages: list[str] = field(default_factory=list)
+    unread: dict[TailKey, StoreError] = field(default_factory=dict)
+    errors: dict[str, OperatorError] = field(default_factory=dict)
+
+
+def _loads(draft: Draft, pool: DevicePool, tails: Mapping[TailKey, Tail]) -> _Loads:
     """Has missing tails loaded.
 
-    Returns those that do not fit, why, and what keeps others from being loaded, by the address of the server.
     Raises ServerFull; NotKnownError for a moment, while a server that responds in time loads them.
     """
-    refused, messages, errors = set[TailKey](), [], dict[str, OperatorError]()
+    found = _Loads()
     full, awaiting = set[str](), list[TailsAt]()
     for address in sorted({key.address for key in tails}):
         here = {key.name: tail for key, tail in sorted(tails.items()) if key.address == address}
@@ -117,21 +139,46 @@ def _loads(
             awaited = TailsAt(address, len(missing))
             if draft.waits(_SEEN_LOADED if missing <= _published(draft, address) else _LOADING):
                 awaiting.append(awaited)
-            errors[address] = TritonBusyError(f"Triton at {address} is busy: {awaited.doing}")
+            found.errors[address] = TritonBusyError(f"Triton at {address} is busy: {awaited.doing}")
             continue
         unfit = missing & outcome.refused
         if unfit and address in draft.replaceable:
             full.add(address)
         if unfit:
-            refused |= {TailKey(address, name) for name in unfit}
-            messages.append(outcome.message)
-        if missing - unfit:
-            errors[address] = outcome.error or TritonBusyError(f"Triton at {address} loads tails again")
+            found.refused |= {TailKey(address, name) for name in unfit}
+            found.messages.append(outcome.message)
+        unread = dict(outcome.unread)
+        if isinstance(outcome.error, StoreError):
+            unread = dict.fromkeys(missing - unfit, outcome.error) | unread
+        found.unread |= {TailKey(address, name): unread[name] for name in missing & unread.keys() - unfit}
+        if missing - unfit - unread.keys():
+            found.errors[address] = outcome.error or TritonBusyError(f"Triton at {address} loads tails again")
     if awaiting:
         raise NotKnownError(awaiting[0])
     if full - draft.full:
         raise ServerFull(frozenset(full))
-    return frozenset(refused), messages, errors
+    return found
+
+
+def _with_their_tails(draft: Draft, tables: Sequence[Placement], loads: _Loads) -> list[Placement]:
+    """Returns the tables, with others in place of those whose tails the model store does not provide."""
+    unread = withheld.by_tails(tables, loads.unread)
+    draft.withheld = unread | draft.withheld
+    return [each if each.spec.node not in unread else _instead(draft, each) for each in tables]
+
+
+def _withholding(draft: Draft) -> list[str]:
+    """Returns what to say of withheld tables, if there are any."""
+    return [withheld.placed(draft.withheld).message] if draft.withheld else []
+
+
+def _instead(draft: Draft, table: Placement) -> Placement:
+    """Returns the published table of a node; without one, the new table with its local routes, if any."""
+    published = draft.placements.get(table.spec.node)
+    if published is not None:
+        return kept(published, {})
+    routes = tuple(filter(_is_local, table.spec.routes))
+    return table.model_copy(update={"spec": table.spec.model_copy(update={"routes": routes})})
 
 
 def _published(draft: Draft, address: str) -> set[str]:
@@ -162,13 +209,10 @@ def _without_tails(draft: Draft, tables: Sequence[Placement], errors: Mapping[st
 
     errors: why tails are not loaded, by the address of the server.
     """
-    lost = next((error for error in errors.values() if isinstance(error, StoreError)), None)
-    if lost is not None:
-        return Blocked(reasons.PLACED, lost.reason, str(lost), transient=lost.transient)
     failing = [table for table in tables if errors.keys() & _servers(table)]
     new = [local for table in failing if table.spec.node not in draft.placements and (local := _local(table))]
     because = errors[min(errors)]
-    message = str(because)
+    message = "; ".join([str(because), *_withholding(draft)])
     _publish(draft, [*(table for table in tables if table not in failing), *new])
     local_only = [table for table in failing if _is_local_only(draft, table)]
     if local_only:

@@ -1,6 +1,7 @@
 """The plan of a service that is being deleted: its objects, the tails that it alone used, then the finalizer.
 
-Pure. A Triton server that does not respond holds the deletion up for a while only.
+Pure. A Triton server that does not respond holds the deletion up for a while only. It needs no plan of
+the pool: what the service had there is free for others once one is made.
 """
 
 from collections import defaultdict
@@ -11,7 +12,7 @@ from edge_operator.cluster import Object
 from edge_operator.keys import TailKey
 from edge_operator.names import FINALIZER
 from edge_operator.pool.actions import Delete, Event, SetFinalizers, UnloadTails, Write
-from edge_operator.pool.states import PoolState, ServiceState
+from edge_operator.pool.states import ServiceState
 from edge_operator.tritons.addresses import same_server
 from edge_operator.tritons.residency import in_use, pool_addresses
 
@@ -36,8 +37,8 @@ class Removal:
     gone: bool = False
 
 
-def removal(state: PoolState, own: ServiceState, before: Removal, now: float) -> Removal:
-    """Returns what to do next. now: seconds of a monotonic clock."""
+def removal(pool: Object | None, own: ServiceState, before: Removal, now: float) -> Removal:
+    """Returns what to do next. pool: the DevicePool, if it exists. now: seconds of a monotonic clock."""
     finalizers = own.body["metadata"].get("finalizers") or []
     if FINALIZER not in finalizers:
         return Removal(gone=True)
@@ -47,8 +48,8 @@ def removal(state: PoolState, own: ServiceState, before: Removal, now: float) ->
     done = frozenset[TailKey]().union(*(o.tails for o in own.unloads.values() if not o.error))
     left = leaving - done
     if objects:
-        return Removal(leaving, before.troubled_since, objects, again_at=now)
-    unloads = _unloads(state, own, left)
+        return Removal(leaving, before.troubled_since, objects)
+    unloads = _unloads(pool, own, left)
     troubles = [o.error for o in own.unloads.values() if o.error and o.tails & left]
     since = before.troubled_since
     if troubles and since is None:
@@ -63,9 +64,9 @@ def removal(state: PoolState, own: ServiceState, before: Removal, now: float) ->
     return Removal(leaving, since, tuple(written))
 
 
-def _unloads(state: PoolState, own: ServiceState, left: frozenset[TailKey]) -> tuple[UnloadTails, ...]:
+def _unloads(pool: Object | None, own: ServiceState, left: frozenset[TailKey]) -> tuple[UnloadTails, ...]:
     """Returns the tails to unload by server: at its listed address, since its scheme can have changed."""
-    listed = pool_addresses(state.body) if state.body is not None else frozenset[str]()
+    listed = pool_addresses(pool) if pool is not None else frozenset[str]()
     by_address: dict[str, list[TailKey]] = defaultdict(list)
     for tail in sorted(left):
         address = next((each for each in listed if same_server(each, tail.address)), tail.address)

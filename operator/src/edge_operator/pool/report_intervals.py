@@ -1,4 +1,4 @@
-"""How often runtimes report counters, so that the reports of a pool are at most 60 writes a minute. Pure."""
+"""How often runtimes report counters, so that those of a pool are at most 60 writes a minute. Pure."""
 
 import math
 from typing import Final

@@ -63,5 +63,6 @@ class Rendered:
     result: tuple[Placement, ...] | Blocked
     finding: Finding | None
     infeasible: Mapping[str, str]
+    withheld: Mapping[str, Blocked]
     replaceable: frozenset[str]
     servers: str

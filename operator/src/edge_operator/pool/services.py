@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from edge_api import Placement, reasons
 from edge_api.inferenceservices import InferenceService
 from edge_api.validation_messages import sentences
+from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked
-from edge_operator.errors import ObjectRefusedError, StoreError
+from edge_operator.errors import ObjectRefusedError
 from edge_operator.keys import TailKey
 from edge_operator.nodes.runtimes import published_isolation
 from edge_operator.nodes.workloads import service_url
@@ -94,9 +95,12 @@ NEW = ServicePlan()
 def begun(
     state: PoolState, own: ServiceState, before: ServicePlan, shared: Shared, now: Now
 ) -> Draft | ServicePlan:
-    """Begins the plan of a service. Returns all of it for one that is being deleted, or that is invalid."""
+    """Begins the plan of a service. Returns all of it for one that is invalid, or that is being deleted.
+
+    One that is being deleted gets nothing of the pool; `removed` decides on what it has.
+    """
     if own.body["metadata"].get("deletionTimestamp"):
-        return _removed(state, own, before, now)
+        return ServicePlan(removal=before.removal)
     try:
         service = read(InferenceService, own.body)
     except ValidationError as error:
@@ -116,8 +120,12 @@ def failed_by(error: Exception, before: ServicePlan, now: Now) -> ServicePlan:
     )
 
 
-def _removed(state: PoolState, own: ServiceState, before: ServicePlan, now: Now) -> ServicePlan:
-    found = removal(state, own, before.removal, now.monotonic)
+def removed(pool: Object | None, own: ServiceState, before: ServicePlan, now: Now) -> ServicePlan:
+    """Returns what to do next for a service that is being deleted. pool: the DevicePool, if it exists."""
+    try:
+        found = removal(pool, own, before.removal, now.monotonic)
+    except Exception as error:
+        return failed_by(error, ServicePlan(removal=before.removal), now)
     return ServicePlan(
         objects=found.objects,
         unloads=found.unloads,
@@ -138,7 +146,7 @@ def _draft(
     placements, former = by_node(own.placements)
     slices = (state.facts.get(need) for need in before.used if isinstance(need, SliceOf))
     errors = [fact.error for fact in slices if fact is not None]
-    errors += [load.error for load in own.loads.values() if isinstance(load.error, StoreError)]
+    errors += [error for load in own.loads.values() for error in load.unread.values()]
     return Draft(
         key=own.key,
         state=state,
@@ -260,6 +268,7 @@ def _report(draft: Draft, before: Reporting) -> tuple[SetStatus | None, Reportin
         pods=reports.pod_troubles(draft.own, draft.members, draft.placements, alive),
         alive=alive,
         infeasible=draft.infeasible,
+        withheld=draft.withheld,
     )
     return reports.report(before, draft.own, draft.service, observation, draft.now)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_operator.cluster import Object
-from edge_operator.errors import OperatorError
+from edge_operator.errors import OperatorError, StoreError
 from edge_operator.keys import ServiceKey, TailKey
 from edge_operator.ownership import Claim
 from edge_operator.pool.actions import ObjectRef
@@ -13,6 +13,7 @@ from edge_operator.pool.server_availability import Availability
 from edge_operator.pool.tenancy import NO_TENANTS, Tenancy
 from edge_operator.pool_nodes import Node
 from edge_operator.settings import Settings
+from edge_operator.tritons.control_checks import Endpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,14 @@ class LoadOutcome:
     """The result of loading a service's tails at one Triton server.
 
     tails: their names. refused: those that did not fit; message: why. error: why the others are not loaded.
+    unread: why the files of some of the others could not be read from the model store, by name.
     """
 
     tails: frozenset[str]
     refused: frozenset[str] = frozenset()
     message: str = ""
     error: OperatorError | None = None
+    unread: Mapping[str, StoreError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ class PoolState:
         loaded: Tails that were seen to have their content, by the address of their server.
         availability: Which Triton servers respond.
         emptied: Servers that left the pool and have no tails any more.
-        control_open: Whether servers accept model control without a key, as far as they were checked.
+        control_open: Whether servers accept model control without a key, as far as they were checked, by
+            their HTTP address.
         certificates: Why certificates are not issued or renewed, by namespace; None if others issue them.
         tenancy: The tenants of all namespaces.
     """
@@ -134,6 +138,6 @@ class PoolState:
     loaded: Mapping[str, frozenset[str]] = field(default_factory=dict)
     availability: Availability = field(default_factory=Availability)
     emptied: frozenset[str] = frozenset()
-    control_open: Mapping[str, bool] = field(default_factory=dict)
+    control_open: Mapping[str, Endpoints] = field(default_factory=dict)
     certificates: Mapping[str, Sequence[str]] | None = None
     tenancy: Tenancy = NO_TENANTS

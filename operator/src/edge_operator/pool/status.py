@@ -52,6 +52,8 @@ class Observation:
     """Nodes at which the pod of the service's runtime is Ready."""
     infeasible: Mapping[str, str] = field(default_factory=dict)
     """Why there is no route, by entry node."""
+    withheld: Mapping[str, Blocked] = field(default_factory=dict)
+    """Why there is no new table although there are routes, by entry node."""
     more: Counters = NOTHING
     """Requests that were counted since the status was written."""
     unchanged_until: float = 0.0
@@ -102,6 +104,7 @@ def _entries(service: InferenceService, seen: Observation) -> list[Entry]:
             alive=member.node.name in seen.alive,
             trouble=seen.pods.get(member.node.name, ""),
             infeasible=seen.infeasible.get(member.node.name, ""),
+            withheld=seen.withheld.get(member.node.name),
             former=entries.former_spec(seen.placements.get(member.node.name), service.spec),
         )
         for member in members
@@ -245,6 +248,8 @@ def _common_reason(wrong: Sequence[Entry]) -> str:
 def _reason(entry: Entry) -> str | None:
     if entry.infeasible:
         return reasons.INFEASIBLE
+    if entry.withheld is not None:
+        return entry.withheld.reason
     report = entry.placement.status if entry.placement is not None else None
     return report.reason if report is not None and not report.loaded else None
 

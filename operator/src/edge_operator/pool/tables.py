@@ -3,20 +3,19 @@
 What each entry node gets is planned with all services of the pool, in `demands`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from edge_api import Placement, reasons
-from edge_api.objects import ObjectMeta
 from edge_api.tensors import Slice
 from edge_operator.conditions import Blocked, Finding
-from edge_operator.errors import StoreError
 from edge_operator.keys import SliceKey
 from edge_operator.nodes.peers import peers
-from edge_operator.pool import lost_slices, node_links, recorded, rendering
+from edge_operator.pool import lost_slices, node_links, recorded, rendering, withheld
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import SliceOf
 from edge_operator.pool.findings import planned_finding, without_routes
 from edge_operator.pool.pooled import PlannedEntry
+from edge_operator.pool.published import kept
 from edge_operator.pool.report_intervals import report_interval
 from edge_operator.pool.results import Ready, Rendered
 from edge_operator.pool.server_choice import lost_servers
@@ -41,7 +40,7 @@ def rendered(
         found = before
     else:
         found = _rendered(draft, ready, entries, inputs)
-    draft.infeasible = dict(found.infeasible)
+    draft.infeasible, draft.withheld = dict(found.infeasible), dict(found.withheld)
     draft.replaceable, draft.servers = found.replaceable, found.servers
     if found.finding is not None:
         draft.found(found.finding)
@@ -70,30 +69,32 @@ def _rendered(
 ) -> Rendered:
     finding = _finding(draft, ready, entries)
     replaceable, servers = _servers(draft, ready, entries)
-    tables = {each.member.node.name: each.plan.table for each in entries if isinstance(each.plan, Plan)}
+    planned = {each.member.node.name: each.plan.table for each in entries if isinstance(each.plan, Plan)}
     needs = dict[SliceOf, None]()
     result: tuple[Placement, ...] | Blocked
+    held = dict[str, Blocked]()
     if isinstance(finding, Blocked):
         result = finding
     else:
         slices: dict[SliceKey, Slice] = {}
         if ready.recorded:
-            published = recorded.published_slices(ready.card, tables.values(), draft.known.values())
+            published = recorded.published_slices(ready.card, planned.values(), draft.known.values())
             slices |= lost_slices.without(published, lost_slices.unloaded_slices(draft.known.values()))
-        missing = sorted(rendering.needed_slices(ready.card, tables.values()) - set(slices))
+        missing = sorted(rendering.needed_slices(ready.card, planned.values()) - set(slices))
         needs = dict.fromkeys(SliceOf(draft.key.namespace, key) for key in missing)
-        try:
-            made = draft.lookups.get_all(needs)
-            slices |= {need.key: made[need] for need in needs}
-            result = _placements(draft, ready, entries, tables, slices)
-        except StoreError as error:
-            result = Blocked(reasons.PLACED, error.reason, str(error), transient=error.transient)
+        made, errors = draft.lookups.tried(needs)
+        slices |= {need.key: made[need] for need in needs if need in made}
+        failed = {need.key: errors[need] for need in needs if need in errors}
+        held = withheld.by_slices(ready.card, planned, failed)
+        local = {node: withheld.local_only(ready.card, planned[node], failed) for node in held}
+        result = _placements(draft, ready, entries, {**planned, **local}, slices, held)
     return Rendered(
         inputs=inputs,
         facts={need: draft.state.facts.get(need) for need in needs},
         result=result,
         finding=None if isinstance(finding, Blocked) else finding,
         infeasible=without_routes(entries),
+        withheld=held,
         replaceable=replaceable,
         servers=servers,
     )
@@ -118,16 +119,21 @@ def _placements(
     draft: Draft,
     ready: Ready,
     entries: Sequence[PlannedEntry],
-    tables: Mapping[str, RouteTable],
+    tables: Mapping[str, RouteTable | None],
     slices: Mapping[SliceKey, Slice],
+    held: Collection[str],
 ) -> tuple[Placement, ...]:
+    """held: nodes that keep their published table; without one, they get the table of `tables` if any."""
     found = []
     for each in entries:
         node = each.member.node.name
-        if node in tables:
-            found.append(_placement(draft, ready, each, tables[node], slices, len(tables)))
-        elif each.plan is None and node in draft.placements:
-            found.append(_noted(draft.placements[node], each.notes))
+        published, table = draft.placements.get(node), tables.get(node)
+        if published is not None and node in held:
+            found.append(kept(published, {}))
+        elif table is not None:
+            found.append(_placement(draft, ready, each, table, slices, len(tables)))
+        elif published is not None and each.plan is None:
+            found.append(kept(published, each.notes))
     return tuple(found)
 
 
@@ -159,16 +165,6 @@ def _placement(
         notes=entry.notes,
         report_interval=interval(draft, tables),
     )
-
-
-def _noted(published: Placement, notes: Mapping[str, str]) -> Placement:
-    """Returns a published table, which stays, with other annotations."""
-    body = published.body()
-    kept = ("name", "namespace", "labels", "ownerReferences")
-    metadata = {name: body["metadata"][name] for name in kept if name in body["metadata"]}
-    annotations = {**published.metadata.annotations, **notes}
-    meta = ObjectMeta.model_validate(metadata | {"annotations": annotations})
-    return published.model_copy(update={"metadata": meta, "status": None})
 
 
 def _servers(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> tuple[frozenset[str], str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from edge_operator.cluster import Object
+from edge_operator.tritons.control_checks import control_endpoints
 from edge_operator.tritons.former_servers import KEPT, former_addresses
 from edge_operator.tritons.residency import pool_addresses, servers
 
@@ -13,10 +14,15 @@ Addresses = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class NamedServers:
-    """Addresses of servers by the name of the pool. former: as the statuses of the pools have them."""
+    """Addresses of servers by the name of the pool.
+
+    former: as the statuses of the pools have them. endpoints: at which model control is checked, by the
+    pool's name and the server's address.
+    """
 
     listed: Addresses = field(default_factory=lambda: MappingProxyType({}))
     former: Addresses = field(default_factory=lambda: MappingProxyType({}))
+    endpoints: Mapping[str, Addresses] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_pool(self, pool: Object) -> "NamedServers":
         """Returns the servers after a pool was created or changed."""
@@ -24,16 +30,24 @@ class NamedServers:
         return NamedServers(
             MappingProxyType({**self.listed, name: pool_addresses(pool)}),
             MappingProxyType({**self.former, name: former_addresses(pool)}),
+            MappingProxyType({**self.endpoints, name: control_endpoints(pool)}),
         )
 
     def without_pool(self, name: str) -> "NamedServers":
         """Returns the servers after a pool was deleted."""
-        return NamedServers(_without(self.listed, name), _without(self.former, name))
+        endpoints = {pool: each for pool, each in self.endpoints.items() if pool != name}
+        return NamedServers(
+            _without(self.listed, name), _without(self.former, name), MappingProxyType(endpoints)
+        )
 
     @property
     def all_listed(self) -> frozenset[str]:
         """The servers that a pool lists."""
         return _union(self.listed)
+
+    def control(self, address: str) -> frozenset[str]:
+        """Returns the endpoints of a listed server at which model control is checked."""
+        return frozenset[str]().union(*(each.get(address, ()) for each in self.endpoints.values()))
 
     def names(self, address: str) -> bool:
         """Whether a pool lists a server, or its status has it as a former one."""

@@ -31,6 +31,7 @@ from edge_operator.errors import (
     TritonUntrustedError,
 )
 from edge_operator.store import Blob
+from edge_operator.tritons import grpc_control
 from edge_operator.tritons.control_keys import ControlKeys
 from edge_operator.tritons.tail_models import Tail, model_config, sources
 
@@ -125,7 +126,9 @@ class TritonServers:
             asyncio.run(_request(address, context, lambda client: client.unload_model(name, headers=headers)))
 
     def control_open(self, address: str) -> bool:
-        """Whether the server accepts model control without a key."""
+        """Whether the server accepts model control without a key. address: also grpc(s)://host:port."""
+        if address.startswith("grpc"):
+            return grpc_control.control_open(address, self._certificates)
         with self._errors(address, f"checking model control of Triton at {address}") as context:
             try:
                 asyncio.run(_request(address, context, lambda client: client.get_model_repository_index()))

@@ -1,0 +1,46 @@
+"""What the loops of pools share: the clients, the executor, what other loops found out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edge_operator.clients import Clients, Clock
+from edge_operator.effects.executor import Action
+from edge_operator.effects.tails import TailLoader
+from edge_operator.keys import NamespaceKey
+from edge_operator.loops.server_findings import ServerFindings
+from edge_operator.pool.plans import PoolPlan
+from edge_operator.pool.states import RuntimeFindings
+from edge_operator.settings import Settings
+
+
+class Submits(Protocol):
+    """The executor as a loop uses it."""
+
+    def submit(self, action: Action[Any]) -> None: ...
+    def mended(self, *keys: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all pool loops share. scope: the watched namespace; None: all.
+
+    findings: what the loop of a namespace found out about its runtimes.
+    certificates: returns why certificates are not issued or renewed, by namespace; None if others issue them.
+    planned: told of every plan of a pool.
+    """
+
+    clients: Clients
+    settings: Settings
+    clock: Clock
+    executor: Submits
+    servers: ServerFindings
+    findings: Mapping[NamespaceKey, RuntimeFindings]
+    scope: str | None = None
+    certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
+    planned: Callable[[str, PoolPlan], None] = lambda _pool, _plan: None
+
+    @property
+    def loader(self) -> TailLoader:
+        """Loads and unloads tails."""
+        return TailLoader(self.clients, self.settings.installation, self.scope)
