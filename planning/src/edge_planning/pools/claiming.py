@@ -17,6 +17,10 @@ from edge_planning.pools.tables import Ranked
 from edge_planning.pools.units import Unit
 
 
+GIVING = 8
+"""Demands that give way for one claim, at most."""
+
+
 class Claiming:
     """Makes the claims of one plan."""
 
@@ -34,11 +38,13 @@ class Claiming:
         self.costs, self.units, self.chosen, self.limits, self.take = costs, units, chosen, limits, take
         self.named = {unit.name: unit for unit in units}
 
-    def claim(self, lacking: Callable[[Unit], bool]) -> None:
+    def claim(self, lacking: Callable[[Unit], bool]) -> list[Unit]:
         """Gives demands what they lack within the entitlement of their tenants, the first by priority first.
 
-        lacking: Whether a demand has less than it would have alone.
+        Returns the demands that are refused for it. lacking: Whether a demand has less than it would have
+        alone.
         """
+        before = {*self.chosen}
         for _ in self.units:
             borrowed = self._borrowed_places()
             if not any(
@@ -46,7 +52,8 @@ class Claiming:
                 for unit in self.units
                 if (unit.demand.places | {unit.demand.node}) & borrowed and lacking(unit)
             ):
-                return
+                break
+        return [self.named[name] for name in sorted(before - self.chosen.keys())]
 
     def _borrowed_places(self) -> set[str]:
         return {
@@ -124,7 +131,7 @@ class Claiming:
                 if best is None or len(dropped) - len(again) < refused:
                     best, refused = again, len(dropped) - len(again)
             victim = self._victim(held, bound[-1], dropped) if bound and (binding or refused) else None
-            if victim is None:
+            if victim is None or len(dropped) == GIVING:
                 break
             dropped[victim.name] = self.chosen[victim.name]
             self.chosen.drop(victim)

@@ -105,7 +105,8 @@ class _Planner:
             self._all_again()
         if self.limits is not None:
             take = partial(self._take_admitted, strict=True)
-            Claiming(self.costs, self.units, self.chosen, self.limits, take).claim(self._lacks)
+            claiming = Claiming(self.costs, self.units, self.chosen, self.limits, take)
+            self._fill(claiming.claim(self._lacks))
         Relief(self.crowding, self.costs, self.tables, self.units, self.chosen).relieve(self.tried)
         return self._result()
 
