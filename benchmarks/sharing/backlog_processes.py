@@ -39,9 +39,13 @@ class BacklogProcess:
 
     def end(self) -> None:
         """Ends the process if it runs."""
-        with contextlib.suppress(OSError):
-            self._process.kill()
+        with contextlib.suppress(OSError):  # what was not sent stays so
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        self._process.kill()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def _tell(self, command: str) -> None:
         if self._process.stdin is not None:

@@ -1,6 +1,8 @@
 """The pure parts of `make bench-sharing`, and its client."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from benchmarks.sharing import manifests
 from benchmarks.sharing.backlog import Backlog, Received
+from benchmarks.sharing.backlog_processes import BacklogProcess
 from benchmarks.sharing.lending import Delays, worst
 from benchmarks.sharing.shares import division, is_lent, is_returned, max_error, parts, used
 from demo.client import Image, Reply
@@ -15,6 +18,7 @@ from demo.samples import LabeledImages
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.tenants import TenantSpec
+from testbed.errors import NotReadyInTimeError
 
 WEIGHTS = {"light": 1.0, "medium": 2.0, "heavy": 4.0}
 
@@ -127,3 +131,35 @@ def test_a_backlog_counts_failed_requests_and_sends_on() -> None:
 
     assert (received.failed, received.error) == (2, "refused")
     assert len(received.responses) == client.sent - 2
+
+
+def process(program: str) -> BacklogProcess:
+    return BacklogProcess(
+        subprocess.Popen(
+            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    )
+
+
+def test_a_client_is_started_and_stopped_by_lines_and_prints_what_came_back() -> None:
+    client = process(
+        "import sys, json\n"
+        "print('ready', flush=True)\n"
+        "lines = sys.stdin.read().split()\n"
+        "print(json.dumps({'responses': [1.5], 'failed': 1, 'error': ' '.join(lines)}))"
+    )
+    client.wait_ready()
+    client.start()
+    client.stop()
+
+    assert client.received() == Received([1.5], 1, "start stop")
+    client.end()
+
+
+def test_a_client_that_ends_early_is_reported() -> None:
+    client = process("raise SystemExit(3)")
+    with pytest.raises(NotReadyInTimeError, match="before it was ready"):
+        client.wait_ready()
+    with pytest.raises(NotReadyInTimeError, match="status 3"):
+        client.received()
+    client.end()

@@ -166,8 +166,7 @@ class Load(Part):
         description="Requests per second that each entry node is planned for, above 0 and below 1000000. The "
         "plan adds the time for which they wait for each other, and uses at most 80 % of the uplink. A "
         "service whose rate the pool cannot hold is refused. Default: the plan reserves what 0.01 requests "
-        "per second need, and counts the 95th percentile of the rates that were measured in recent days "
-        "where requests of several services make each other late.",
+        "per second need, and counts the high quantile of measured rates where it makes requests late.",
     )
 
 
