@@ -22,6 +22,8 @@ from edge_planning.problems import Tables
 LatencyLine = tuple[float, float, float, float, float]  # intercept, bits, worth, accuracy, least bandwidth
 Ranges = tuple[list[float], list[int], list[bool]]  # as a Map
 
+# Routes whose times differ by less than a tenth count as equally fast.
+_FASTER: Final = 0.9
 # A local route of the ladder saves at least a quarter of the time: every route costs memory.
 _STEP_DOWN: Final = 0.75
 
@@ -193,7 +195,7 @@ def ladder(options: Candidates, local: int, most: int) -> list[int]:
     faster: list[int] = []
     home = np.flatnonzero(options.local)
     for i in home[np.lexsort((options.mean_head[home], -options.worth[home]))].tolist():
-        if options.worth[i] < worth and options.mean_head[i] < seconds:
+        if options.worth[i] < worth and options.mean_head[i] < _FASTER * seconds:
             worth, seconds = float(options.worth[i]), float(options.mean_head[i])
             faster.append(i)
     if not faster or not most:
