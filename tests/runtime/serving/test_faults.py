@@ -96,12 +96,18 @@ def test_without_a_local_route_a_failed_hop_is_a_503_with_a_message(stack: Stack
     assert stack.infer(image)["parameters"]["route"] == "final@image"
 
 
-def test_a_link_that_slows_down_moves_requests_to_the_route_that_fits(stack: Stack, image: Any) -> None:
-    stack.start(stack.placement(stack.remote("relu1", need="4M"), stack.local("exit1"), latency="2s"))
+@pytest.mark.parametrize(("rate", "route"), [(None, "final@relu1"), (0.0, "exit1@local")])
+def test_below_its_planned_bandwidth_a_route_serves_only_requests_within_the_planned_rate(
+    stack: Stack, image: Any, rate: float | None, route: str
+) -> None:
+    """A request takes 70 ms of its 2 s on the slow link, so it is in time there."""
+    more = {} if rate is None else {"rate": rate}
+    remote, local = stack.remote("relu1", need="4M"), stack.local("exit1")
+    stack.start(stack.placement(remote, local, latency="2s", **more))
     stack.wait_for_route(image, "final@relu1")
     stack.hop.rate = stack.probe.rate = 60_000  # 0.48 Mbit/s
-    stack.wait_for_route(image, "exit1@local")
-    assert stack.metric("edge_link_bandwidth_bits") < 1.5e6
+    stack.wait(lambda: 0 < stack.metric("edge_link_bandwidth_bits") < 1.5e6)
+    stack.wait_for_route(image, route)
     stack.hop.rate = stack.probe.rate = None
     stack.wait_for_route(image, "final@relu1")
 
