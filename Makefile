@@ -78,7 +78,7 @@ setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targe
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, versions, ARCHITECTURE.md's graph, and the demo's result in README.md
+generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
 	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds --page docs/reasons.md
 	@$(BIN)/python -m testbed.versions
 	@$(BIN)/python -m testbed.import_graph

@@ -6,9 +6,12 @@ import pytest
 from rich.console import Console
 
 from demo import cli
-from demo.cli import INTERRUPTED, Steps, main, taken_down
+from demo.cli import INTERRUPTED, Steps, failures, main, parser, taken_down, tenant_lines
 from demo.errors import StepFailed
+from demo.reports import DemoResult, document
 from demo.training import Training
+from messages import mentions
+from sharing_results import LISTED, sharing_result
 
 
 class Bed:
@@ -94,6 +97,30 @@ def test_an_existing_cluster_without_triton_gets_a_message_with_the_fix(
     assert "--cluster existing needs --triton HOST:PORT" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("acts", "modes", "tenants"),
+    [("modes", True, False), ("tenants", False, True), ("modes,tenants", True, True)],
+)
+def test_only_the_named_acts_can_fail_the_demo(acts: str, modes: bool, tenants: bool) -> None:
+    found = failures({"modes": {}, "tenants": None}, parser().parse_args(["--acts", acts, "--modes", "Auto"]))
+    assert [line.split()[0] for line in found] == ["Auto"] * modes + ["the"] * tenants
+
+
+def test_an_act_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--acts", "third"])
+    assert mentions("--acts", '"third"', "modes, tenants").search(capsys.readouterr().err)
+
+
+def test_what_the_tenants_got_follows_what_kubectl_listed() -> None:
+    report = document(DemoResult([], 0.1, 1.0, 0.0, {}, sharing_result()))
+    heading, *rows, quiet, noisy = tenant_lines(report["tenants"])
+    assert "kubectl get tenants" in heading
+    assert rows == LISTED.splitlines()
+    assert quiet.startswith("quiet")
+    assert noisy.startswith("noisy")
+
+
 def test_a_mode_that_there_is_not_is_refused_before_anything_starts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -105,7 +132,7 @@ def test_a_mode_that_there_is_not_is_refused_before_anything_starts(
     assert "Auto, CloudOnly" in refusal
 
 
-@pytest.mark.parametrize("flag", ["--phase-seconds", "--rate", "--timeout"])
+@pytest.mark.parametrize("flag", ["--phase-seconds", "--tenant-seconds", "--rate", "--timeout"])
 def test_a_number_that_is_not_above_zero_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([flag, "0"])

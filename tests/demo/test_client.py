@@ -95,6 +95,25 @@ async def test_every_start_begins_with_the_same_image() -> None:
     assert len(runs) > 2
 
 
+async def test_a_rate_holds_at_once() -> None:
+    entry = Entry()
+    said: list[dict[str, Any]] = []
+
+    async def commands() -> AsyncIterator[str]:
+        yield "start"
+        await asyncio.sleep(0)  # the first request is sent, the next one is due in an hour
+        yield "rate 200"
+        async with asyncio.timeout(20):
+            while len(entry.asked) < 4:
+                entry.changed.clear()
+                await entry.changed.wait()
+        yield "stop"
+
+    once_an_hour = 1 / 3600
+    await LoadGenerator(entry, SAMPLES, once_an_hour, 0.5, said.append, bandwidth).run(commands())
+    assert len(entry.asked) >= 4
+
+
 async def test_a_link_that_is_down_is_said_to_have_no_bandwidth() -> None:
     said = await played(Entry(), 2)
     assert [event["bps"] for event in said if event["event"] == "link"] == [None]

@@ -50,6 +50,21 @@ def test_clients_can_be_started_again() -> None:
     assert counts == [1, 1]
 
 
+def test_a_rate_reaches_every_client() -> None:
+    rated = CLIENT.replace(
+        'if line == "start\\n":',
+        'if line.startswith("rate"): rate = float(line.split()[1])\n    elif line == "start\\n":',
+    ).replace('"latency": 0.1', "\"latency\": ' + str(rate) + '")
+    clients = started(rated, "edge-a", "edge-b")
+    try:
+        clients.set_rate(7.5)
+        clients.start()
+        found = clients.stop()
+    finally:
+        clients.end()
+    assert [result.latency for result in found if isinstance(result, RequestResult)] == [7.5, 7.5]
+
+
 def test_a_client_that_cannot_start_says_why() -> None:
     with pytest.raises(LoadFailed, match=mentions("edge-a", 3, "no such host")):
         started("import sys; print('no such host', file=sys.stderr); sys.exit(3)", "edge-a")

@@ -1,7 +1,9 @@
 import re
+from dataclasses import replace
 
 from demo.pages import page
 from demo.reports import DemoResult, document
+from sharing_results import LISTED, sharing_result
 
 
 def test_the_page_loads_nothing_from_anywhere(result: DemoResult) -> None:
@@ -31,3 +33,17 @@ def test_the_page_follows_the_readers_choice_of_light_or_dark(result: DemoResult
 def test_a_demo_in_which_no_mode_could_run_still_has_a_page(result: DemoResult) -> None:
     empty = DemoResult([], 0.1, 1.0, 0.0, {})
     assert "<!doctype html>" in page(empty, document(empty))
+
+
+def test_the_page_has_what_each_tenant_got_beside_the_output_of_kubectl(result: DemoResult) -> None:
+    whole = replace(result, tenants=sharing_result())
+    text = page(whole, document(whole))
+    assert "93.8 % while noisy sent 10 times its declared rate" in text
+    assert LISTED in text
+    assert re.search(r"<tr class=best><td>10x</td><td>quiet</td>", text)
+    assert text.count("Plotly.newPlot(") >= page(result, document(result)).count("Plotly.newPlot(") + 1
+
+
+def test_tenants_that_could_not_start_leave_the_page_as_it_is(result: DemoResult) -> None:
+    failed = replace(result, tenants=replace(sharing_result(), phases=(), listed="", error="no memory"))
+    assert "Two tenants share edge-b" in page(failed, document(failed))

@@ -5,6 +5,7 @@ import pytest
 
 from demo.reports import DemoResult, ModeResult, complaints, document, score
 from messages import mentions
+from sharing_results import sharing_result
 
 MODE_KEYS = {"requests", "failed", "refused", "slo_attainment", "accuracy", "p50_s", "p95_s", "phases"}
 PHASE_KEYS = {
@@ -29,6 +30,11 @@ def test_the_report_has_the_published_keys_and_is_json(result: DemoResult) -> No
         assert len(mode["phases"]) == 6
         for phase in mode["phases"]:
             assert phase.keys() == PHASE_KEYS | {"nodes"}
+
+
+def test_the_report_has_the_tenants_if_they_ran(result: DemoResult) -> None:
+    assert document(result)["tenants"] is None
+    assert document(replace(result, tenants=sharing_result()))["tenants"]["noisy"] == "noisy"
 
 
 def test_the_numbers_are_those_of_the_responses(result: DemoResult) -> None:

@@ -39,6 +39,12 @@ def test_a_failed_request_counts_against_the_attainment_but_not_in_accuracy_or_l
     assert found.p95 == 0.3
 
 
+@pytest.mark.parametrize("error", ["[429] 3 wait: retry in 1 s", "[StatusCode.RESOURCE_EXHAUSTED] 3 wait"])
+def test_a_busy_nodes_refusal_counts_as_refused_over_both_protocols(error: str) -> None:
+    found = summarise([RequestResult("edge-a", 0.0, 0.01, error=error), LOST], slo_seconds=0.15)
+    assert (found.failed, found.refused) == (2, 1)
+
+
 def test_a_response_exactly_at_the_slo_meets_it() -> None:
     assert summarise([answered(0.15)], slo_seconds=0.15).attainment == 1.0
 

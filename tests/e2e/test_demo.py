@@ -5,9 +5,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from demo import installation
 from demo.phases import LINK_RATES_BPS, MODES
-from demo.services import Document
+from demo.services import Document, ready
+from demo.sharing.tenants import NOISY, QUIET
 from edge_api.quantities import parse_quantity
 from trials import Trial
 
@@ -23,19 +28,24 @@ def certain(table: Sequence[Document], rate: float) -> set[tuple[str, str]]:
     return set(found[:1]) if found[0] == found[1] else set()
 
 
-def test_the_joint_choice_beats_the_fixed_modes_and_loses_no_request(trial: Trial, tmp_path: Path) -> None:
-    tables = {node: found["spec"]["routes"] for node, found in trial.placements().items()}
-    argv = [sys.executable, "-m", "demo", "--keep", "--phase-seconds", "6", "--report-dir", str(tmp_path)]
+def played(trial: Trial, folder: Path, *arguments: str) -> Any:
+    """The report of the demo on the cluster of the tests, which it keeps."""
+    argv = [sys.executable, "-m", "demo", "--keep", "--report-dir", str(folder), *arguments]
     try:
         done = subprocess.run(argv, cwd=trial.root, capture_output=True, text=True, timeout=900, check=False)
     finally:
         # The demo measures the model and sets the nodes' speeds again, but they keep their profiles.
         trial.cluster.set_speeds(trial.speeds)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    report = json.loads((tmp_path / "report.json").read_text())
+    assert (folder / "report.html").stat().st_size > 100_000
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_the_joint_choice_beats_the_fixed_modes_and_loses_no_request(trial: Trial, tmp_path: Path) -> None:
+    tables = {node: found["spec"]["routes"] for node, found in trial.placements().items()}
+    report = played(trial, tmp_path, "--acts", "modes", "--phase-seconds", "6")
     modes = report["modes"]
     assert tuple(modes) == MODES
-    assert (tmp_path / "report.html").stat().st_size > 100_000
 
     auto = modes["Auto"]
     # A node that is too busy to respond in time refuses a request, by which it is not lost.
@@ -57,3 +67,27 @@ def test_the_joint_choice_beats_the_fixed_modes_and_loses_no_request(trial: Tria
     objective = 0.95
     for name in ("CloudOnly", "LocalOnly"):
         assert min(phase["slo_attainment"] for phase in modes[name]["phases"]) < objective
+
+
+def test_a_tenant_at_ten_times_its_rate_steps_down_beside_one_that_is_served(
+    trial: Trial, tmp_path: Path
+) -> None:
+    report = played(trial, tmp_path, "--acts", "tenants", "--tenant-seconds", "12")["tenants"]
+    before, during, after = (phase["tenants"] for phase in report["phases"])
+    quiet, noisy = during[QUIET], during[NOISY]
+    # Requests beyond the declared rate can wait until their client gives up.
+    assert [found["lost"] for found in (*before.values(), *after.values(), quiet)] == [0] * 5
+    # By the profile, a node has no time for the full model at ten times the rate.
+    assert noisy["cheaper"] + noisy["refused"] > 0
+    assert quiet["full"] + quiet["cheaper"] > 0
+    for phase in report["phases"]:
+        declared = report["declared_rate"] * len(report["nodes"]) * phase["seconds"]
+        for name, factor in ((QUIET, 1), (NOISY, phase["factor"])):
+            assert phase["tenants"][name]["requests"] == pytest.approx(factor * declared, rel=0.3, abs=8)
+    assert all(name in report["kubectl_get_tenants"] for name in (QUIET, NOISY))
+
+    kubectl = trial.cluster.kubectl
+    for kind in ("namespaces", "tenants"):
+        left = kubectl("get", kind, "-o", "name").split()
+        assert not [name for name in left if name.endswith((QUIET, NOISY))], kind
+    trial.wait("the example Ready", lambda: ready(installation.service(trial.cluster)))

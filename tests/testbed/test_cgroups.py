@@ -47,6 +47,32 @@ def test_on_a_machine_of_version_2_the_quota_goes_into_one_file(tmp_path: Path) 
     assert quota.read_text() == "max 5000"
 
 
+def test_the_processors_of_a_node_are_a_list_on_a_machine_of_version_2(tmp_path: Path) -> None:
+    groups = ControlGroups("testbed-x", ((tmp_path, "cgroup2"),))
+    groups.create("edge-a")
+    processors = tmp_path / "testbed-x" / "edge-a" / "cpuset.cpus"
+    processors.touch()  # the kernel creates it if the controller is enabled
+
+    groups.set_processors("edge-a", {1, 0})
+    assert processors.read_text() == "0,1"
+    groups.set_processors("edge-a", None)
+    assert processors.read_text().strip() == ""
+
+
+def test_on_a_machine_of_version_1_the_pods_of_a_node_get_its_processors_too(tmp_path: Path) -> None:
+    groups = ControlGroups("testbed-x", ((tmp_path, "cgroup"),))
+    pod = tmp_path / "testbed-x" / "edge-a" / "kubepods" / "pod1"
+    pod.mkdir(parents=True)
+    files = [folder / "cpuset.cpus" for folder in (pod, *pod.parents[:3])]
+    for file in files:
+        file.write_text("0-1\n")
+
+    groups.set_processors("edge-a", [1])
+    assert [file.read_text() for file in files] == ["1", "1", "1", "0-1\n"]
+    groups.set_processors("edge-a", None)
+    assert {file.read_text() for file in files} == {"0-1\n"}
+
+
 def test_groups_are_removed_from_the_leaves_up(tmp_path: Path) -> None:
     groups = ControlGroups("testbed-x", ((tmp_path, "cgroup2"),))
     (tmp_path / "testbed-x" / "edge-a" / "kubepods" / "pod1").mkdir(parents=True)

@@ -172,6 +172,22 @@ def test_a_nodes_pods_get_the_speed_of_its_class(bed: Testbed) -> None:
     assert bed.status()["nodes"]["edge"]["speed"] == 0.4
 
 
+def test_a_nodes_pods_run_on_the_processors_that_it_is_given(bed: Testbed) -> None:
+    bed.kubectl("apply", "-f", "-", input=pod("pinned", "edge", ["sleep", "600"]))
+    wait_ready(bed, "pinned")
+    ask = "import os; print(*sorted(os.sched_getaffinity(0)))"
+
+    def processors() -> list[int]:
+        return [int(each) for each in bed.kubectl("exec", "pinned", "--", "python3", "-c", ask).split()]
+
+    everything = processors()
+    last = everything[-1]
+    bed.node("edge").set_processors([last])
+    assert processors() == [last]
+    bed.node("edge").set_processors(None)
+    assert processors() == everything
+
+
 def processes_of(bed: Testbed, node: str) -> list[str]:
     """The command lines of a node's daemons and pods, which see the node's folder by its inner name."""
     mark, found = f"/.testbed/nodes/{node} /run/node ", []

@@ -1,4 +1,4 @@
-"""`make demo`: sets up, runs every mode, compares them and writes the reports."""
+"""`make demo`: sets up, runs every mode and the tenants, compares them and writes the reports."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 
@@ -24,7 +26,9 @@ from demo.phase_runner import play
 from demo.phases import MODES, PARTITION_ONLY, planned
 from demo.reports import DemoResult, ModeResult, complaints, document
 from demo.services import entry_nodes, routes_line, slo_seconds
-from demo.terminal import Display, comparison
+from demo.sharing import summaries
+from demo.sharing.demonstration import demonstrate
+from demo.terminal import comparison, display
 from demo.testbed_cluster import TestbedCluster
 from demo.training import SCRIPT, TrainedModel, Training
 from testbed import TestbedError
@@ -32,6 +36,7 @@ from testbed.background import in_background
 
 ROOT = Path(__file__).resolve().parents[3]
 INTERRUPTED = 130
+MODES_ACT, TENANTS_ACT = ACTS = ("modes", "tenants")
 
 
 class Steps:
@@ -60,10 +65,12 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(
         prog="demo",
-        description="Runs one model in each mode while the bandwidth changes, and compares the modes.",
+        description="Runs one model in each mode while the bandwidth changes, and compares the modes. "
+        "Then two tenants share the slowest nodes, and one sends ten times its declared rate.",
     )
     found.add_argument("--cluster", choices=["testbed", "existing"], default="testbed")
     found.add_argument("--keep", action="store_true", help="leave the cluster running at the end")
+    found.add_argument("--acts", type=acts, default=ACTS, help=f"comma-separated (default {','.join(ACTS)})")
     found.add_argument(
         "--modes", type=modes, default=MODES, help=f"comma-separated (default {','.join(MODES)})"
     )
@@ -72,6 +79,12 @@ def parser() -> argparse.ArgumentParser:
         type=positive,
         default=7.0,
         help="seconds for which a link rate is kept (default 7)",
+    )
+    found.add_argument(
+        "--tenant-seconds",
+        type=positive,
+        default=40.0,
+        help="seconds for which a tenant sends ten times its declared rate (default 40)",
     )
     found.add_argument(
         "--rate", type=positive, default=3.0, help="requests per second at each entry node (default 3)"
@@ -87,11 +100,22 @@ def parser() -> argparse.ArgumentParser:
 
 def modes(text: str) -> tuple[str, ...]:
     """Modes by name, separated by commas."""
+    return listed(text, "a mode", (*MODES, PARTITION_ONLY))
+
+
+def acts(text: str) -> tuple[str, ...]:
+    """Acts by name, separated by commas."""
+    return listed(text, "an act", ACTS)
+
+
+def listed(text: str, what: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Known names, separated by commas."""
     names = tuple(text.split(","))
     for name in names:
-        if name not in (*MODES, PARTITION_ONLY):
-            known = ", ".join((*MODES, PARTITION_ONLY))
-            raise argparse.ArgumentTypeError(f'"{name}" is not a mode: use {known}, separated by commas')
+        if name not in known:
+            raise argparse.ArgumentTypeError(
+                f'"{name}" is not {what}: use {", ".join(known)}, separated by commas'
+            )
     return names
 
 
@@ -133,13 +157,16 @@ def taken_down(cluster: DemoCluster, *, keep: bool, steps: Steps) -> Iterator[No
                 cluster.stop()
 
 
-def set_up(cluster: DemoCluster, steps: Steps) -> TrainedModel:
-    """Sets everything up until the service is Ready."""
+def set_up(cluster: DemoCluster, steps: Steps) -> tuple[TrainedModel, dict[str, float]]:
+    """Sets everything up until the service is Ready.
+
+    Returns the model, and the nodes' speeds in cores by device class: none where they cannot be limited.
+    """
     training = Training(ROOT / SCRIPT, ROOT / ".cache", steps.say)
     with in_background(training.run, training.stop):
         cluster.start(steps.step, steps.say)
     model = training.model
-    installation.set_speeds(cluster, ROOT, model, steps.say)
+    speeds = installation.set_speeds(cluster, ROOT, model, steps.say)
     with steps.step("helm install"):
         installation.install(cluster, ROOT)
     with steps.step("upload and apply"):
@@ -148,7 +175,27 @@ def set_up(cluster: DemoCluster, steps: Steps) -> TrainedModel:
     with steps.step("ready"):
         installation.wait_ready(cluster, steps.say)
         installation.settle_slo(cluster, ROOT, steps.say)
-    return model
+    return model, speeds
+
+
+@contextlib.contextmanager
+def clients_of(
+    arguments: argparse.Namespace, cluster: DemoCluster, model: TrainedModel
+) -> Iterator[ClientProcesses]:
+    """The clients of the first act at all entry nodes, ready to send; ended at the end."""
+    nodes = entry_nodes(installation.placements(cluster))
+    clients = ClientProcesses(
+        installation.entrances(cluster, nodes),
+        {node: ("http", "grpc")[index % 2] for index, node in enumerate(nodes)},
+        model=installation.SERVICE,
+        rate=arguments.rate,
+        timeout=arguments.timeout,
+        held_out=model.held_out,
+    )
+    try:
+        yield clients
+    finally:
+        clients.end()
 
 
 def play_modes(
@@ -167,10 +214,10 @@ def play_modes(
                 installation.set_mode(cluster, mode)
                 for placement in installation.placements(cluster):
                     steps.say(routes_line(placement))
-            with Display(console, slo) as display:
+            with display(console, slo) as table:
                 phases = planned(arguments.phase_seconds, shaped=cluster.shaped)
-                result = play(mode, phases, clients, cluster.set_links, display.show)
-                display.close(result)
+                result = play(mode, phases, clients, cluster.set_links, table.show)
+                table.close(result)
         except (DemoError, TestbedError) as error:
             result = ModeResult(mode, (), error=str(error))
         if result.error:
@@ -180,36 +227,44 @@ def play_modes(
 
 
 def run(arguments: argparse.Namespace, cluster: DemoCluster, console: Console) -> int:
-    """Runs the demo; returns 0 if every mode ran and Auto lost no request."""
+    """Runs the demo; returns 0 if all of it ran, and neither Auto nor a tenant lost a request."""
     began = time.monotonic()
     steps = Steps(console)
     with taken_down(cluster, keep=arguments.keep, steps=steps):
-        model = set_up(cluster, steps)
+        model, speeds = set_up(cluster, steps)
         ready = time.monotonic()
         slo = slo_seconds(installation.service(cluster))
-        nodes = entry_nodes(installation.placements(cluster))
-        clients = ClientProcesses(
-            installation.entrances(cluster, nodes),
-            {node: ("http", "grpc")[index % 2] for index, node in enumerate(nodes)},
-            model=installation.SERVICE,
-            rate=arguments.rate,
-            timeout=arguments.timeout,
-            held_out=model.held_out,
-        )
-        try:
-            modes = play_modes(arguments, cluster, clients, slo, console, steps)
-        finally:
-            clients.end()
-        ended = time.monotonic()
-        result = DemoResult(modes, slo, ready - began, ended - ready, steps.seconds)
+        result = DemoResult([], slo, ready - began, 0.0, steps.seconds)
+        if MODES_ACT in arguments.acts:
+            with clients_of(arguments, cluster, model) as clients:
+                modes = play_modes(arguments, cluster, clients, slo, console, steps)
+            result = replace(result, modes=modes, demo_seconds=time.monotonic() - ready)
+            console.print(comparison(write(result, arguments.report_dir)))
+        if TENANTS_ACT in arguments.acts:
+            tenants = demonstrate(
+                cluster,
+                model,
+                speeds,
+                seconds=arguments.tenant_seconds,
+                timeout=arguments.timeout,
+                console=console,
+                step=steps.step,
+                say=steps.say,
+            )
+            result = replace(result, tenants=tenants)
         report = write(result, arguments.report_dir)
-        wrong = complaints(report, arguments.modes)
-        console.print(comparison(report))
+        wrong = failures(report, arguments)
         conclude(console, arguments, report, wrong, cluster)
     return 1 if wrong else 0
 
 
-def write(result: DemoResult, folder: Path) -> dict[str, object]:
+def failures(report: Mapping[str, Any], arguments: argparse.Namespace) -> list[str]:
+    """Returns why the demo failed."""
+    found = complaints(report, arguments.modes) if MODES_ACT in arguments.acts else []
+    return found + (summaries.complaints(report["tenants"]) if TENANTS_ACT in arguments.acts else [])
+
+
+def write(result: DemoResult, folder: Path) -> dict[str, Any]:
     """Writes report.json and report.html."""
     report = document(result)
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,12 +276,13 @@ def write(result: DemoResult, folder: Path) -> dict[str, object]:
 def conclude(
     console: Console,
     arguments: argparse.Namespace,
-    report: dict[str, object],
+    report: Mapping[str, Any],
     wrong: Sequence[str],
     cluster: DemoCluster,
 ) -> None:
-    """Prints where the reports are, the failures, and commands to try next."""
-    lines = [
+    """Prints what the tenants got, where the reports are, the failures, and commands to try next."""
+    lines = tenant_lines(report["tenants"]) if report["tenants"] else []
+    lines += [
         f"setup {report['setup_s']} s, modes {report['demo_s']} s, {arguments.report_dir / 'report.html'}"
     ]
     lines += wrong
@@ -238,13 +294,23 @@ def conclude(
         console.print(f"demo: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
+def tenant_lines(report: Mapping[str, Any]) -> list[str]:
+    """Returns the Tenants as kubectl listed them while one sent too much, and what each of them got."""
+    shown = report["kubectl_get_tenants"].splitlines()
+    return [
+        *(["kubectl get tenants, while one sent too much:"] if shown else []),
+        *shown,
+        *summaries.sentences(report),
+    ]
+
+
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Handles a termination like an interruption."""
     raise KeyboardInterrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 0 on success, 1 if Auto lost a request or a mode failed, 130 if interrupted and torn down."""
+    """Returns 0 on success, 1 if requests were lost or a part failed, 130 if interrupted and torn down."""
     arguments = parser().parse_args(argv)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -2,9 +2,9 @@
 
     python -m demo.client --node edge-a --model digits --host 10.96.3.4 --protocol grpc --rate 3 …
 
-It runs in the node's network. It reads the lines `start` and `stop` from standard input and exits when that
-closes. It writes one JSON object per line to standard output (see `demo.client_events`), with times of the
-machine's monotonic clock.
+It runs in the node's network. It reads the lines `start`, `rate 30` (requests per second) and `stop` from
+standard input and exits when that closes. It writes one JSON object per line to standard output (see
+`demo.client_events`), with times of the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import tritonclient.http.aio as httpclient
 
 from demo.samples import LabeledImages
 
+_CONNECTIONS = 512  # more than are open at once: a request that waits for one would wait before it is sent
 BANDWIDTH = re.compile(r"^edge_link_bandwidth_bits(?:\{[^}]*\})? (?P<bps>\S+)$", re.MULTILINE)
 Image = npt.NDArray[np.float32]
 Reply = tuple[npt.NDArray[np.float32], dict[str, str]]
@@ -45,7 +46,7 @@ class TritonHttpClient:
     """tritonclient over HTTP, with the binary extension."""
 
     def __init__(self, address: str, model: str, tensor: str) -> None:
-        self._client = httpclient.InferenceServerClient(address, conn_limit=32)
+        self._client = httpclient.InferenceServerClient(address, conn_limit=_CONNECTIONS)
         self._model, self._tensor = model, tensor
 
     async def infer(self, image: Image) -> Reply:
@@ -97,15 +98,19 @@ class LoadGenerator:
         self._client, self._samples, self._emit, self._bandwidth = client, samples, emit, bandwidth
         self._interval, self._timeout = 1 / rate, timeout
         self._next = 0
+        self._rate_changed = asyncio.Event()
         self._open: set[asyncio.Task[None]] = set()
 
     async def run(self, commands: AsyncIterator[str]) -> None:
-        """Executes `start` and `stop` until the input ends; waits for open requests after `stop`."""
+        """Executes `start`, `rate` and `stop` until the input ends; waits for open requests after `stop`."""
         loops: list[asyncio.Task[None]] = []
         async for command in commands:
             if command == "start" and not loops:
                 self._next = 0
                 loops = [asyncio.create_task(self._send()), asyncio.create_task(self._watch())]
+            elif command.startswith("rate "):
+                self._interval = 1 / float(command.removeprefix("rate "))
+                self._rate_changed.set()
             elif command == "stop" and loops:
                 await _end(loops)
                 loops = []
@@ -121,8 +126,17 @@ class LoadGenerator:
             self._open.add(task)
             task.add_done_callback(self._open.discard)
             self._next += 1
-            due += self._interval
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due = await self._next_due(due + self._interval)
+
+    async def _next_due(self, due: float) -> float:
+        """Waits until `due` and returns it; returns the current time if the rate changes before."""
+        try:
+            async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                await self._rate_changed.wait()
+        except TimeoutError:
+            return due
+        self._rate_changed.clear()
+        return time.monotonic()
 
     async def _ask(self, index: int) -> None:
         sent = time.monotonic()

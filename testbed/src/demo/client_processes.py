@@ -36,7 +36,7 @@ class ClientProcess:
         self._reader.start()
 
     def tell(self, command: str) -> None:
-        """Sends `start` or `stop`."""
+        """Sends a command: `start`, `rate 30` or `stop`."""
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):  # the reader reports that it ended
                 self._process.stdin.write(command + "\n")
@@ -109,6 +109,11 @@ class ClientProcesses:
         """Makes every client start to send."""
         for client in self._clients:
             client.tell("start")
+
+    def set_rate(self, rate: float) -> None:
+        """Makes every client send this many requests per second from now on."""
+        for client in self._clients:
+            client.tell(f"rate {rate:g}")
 
     def take(self, seconds: float) -> list[RequestResult | LinkSample]:
         """Returns the events of the next `seconds`. Raises LoadFailed if a client ended."""

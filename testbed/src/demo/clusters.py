@@ -59,8 +59,11 @@ class DemoCluster(Protocol):
     def start(self, step: Step, say: Say) -> None:
         """Prepares the cluster for the installation."""
 
-    def set_speeds(self, speeds: Mapping[str, float]) -> None:
-        """Sets every edge node's speed in cores, by its device class."""
+    def set_speeds(self, speeds: Mapping[str, float | None]) -> None:
+        """Sets the speed in cores of all edge nodes of these device classes; None removes the limit."""
+
+    def pin(self, nodes: Sequence[str]) -> None:
+        """Runs the pods of each of these nodes on one processor, and those of other nodes on any."""
 
     def kubectl(self, *args: str, text: str | None = None) -> str: ...
 

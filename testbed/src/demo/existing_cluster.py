@@ -57,7 +57,10 @@ class ExistingCluster:
                 )
             say(f"{len(names)} labeled nodes; their links are not shaped")
 
-    def set_speeds(self, speeds: Mapping[str, float]) -> None:
+    def set_speeds(self, speeds: Mapping[str, float | None]) -> None:
+        """Does nothing: the demo does not limit the nodes of an existing cluster."""
+
+    def pin(self, nodes: Sequence[str]) -> None:
         """Does nothing: the demo does not limit the nodes of an existing cluster."""
 
     def kubectl(self, *args: str, text: str | None = None) -> str:

@@ -218,9 +218,10 @@ def set_mode_reached(cluster: DemoCluster, mode: str) -> None:
     )
 
 
-def entrances(cluster: DemoCluster, nodes: Sequence[str]) -> dict[str, Entrance]:
-    """Returns how to reach each entry node, by node."""
-    return {node: cluster.entrance(node, "default", runtime_service(cluster, node)) for node in nodes}
+def entrances(cluster: DemoCluster, nodes: Sequence[str], namespace: str = "default") -> dict[str, Entrance]:
+    """Returns how to reach the services of a namespace at each entry node, by node."""
+    services = {node: runtime_service(cluster, node, namespace) for node in nodes}
+    return {node: cluster.entrance(node, namespace, name) for node, name in services.items()}
 
 
 def runtime_service(cluster: DemoCluster, node: str, namespace: str = "default") -> str:

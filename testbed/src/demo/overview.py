@@ -1,12 +1,13 @@
-"""The demo's result in the README: the picture and the table of one committed run.
+"""The demo's results in the README: the pictures, the table and the sentences of committed runs.
 
-`python -m demo.overview build/demo/report.json` commits the result of another run.
+`python -m demo.overview build/demo/report.json` replaces the results of the acts that the run completed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,13 @@ from xml.etree import ElementTree
 
 from demo.formatting import MODE_COLUMNS, mode_cells
 from demo.reports import score
+from demo.sharing import picture as sharing_picture
+from demo.sharing.summaries import sentences
+from demo.svg import AXIS, END, MIDDLE, canvas, draw, text_of
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 RESULT, PICTURE, PAGE = "docs/images/demo.json", "docs/images/demo.svg", "README.md"
+TENANTS_RESULT, TENANTS_PICTURE = "docs/images/demo-tenants.json", "docs/images/demo-tenants.svg"
 MODES: Final = {
     "Auto": "exit and cut by the measured bandwidth",
     "CloudOnly": "send the input, run the full model in Triton",
@@ -26,8 +31,12 @@ MODES: Final = {
 }
 _BEGIN: Final = "<!-- demo: written by `make generate` from docs/images/demo.json -->\n"
 _END: Final = "<!-- end of the demo's result -->\n"
+_TENANTS_BEGIN: Final = "<!-- tenants: written by `make generate` from docs/images/demo-tenants.json -->\n"
+_TENANTS_END: Final = "<!-- end of the tenants' result -->\n"
 _KEPT: Final = ("requests", "failed", "slo_attainment", "accuracy", "p50_s", "p95_s")
 _BARS: Final = {"SLO attainment": "#6da7ec", "accuracy": "#c9c9c4", "attainment x accuracy": "#d95926"}
+
+_NUMBERS: Final = re.compile(r"\[[^\[\]{}]*\]")  # lists, one number a line
 
 _MET: Final = MODE_COLUMNS.index("SLO met")  # the first of the columns of which the picture has bars
 _PRODUCT: Final = _MET + len(_BARS) - 1
@@ -67,64 +76,59 @@ def picture(result: Mapping[str, Any]) -> str:
     modes = result["modes"]
     order = sorted(modes, key=lambda name: -score(modes[name]))
     bottom = _TOP + _GROUP * len(order)
-    svg = ElementTree.Element(
-        "svg",
-        {
-            "xmlns": "http://www.w3.org/2000/svg",
-            "viewBox": f"0 0 {_WIDTH} {bottom + 26}",
-            "width": str(_WIDTH),
-            "height": str(bottom + 26),
-            "font-family": "system-ui, sans-serif",
-            "font-size": "13",
-            "role": "img",
-            "aria-labelledby": "t",
-        },
-    )
-    title = ElementTree.SubElement(svg, "title", {"id": "t"})
-    title.text = "make demo: SLO attainment, accuracy and their product for each mode"
-    _draw(svg, "rect", width=_WIDTH, height=bottom + 26, fill="#ffffff")
+    title = "make demo: SLO attainment, accuracy and their product for each mode"
+    svg = canvas(_WIDTH, bottom + 26, title)
     for x, (name, color) in zip((0, 142, 236), _BARS.items(), strict=True):
-        _draw(svg, "rect", x=_LEFT + x, y=16, width=_BAR, height=_BAR, fill=color)
-        _draw(svg, "text", name, x=_LEFT + x + 18, y=27, fill="#333333")
+        draw(svg, "rect", x=_LEFT + x, y=16, width=_BAR, height=_BAR, fill=color)
+        draw(svg, "text", name, x=_LEFT + x + 18, y=27, fill="#333333")
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         at = _LEFT + _SCALE * share
-        _draw(svg, "line", x1=at, x2=at, y1=_TOP, y2=bottom, stroke="#e4e4e0")
-        anchor = {"text-anchor": "middle", "fill": "#666666", "font-size": "11"}
-        _draw(svg, "text", f"{share:g}", x=at, y=bottom + 16, **anchor)
+        draw(svg, "line", x1=at, x2=at, y1=_TOP, y2=bottom, stroke="#e4e4e0")
+        draw(svg, "text", f"{share:g}", x=at, y=bottom + 16, **MIDDLE, **AXIS)
     for number, name in enumerate(order):
         _draw_mode(svg, name, modes[name], _TOP + _GROUP * number, bold=number == 0)
-    ElementTree.indent(svg)
-    return ElementTree.tostring(svg, encoding="unicode") + "\n"
+    return text_of(svg)
 
 
 def _draw_mode(svg: ElementTree.Element, name: str, mode: Mapping[str, Any], y: int, *, bold: bool) -> None:
     weight = {"font-weight": "bold"} if bold else {}
-    _draw(svg, "text", name, x=_LEFT - 12, y=y + 32, fill="#222222", **{"text-anchor": "end"}, **weight)
+    draw(svg, "text", name, x=_LEFT - 12, y=y + 32, fill="#222222", **END, **weight)
     values = (mode["slo_attainment"], mode["accuracy"], score(mode))
     labels = mode_cells(name, mode)[_MET:]
     for row, (value, color) in enumerate(zip(values, _BARS.values(), strict=True)):
         top, end = y + 6 + _STEP * row, _LEFT + _SCALE * value
-        _draw(svg, "rect", x=_LEFT, y=top, width=_SCALE * value, height=_BAR, fill=color)
-        _draw(svg, "text", labels[row], x=end + 6, y=top + 10, fill="#333333", **{"font-size": "11"})
+        draw(svg, "rect", x=_LEFT, y=top, width=_SCALE * value, height=_BAR, fill=color)
+        draw(svg, "text", labels[row], x=end + 6, y=top + 10, fill="#333333", font_size="11")
 
 
-def _draw(svg: ElementTree.Element, kind: str, text: str | None = None, **attributes: float | str) -> None:
-    written = {key: a if isinstance(a, str) else f"{a:.6g}" for key, a in attributes.items()}
-    ElementTree.SubElement(svg, kind, written).text = text
-
-
-def written(page: str, result: Mapping[str, Any]) -> str:
-    """Returns the page with the table between its markers."""
-    before, _, rest = page.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}\n{table(result)}\n{_END}{after}"
+def between(page: str, begin: str, text: str, end: str) -> str:
+    """Returns the page with this text between two markers."""
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def files(root: Path) -> Iterator[tuple[Path, str]]:
-    """Yields the files that are made from the committed result, with their text."""
-    result = json.loads((root / RESULT).read_text())
+    """Yields the files that are made from the committed results, with their text."""
+    result, tenants = (json.loads((root / name).read_text()) for name in (RESULT, TENANTS_RESULT))
     yield root / PICTURE, picture(result)
-    yield root / PAGE, written((root / PAGE).read_text(), result)
+    yield root / TENANTS_PICTURE, sharing_picture.picture(tenants)
+    page = between((root / PAGE).read_text(), _BEGIN, table(result), _END)
+    told = "".join(f"- {sentence}.\n" for sentence in sentences(tenants))
+    yield root / PAGE, between(page, _TENANTS_BEGIN, told, _TENANTS_END)
+
+
+def committed(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields the files to commit for the acts that a run completed, with their text."""
+    if all("error" not in report["modes"].get(name, {"error": ""}) for name in MODES):
+        yield RESULT, json.dumps(summary(report), indent=2) + "\n"
+    tenants = report.get("tenants")
+    if tenants and "error" not in tenants:
+        yield TENANTS_RESULT, _NUMBERS.sub(_on_a_line, json.dumps(tenants, indent=2)) + "\n"
+
+
+def _on_a_line(numbers: re.Match[str]) -> str:
+    return " ".join(numbers[0].split()).replace("[ ", "[").replace(" ]", "]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,12 +139,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file differs")
     options = parser.parse_args(arguments)
     if options.report is not None:
-        chosen = summary(json.loads(options.report.read_text()))
-        (options.root / RESULT).write_text(json.dumps(chosen, indent=2) + "\n")
+        for name, text in committed(json.loads(options.report.read_text())):
+            (options.root / name).write_text(text)
     different = [(path, text) for path, text in files(options.root) if _read(path) != text]
     for path, text in different:
         if options.check:
-            print(f"{path}: differs from {RESULT}: run `make generate`", file=sys.stderr)
+            print(f"{path}: differs from the committed results: run `make generate`", file=sys.stderr)
         else:
             path.write_text(text)
     return int(options.check and bool(different))

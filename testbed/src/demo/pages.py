@@ -1,4 +1,4 @@
-"""Renders report.html: the comparison, the phases of every mode, the plots. One file, usable offline."""
+"""Renders report.html: the comparison, the phases of every mode, the tenants, the plots. Usable offline."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 from demo.figures import figure
 from demo.formatting import MODE_COLUMNS, PHASE_COLUMNS, milliseconds, mode_cells
 from demo.reports import DemoResult, score
+from demo.sharing import summaries
+from demo.sharing.figures import figure as tenant_figure
+from demo.sharing.results import SharingResult
 from demo.terminal import phase_rows
 
 STYLE = """
@@ -21,6 +24,7 @@ body { margin: 0 auto; max-width: 1500px; padding: 2rem; background: var(--paper
   font: 15px/1.5 system-ui, sans-serif }
 h1 { font-size: 1.5rem; margin: 0 0 .3rem } h2 { font-size: 1.1rem; margin: 2rem 0 .6rem }
 p { color: var(--faint); margin: 0 0 1rem; max-width: 70ch }
+pre { overflow-x: auto } li { margin: 0 0 .4rem; max-width: 90ch }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap }
 th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(--line) }
@@ -28,22 +32,19 @@ th { font-weight: 600; color: var(--faint) } th:first-child, td:first-child { te
 tr.best td { background: var(--mark); font-weight: 600 }
 details { margin: .4rem 0 } summary { cursor: pointer }
 """
+PLOTTED: Mapping[str, Any] = {"full_html": False, "config": {"displaylogo": False, "responsive": True}}
 # Plotly has its own text color: set the page's color, also when the color scheme changes.
 RECOLOR = """
 const dark = matchMedia('(prefers-color-scheme: dark)');
-const recolor = () => Plotly.relayout('plots', {'font.color': getComputedStyle(document.body).color});
+const recolor = () => document.querySelectorAll('.js-plotly-plot').forEach(plot =>
+  Plotly.relayout(plot, {'font.color': getComputedStyle(document.body).color}));
 recolor(); dark.addEventListener('change', recolor);
 """
 
 
 def page(result: DemoResult, report: Mapping[str, Any]) -> str:
     """Returns the page, with plotly's script."""
-    plots = figure(result).to_html(
-        full_html=False,
-        include_plotlyjs=True,
-        div_id="plots",
-        config={"displaylogo": False, "responsive": True},
-    )
+    plots = figure(result).to_html(include_plotlyjs=True, div_id="plots", **PLOTTED)
     slo = milliseconds(report["slo_s"])
     best = max(report["modes"], key=lambda name: score(report["modes"][name]), default="")
     compared = table(
@@ -69,7 +70,28 @@ took {report["setup_s"]:.0f} s, the runs
 <h2>Over time</h2>
 <p>Each point is a request, at the time it was sent. Dotted: SLO. Thick gray: link rate; shaded: cut.</p>
 <div class="scroll">{plots}</div>
+{"" if result.tenants is None else tenants(result.tenants, report["tenants"])}
 <script>{RECOLOR}</script></body></html>
+"""
+
+
+def tenants(result: SharingResult, report: Mapping[str, Any]) -> str:
+    """Returns the part of the page about the tenants."""
+    terms = result.terms
+    rows = summaries.rows(result)
+    told = "".join(f"<li>{escape(sentence)}.</li>" for sentence in summaries.sentences(report))
+    plots = (
+        tenant_figure(result).to_html(include_plotlyjs=False, div_id="tenants", **PLOTTED)
+        if result.phases
+        else ""
+    )
+    return f"""<h2>Two tenants share {escape(" and ".join(terms.nodes))}</h2>
+<p>Both declare {terms.rate:g} requests per second at each node, with an SLO of {milliseconds(terms.slo)}.
+{escape(terms.noisy)} sends {report["factor"]} times that while the plots are shaded. Dashed: SLO.</p>
+<ul>{told}</ul>
+{table(summaries.COLUMNS, rows, marked=[row[1] == terms.quiet for row in rows])}
+<p><code>kubectl get tenants</code> at the end of that time:</p><pre>{escape(result.listed)}</pre>
+<div class="scroll">{plots}</div>
 """
 
 

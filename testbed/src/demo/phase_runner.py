@@ -5,24 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from demo.errors import DemoError
+from demo.load_clients import SHOWN_EVERY_SECONDS, LoadClients
 from demo.phases import Phase, settled
 from demo.reports import ModeResult, PhaseResult
 from demo.statistics import LinkSample, RequestResult
-
-SHOWN_EVERY_SECONDS = 0.25
-
-
-class LoadClients(Protocol):
-    """The clients at the entry nodes, as `demo.client_processes.Loads` is."""
-
-    def start(self) -> None: ...
-
-    def take(self, seconds: float) -> list[RequestResult | LinkSample]: ...
-
-    def stop(self) -> list[RequestResult | LinkSample]: ...
 
 
 @dataclass(frozen=True)

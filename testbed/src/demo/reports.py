@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from demo.phases import CUT, Phase
-from demo.statistics import LinkSample, RequestResult, median_bps, route_switches, summarise
+from demo.sharing import summaries
+from demo.sharing.results import SharingResult
+from demo.statistics import LinkSample, RequestResult, median_bps, rounded, route_switches, summarise
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,16 @@ class ModeResult:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The whole run. Times in seconds; `steps` holds those of each step of the setup."""
+    """The whole run. Times in seconds; `steps` holds those of each step of the setup. `tenants`: the second
+    act, None if it was left out.
+    """
 
     modes: Sequence[ModeResult]
     slo_seconds: float
     setup_seconds: float
     demo_seconds: float
     steps: Mapping[str, float]
+    tenants: SharingResult | None = None
 
     def mode(self, name: str) -> ModeResult | None:
         return next((mode for mode in self.modes if mode.mode == name), None)
@@ -53,6 +58,7 @@ def document(result: DemoResult) -> dict[str, Any]:
     auto = result.mode("Auto")
     return {
         "modes": {mode.mode: mode_document(mode, result.slo_seconds) for mode in result.modes},
+        "tenants": None if result.tenants is None else summaries.document(result.tenants),
         "switches": route_switches(auto.results) if auto else 0,
         "setup_s": round(result.setup_seconds, 1),
         "demo_s": round(result.demo_seconds, 1),
@@ -104,11 +110,6 @@ def by_node(results: Iterable[RequestResult], slo_seconds: float) -> list[tuple[
     for result in results:
         found.setdefault(result.node, []).append(result)
     return [(node, summarise(found[node], slo_seconds)) for node in sorted(found)]
-
-
-def rounded(value: float | None, digits: int = 4) -> float | None:
-    """Rounds a number for the report; None stays None."""
-    return None if value is None else round(value, digits)
 
 
 def score(mode: Mapping[str, Any]) -> float:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+_OVERLOADED = ("[429]", "[StatusCode.RESOURCE_EXHAUSTED]")
+
 
 @dataclass(frozen=True)
 class RequestResult:
@@ -31,8 +33,8 @@ class RequestResult:
 
     @property
     def refused(self) -> bool:
-        """Whether the node said that it could not respond in time (429)."""
-        return self.error is not None and self.error.startswith("[429]")
+        """Whether the node said that it could not respond in time, over HTTP or gRPC."""
+        return self.error is not None and self.error.startswith(_OVERLOADED)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ def quantile(values: Sequence[float], share: float) -> float | None:
         return None
     ranked = sorted(values)
     return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
+
+
+def rounded(value: float | None, digits: int = 4) -> float | None:
+    """Rounds a number for the report; None stays None."""
+    return None if value is None else round(value, digits)
 
 
 def most_frequent(pairs: Iterable[tuple[str, str]]) -> tuple[str | None, str | None]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from demo.formatting import MODE_COLUMNS, PHASE_COLUMNS, milliseconds, mode_cells, rate, share
+from demo.live_tables import LiveTable
 from demo.phases import CUT
 from demo.reports import ModeResult
 from demo.statistics import RequestResult, summarise
@@ -56,44 +55,21 @@ def mode_table(result: ModeResult, slo_seconds: float) -> Table:
     return table
 
 
-class Display:
-    """Shows one mode while it runs."""
+def mode_lines(result: ModeResult, slo_seconds: float) -> list[str]:
+    """Returns a line for each phase of the mode that began."""
+    return [
+        f"{result.mode}: {', '.join(f'{name} {cell}' for name, cell in zip(PHASE_COLUMNS, row, strict=True))}"
+        for row in phase_rows(result, slo_seconds)
+    ]
 
-    def __init__(self, console: Console, slo_seconds: float) -> None:
-        self._console, self._slo = console, slo_seconds
-        self._live = Live(console=console, auto_refresh=False, transient=False)
-        self._lines = 0
 
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
-
-    def show(self, result: ModeResult) -> None:
-        """Updates the table; without a terminal, prints a line for each completed phase."""
-        if self._console.is_terminal:
-            self._live.update(mode_table(result, self._slo), refresh=True)
-            return
-        for row in phase_rows(result, self._slo)[self._lines : -1]:
-            self._line(result.mode, row)
-
-    def close(self, result: ModeResult) -> None:
-        """Completes the output after the last phase."""
-        self.show(result)
-        if not self._console.is_terminal:
-            for row in phase_rows(result, self._slo)[self._lines :]:
-                self._line(result.mode, row)
-
-    def _line(self, mode: str, row: tuple[str, ...]) -> None:
-        self._lines += 1
-        cells = ", ".join(f"{name} {cell}" for name, cell in zip(PHASE_COLUMNS, row, strict=True))
-        self._console.print(f"demo: {mode}: {cells}", highlight=False, markup=False, soft_wrap=True)
+def display(console: Console, slo_seconds: float) -> LiveTable[ModeResult]:
+    """Returns the table to show while a mode runs."""
+    return LiveTable(
+        console,
+        lambda result: mode_table(result, slo_seconds),
+        lambda result: mode_lines(result, slo_seconds),
+    )
 
 
 def comparison(report: Mapping[str, Any]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,9 +42,16 @@ class TestbedCluster:
         with step("prometheus"):
             self._bed.start_prometheus(progress=say)
 
-    def set_speeds(self, speeds: Mapping[str, float]) -> None:
+    def set_speeds(self, speeds: Mapping[str, float | None]) -> None:
         for node in NODES:
-            self._bed.node(node.name).set_speed(speeds[node.device_class])
+            if node.device_class in speeds:
+                self._bed.node(node.name).set_speed(speeds[node.device_class])
+
+    def pin(self, nodes: Sequence[str]) -> None:
+        # A device that is slower than a core has one. With more, its pods would not wait for each other.
+        for number, node in enumerate(NODES):
+            processor = number % (os.cpu_count() or 1)
+            self._bed.node(node.name).set_processors([processor] if node.name in nodes else None)
 
     def kubectl(self, *args: str, text: str | None = None) -> str:
         return self._bed.kubectl(*args, input=text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +64,10 @@ class Node:
     def set_speed(self, speed: float | None) -> None:
         """Limits all pods of the node together to `speed` cores; None removes the limit."""
         self.bed.set_speed(self.name, speed)
+
+    def set_processors(self, processors: Collection[int] | None) -> None:
+        """Runs all pods of the node on these processors of the machine, by number; None allows all."""
+        self.bed.set_processors(self.name, processors)
 
     def kill(self) -> None:
         """Cuts the power: kubelet, containerd and all pods end immediately, and the network is down."""
@@ -282,6 +286,9 @@ class Testbed:
         spec = replace(topology.node(node), speed=None if speed is None else checked_speed(speed))
         self._cluster.cgroups.set_speed(node, speed)
         self._write_plan(Topology(tuple(spec if each.name == node else each for each in topology.nodes)))
+
+    def set_processors(self, node: str, processors: Collection[int] | None) -> None:
+        self._cluster.cgroups.set_processors(self.topology.node(node).name, processors)
 
     def kill_node(self, node: str) -> None:
         with holding(self.layout.lock):

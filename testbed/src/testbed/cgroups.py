@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,23 @@ class ControlGroups:
                 (group / "cpu.cfs_quota_us").write_text("-1")
                 (group / "cpu.cfs_period_us").write_text(str(period))
                 (group / "cpu.cfs_quota_us").write_text(str(quota))
+
+    def set_processors(self, node: str, processors: Collection[int] | None) -> None:
+        """Runs all pods of the node on these processors of the machine; None allows all."""
+        wanted = ",".join(map(str, sorted(processors or ())))
+        for mount, kind in self.mounted:
+            group = mount / self.name / node
+            if not (group / "cpuset.cpus").exists():
+                continue
+            if kind == "cgroup2":
+                (group / "cpuset.cpus").write_text(wanted or "\n")
+                continue
+            # v1 refuses processors that the parent lacks, and to take away those that a child has.
+            files = sorted(group.rglob("cpuset.cpus"), key=lambda file: len(file.parts))
+            for file in files:
+                file.write_text((group.parent / "cpuset.cpus").read_text())
+            for file in reversed(files) if wanted else ():
+                file.write_text(wanted)
 
     def remove(self, node: str | None = None, deadline_seconds: float = 10) -> None:
         """Removes a node's groups, or all of them, after their processes have ended."""
