@@ -16,7 +16,6 @@ from edge_planning.pools.reservations import Resource
 from edge_planning.pools.tables import Ranked
 from edge_planning.pools.units import Unit
 
-
 GIVING = 8
 """Demands that give way for one claim, at most."""
 
