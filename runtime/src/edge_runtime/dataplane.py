@@ -40,6 +40,9 @@ from edge_runtime.tensors import Array, Contract, rows
 
 _log = logging.getLogger(__name__)
 
+_LATE: Final = 2.0
+"""Deadlines after which a request beyond the planned rate is refused that had no turn among the others."""
+
 _OUTCOMES: Final[dict[type[Exception], str]] = {HopLate: "late", LinkBusy: "busy"}
 
 
@@ -125,9 +128,20 @@ class Dataplane:
         slo = table.placement.spec.slo.latency
         deadline = slo if request.within is None else min(slo, request.within)
         wait, beyond = self._admit(table, request, start, deadline)
+        admitted = _Admitted(start, deadline, wait, beyond)
+        waits = request.within is None and table.placement.spec.deadline_action is DeadlineAction.WAIT
         try:
-            admitted = _Admitted(start, deadline, wait, beyond)
-            found = await self._respond(table, request.inputs, admitted)
+            async with asyncio.timeout(None) as limit:
+                if beyond and not waits:
+                    left = _LATE * deadline - (self._clock() - start)
+                    limit.reschedule(asyncio.get_running_loop().time() + left)
+                found = await self._respond(table, request.inputs, admitted)
+        except TimeoutError:
+            raise Overloaded(
+                f"beyond the {self._queue.planned.rate:g} requests/s that are planned for, and without a turn in "
+                f"{1e3 * _LATE * deadline:.0f} ms: retry in 1 s",
+                1,
+            ) from None
         finally:
             self._queue.leave()
         return self._completed(table, request, start, deadline, found)

@@ -313,3 +313,17 @@ async def test_a_service_that_waits_is_not_refused_beyond_its_rate(loaded: Loade
         exits = await _exits([at.ask("first") for _ in range(5)])
         assert exits[:2] == ["exit3", "exit3"]
         assert set(exits[2:]) == {"exit1"}
+
+
+async def test_a_request_beyond_the_rate_that_gets_no_turn_is_refused_at_twice_its_deadline(
+    loaded: Loaded,
+) -> None:
+    async with loaded(first={"rate": 1.0}) as at:
+        within = [at.ask("first") for _ in range(2)]
+        await at.running()
+        beyond = at.ask("first")
+        await at.waiting("first", 3)
+        with pytest.raises(Overloaded, match=mentions("1 requests/s", "380 ms")):
+            await beyond
+        at.release()
+        assert await _exits(within) == ["exit3", "exit3"]
