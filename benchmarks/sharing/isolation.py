@@ -22,7 +22,7 @@ def measure(prepared: tuple[Site, Path], *, quick: bool) -> dict[str, object]:
     site, model = prepared
     seconds = 10.0 if quick else 60.0
     names = (*VICTIMS, NOISY)
-    with tenants(site, model, dict.fromkeys(names, 1.0)) as shared:
+    with tenants(site, model, dict.fromkeys(names, 1.0), speed=None) as shared:
         capacity = shared.capacity()
         rate = LOAD * capacity.rate
         site.say(f"full model: {capacity.full * 1e3:.1f} ms; {rate:.1f}/s declared by each of {len(names)}")

@@ -138,7 +138,7 @@ class Dataplane:
                 found = await self._respond(table, request.inputs, admitted)
         except TimeoutError:
             raise Overloaded(
-                f"beyond the {self._queue.planned.rate:g} requests/s that are planned for, and without a turn in "
+                f"beyond the {self._queue.planned.rate:g} requests/s that are planned for, without a turn in "
                 f"{1e3 * _LATE * deadline:.0f} ms: retry in 1 s",
                 1,
             ) from None
