@@ -65,7 +65,7 @@ bench-runtime: $(VENV)/.synced ## Compares the runtime with KServe, MLServer and
 bench-pool: $(VENV)/.synced ## Costs of the operator and the runtimes on the testbed (ARGS="--only density idle restart tail converge")
 	@$(BIN)/python -m benchmarks.bench_pool $(ARGS)
 
-bench-sharing: $(VENV)/.synced ## How tenants share a node of the testbed under overload (ARGS="--only overload isolation lending")
+bench-sharing: $(VENV)/.synced ## How tenants share a node of the testbed under overload (ARGS="--only overload isolation fairness")
 	@$(BIN)/python -m benchmarks.bench_sharing $(ARGS)
 
 fuzz-runtime: $(VENV)/.synced ## Sends damaged requests to a server for ten minutes (ARGS="--seconds 60")

@@ -13,14 +13,14 @@ from pathlib import Path
 from benchmarks.pool import site
 from benchmarks.pool.sections import Section, measured
 from benchmarks.runtime.commands import described, reported, say
-from benchmarks.sharing import isolation, lending, overload
+from benchmarks.sharing import fairness, isolation, overload
 
 ROOT = Path(__file__).resolve().parents[1]
 # By the key of its result.
 SECTIONS: dict[str, Section[tuple[site.Site, Path]]] = {
     "overload": overload.measure,
     "isolation": isolation.measure,
-    "lending": lending.measure,
+    "fairness": fairness.measure,
 }
 
 

@@ -1,4 +1,4 @@
-"""The memory of a pod's processes, read from this machine's /proc: a testbed's nodes are processes on it."""
+"""The memory and processor time of a pod, read on this machine: a testbed's nodes are processes on it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Final
 
 _PROC: Final = Path("/proc")
+_GROUPS: Final = Path("/sys/fs/cgroup")
+# The processor time of a control group, in nanoseconds (version 1) or among other counters (version 2).
+_USAGE, _STAT = "cpuacct.usage", "cpu.stat"
 # Writing it to clear_refs resets the peak of the resident memory, VmHWM.
 _RESET_PEAK: Final = "5"
 
@@ -25,6 +28,32 @@ def pin(processes: Collection[Path], processor: int) -> None:
         for task in (folder / "task").iterdir():
             with suppress(ProcessLookupError):  # the thread has ended
                 os.sched_setaffinity(int(task.name), {processor})
+
+
+def cpu_meter(uid: str, procfs: Path = _PROC, mounted: Path = _GROUPS) -> Path | None:
+    """Returns the file that counts the processor time of a pod's control group; None if the pod has none.
+
+    mounted: folder of the hierarchies of version 1, or the one of version 2.
+    """
+    mark = f"pod{uid}"
+    for _, groups in _groups(procfs):
+        for line in groups.splitlines():
+            _, controllers, path = line.split(":", 2)
+            if mark not in path:
+                continue
+            within = path[1 : path.index(mark)] + mark
+            for file in (mounted / controllers / within / _USAGE, mounted / within / _STAT):
+                if file.exists():
+                    return file
+    return None
+
+
+def cpu_seconds(meter: Path) -> float:
+    """Returns the processor time that a control group has used."""
+    text = meter.read_text()
+    if meter.name == _USAGE:
+        return int(text) / 1e9
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("usage_usec ")) / 1e6
 
 
 def pss_bytes(processes: Collection[Path]) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,29 +28,46 @@ _PATIENCE: Final = 120.0
 _ROUNDS: Final = 3
 
 
-def measure(prepared: tuple[Site, Path], *, quick: bool) -> dict[str, object]:
-    """Returns the seconds until idle capacity is used, and until its owner has it back; the worst of rounds.
+@dataclass(frozen=True)
+class Delays:
+    """Seconds until idle capacity is used by others, and until its owner has it back."""
+
+    lend: float
+    reclaim: float
+
+    @property
+    def rounded(self) -> dict[str, float]:
+        return {"lend": round(self.lend, 2), "reclaim": round(self.reclaim, 2)}
+
+
+def worst(delays: Sequence[Delays]) -> Delays:
+    """Returns the longest of each."""
+    return Delays(max(one.lend for one in delays), max(one.reclaim for one in delays))
+
+
+def rounds(site: Site, model: Path, *, quick: bool) -> Delays:
+    """Returns how long the plan takes until the borrower steps up, and down.
 
     The time runs from the change of the owner's declared rate to the response of the borrower with the more,
     or the less, accurate exit.
     """
-    site, model = prepared
     with tenants(site, model, {OWNER: 1.0, BORROWER: 1.0}) as shared:
         capacity = shared.capacity()
         latency = capacity.latency
         shared.declare(latency, {OWNER: IDLE, BORROWER: BORROWED * capacity.rate})
-        lent, reclaimed = list[float](), list[float]()
+        delays = list[Delays]()
         with shared.clients({BORROWER: _RATE}, timeout=4 * latency) as (client,):
             client.start()
             accurate = _exit(client, lambda _: True)[1]
             for number in range(1 if quick else _ROUNDS):
-                reclaimed.append(
-                    _after(shared, client, latency, OWNED * capacity.rate, lambda name: name != accurate)
+                reclaimed = _after(
+                    shared, client, latency, OWNED * capacity.rate, lambda exit_: exit_ != accurate
                 )
-                lent.append(_after(shared, client, latency, IDLE, lambda name: name == accurate))
-                site.say(f"round {number + 1}: reclaimed in {reclaimed[-1]:.1f} s, lent in {lent[-1]:.1f} s")
+                lent = _after(shared, client, latency, IDLE, lambda exit_: exit_ == accurate)
+                delays.append(Delays(lent, reclaimed))
+                site.say(f"round {number + 1}: reclaimed in {reclaimed:.1f} s, lent in {lent:.1f} s")
             client.stop()
-    return {"lend_s": round(max(lent), 2), "reclaim_s": round(max(reclaimed), 2), "rounds": len(lent)}
+    return worst(delays)
 
 
 def _after(

@@ -28,7 +28,7 @@ def tenant(name: str, weight: float) -> Document:
     """Returns a Tenant of one namespace."""
     spec = {
         "namespaceSelector": {"matchLabels": {_NAME: namespace_of(name)}},
-        "fairSharing": {"weight": weight},
+        "fairSharing": {"weight": f"{weight:g}"},
     }
     return {"apiVersion": _API, "kind": "Tenant", "metadata": {"name": name}, "spec": spec}
 
@@ -40,13 +40,15 @@ def pool(node: str, device_class: str) -> Document:
     return {"apiVersion": _API, "kind": "DevicePool", "metadata": {"name": POOL}, "spec": spec}
 
 
-def service(tenant: str, *, file: str, latency: float, rate: float) -> Document:
-    """Returns a tenant's service, which may exit early and never sends a request on.
+def service(tenant: str, *, file: str, latency: float, rate: float, output: str = "") -> Document:
+    """Returns a tenant's service, which never sends a request on.
 
-    latency: of the SLO, in seconds. rate: requests per second at the node.
+    latency: of the SLO, in seconds. rate: requests per second at the node. output: of the model, if it is to
+    be the only exit; all that the file names otherwise.
     """
+    exits = {"exits": [{"name": "full", "output": output, "accuracy": 1.0}]} if output else {}
     spec: Mapping[str, Any] = {
-        "model": {"storageUri": f"store://{file}"},
+        "model": {"storageUri": f"store://{file}", **exits},
         "slo": {"latency": format_duration(latency), "percentile": 95},
         "devicePool": POOL,
         "mode": "RightSizingOnly",

@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.pool.processes import pin, processes_of
+from benchmarks.pool.processes import cpu_meter, cpu_seconds, pin, processes_of
 from benchmarks.pool.site import DIGITS, Site
-from benchmarks.sharing import manifests
+from benchmarks.sharing import backlog, manifests
+from benchmarks.sharing.backlog_processes import BacklogProcess
 from benchmarks.sharing.manifests import SERVICE
 from demo.client_processes import ClientProcesses
 from demo.clusters import Entrance
@@ -24,7 +25,10 @@ from testbed.errors import KubectlFailed
 NODE: Final = "edge-b"
 CLASS: Final = "camera"
 SPEED: Final = 0.2
-"""The node's, in cores: the full model then takes tens of milliseconds on most machines."""
+"""The node's, in cores: the full model then takes tens of milliseconds on most machines.
+
+Under such a quota, the kernel does not divide by the pods' weights (Linux 6.18; see docs/benchmarks.md).
+"""
 _FIRST_LATENCY: Final = 10.0
 _FIRST_RATE: Final = 0.1
 _FULL_TIMES: Final = 8.0
@@ -102,7 +106,7 @@ class Tenancy:
         with self.clients(rates, timeout) as clients:
             for each in clients:
                 each.start()
-            self._watch(seconds)
+            self.pass_time("requests", seconds)
             found = [event for each in clients for event in each.stop()]
         results = [event for event in found if isinstance(event, RequestResult)]
         return {name: [result for result in results if result.node == name] for name in rates}
@@ -114,9 +118,8 @@ class Tenancy:
         try:
             for name, rate in rates.items():
                 at = self.tenants[name]
-                entrance = at.get("service", f"edge-runtime-{NODE}", "-n", at.namespace)
                 http, grpc = _PORTS
-                where = Entrance(self.site.bed.in_node(NODE), entrance["spec"]["clusterIP"], http, grpc)
+                where = Entrance(self.site.bed.in_node(NODE), self._host(at), http, grpc)
                 found.append(
                     ClientProcesses(
                         {name: where}, {name: "http"}, model=SERVICE, rate=rate, timeout=timeout,
@@ -128,20 +131,79 @@ class Tenancy:
             for each in found:
                 each.end()
 
-    def _watch(self, seconds: float) -> None:
+    @contextmanager
+    def backlogs(self, most: int) -> Iterator[dict[str, BacklogProcess]]:
+        """Clients that are ready to keep `most` requests open, one for each tenant; ended at the end."""
+        found: dict[str, BacklogProcess] = {}
+        try:
+            for name, at in self.tenants.items():
+                argv = ["--model", SERVICE, "--open", str(most)]
+                argv += ["--host", self._host(at), "--http", str(_PORTS[0])]
+                found[name] = BacklogProcess(at.client(NODE, *argv, program=backlog.__name__))
+            for one in found.values():
+                one.wait_ready()
+            yield found
+        finally:
+            for one in found.values():
+                one.end()
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Returns the processor time that each tenant's pods at the node have used."""
+        return {name: sum(map(cpu_seconds, meters)) for name, meters in self._meters.items()}
+
+    def cpu_requests(self) -> dict[str, list[str]]:
+        """Returns the processor time that each tenant's pods at the node request now."""
+        return {
+            name: [pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] for pod in at.runtimes()]
+            for name, at in self.tenants.items()
+        }
+
+    def entitlements(self) -> dict[str, float]:
+        """Returns the processor time that each tenant is entitled to by the plan, in cores."""
+        found = {}
+        for name in self.tenants:
+            (pool,) = self.site.get("tenant", name)["status"]["pools"]
+            (cpu,) = [each for each in pool["resources"] if each["kind"] == "cpu"]
+            found[name] = float(cpu["nominal"])
+        return found
+
+    def pass_time(self, what: str, seconds: float) -> None:
+        """Waits, and says how long."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self.site.say(f"requests: {left:.0f} s left")
+            self.site.say(f"{what}: {left:.0f} s left")
             time.sleep(min(left, 20.0))
+
+    @cached_property
+    def _meters(self) -> dict[str, list[Path]]:
+        found = {}
+        for name, at in self.tenants.items():
+            meters = [cpu_meter(pod["metadata"]["uid"]) for pod in at.runtimes()]
+            found[name] = [meter for meter in meters if meter is not None]
+        return found
+
+    def _host(self, at: Site) -> str:
+        return str(at.get("service", f"edge-runtime-{NODE}", "-n", at.namespace)["spec"]["clusterIP"])
 
 
 @contextmanager
-def tenants(site: Site, model: Path, weights: Mapping[str, float]) -> Iterator[Tenancy]:
-    """Tenants with a service each at the node, of which only a profile is known; removed at the end."""
+def tenants(
+    site: Site,
+    model: Path,
+    weights: Mapping[str, float],
+    *,
+    output: str = "",
+    speed: float | None = SPEED,
+) -> Iterator[Tenancy]:
+    """Tenants with a service each at the node, of which only a profile is known; removed at the end.
+
+    output: of the model, if it is to be the only exit. speed: of the node, in cores; None: all of the
+    processor of this machine on which the pods run.
+    """
     sites = {name: dataclasses.replace(site, namespace=manifests.namespace_of(name)) for name in weights}
     found = Tenancy(site, sites)
     _removed(found)
-    site.bed.node(NODE).set_speed(SPEED)
+    site.bed.node(NODE).set_speed(speed)
     try:
         site.apply([manifests.pool(NODE, CLASS)])
         site.apply([manifests.namespace(name) for name in weights])
@@ -149,7 +211,8 @@ def tenants(site: Site, model: Path, weights: Mapping[str, float]) -> Iterator[T
         for at in sites.values():
             at.upload(model, DIGITS)
         services = [
-            manifests.service(name, file=DIGITS, latency=_FIRST_LATENCY, rate=_FIRST_RATE) for name in weights
+            manifests.service(name, file=DIGITS, latency=_FIRST_LATENCY, rate=_FIRST_RATE, output=output)
+            for name in weights
         ]
         site.apply(services)
         for at in sites.values():

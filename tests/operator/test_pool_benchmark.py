@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pool.processes import peak_bytes, processes_of, pss_bytes, resident_bytes
+from benchmarks.pool.processes import (
+    cpu_meter,
+    cpu_seconds,
+    peak_bytes,
+    processes_of,
+    pss_bytes,
+    resident_bytes,
+)
 from benchmarks.pool.services import HOSTNAME, edge_pool, pool, service
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
@@ -41,6 +48,30 @@ def test_a_process_that_has_ended_has_no_memory(procfs: Path) -> None:
     assert resident_bytes(procfs / "1") == 60 * 1024
     assert peak_bytes(procfs / "1") == 70 * 1024
     assert peak_bytes(procfs / "4") == 0
+
+
+@pytest.mark.parametrize(
+    ("group", "file", "text"),
+    [
+        ("4:cpu,cpuacct:/x/podu-1/c", "cpu,cpuacct/x/podu-1/cpuacct.usage", "2500000000\n"),
+        ("0::/x/podu-1/c", "x/podu-1/cpu.stat", "nr_periods 0\nusage_usec 2500000\nuser_usec 1\n"),
+    ],
+    ids=["version 1", "version 2"],
+)
+def test_the_processor_time_of_a_pod_is_its_control_groups(
+    tmp_path: Path, group: str, file: str, text: str
+) -> None:
+    process, meter = tmp_path / "proc" / "1", tmp_path / "groups" / file
+    for folder in (process, meter.parent):
+        folder.mkdir(parents=True)
+    (process / "cgroup").write_text(f"3:memory:/x/podu-1/c\n{group}\n")
+    meter.write_text(text)
+
+    found = cpu_meter("u-1", tmp_path / "proc", tmp_path / "groups")
+
+    assert found == meter
+    assert cpu_seconds(found) == 2.5
+    assert cpu_meter("u-2", tmp_path / "proc", tmp_path / "groups") is None
 
 
 def test_the_benchmarks_manifests_are_valid() -> None:

@@ -95,6 +95,16 @@ def test_a_request_is_multiplied_within_its_limit(
     assert found.get("limits") == resources.get("limits")
 
 
+@pytest.mark.parametrize("parts", [(1, 2, 4), (1, 1, 1), (2, 3, 5), (1, 2, 6)])
+def test_the_kernels_shares_are_within_three_percent_of_the_weights(parts: tuple[int, ...]) -> None:
+    weights = [float(f"{len(parts) * part / sum(parts):.3g}") for part in parts]
+    requests = [weighted({"requests": {"cpu": "50m"}}, weight)["requests"]["cpu"] for weight in weights]
+    shares = [int(request.removesuffix("m")) * 1024 // 1000 for request in requests]
+
+    for share, part in zip(shares, parts, strict=True):
+        assert share / sum(shares) == pytest.approx(part / sum(parts), rel=0.03)
+
+
 def test_without_tenants_no_pod_is_resized(running: World) -> None:
     running.cluster.objects["Pod", "default", "edge-runtime-cam-1-x"]["spec"]["containers"][0]["resources"][
         "requests"
