@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +18,6 @@ def processes_of(uids: Collection[str], procfs: Path = _PROC) -> list[Path]:
     """Returns the folders of the processes in the control groups of the pods with these UIDs."""
     marks = [f"pod{uid}" for uid in uids]
     return [folder for folder, groups in _groups(procfs) if any(mark in groups for mark in marks)]
-
-
-def pin(processes: Collection[Path], processor: int) -> None:
-    """Lets all threads of the processes, and those that they start, run on one processor of this machine."""
-    for folder in processes:
-        for task in (folder / "task").iterdir():
-            with suppress(ProcessLookupError):  # the thread has ended
-                os.sched_setaffinity(int(task.name), {processor})
 
 
 def cpu_meter(uid: str, procfs: Path = _PROC, mounted: Path = _GROUPS) -> Path | None:

@@ -11,15 +11,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.pool.processes import cpu_meter, cpu_seconds, pin, processes_of
+from benchmarks.pool.processes import cpu_meter, cpu_seconds
 from benchmarks.pool.site import DIGITS, Site
 from benchmarks.sharing import backlog, manifests
 from benchmarks.sharing.backlog_processes import BacklogProcess
 from benchmarks.sharing.manifests import SERVICE
 from demo.client_processes import ClientProcesses
 from demo.clusters import Entrance
+from demo.sharing.capacity import Capacity, capacity
 from demo.statistics import RequestResult
-from edge_api.quantities import parse_duration
 from testbed.errors import KubectlFailed
 
 NODE: Final = "edge-b"
@@ -31,33 +31,9 @@ Under such a quota, the kernel does not divide by the pods' weights (Linux 6.18;
 """
 _FIRST_LATENCY: Final = 10.0
 _FIRST_RATE: Final = 0.1
-_FULL_TIMES: Final = 8.0
-"""The SLO in executions of the full model: long enough for a queue of the node."""
-# The kernel hands a quota as small as the node's to one processor at a time, whatever the shares of the pods
-# there. Between pods on one processor, it divides by their shares.
+# Pods on several processors do not wait for each other, whatever their shares.
 _PROCESSOR: Final = 0
 _PORTS: Final = (8080, 8081)
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """What the node can do, by the profile of this run.
-
-    Attributes:
-        full: Seconds of one execution of the full model.
-        latency: Seconds of the SLO that the services get.
-    """
-
-    full: float
-
-    @property
-    def latency(self) -> float:
-        return round(_FULL_TIMES * self.full, 3)
-
-    @property
-    def rate(self) -> float:
-        """Requests per second that keep the node busy if each takes the full model."""
-        return 1 / self.full
 
 
 @dataclass(frozen=True)
@@ -71,8 +47,7 @@ class Tenancy:
         """Returns what the node's profile says; it was measured while nothing else used the node."""
         first = next(iter(self.tenants.values()))
         profile = first.get("modelprofile", SERVICE, "-n", first.namespace)
-        (device,) = [each for each in profile["spec"]["deviceClasses"] if each["name"] == CLASS]
-        return Capacity(max(parse_duration(each["mean"]) for each in device["exits"]))
+        return capacity(profile, CLASS)
 
     def declare(self, latency: float, rates: Mapping[str, float]) -> None:
         """Gives the services an SLO and declared rates, and waits until these are planned and in use."""
@@ -217,13 +192,11 @@ def tenants(
         site.apply(services)
         for at in sites.values():
             at.wait_ready([SERVICE])
-        pin(
-            processes_of([pod["metadata"]["uid"] for at in sites.values() for pod in at.runtimes()]),
-            _PROCESSOR,
-        )
+        site.bed.node(NODE).set_processors([_PROCESSOR])
         yield found
     finally:
         _removed(found)
+        site.bed.node(NODE).set_processors(None)
         site.bed.node(NODE).set_speed(None)
 
 
