@@ -23,7 +23,8 @@ from demo.statistics import RequestResult
 from testbed.errors import KubectlFailed
 
 NODE: Final = "edge-b"
-CLASS: Final = "camera"
+_LIMITED: Final = "camera"
+_WHOLE: Final = "whole-processor"
 SPEED: Final = 0.2
 """The node's, in cores: the full model then takes tens of milliseconds on most machines.
 
@@ -38,16 +39,20 @@ _PORTS: Final = (8080, 8081)
 
 @dataclass(frozen=True)
 class Tenancy:
-    """The tenants by name, each with the site of its namespace."""
+    """The tenants by name, each with the site of its namespace.
+
+    device_class: of the node; profiles of another speed are of another class.
+    """
 
     site: Site
     tenants: Mapping[str, Site]
+    device_class: str
 
     def capacity(self) -> Capacity:
         """Returns what the node's profile says; it was measured while nothing else used the node."""
         first = next(iter(self.tenants.values()))
         profile = first.get("modelprofile", SERVICE, "-n", first.namespace)
-        return capacity(profile, CLASS)
+        return capacity(profile, self.device_class)
 
     def declare(self, latency: float, rates: Mapping[str, float]) -> None:
         """Gives the services an SLO and declared rates, and waits until these are planned and in use."""
@@ -176,11 +181,11 @@ def tenants(
     processor of this machine on which the pods run.
     """
     sites = {name: dataclasses.replace(site, namespace=manifests.namespace_of(name)) for name in weights}
-    found = Tenancy(site, sites)
+    found = Tenancy(site, sites, _WHOLE if speed is None else _LIMITED)
     _removed(found)
     site.bed.node(NODE).set_speed(speed)
     try:
-        site.apply([manifests.pool(NODE, CLASS)])
+        site.apply([manifests.pool(NODE, found.device_class)])
         site.apply([manifests.namespace(name) for name in weights])
         site.apply([manifests.tenant(name, weight) for name, weight in weights.items()])
         for at in sites.values():
