@@ -64,7 +64,7 @@ class NodeQueue:
         )
 
     def start(self, now: float) -> Started | None:
-        """Starts the next run if the node is free and something waits. Returns it; None if there is none."""
+        """Starts the next run and returns it, or None if the node is busy or nothing waits."""
         if self.running is not None or not self.waiting:
             return None
         batch = next_batch([one.waiting for one in self.waiting], now, largest=1, skipped=self._skipped)
