@@ -8,6 +8,7 @@ import plotly.graph_objects as go  # type: ignore[import-untyped]
 from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
 from demo.phases import CUT
+from demo.plot_styles import add_style
 from demo.reports import DemoResult, ModeResult
 from demo.statistics import RequestResult
 
@@ -47,18 +48,7 @@ def figure(result: DemoResult) -> go.Figure:
     plot.update_yaxes(type="category", categoryorder="array", categoryarray=exits(result), row=3)
     plot.update_yaxes(type="category", categoryorder="array", categoryarray=cuts(result), row=4)
     plot.update_xaxes(title_text="seconds", row=len(ROWS))
-    plot.update_layout(
-        height=1040,
-        margin={"l": 70, "r": 20, "t": 60, "b": 50},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "y": 1.07, "x": 0},
-        hovermode="closest",
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#8a8a84"},
-    )
-    plot.update_xaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False)
-    plot.update_yaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False)
+    add_style(plot, height=1040, legend_y=1.07)
     return plot
 
 

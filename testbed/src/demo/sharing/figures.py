@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go  # type: ignore[import-untyped]
 from plotly.subplots import make_subplots  # type: ignore[import-untyped]
 
+from demo.plot_styles import add_style
 from demo.sharing.picture import COLORS, NAMES
 from demo.sharing.results import SharingResult
 from demo.sharing.summaries import BIN_SECONDS, series
@@ -38,20 +39,8 @@ def figure(result: SharingResult) -> go.Figure:
     lanes = [*terms.exits, REFUSED, LOST]
     plot.update_yaxes(type="category", categoryorder="array", categoryarray=lanes, row=3)
     plot.update_xaxes(title_text="seconds", row=len(ROWS))
-    plot.update_layout(
-        barmode="stack",
-        bargap=0.05,
-        height=800,
-        margin={"l": 70, "r": 20, "t": 60, "b": 50},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "y": 1.1, "x": 0},
-        hovermode="closest",
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#8a8a84"},
-    )
-    plot.update_xaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False)
-    plot.update_yaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False)
+    add_style(plot, height=800, legend_y=1.1)
+    plot.update_layout(barmode="stack", bargap=0.05)
     return plot
 
 
