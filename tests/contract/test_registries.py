@@ -6,7 +6,8 @@ from typing import get_args
 
 import pytest
 
-from edge_api.inferenceservices import SCHEMES, Optimize
+from edge_api.inferenceservices import Optimize
+from edge_api.model_sources import SCHEMES
 from edge_planning import OBJECTIVES
 from edge_runtime.inference.providers import PROVIDERS
 from edge_runtime.store.accuracy_metrics import METRICS

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import onnx
 
-from edge_api.inferenceservices import ModelSource
+from edge_api.model_sources import ModelSource
 from edge_operator.pool import manifests
 from edge_operator.store import DeviceProfile, ModelStore
 from edge_runtime import model_store

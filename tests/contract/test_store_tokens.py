@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from edge_api import reasons
-from edge_api.inferenceservices import ModelSource
+from edge_api.model_sources import ModelSource
 from edge_operator.errors import StoreError
 from edge_operator.store import ModelStore
 from edge_runtime import model_store

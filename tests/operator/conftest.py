@@ -13,7 +13,7 @@ import pytest
 import pytest_socket
 
 from at_once import AtOnce
-from edge_api.inferenceservices import ModelSource, Validation
+from edge_api.model_sources import ModelSource, Validation
 from edge_api.tensors import Slice, Tensor
 from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import (

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AwareDatetime, Field
 
 from edge_api.counts import CountOrPercent
+from edge_api.model_sources import ModelSource
 from edge_api.objects import (
     AGE,
     Column,
@@ -38,72 +39,13 @@ from edge_api.rules import (
     Text,
     between,
     formatted,
-    matching,
-    one_of_each,
 )
 from edge_api.selectors import SELECTS_SOMETHING, SelectsNodes
-from edge_api.tensors import Exit
 from edge_api.words import shown
 
 Optimize = Literal["Accuracy", "Cost", "Energy"]
 """The planner's objectives that have route tables; tests compare them with edge_planning.objectives."""
 Mode = Literal["Auto", "LocalOnly", "CloudOnly", "PartitionOnly", "RightSizingOnly"]
-
-SCHEMES = ("store", "http", "https", "file")
-"""Those of the model store's sources; a test compares them."""
-_STORAGE_URI = matching(
-    rf"^({'|'.join(SCHEMES)})://[^\x00-\x1f\x7f]+$",
-    "is not an address of a model: write store://<path> (a file in the model store), https://…, http://… or "
-    "file://…",
-)
-
-
-class Validation(Part):
-    """Labeled inputs on which the accuracy of codecs and the confidence of exits are measured."""
-
-    storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
-        description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has the "
-        "arrays inputs, as the model takes them, and labels, the class number of each; 100 samples or more, "
-        "of which at most 1000 are used. Required."
-    )
-    digest: Digest | None = Field(
-        default=None,
-        description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
-        "is refused. Default: any file is accepted.",
-    )
-
-
-class ModelSource(Part):
-    """Where the model is, and its exits."""
-
-    storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
-        description="Address of the ONNX file: store://<path> for a file in the model store, or an "
-        "https://, http:// or file:// address that the model store can read. Required."
-    )
-    digest: Digest | None = Field(
-        default=None,
-        description="SHA-256 digest of the ONNX file, as sha256: and 64 hex digits. A file with another "
-        "digest is refused. Default: any file is accepted.",
-    )
-    exits: (
-        Annotated[
-            tuple[Exit, ...],
-            Field(min_length=1, max_length=64),
-            one_of_each("name", "exits"),
-            KeyedBy("name"),
-        ]
-        | None
-    ) = Field(
-        default=None,
-        description="Exits ordered by depth, 1 to 64; the last one is the full model. Overrides the "
-        "metadata entry edge.exits of the ONNX file. Default: that entry.",
-    )
-    validation: Validation | None = Field(
-        default=None,
-        description="Data on which the accuracy with every codec is measured at every cut and "
-        "exit, so that activations can be sent with them. Default: none, hops use fp32.",
-    )
-
 
 _RATE = between(
     0,

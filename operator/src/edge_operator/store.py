@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from edge_api import reasons
-from edge_api.inferenceservices import ModelSource, Validation
+from edge_api.model_sources import ModelSource, Validation
 from edge_api.objects import written
 from edge_api.placements import UNENCODED
 from edge_api.store_access import AUDIENCE, NAMESPACE_HEADER

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge_api import ModelProfile, Placement
-from edge_api.inferenceservices import ModelSource
+from edge_api.model_sources import ModelSource
 from edge_api.objects import written
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import manifests, rates, recorded

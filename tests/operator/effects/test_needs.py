@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edge_api.inferenceservices import ModelSource, Validation
+from edge_api.model_sources import ModelSource, Validation
 from edge_operator.effects.executor import STORE
 from edge_operator.effects.needs import target, tenant
 from edge_operator.keys import ServiceKey, SliceKey

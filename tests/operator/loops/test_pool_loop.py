@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge_api.inferenceservices import ModelSource
+from edge_api.model_sources import ModelSource
 from edge_api.tensors import Slice
 from edge_operator.clients import Clock
 from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge_api.inferenceservices import ModelSource
+from edge_api.model_sources import ModelSource
 from edge_api.tensors import Slice
 from edge_operator.cluster import MODEL_PROFILES
 from edge_operator.errors import StoreError

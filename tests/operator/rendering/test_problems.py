@@ -3,7 +3,7 @@
 import pytest
 
 from edge_api import ModelProfile
-from edge_api.inferenceservices import ModelSource
+from edge_api.model_sources import ModelSource
 from edge_api.objects import written
 from edge_operator.pool import manifests, recorded
 from edge_operator.store import DeviceProfile, ModelCard

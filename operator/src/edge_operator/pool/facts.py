@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar, cast
 
 from edge_api import reasons
-from edge_api.inferenceservices import ModelSource, Validation
+from edge_api.model_sources import ModelSource, Validation
 from edge_api.tensors import Slice
 from edge_operator.conditions import Step
 from edge_operator.errors import StoreError

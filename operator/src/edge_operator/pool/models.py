@@ -3,7 +3,8 @@
 from pydantic import ValidationError
 
 from edge_api import ModelProfile, reasons
-from edge_api.inferenceservices import ModelSource, ModelStatus
+from edge_api.inferenceservices import ModelStatus
+from edge_api.model_sources import ModelSource
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.pool import manifests, recorded

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable
 
 from edge_api import ModelProfile, Placement
-from edge_api.inferenceservices import InferenceService, ModelSource, Validation
+from edge_api.inferenceservices import InferenceService
+from edge_api.model_sources import ModelSource, Validation
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
 from edge_api.tensors import Slice

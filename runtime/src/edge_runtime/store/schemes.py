@@ -1,6 +1,6 @@
 """Model sources by the scheme of a storageUri.
 
-A source is added here; `edge_api.inferenceservices.SCHEMES` lets manifests name it.
+A source is added here; `edge_api.model_sources.SCHEMES` lets manifests name it.
 """
 
 from __future__ import annotations
