@@ -94,10 +94,11 @@ class _Region:
 class SharedMemory:
     """The registered regions of a process.
 
-    folder: where the files of regions are. owners: user IDs to which they may belong.
+    folder: where the files of regions are; None: clients may not register any. owners: user IDs other than
+      this process's to which files may belong.
     """
 
-    def __init__(self, folder: Path = FOLDER, owners: Collection[int] = ()) -> None:
+    def __init__(self, folder: Path | None = None, owners: Collection[int] = ()) -> None:
         self._folder = folder
         self._ours = os.geteuid()
         self._owners = frozenset((self._ours, *owners))
@@ -109,6 +110,11 @@ class SharedMemory:
         Raises BadRequest for a name in use, a key that is no file in the folder or a file of another owner,
         and bytes beyond the file's end.
         """
+        if self._folder is None:
+            raise BadRequest(
+                f"key: {shown(key)}: shared memory is off on this server: send the data, or start the server "
+                f"with --shared-memory"
+            )
         if not name or len(name) > _LONGEST_NAME:
             raise BadRequest(f"name: {shown(name)} is not valid: use 1 to {_LONGEST_NAME} characters")
         if name in self._regions:
@@ -117,7 +123,7 @@ class SharedMemory:
             raise BadRequest(f"name: {_MOST_REGIONS} regions are registered: unregister one first")
         if size < 1 or offset < 0:
             raise BadRequest(f"byte_size: {size} at offset {offset} is not a part of a file: use at least 1")
-        file, found = self._open(key)
+        file, found = self._open(self._folder, key)
         try:
             if found.st_uid not in self._owners:
                 raise BadRequest(
@@ -160,16 +166,16 @@ class SharedMemory:
             raise BadRequest(f"{field}: {shown(name)} is not a registered region: register it first")
         return found
 
-    def _open(self, key: str) -> tuple[int, os.stat_result]:
+    def _open(self, folder: Path, key: str) -> tuple[int, os.stat_result]:
         """Opens the file of a key. Raises BadRequest for one that is not a file in the folder."""
         base = key.removeprefix("/")
         if not base or "/" in base or "\0" in base or base in (".", ".."):
             raise BadRequest(f"key: {shown(key)} is not a name of shared memory: write e.g. /camera-1")
         try:
-            file = os.open(self._folder / base, _FLAGS)
+            file = os.open(folder / base, _FLAGS)
         except OSError as error:
             raise BadRequest(
-                f"key: {shown(key)} cannot be opened in {self._folder} ({error.strerror}): create it, "
+                f"key: {shown(key)} cannot be opened in {folder} ({error.strerror}): create it, "
                 f"readable and writable by user {self._ours}"
             ) from error
         found = os.fstat(file)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Final
@@ -27,6 +26,7 @@ from edge_runtime.errors import (
     ModelFailed,
     NotTried,
 )
+from edge_runtime.example_requests import example, signature
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.http.addresses import EVERYWHERE, EVERYWHERE_IPV4, bracketed
@@ -58,8 +58,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_INLINE_VALUES: Final = 32
-_SAMPLES: Final[Mapping[str, str]] = {"BOOL": "False", "BYTES": '""', "FP16": "0.0", "BF16": "0.0"}
 
 
 class StandaloneModel:
@@ -293,37 +291,64 @@ def name_of(path: Path, given: str | None) -> str:
     return name
 
 
-def example(name: str, inputs: Sequence[Tensor], address: str, tls: Path | None = None) -> str:
-    """A command to paste that sends zeros for every input; `tls` is a folder of certificates."""
-    url = f"http://{address}/v2/models/{name}/infer"
-    if tls is not None:
-        files = f"--cacert {tls}/ca.crt --cert {tls}/tls.crt --key {tls}/tls.key"
-        url = f"{files} https://{address}/v2/models/{name}/infer"
-    entries = []
-    for tensor in inputs:
-        shape = [1 if d < 0 else d for d in tensor.shape]
-        count = 1
-        for dim in shape:
-            count *= dim
-        value = _SAMPLES.get(tensor.datatype, "0.0" if tensor.datatype.startswith("FP") else "0")
-        entries.append((tensor, shape, count, value))
-    if all(count <= _INLINE_VALUES for _, _, count, _ in entries):
-        document = {
-            "inputs": [
-                {"name": t.name, "shape": s, "datatype": t.datatype, "data": [_value(v)] * n}
-                for t, s, n, v in entries
-            ]
-        }
-        return f"curl -s {url} -d '{json.dumps(document)}'"
-    listed = ", ".join(
-        f'{{"name": "{t.name}", "shape": {s}, "datatype": "{t.datatype}", "data": [{v}] * {n}}}'
-        for t, s, n, v in entries
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How files are loaded: threads of an inference, the given inputs for a warm-up, the trials' limit.
+
+    stop: when it is set, loading ends.
+    """
+
+    stop: asyncio.Event
+    threads: int
+    memoization: MemoizationSettings = OFF
+    max_batch: int = LARGEST
+    given: Given = NOTHING
+    stuck_after: float = STUCK_AFTER
+    trial_seconds: float = SECONDS
+
+
+class LoadedFile:
+    """A model that was loaded from a file, and the service that transports see."""
+
+    def __init__(self, name: str, model: StandaloneModel, metrics: Metrics) -> None:
+        self.model, self.metrics = model, metrics
+        memoizing = MemoizingBackend(model, metrics.registry, name, token_bytes(16))
+        self.service = Service(name, memoizing, stuck=lambda: model.stuck)
+
+
+async def load_standalone(path: Path, name: str, how: Loading, metrics: Metrics) -> LoadedFile | None:
+    """Tries, loads and warms up the model in a file; None if `stop` was set before that was done.
+
+    Raises CannotLoad, and BadRequest for given inputs that do not match.
+    """
+    trials = Trials(None, Memory(cgroup_limit()), how.threads, how.trial_seconds)
+    stopping = asyncio.create_task(how.stop.wait())
+    stopping.add_done_callback(lambda _: trials.break_off(for_good=True))
+    try:
+        known = await asyncio.to_thread(admit_file, path, trials, how.given)
+    except CannotLoad as error:
+        if isinstance(error, NotTried) and how.stop.is_set():
+            return None
+        stopping.cancel()
+        raise
+    halt = Halt()
+    opening = asyncio.to_thread(open_model, path, how.threads, how.given, halt, known)
+    whole = await unless_stopped(how.stop, opening)
+    if whole is None:
+        halt.now()
+        return None
+    exits = read_exits(whole)
+    subsets = OutputSubsets(path, whole, how.threads, subset_admission(path, trials)) if exits else None
+    model = StandaloneModel(
+        whole,
+        metrics,
+        max_batch=how.max_batch,
+        memoization=how.memoization,
+        subsets=subsets,
+        batched=await asyncio.to_thread(batched_outputs, path, exits.values()),
+        stuck_after=how.stuck_after,
     )
-    return f"python3 -c 'import json; print(json.dumps({{\"inputs\": [{listed}]}}))' | curl -s {url} -d @-"
-
-
-def _value(text: str) -> object:
-    return {"False": False, '""': "", "0.0": 0.0, "0": 0}[text]
+    return LoadedFile(name, model, metrics)
 
 
 async def serve_standalone(
@@ -354,34 +379,11 @@ async def serve_standalone(
     it is serving.
     """
     metrics = spans.metrics(name) if spans is not None else Metrics(name)
-    trials = Trials(None, Memory(cgroup_limit()), threads, trial_seconds)
-    stopping = asyncio.create_task(stop.wait())
-    stopping.add_done_callback(lambda _: trials.break_off(for_good=True))
-    try:
-        known = await asyncio.to_thread(admit_file, path, trials, given)
-    except CannotLoad as error:
-        if isinstance(error, NotTried) and stop.is_set():
-            return
-        stopping.cancel()
-        raise
-    halt = Halt()
-    whole = await unless_stopped(stop, asyncio.to_thread(open_model, path, threads, given, halt, known))
-    if whole is None:
-        halt.now()
+    how = Loading(stop, threads, memoization, max_batch, given, stuck_after, trial_seconds)
+    loaded = await load_standalone(path, name, how, metrics)
+    if loaded is None:
         return
-    exits = read_exits(whole)
-    subsets = OutputSubsets(path, whole, threads, subset_admission(path, trials)) if exits else None
-    model = StandaloneModel(
-        whole,
-        metrics,
-        max_batch=max_batch,
-        memoization=memoization,
-        subsets=subsets,
-        batched=await asyncio.to_thread(batched_outputs, path, exits.values()),
-        stuck_after=stuck_after,
-    )
-    memoizing = MemoizingBackend(model, metrics.registry, name, token_bytes(16))
-    service = Service(name, memoizing, stuck=lambda: model.stuck)
+    service, model = loaded.service, loaded.model
     if certificates is not None:
         metrics.process.certificate(lambda: certificates.current.expires)
         certificates.count_failed(metrics.process.failed_handshake)
@@ -404,15 +406,15 @@ async def serve_standalone(
     everywhere = transports.host in (EVERYWHERE, EVERYWHERE_IPV4)
     shown = "127.0.0.1" if everywhere else bracketed(transports.host)
     contract, folder = model.contract, certificates.folder if certificates is not None else None
-    takes, gives = (", ".join(map(_say, tensors)) for tensors in (contract.inputs, contract.outputs))
     plain = transports.health_port
     health = f"health on {shown}:{plain} without TLS, " if plain is not None else ""
     say(
-        f"serving {name}: {takes} -> {gives}; "
+        f"serving {name}: {signature(contract)}; "
         f"HTTP on {shown}:{transports.http_port}, gRPC on {shown}:{transports.grpc_port}, "
         f"{health}{threads} thread{'s' if threads > 1 else ''}; try:\n"
         f"{example(name, contract.inputs, f'{shown}:{transports.http_port}', folder)}"
     )
+    stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     service.draining = True
     await transports.stop()
@@ -475,7 +477,3 @@ def serve_file(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
     leave_threads_behind()
-
-
-def _say(tensor: Tensor) -> str:
-    return f"{tensor.name} {tensor.datatype}{'' if tensor.any_rank else list(tensor.shape)}"
