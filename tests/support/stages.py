@@ -18,7 +18,7 @@ from edge_runtime.cli import _parser
 from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.server import run
 from edge_runtime.slicing.graphs import Graph
-from edge_runtime.standalone import serve_standalone
+from edge_runtime.standalone_server import serve_standalone
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tracing.spans import Spans
 from loops import in_thread

@@ -125,9 +125,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     from edge_runtime.inference.cpus import granted, threads
     from edge_runtime.memoization.flags import memoization_of
     from edge_runtime.samples.flags import given_by
-    from edge_runtime.standalone import serve_file
+    from edge_runtime.standalone_server import serve_path
 
-    serve_file(
+    serve_path(
         arguments.model,
         name=arguments.name,
         host=arguments.host,
@@ -311,8 +311,13 @@ class _Version(argparse.Action):
 
 def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the commands that work without a cluster."""
-    serve = commands.add_parser("serve", help="serve one ONNX model by the Open Inference Protocol")
-    serve.add_argument("model", type=Path, help="an .onnx file")
+    serve = commands.add_parser("serve", help="serve ONNX models by the Open Inference Protocol")
+    serve.add_argument(
+        "model",
+        type=Path,
+        help="an .onnx file, or a folder of files NAME.onnx, NAME/model.onnx or NAME/1/model.onnx, which "
+        "clients load and unload",
+    )
     serve.add_argument("--name", help="model name in requests (default: the file's name)")
     _add_listening(serve, "127.0.0.1")
     serve.add_argument("--uds", type=Path, help=_UDS)

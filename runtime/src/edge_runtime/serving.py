@@ -44,6 +44,19 @@ class PromptBackend(Backend, Protocol):
         """The response; None, with nothing counted, if it has to be awaited by `infer`."""
 
 
+class Repository(Protocol):
+    """Models that clients load and unload."""
+
+    async def load(self, model: str) -> None:
+        """Loads a model, or its file as it is now in place of a loaded one.
+
+        Raises UnknownModel and CannotLoad.
+        """
+
+    async def unload(self, model: str) -> None:
+        """Serves a model no longer; requests in flight get their responses. Raises UnknownModel."""
+
+
 class Models(Protocol):
     """The models that the transports serve: one service's, or those of all services of a process."""
 

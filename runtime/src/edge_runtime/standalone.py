@@ -1,4 +1,4 @@
-"""Serves one ONNX file without a cluster: no placement, no link."""
+"""A model from an ONNX file without a cluster: no placement, no link."""
 
 from __future__ import annotations
 
@@ -11,26 +11,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_bytes
-from typing import TYPE_CHECKING, Final
-
-import uvloop
+from typing import Final
 
 from edge_planning.declared_exits import EXITS_KEY, BadExitError, parse_exits
 from edge_planning.routing.batches import LARGEST
 from edge_planning.routing.deadlines import usable
 from edge_runtime.errors import (
-    BadRequest,
     BadTensor,
     CannotLoad,
     EdgeError,
     ModelFailed,
     NotTried,
 )
-from edge_runtime.example_requests import example, signature
 from edge_runtime.graph_analysis.properties import ProvenProperties
-from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
-from edge_runtime.http.addresses import EVERYWHERE, EVERYWHERE_IPV4, bracketed
-from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.output_subsets import Admit, OutputSubsets
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
@@ -44,16 +37,10 @@ from edge_runtime.responses import InferenceResponse, confidence, rowwise
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.serving import Service
-from edge_runtime.shutdown import GOODBYE, GRACE, leave_threads_behind, stop_on_signals, unless_stopped
+from edge_runtime.shutdown import unless_stopped
 from edge_runtime.tensors import Contract, Tensor
-from edge_runtime.tls.certificates import Certificates
-from edge_runtime.tracing.startup import start
-from edge_runtime.transports import Transports
 from edge_runtime.trials.admission import SECONDS, Subject, Trials
 from edge_runtime.trials.findings import proven
-
-if TYPE_CHECKING:
-    from edge_runtime.tracing.spans import Spans
 
 _log = logging.getLogger(__name__)
 
@@ -79,18 +66,24 @@ class StandaloneModel:
         subsets: OutputSubsets | None = None,
         batched: Collection[str] = (),
         stuck_after: float = STUCK_AFTER,
+        runner: Runner | None = None,
     ) -> None:
-        """batched: outputs whose rows are known to be those of the batch; only these have a confidence."""
+        """batched: outputs whose rows are known to be those of the batch; only these have a confidence.
+
+        runner: the one that several models share; by default the model has its own.
+        """
         self.memoization, self._subsets = (
             replace(memoization, unrepeatable=session.proven.unrepeatable),
             subsets,
         )
         self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
-        self.runner = Runner(largest=max_batch, clock=clock, stuck_after=stuck_after)
+        self._shares = runner is not None
+        self.runner = runner or Runner(largest=max_batch, clock=clock, stuck_after=stuck_after)
         self._queue = ServiceQueue(self.runner, metrics.batch)
         metrics.joins([session.proven])
-        metrics.process.running(lambda: self.runner.running)
+        if not self._shares:
+            metrics.process.running(lambda: self.runner.running)
         self.exits = read_exits(session)
 
     @property
@@ -173,8 +166,9 @@ class StandaloneModel:
         self.runner.end()
 
     def close(self) -> None:
-        """Rejects further work."""
-        self.runner.close()
+        """Lets go of what the model has for itself; its own runner rejects further work."""
+        if not self._shares:
+            self.runner.close()
         if self._subsets is not None:
             self._subsets.close()
 
@@ -283,19 +277,11 @@ def subset_admission(path: Path, trials: Trials) -> Admit:
     return admit
 
 
-def name_of(path: Path, given: str | None) -> str:
-    """Model name in requests. Raises BadRequest for a name that cannot be part of a URL path."""
-    name = given if given is not None else re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("-._")
-    if not _NAME.fullmatch(name):
-        raise BadRequest(f'--name: "{name}" is not a name: use letters, digits, "-", "_" and "."')
-    return name
-
-
 @dataclass(frozen=True, slots=True)
 class Loading:
     """How files are loaded: threads of an inference, the given inputs for a warm-up, the trials' limit.
 
-    stop: when it is set, loading ends.
+    stop: when it is set, loading ends. runner: the one that several models share; None: each has its own.
     """
 
     stop: asyncio.Event
@@ -305,6 +291,7 @@ class Loading:
     given: Given = NOTHING
     stuck_after: float = STUCK_AFTER
     trial_seconds: float = SECONDS
+    runner: Runner | None = None
 
 
 class LoadedFile:
@@ -347,133 +334,6 @@ async def load_standalone(path: Path, name: str, how: Loading, metrics: Metrics)
         subsets=subsets,
         batched=await asyncio.to_thread(batched_outputs, path, exits.values()),
         stuck_after=how.stuck_after,
+        runner=how.runner,
     )
     return LoadedFile(name, model, metrics)
-
-
-async def serve_standalone(
-    path: Path,
-    stop: asyncio.Event,
-    *,
-    name: str,
-    host: str,
-    http_port: int,
-    grpc_port: int,
-    threads: int,
-    uds: Path | None = None,
-    certificates: Certificates | None = None,
-    health_port: int | None = None,
-    memoization: MemoizationSettings = OFF,
-    max_batch: int = LARGEST,
-    spans: Spans | None = None,
-    given: Given = NOTHING,
-    stuck_after: float = STUCK_AFTER,
-    grace: float = GRACE,
-    trial_seconds: float = SECONDS,
-    keepalive: KeepAlive = DEFAULT,
-    say: Callable[[str], None] = print,
-) -> None:
-    """Serves the model in a file until `stop`, then finishes requests in flight.
-
-    The model is warmed up on `given`. Raises CannotLoad, BadRequest and CannotListen before it reports that
-    it is serving.
-    """
-    metrics = spans.metrics(name) if spans is not None else Metrics(name)
-    how = Loading(stop, threads, memoization, max_batch, given, stuck_after, trial_seconds)
-    loaded = await load_standalone(path, name, how, metrics)
-    if loaded is None:
-        return
-    service, model = loaded.service, loaded.model
-    if certificates is not None:
-        metrics.process.certificate(lambda: certificates.current.expires)
-        certificates.count_failed(metrics.process.failed_handshake)
-    transports = Transports(
-        service,
-        metrics.exposition,
-        host=host,
-        http_port=http_port,
-        grpc_port=grpc_port,
-        uds=uds,
-        certificates=certificates,
-        health_port=health_port,
-        spans=spans,
-        end=model.end,
-        grace=grace,
-        keepalive=keepalive,
-    )
-    serving = asyncio.create_task(transports.serve())
-    tune_for_serving()
-    everywhere = transports.host in (EVERYWHERE, EVERYWHERE_IPV4)
-    shown = "127.0.0.1" if everywhere else bracketed(transports.host)
-    contract, folder = model.contract, certificates.folder if certificates is not None else None
-    plain = transports.health_port
-    health = f"health on {shown}:{plain} without TLS, " if plain is not None else ""
-    say(
-        f"serving {name}: {signature(contract)}; "
-        f"HTTP on {shown}:{transports.http_port}, gRPC on {shown}:{transports.grpc_port}, "
-        f"{health}{threads} thread{'s' if threads > 1 else ''}; try:\n"
-        f"{example(name, contract.inputs, f'{shown}:{transports.http_port}', folder)}"
-    )
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    service.draining = True
-    await transports.stop()
-    stopping.cancel()
-    await serving
-    model.close()
-
-
-def serve_file(
-    path: Path,
-    *,
-    name: str | None,
-    host: str,
-    http_port: int,
-    grpc_port: int,
-    threads: int,
-    uds: Path | None,
-    certificates: Certificates | None = None,
-    health_port: int | None = None,
-    max_batch: int = LARGEST,
-    memoization: MemoizationSettings = OFF,
-    given: Given = NOTHING,
-    stuck_after: float = STUCK_AFTER,
-    grace: float = GRACE,
-    trial_seconds: float = SECONDS,
-    keepalive: KeepAlive = DEFAULT,
-) -> None:
-    """Runs until SIGTERM or SIGINT."""
-    check_file(path)
-    known_as = name_of(path, name)
-
-    async def main() -> None:
-        spans = start(known_as, os.environ)
-        stop = asyncio.Event()
-        stop_on_signals(stop, grace + GOODBYE)
-        await serve_standalone(
-            path,
-            stop,
-            name=known_as,
-            host=host,
-            http_port=http_port,
-            grpc_port=grpc_port,
-            threads=threads,
-            uds=uds,
-            certificates=certificates,
-            health_port=health_port,
-            memoization=memoization,
-            max_batch=max_batch,
-            spans=spans,
-            given=given,
-            stuck_after=stuck_after,
-            grace=grace,
-            trial_seconds=trial_seconds,
-            keepalive=keepalive,
-            say=lambda text: print(text, flush=True),
-        )
-        if spans is not None:
-            spans.close()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
-    leave_threads_behind()

@@ -27,7 +27,7 @@ from edge_runtime.rest.app import RestApp, refuse
 from edge_runtime.rest.bodies import Bodies, room
 from edge_runtime.rest.forwarding import HttpForwarder
 from edge_runtime.service_nodes import PeerPorts
-from edge_runtime.serving import Models
+from edge_runtime.serving import Models, Repository
 from edge_runtime.shutdown import GOODBYE, GRACE
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tls.peers import NamespacePeers
@@ -66,6 +66,7 @@ class Transports:
         grace: float = GRACE,
         keepalive: KeepAlive = DEFAULT,
         forwarders: tuple[HttpForwarder, GrpcForwarder] | None = None,
+        repository: Repository | None = None,
     ) -> None:
         """Binds the addresses. Raises CannotListen with the address that is not available.
 
@@ -79,6 +80,7 @@ class Transports:
         end: ends the inferences that still run `grace` seconds after `stop`.
         keepalive: keepalive settings of gRPC connections.
         forwarders: for models that only other nodes serve.
+        repository: loads and unloads models for clients; None: they may not.
         """
         self._end, self._grace = end, grace
         self._ending: asyncio.TimerHandle | None = None
@@ -87,7 +89,7 @@ class Transports:
         if uds is not None:
             grpc_addresses.append(f"unix:{free_socket(uds / _GRPC_SOCKET).absolute()}")
         by_http, by_grpc = forwarders if forwarders is not None else (None, None)
-        app: App = RestApp(models, exposition, Bodies(room(cgroup_limit())), by_http)
+        app: App = RestApp(models, exposition, Bodies(room(cgroup_limit())), by_http, repository)
         admit = functools.partial(peers.admit, "http") if peers is not None else None
         interceptors: list[grpc.aio.ServerInterceptor] = [PeerCalls(peers)] if peers is not None else []
         if spans is not None:
@@ -116,6 +118,7 @@ class Transports:
                 interceptors=interceptors,
                 keepalive=keepalive,
                 forwarder=by_grpc,
+                repository=repository,
             )
         except CannotListen:
             for sock in bound:

@@ -21,7 +21,8 @@ from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
-from edge_runtime.standalone import StandaloneModel, serve_standalone
+from edge_runtime.standalone import StandaloneModel
+from edge_runtime.standalone_server import serve_standalone
 from edge_runtime.tensors import Array
 from messages import mentions
 

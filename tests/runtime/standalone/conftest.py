@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 import uvloop
 from onnx import helper
 
-from edge_runtime.standalone import serve_standalone
+from edge_runtime.standalone_server import serve_standalone
 from networks import ONNX_TYPES, info, model_of
 
 
@@ -55,6 +55,13 @@ class Served:
 def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterator[Served]:
     """Serves a model in a separate thread like the command; `more` is passed to `serve_standalone`."""
     (folder / "model.onnx").write_bytes(model)
+    with serving_path(folder / "model.onnx", folder / "uds", name, **more) as served:
+        yield served
+
+
+@contextmanager
+def serving_path(path: Path, uds: Path, name: str = "m", **more: Any) -> Iterator[Served]:
+    """Serves a file or a folder of models like `serving`."""
     turn = sys.getswitchinterval()
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = Future()
 
@@ -62,14 +69,14 @@ def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterato
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         await serve_standalone(
-            folder / "model.onnx",
+            path,
             stop,
             name=name,
             host="127.0.0.1",
             http_port=0,
             grpc_port=0,
             threads=1,
-            uds=folder / "uds",
+            uds=uds,
             say=lambda text: started.set_result((loop, stop, text)),
             **more,
         )
@@ -93,7 +100,7 @@ def serving(model: bytes, folder: Path, name: str = "m", **more: Any) -> Iterato
             with suppress(RuntimeError):  # it ended by itself
                 loop.call_soon_threadsafe(stop.set)
 
-        yield Served(http, grpc, folder / "uds", said, end)
+        yield Served(http, grpc, uds, said, end)
         end()
     finally:
         thread.join(30)
@@ -124,6 +131,15 @@ def serve_with(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Serves a model until the test ends, with arguments of `serve_standalone`."""
     with ExitStack() as stack:
         yield lambda model, **more: stack.enter_context(serving(model, tmp_path, **more))
+
+
+ServeFolder = Callable[[Path], AbstractContextManager[Served]]
+
+
+@pytest.fixture
+def serve_folder(tmp_path: Path) -> ServeFolder:
+    """Serves the models of a folder while a block runs."""
+    return lambda folder: serving_path(folder, tmp_path / "uds")
 
 
 @pytest.fixture(scope="session")

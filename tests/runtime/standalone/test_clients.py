@@ -181,14 +181,14 @@ def test_the_repository_index_names_the_model_and_its_state(sums: Served) -> Non
     expected = {"name": "m", "version": "1", "state": "READY", "reason": ""}
     with over_http.InferenceServerClient(f"127.0.0.1:{sums.http}") as client:
         assert client.get_model_repository_index() == [expected]
-        with pytest.raises(InferenceServerException, match=mentions("loaded", "placement")):
+        with pytest.raises(InferenceServerException, match=mentions("load", "edge-runtime serve", "folder")):
             client.load_model("m")
-        with pytest.raises(InferenceServerException, match=mentions("loaded", "placement")):
+        with pytest.raises(InferenceServerException, match=mentions("unload", "edge-runtime serve")):
             client.unload_model("m")
     with over_grpc.InferenceServerClient(f"127.0.0.1:{sums.grpc}") as client:
         (index,) = client.get_model_repository_index().models
         assert (index.name, index.version, index.state) == ("m", "1", "READY")
-        with pytest.raises(InferenceServerException, match=mentions("loaded", "placement")):
+        with pytest.raises(InferenceServerException, match=mentions("load", "edge-runtime serve", "folder")):
             client.load_model("m")
 
 

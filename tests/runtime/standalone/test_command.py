@@ -20,7 +20,7 @@ from onnx import helper
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.example_requests import example
-from edge_runtime.standalone import name_of
+from edge_runtime.standalone_server import name_of
 from edge_runtime.tensors import Tensor
 from messages import mentions
 from misbehaving import crashing, crashing_on_ones, endless, greedy

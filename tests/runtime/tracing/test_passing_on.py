@@ -68,7 +68,7 @@ def test_the_time_that_is_left_is_forwarded_too(stages: Two) -> None:
 
 def test_nothing_of_opentelemetry_is_imported_while_it_is_off() -> None:
     script = (
-        "import sys; from edge_runtime import cli, server, standalone;"
+        "import sys; from edge_runtime import cli, server, standalone_server;"
         "from edge_runtime.tracing.startup import start;"
         "assert start('m', {}) is None;"
         "print([m for m in sys.modules if m.startswith(('opentelemetry', 'onnx.', 'cryptography'))])"

@@ -15,7 +15,7 @@ from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.grpc.reflection import REFLECTION, REFLECTION_V1, reflection_handlers
 from edge_runtime.grpc.servicer import INFERENCE, inference_handlers
 from edge_runtime.protocol.contents import LARGEST_REQUEST
-from edge_runtime.serving import Models
+from edge_runtime.serving import Models, Repository
 
 _LARGEST_MESSAGE: Final = LARGEST_REQUEST + (1 << 20)  # names, shapes and parameters in addition to tensors
 
@@ -66,11 +66,13 @@ def grpc_server(
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     keepalive: KeepAlive = DEFAULT,
     forwarder: GrpcForwarder | None = None,
+    repository: Repository | None = None,
 ) -> tuple[GrpcServer, list[int]]:
     """Returns a server that is not started yet, and its bound ports. Raises CannotListen if one is taken.
 
     An address is `host:port`, with TLS if there are `credentials`, or `unix:/path` of a socket. peers: one
-    more address, the last of the ports; then it alone has TLS.
+    more address, the last of the ports; then it alone has TLS. repository: loads and unloads models, if
+    clients may.
     """
     server = grpc.aio.server(
         interceptors=interceptors,
@@ -83,7 +85,7 @@ def grpc_server(
     )
     reflection = reflection_handlers((INFERENCE, HEALTH, REFLECTION))
     services = {
-        INFERENCE: inference_handlers(models, forwarder),
+        INFERENCE: inference_handlers(models, forwarder, repository),
         HEALTH: health_handlers(models, INFERENCE),
         REFLECTION: reflection,
         REFLECTION_V1: reflection,

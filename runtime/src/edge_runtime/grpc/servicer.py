@@ -12,6 +12,7 @@ from tritonclient.grpc import service_pb2 as pb
 from edge_runtime.errors import (
     BadRequest,
     CannotAnswer,
+    CannotLoad,
     DeadlinePassed,
     EdgeError,
     Overloaded,
@@ -21,11 +22,12 @@ from edge_runtime.grpc.forwarding import ForwardedError, GrpcForwarder
 from edge_runtime.grpc.messages import Message, read_request
 from edge_runtime.grpc.wire import model_name, parse, take_apart, write_response, write_stream_response
 from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
+from edge_runtime.protocol.repository import change
 from edge_runtime.protocol.requests import DecodedRequest
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.service_nodes import MARKER
-from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models
+from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models, Repository
 from edge_runtime.tensors import Contract
 from edge_runtime.tracing.contexts import carry, current
 
@@ -36,6 +38,7 @@ INFERENCE: Final = "inference.GRPCInferenceService"
 _CODES: Final = (
     (UnknownModel, grpc.StatusCode.NOT_FOUND),
     (BadRequest, grpc.StatusCode.INVALID_ARGUMENT),
+    (CannotLoad, grpc.StatusCode.INVALID_ARGUMENT),
     (Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),
     (CannotAnswer, grpc.StatusCode.UNAVAILABLE),
@@ -65,9 +68,11 @@ class Elsewhere:
 class Servicer:
     """One method for each rpc, from request to response. Errors are raised as EdgeError."""
 
-    def __init__(self, models: Models, elsewhere: Elsewhere | None = None) -> None:
-        """elsewhere: forwards requests of streams."""
-        self._models, self._elsewhere = models, elsewhere
+    def __init__(
+        self, models: Models, elsewhere: Elsewhere | None = None, repository: Repository | None = None
+    ) -> None:
+        """elsewhere: forwards requests of streams. repository: loads and unloads models, if clients may."""
+        self._models, self._elsewhere, self._repository = models, elsewhere, repository
         self._header_caches: dict[str, HeaderCache] = {}
 
     async def server_live(self, request: Message) -> Message:
@@ -88,8 +93,13 @@ class Servicer:
     async def repository_index(self, request: Message) -> Message:
         return pb.RepositoryIndexResponse(models=self._models.index(only_ready=request.ready))
 
-    async def repository_change(self, request: Message) -> Message:
-        raise BadRequest("models are loaded and unloaded with the placement, not by request")
+    async def repository_load(self, request: Message) -> Message:
+        await change(self._repository, request.model_name, "load", {"parameters": dict(request.parameters)})
+        return pb.RepositoryModelLoadResponse()
+
+    async def repository_unload(self, request: Message) -> Message:
+        await change(self._repository, request.model_name, "unload", {"parameters": dict(request.parameters)})
+        return pb.RepositoryModelUnloadResponse()
 
     async def model_infer(self, message: bytes, within: float | None = None) -> bytes:
         known = self._known(message)
@@ -235,14 +245,17 @@ def _trailing(error: Overloaded) -> tuple[tuple[str, str], ...]:
 
 
 def inference_handlers(
-    models: Models, forwarder: GrpcForwarder | None = None
+    models: Models, forwarder: GrpcForwarder | None = None, repository: Repository | None = None
 ) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-    """Handlers of the methods of the protocol. forwarder: for models that only other nodes serve."""
+    """Handlers of the methods of the protocol.
+
+    forwarder: for models that only other nodes serve. repository: loads and unloads models, if clients may.
+    """
 
     def elsewhere(method: str) -> Elsewhere | None:
         return Elsewhere(models, forwarder, method) if forwarder is not None else None
 
-    servicer = Servicer(models, elsewhere("ModelInfer"))
+    servicer = Servicer(models, elsewhere("ModelInfer"), repository)
     methods = {
         "ServerLive": (servicer.server_live, pb.ServerLiveRequest),
         "ServerReady": (servicer.server_ready, pb.ServerReadyRequest),
@@ -250,8 +263,8 @@ def inference_handlers(
         "ServerMetadata": (servicer.server_metadata, pb.ServerMetadataRequest),
         "ModelMetadata": (servicer.model_metadata, pb.ModelMetadataRequest),
         "RepositoryIndex": (servicer.repository_index, pb.RepositoryIndexRequest),
-        "RepositoryModelLoad": (servicer.repository_change, pb.RepositoryModelLoadRequest),
-        "RepositoryModelUnload": (servicer.repository_change, pb.RepositoryModelUnloadRequest),
+        "RepositoryModelLoad": (servicer.repository_load, pb.RepositoryModelLoadRequest),
+        "RepositoryModelUnload": (servicer.repository_unload, pb.RepositoryModelUnloadRequest),
     }
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         name: grpc.unary_unary_rpc_method_handler(

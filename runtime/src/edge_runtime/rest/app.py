@@ -36,6 +36,7 @@ from edge_runtime.probe_sink import receive_probe
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.header_layouts import HeaderCache
+from edge_runtime.protocol.repository import change
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.rest.bodies import Bodies
@@ -43,7 +44,7 @@ from edge_runtime.rest.forwarding import ForwardedRequest, HttpForwarder
 from edge_runtime.rest.prompt_inference import PromptInference, encoded, json_length
 from edge_runtime.rest.refusals import INTERNAL_ERROR, refusal
 from edge_runtime.service_nodes import MARKER
-from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models
+from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models, Repository
 from edge_runtime.tracing.contexts import NOTHING, carry, current
 
 Arguments = ParamSpec("Arguments")
@@ -56,6 +57,7 @@ _TEXT: Final = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _VARY: Final = (b"vary", b"accept-encoding")
 _LONG: Final = 1 << 16  # bytes from which (de)compression would block the event loop for too long
 _SMALL: Final = 1 << 12
+_DOCUMENT: Final = 1 << 20
 _MOST_MODELS: Final = 1024
 
 
@@ -68,11 +70,15 @@ class RestApp:
         exposition: Callable[[], bytes],
         bodies: Bodies | None = None,
         forwarder: HttpForwarder | None = None,
+        repository: Repository | None = None,
     ) -> None:
-        """forwarder: for models that only other nodes serve; without one they are unknown."""
+        """forwarder: for models that only other nodes serve; without one they are unknown.
+
+        repository: loads and unloads models; without one clients may not do that.
+        """
         self._models, self._exposition = models, exposition
         self._header_caches: dict[str, HeaderCache] = {}
-        self._bodies, self._forwarder = bodies or Bodies(), forwarder
+        self._bodies, self._forwarder, self._repository = bodies or Bodies(), forwarder, repository
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -117,9 +123,11 @@ class RestApp:
             case ("v2", "repository", "index"):
                 _only("POST", method, path)
                 await respond(send, 200, orjson.dumps(self._index(await read_body(receive, _SMALL))))
-            case ("v2", "repository", "models", _, "load" | "unload" as verb):
+            case ("v2", "repository", "models", name, "load" | "unload" as verb):
                 _only("POST", method, path)
-                raise BadRequest(f"{verb}: models are loaded and unloaded with the placement, not by request")
+                body = await read_body(receive, _DOCUMENT)
+                await change(self._repository, name, verb, parse_json(body) if body else {})
+                await respond(send, 200, b"{}")
             case _:
                 status, document = self._look_up(path)
                 _only("GET", method, path)

@@ -10,6 +10,7 @@ from edge_runtime.asgi import JSON, Response
 from edge_runtime.errors import (
     BadRequest,
     CannotAnswer,
+    CannotLoad,
     DeadlinePassed,
     EdgeError,
     Forbidden,
@@ -34,6 +35,7 @@ _STATUS: Final[tuple[tuple[type[EdgeError], int], ...]] = (
     (TooSlow, 408),
     *STATUS.items(),
     (BadRequest, 400),
+    (CannotLoad, 400),
     (Overloaded, 429),
     (DeadlinePassed, 504),
     (CannotAnswer, 503),
