@@ -110,11 +110,6 @@ class Route(placements.Route):
         return self
 
     @property
-    def output(self) -> Tensor:
-        """The output of the last stage."""
-        return self.stages[-1].slice.outputs[0]
-
-    @property
     def sent(self) -> tuple[str, ...]:
         """Names in the model of the tensors that leave this node."""
         return self.cut_tensors or (self.cut,)
@@ -161,7 +156,7 @@ class PlacedModel(placements.PlacedModel):
     """The model as clients see it."""
 
     inputs: Tensors  # type: ignore[assignment]
-    output: AnyTensor  # type: ignore[assignment]
+    outputs: Tensors  # type: ignore[assignment]
 
 
 class Spec(placements.PlacementSpec):

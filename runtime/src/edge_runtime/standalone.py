@@ -78,6 +78,7 @@ class StandaloneModel:
         )
         self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
+        self._names = [t.name for t in session.outputs]
         self._shares = runner is not None
         self.runner = runner or Runner(largest=max_batch, clock=clock, stuck_after=stuck_after)
         self._queue = ServiceQueue(self.runner, metrics.batch)
@@ -94,7 +95,8 @@ class StandaloneModel:
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Returns the named outputs. Raises BadTensor, ModelFailed and Overloaded."""
         start = self._clock() if request.since is None else request.since
-        inputs, outputs, within = request.inputs, request.outputs, request.within
+        inputs, within = request.inputs, request.within
+        outputs = request.outputs or self._names
         exit_ = ""
         if self.exits:
             exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
@@ -131,7 +133,7 @@ class StandaloneModel:
         start = self._clock() if request.since is None else request.since
         self._queue.admit(self._session.seconds)
         try:
-            results = self._queue.run_now(self._session, request.inputs, request.outputs)
+            results = self._queue.run_now(self._session, request.inputs, request.outputs or None)
         except EdgeError:
             self._metrics.request("", "local", "failed", self._clock() - start, met=False)
             raise
