@@ -15,6 +15,7 @@ class InferenceRequest:
     outputs: empty for all that the model has, or the exit that responds.
     within: the client's timeout in seconds; None without one.
     stream: the sequence that the request belongs to; empty for none.
+    starts, ends: whether it is the first or the last request of the sequence.
     since: when the timeout began, by the backend's clock; None: when the backend receives the request.
     """
 
@@ -23,3 +24,5 @@ class InferenceRequest:
     within: float | None = None
     stream: str = ""
     since: float | None = None
+    starts: bool = False
+    ends: bool = False
