@@ -145,6 +145,7 @@ def test_lists_with_a_key_are_merged_by_it_and_all_others_are_replaced_whole() -
     }
     assert keyed == {
         "InferenceService.spec.model.exits": ["name"],
+        "InferenceService.spec.model.state": ["input"],
         "InferenceService.status.conditions": ["type"],
         "InferenceService.status.entries": ["node"],
         "InferenceService.status.slo.windows": ["window"],
@@ -156,6 +157,7 @@ def test_lists_with_a_key_are_merged_by_it_and_all_others_are_replaced_whole() -
         "ModelProfile.spec.model.exits": ["name"],
         "ModelProfile.spec.deviceClasses": ["name"],
         "ModelProfile.spec.deviceClasses.exits": ["exit"],
+        "Placement.spec.model.state": ["input"],
         "Placement.spec.localLinks": ["peer"],
         "Placement.status.localLinks": ["peer"],
         "Tenant.spec.pools": ["name"],

@@ -210,6 +210,28 @@ _ONE_RATE = Rule(
 )
 
 
+_STATE_FIX = (
+    "reuses responses to similar inputs, but the responses of a model with spec.model.state depend on the "
+    "requests before: remove one of the two"
+)
+
+
+def _check_state(spec: InferenceServiceSpec) -> str | None:
+    if spec.model.state is None:
+        return None
+    if spec.input_filter is not None:
+        return f"inputFilter: {_STATE_FIX}"
+    return f"resultCache: {_STATE_FIX}" if spec.result_cache is not None else None
+
+
+_STATE = Rule(
+    cel="!has(self.model.state) || (!has(self.inputFilter) && !has(self.resultCache))",
+    message=f"inputFilter and resultCache: {_STATE_FIX}",
+    sentence=f"(has(self.inputFilter) ? 'inputFilter: ' : 'resultCache: ') + '{_STATE_FIX}'",
+    check=_check_state,
+)
+
+
 class SloWindow(StatusPart):
     """SLO attainment over the time that ends at the last report."""
 
@@ -431,7 +453,7 @@ class InferenceService(KubernetesObject):
     )
 
     kind: Literal["InferenceService"] = "InferenceService"
-    spec: Annotated[InferenceServiceSpec, _PRIVACY, _ONE_RATE] = Field(
+    spec: Annotated[InferenceServiceSpec, _PRIVACY, _ONE_RATE, _STATE] = Field(
         description="The model to serve, its SLO and the pool that serves it. The operator chooses exit and "
         "cut for every entry node and renews them when it changes."
     )

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from edge_api.objects import KeyedBy, Part
 from edge_api.rules import Digest, matching, one_of_each
+from edge_api.sequences import Sequences, StatePair
 from edge_api.tensors import COMPARABLE, ONE_FORM, Exit
 
 SCHEMES = ("store", "http", "https", "file")
@@ -62,4 +63,22 @@ class ModelSource(Part):
         default=None,
         description="Data on which the accuracy with every codec is measured at every cut and "
         "exit, so that activations can be sent with them. Default: none, hops use fp32.",
+    )
+    state: (
+        Annotated[
+            tuple[StatePair, ...],
+            Field(min_length=1, max_length=64),
+            one_of_each("input", "state"),
+            KeyedBy("input"),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Pairs of an output and an input that are the state of a recurrent model. Entry nodes "
+        "keep it by the sequence_id of requests. An open first dimension is 1; the sizes of other open "
+        "dimensions are those of spec.model.inputs. Default: none, clients send and receive all tensors.",
+    )
+    sequences: Sequences | None = Field(
+        default=None,
+        description="Limits of the kept sequences of a model with a state. Default: 128 for 30s.",
     )

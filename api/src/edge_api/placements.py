@@ -19,6 +19,7 @@ from edge_api.policies import (
 )
 from edge_api.quantities import Bandwidth, Duration, Quantity, Share
 from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, TensorNames, Text
+from edge_api.sequences import PlacedState, Sequences
 from edge_api.tensors import Slice, Tensor, Tensors
 
 UNENCODED: Final = "fp32"
@@ -39,6 +40,17 @@ class PlacedModel(Part):
     )
     output: Tensor | None = Field(
         default=None, description="The only output, as earlier versions write it. Default: see outputs."
+    )
+
+    state: Annotated[tuple[PlacedState, ...], Field(min_length=1, max_length=64), KeyedBy("input")] | None = (
+        Field(
+            default=None,
+            description="The state that this node keeps by the sequence_id of requests. Default: none.",
+        )
+    )
+    sequences: Sequences | None = Field(
+        default=None,
+        description="Limits of the kept sequences of a model with a state. Default: 128 for 30s.",
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from edge_runtime.tensors import Array
 
 MOST: Final = 128
 """Sequences that are kept at once by default."""
-IDLE: Final = 60.0
+IDLE: Final = 30.0
 """Seconds without a request after which a sequence has expired by default."""
 
 
