@@ -28,6 +28,7 @@ from edge_planning.routing.deadlines import DeadlineAction
 from edge_runtime.codecs.contracts import names
 from edge_runtime.errors import BadPlacement
 from edge_runtime.json_values import Json
+from edge_runtime.sequences.settings import StateSettings, settings_of
 from edge_runtime.tensors import Tensor
 from edge_runtime.validation_errors import describe
 
@@ -157,6 +158,16 @@ class PlacedModel(placements.PlacedModel):
 
     inputs: Tensors  # type: ignore[assignment]
     outputs: Tensors  # type: ignore[assignment]
+
+    @cached_property
+    def kept_state(self) -> StateSettings | None:
+        """The state that this node keeps for the sequences of the model."""
+        return settings_of(self, self.inputs, self.outputs)
+
+    @model_validator(mode="after")
+    def _has_its_state(self) -> Self:
+        settings_of(self, self.inputs, self.outputs)
+        return self
 
 
 class Spec(placements.PlacementSpec):

@@ -29,6 +29,7 @@ from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.repeatability import Repeatability
+from edge_runtime.sequences.backends import SequencedBackend
 from edge_runtime.service_folders import ServiceFolder
 from edge_runtime.serving import Service
 from edge_runtime.status import Report, status_document
@@ -90,8 +91,9 @@ class PlacedService:
         self.reports = StatusReports(self.dataplane.window, time.monotonic, peer_scheme=peer_scheme)
         memoization = MemoizingBackend(self.dataplane, self.metrics.registry, name, token_bytes(16))
         self._runner = resources.runner
+        sequenced = SequencedBackend(memoization, lambda: self.generations.state)
         self.service = Service(
-            name, memoization, lambda: self.generations.intermediates, lambda: self._runner.stuck
+            name, sequenced, lambda: self.generations.intermediates, lambda: self._runner.stuck
         )
         self._last = LastPlacements(folder, self._folder.write)
         resources.hold_slices(self, self._digests, lambda: self.generations.digests)

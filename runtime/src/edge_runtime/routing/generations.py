@@ -28,6 +28,7 @@ from edge_runtime.routing.intermediate import IntermediateBackend
 from edge_runtime.routing.loaded_tables import LoadedTable, digests_here, load_table
 from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.repeatability import Repeatability
+from edge_runtime.sequences.settings import StateSettings
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Generations:
         self._told: Mapping[str, ToldLink] = {}
         self.local_links = LocalLinks(resources.links, self._local_link_changed)
         self.memoization = OFF
+        self.state: StateSettings | None = None
         self.generation, self.message, self.reason, self.loaded = 0, "", "", False
         self.changed = asyncio.Event()
         self.resources, self.queue = resources, ServiceQueue(resources.runner, metrics.batch)
@@ -144,6 +146,7 @@ class Generations:
             for i in table.intermediates
         }
         self.memoization = self._memoization(table)
+        self.state = table.placement.spec.model.kept_state
         self._switch_link(link)
         self.local_links.use(spec.local_links or ())
         self.active_route.hand_over(before, table)
