@@ -14,16 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from edge_runtime.errors import BadCertificates, CannotListen, EdgeError
+from edge_runtime.flag_values import count as _count
+from edge_runtime.flag_values import duration as _duration
+from edge_runtime.flag_values import port as _port
+from edge_runtime.flag_values import quantity as _quantity
+from edge_runtime.flag_values import seconds as _seconds
 from edge_runtime.grpc import keepalive
 from edge_runtime.memoization.flags import add_flags
 from edge_runtime.samples import flags as samples
+from edge_runtime.sequences import flags as state_flags
 from edge_runtime.store import flags as store_flags
 
 if TYPE_CHECKING:
     from edge_runtime.tls.certificates import Certificates
 
 _INTERRUPTED, _NO_READER = 130, 141  # the exit statuses that shells use for SIGINT and SIGPIPE
-_LONGEST = 3600
 _HOST = "address to listen on; :: listens on all IPv6 and IPv4 addresses (default %(default)s)"
 _UDS = "folder for http.sock and grpc.sock, for clients on this node"
 
@@ -139,6 +144,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         certificates=_certificates(arguments),
         health_port=arguments.health_port,
         memoization=memoization_of(arguments),
+        state=state_flags.state_of(arguments),
         given=given_by(arguments),
         stuck_after=arguments.stuck_after,
         grace=arguments.grace,
@@ -253,12 +259,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     profile.add_argument("--node", required=True, help="name of this machine")
     profile.add_argument(
-        "--threads", type=_count, default=1, help="threads for one inference, as in run (default %(default)s)"
+        "--threads",
+        type=_count,
+        default=1,
+        help="threads for one inference, as in run (default %(default)s)",
     )
     profile.add_argument("--store", required=True, help="address of the model store")
     _add_token(profile)
     profile.add_argument(
-        "--seconds", type=_seconds, default=0.6, help="seconds to measure each slice (default %(default)s)"
+        "--seconds",
+        type=_seconds,
+        default=0.6,
+        help="seconds to measure each slice (default %(default)s)",
     )
     _add_trials(profile)
 
@@ -273,7 +285,10 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument("--host", default="::", help=_HOST)
     store.add_argument("--port", type=_port, default=8080, help="0 for a free port (default %(default)s)")
     store.add_argument(
-        "--max-bytes", type=_count, default=2 << 30, help="size limit of a file in bytes (default 2 GiB)"
+        "--max-bytes",
+        type=_count,
+        default=2 << 30,
+        help="size limit of a file in bytes (default 2 GiB)",
     )
     store.add_argument(
         "--shared-folder",
@@ -325,6 +340,7 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     _add_queue(serve, "the CPU quota of the cgroup")
     _add_trials(serve)
     add_flags(serve)
+    state_flags.add_flags(serve)
     samples.add_flags(serve)
     keepalive.add_flags(serve)
 
@@ -334,7 +350,10 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
         "--threads", type=_count, default=1, help="threads for one inference (default %(default)s)"
     )
     profile.add_argument(
-        "--seconds", type=_seconds, default=0.6, help="seconds to measure each slice (default %(default)s)"
+        "--seconds",
+        type=_seconds,
+        default=0.6,
+        help="seconds to measure each slice (default %(default)s)",
     )
     samples.add_flags(profile)
     _add_trials(profile)
@@ -441,59 +460,6 @@ def _add_token(command: argparse.ArgumentParser) -> None:
         help="ServiceAccount token for the model store, read for each request (default: none) "
         "[$EDGE_STORE_TOKEN_FILE]",
     )
-
-
-def _quantity(text: str) -> float:
-    from edge_api.quantities import parse_quantity
-
-    try:
-        return parse_quantity(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _duration(text: str) -> float:
-    from edge_api.quantities import parse_duration
-
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if not 0 < seconds <= _LONGEST:
-        raise argparse.ArgumentTypeError(
-            f'"{text}" is not between 0 and {_LONGEST} s: write a duration such as 30s'
-        )
-    return seconds
-
-
-def _count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a whole number: write 1 or more') from None
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'"{number}" is less than 1: write 1 or more')
-    return number
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 1 << 16):
-        raise argparse.ArgumentTypeError(f'"{text}" is not a port: write 1 to 65535, or 0 for a free port')
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'"{text}" is not a number of seconds: write one such as 0.6'
-        ) from None
-    if not 0 < seconds <= _LONGEST:
-        raise argparse.ArgumentTypeError(
-            f'"{text}" is not between 0 and {_LONGEST} seconds: write one such as 0.6'
-        )
-    return seconds
 
 
 if __name__ == "__main__":

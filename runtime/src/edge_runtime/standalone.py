@@ -36,7 +36,10 @@ from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, confidence, rowwise
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
-from edge_runtime.serving import Service
+from edge_runtime.sequences.backends import SequencedBackend
+from edge_runtime.sequences.flags import WantedState, settings_for
+from edge_runtime.sequences.settings import StateSettings
+from edge_runtime.serving import Backend, Service
 from edge_runtime.shutdown import unless_stopped
 from edge_runtime.tensors import Contract, Tensor
 from edge_runtime.trials.admission import SECONDS, Subject, Trials
@@ -284,6 +287,7 @@ class Loading:
     """How files are loaded: threads of an inference, the given inputs for a warm-up, the trials' limit.
 
     stop: when it is set, loading ends. runner: the one that several models share; None: each has its own.
+    state: what is kept between the requests of a sequence.
     """
 
     stop: asyncio.Event
@@ -294,15 +298,24 @@ class Loading:
     stuck_after: float = STUCK_AFTER
     trial_seconds: float = SECONDS
     runner: Runner | None = None
+    state: WantedState | None = None
 
 
 class LoadedFile:
-    """A model that was loaded from a file, and the service that transports see."""
+    """A model that was loaded from a file, and the service that transports see.
 
-    def __init__(self, name: str, model: StandaloneModel, metrics: Metrics) -> None:
+    contract: inputs and outputs for clients. state: what is kept between the requests of a sequence.
+    """
+
+    def __init__(
+        self, name: str, model: StandaloneModel, metrics: Metrics, state: StateSettings | None = None
+    ) -> None:
         self.model, self.metrics = model, metrics
-        memoizing = MemoizingBackend(model, metrics.registry, name, token_bytes(16))
-        self.service = Service(name, memoizing, stuck=lambda: model.stuck)
+        backend: Backend = MemoizingBackend(model, metrics.registry, name, token_bytes(16))
+        if state is not None:
+            backend = SequencedBackend(backend, lambda: state)
+        self.contract = backend.contract or model.contract
+        self.service = Service(name, backend, stuck=lambda: model.stuck)
 
 
 async def load_standalone(path: Path, name: str, how: Loading, metrics: Metrics) -> LoadedFile | None:
@@ -338,4 +351,7 @@ async def load_standalone(path: Path, name: str, how: Loading, metrics: Metrics)
         stuck_after=how.stuck_after,
         runner=how.runner,
     )
-    return LoadedFile(name, model, metrics)
+    state = None
+    if how.state is not None:
+        state = settings_for(how.state, model.contract, how.given.shapes, str(path))
+    return LoadedFile(name, model, metrics, state)

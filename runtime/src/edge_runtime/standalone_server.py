@@ -23,6 +23,7 @@ from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics, ProcessMetrics, joint_exposition
 from edge_runtime.model_folders import FolderModels
 from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.sequences.flags import WantedState
 from edge_runtime.serving import Models
 from edge_runtime.shutdown import GOODBYE, GRACE, leave_threads_behind, stop_on_signals
 from edge_runtime.standalone import LoadedFile, Loading, check_file, load_standalone
@@ -105,6 +106,7 @@ async def serve_standalone(
     certificates: Certificates | None = None,
     health_port: int | None = None,
     memoization: MemoizationSettings = OFF,
+    state: WantedState | None = None,
     max_batch: int = LARGEST,
     spans: Spans | None = None,
     given: Given = NOTHING,
@@ -119,7 +121,7 @@ async def serve_standalone(
     name: of the model in a file. Models are warmed up on `given`. Raises CannotLoad, BadRequest and
     CannotListen before it reports that it is serving.
     """
-    how = Loading(stop, threads, memoization, max_batch, given, stuck_after, trial_seconds)
+    how = Loading(stop, threads, memoization, max_batch, given, stuck_after, trial_seconds, state=state)
     folder = await asyncio.to_thread(path.is_dir)
     opened = await (_open_folder(path, how, spans) if folder else _open_file(path, name, how, spans))
     if opened is None or (folder and not opened.loaded()):
@@ -162,14 +164,14 @@ def _greeting(
     shown = "127.0.0.1" if everywhere else bracketed(transports.host)
     plain = transports.health_port
     health = f"health on {shown}:{plain} without TLS, " if plain is not None else ""
-    served = [f"{each.service.name}: {signature(each.model.contract)}" for each in loaded]
+    served = [f"{each.service.name}: {signature(each.contract)}" for each in loaded]
     what = served[0] if len(served) == 1 else f"{len(served)} models:\n  " + "\n  ".join(served) + "\n "
     first, folder = loaded[0], certificates.folder if certificates is not None else None
     address = f"{shown}:{transports.http_port}"
     return (
         f"serving {what}; HTTP on {address}, gRPC on {shown}:{transports.grpc_port}, "
         f"{health}{threads} thread{'s' if threads > 1 else ''}; try:\n"
-        f"{example(first.service.name, first.model.contract.inputs, address, folder)}"
+        f"{example(first.service.name, first.contract.inputs, address, folder)}"
     )
 
 
@@ -186,6 +188,7 @@ def serve_path(
     health_port: int | None = None,
     max_batch: int = LARGEST,
     memoization: MemoizationSettings = OFF,
+    state: WantedState | None = None,
     given: Given = NOTHING,
     stuck_after: float = STUCK_AFTER,
     grace: float = GRACE,
@@ -220,6 +223,7 @@ def serve_path(
             certificates=certificates,
             health_port=health_port,
             memoization=memoization,
+            state=state,
             max_batch=max_batch,
             spans=spans,
             given=given,
