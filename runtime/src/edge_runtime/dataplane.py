@@ -78,6 +78,7 @@ class Dataplane:
     ) -> None:
         self.window, self.residuals = Window(), Residuals()
         self._generations, self.metrics, self._clock = generations, metrics, clock
+        self.statistics = metrics.statistics
         self._queue, self._breakers = generations.queue, generations.resources.breakers
         self._active_route = generations.active_route
 
@@ -432,6 +433,7 @@ class Dataplane:
                 self._ended(loaded, outcome, trial=trial, fair=True)
             if outcome != "nothing":
                 self.metrics.hop(loaded.route.name, outcome, self._clock() - begin)
+                self.statistics.hopped(self._clock() - begin)
 
     def _ended(self, loaded: LoadedRoute, outcome: str, *, trial: bool, fair: bool) -> bool:
         assert loaded.hop is not None

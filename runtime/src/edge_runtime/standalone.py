@@ -90,7 +90,8 @@ class StandaloneModel:
         self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
         self.runner = Runner(largest=max_batch, clock=clock, stuck_after=stuck_after)
-        self._queue = ServiceQueue(self.runner, metrics.batch)
+        self.statistics = metrics.statistics
+        self._queue = ServiceQueue(self.runner, metrics.batch, ran=self.statistics.ran)
         metrics.joins([session.proven])
         metrics.process.running(lambda: self.runner.running)
         self.exits = read_exits(session)
@@ -113,7 +114,7 @@ class StandaloneModel:
             session, feeds = self._session, inputs
             if self._subsets is not None and (part := self._subsets.session(outputs)) is not session:
                 session, feeds = part, {t.name: inputs[t.name] for t in part.inputs}
-            results = await self._queue.run(session, feeds, outputs, due)
+            results = await self._queue.run(session, feeds, outputs, due, priority=request.priority)
         except (EdgeError, asyncio.CancelledError) as error:
             if not isinstance(error, EdgeError) and (within is None or self._clock() - start < within):
                 raise  # the client disconnected: no information about the model

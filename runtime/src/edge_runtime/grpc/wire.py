@@ -18,7 +18,8 @@ from google.protobuf.message import DecodeError
 from edge_runtime.errors import BadRequest
 from edge_runtime.grpc.messages import Message
 from edge_runtime.protocol.contents import to_raw
-from edge_runtime.protocol.requests import DecodedRequest
+from edge_runtime.protocol.decoded_requests import DecodedRequest
+from edge_runtime.protocol.responses import as_requested
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import MODEL_VERSION
 from edge_runtime.tensors import Contract
@@ -114,9 +115,7 @@ def write_response(
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
         parts.append(make(key, value=value))
     raw: list[bytes | memoryview] = []
-    wanted = request.outputs if response.outputs else ()
-    for (name, _), array in zip(wanted, response.outputs, strict=True):
-        datatype = contract.outputs_by_name[name].datatype
+    for name, _, datatype, array in as_requested(request, contract, response.outputs):
         parts.append(_output(name, datatype, array.shape))
         data = to_raw(datatype, array)
         raw += (b"\x32" + _varint(len(data)), data)
