@@ -17,6 +17,7 @@ MOST_WAITING: Final = 256
 class InferenceRequest:
     """Validated inputs by name, and the names of the requested outputs.
 
+    outputs: empty for all that the model has, or the exit that responds.
     within: the client's timeout in seconds; None without one.
     stream: the sequence that the request belongs to; empty for none.
     priority: 1 for the first turn among the service's requests that wait, larger numbers for later ones.

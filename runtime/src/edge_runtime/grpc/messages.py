@@ -50,13 +50,16 @@ def read_request(request: Message, contract: Contract) -> DecodedRequest:
         if count := class_count(_parameter(entry, "classification"), tensor, where):
             classes[entry.name] = count
         wanted[entry.name] = True
-    if not wanted:
-        wanted = dict.fromkeys(contract.outputs_by_name, True)
+    named = bool(wanted)
+    if not named:
+        wanted = {t.name: True for t in contract.outputs}
     timeout = timeout_of(_parameter(request, "timeout"))
     stream = stream_of(_parameter(request, "sequence_id"))
     priority = priority_of(_parameter(request, "priority"))
     inputs = _read_inputs(request, contract)
-    return DecodedRequest(inputs, tuple(wanted.items()), request.id, timeout, stream, priority, classes)
+    return DecodedRequest(
+        inputs, tuple(wanted.items()), request.id, timeout, stream, named, priority, classes
+    )
 
 
 def config_response(configuration: Mapping[str, Json]) -> Message:

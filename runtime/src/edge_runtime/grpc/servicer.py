@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import grpc
@@ -125,9 +126,8 @@ class Servicer:
                 model, contract, decoded = self._read(request)
                 response = await self._infer(model, decoded)
                 if _FINAL in request.parameters:
-                    response = InferenceResponse(
-                        response.outputs, {**response.parameters, "triton_final_response": True}
-                    )
+                    last = {**response.parameters, "triton_final_response": True}
+                    response = replace(response, parameters=last)
                 yield write_stream_response(write_response(model, decoded, contract, response))
             except EdgeError as error:
                 yield _stream_error(identity, str(error))
@@ -143,10 +143,11 @@ class Servicer:
         self, model: str, decoded: DecodedRequest, within: float | None = None
     ) -> InferenceResponse:
         """Infers within the request's timeout or the call's deadline, whichever is less."""
-        wanted = [name for name, _ in decoded.outputs]
         limits = [limit for limit in (decoded.timeout, within) if limit is not None]
         within = min(limits, default=None)
-        inference_request = InferenceRequest(decoded.inputs, wanted, within, decoded.stream, decoded.priority)
+        inference_request = InferenceRequest(
+            decoded.inputs, decoded.wanted, within, decoded.stream, decoded.priority
+        )
         response = await self._models.ask(model, inference_request)
         current.get().answered(response.parameters)
         return response
@@ -165,16 +166,7 @@ class Servicer:
         arrays = layout.arrays(parts.raw) if layout is not None else None
         if layout is None or arrays is None:
             return None
-        request = DecodedRequest(
-            arrays,
-            layout.outputs,
-            parts.id.decode("ascii"),
-            layout.timeout,
-            layout.stream,
-            layout.priority,
-            layout.classes,
-        )
-        return model, contract, request
+        return model, contract, layout.request(arrays, parts.id.decode("ascii"))
 
     def _keep(self, message: bytes, request: Message, contract: Contract, decoded: DecodedRequest) -> None:
         parts = take_apart(message)

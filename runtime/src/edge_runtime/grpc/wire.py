@@ -115,7 +115,7 @@ def write_response(
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
         parts.append(make(key, value=value))
     raw: list[bytes | memoryview] = []
-    for name, _, datatype, array in as_requested(request, contract, response.outputs):
+    for name, _, datatype, array in as_requested(request, contract, response.outputs, response.tensors):
         parts.append(_output(name, datatype, array.shape))
         data = to_raw(datatype, array)
         raw += (b"\x32" + _varint(len(data)), data)

@@ -16,6 +16,7 @@ class DecodedRequest:
     inputs: validated arrays by name.
     outputs: names of the requested outputs, each with whether it is sent as raw bytes; all of the model's if
       the client names none.
+    named: whether the client names them.
     timeout: the client's timeout in seconds; None without one.
     stream: the sequence that the request is part of; empty for none.
     priority: its place among the requests of its service, from 1.
@@ -27,5 +28,11 @@ class DecodedRequest:
     id: str = ""
     timeout: float | None = None
     stream: str = ""
+    named: bool = True
     priority: int = DEFAULT_PRIORITY
     classes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> Sequence[str]:
+        """The outputs that the client names; empty for all."""
+        return [name for name, _ in self.outputs] if self.named else ()

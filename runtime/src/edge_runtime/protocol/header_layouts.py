@@ -33,8 +33,22 @@ class HeaderLayout:
     id: str = ""
     timeout: float | None = None
     stream: str = ""
+    named: bool = True
     priority: int = DEFAULT_PRIORITY
     classes: Mapping[str, int] = field(default_factory=dict)
+
+    def request(self, arrays: Mapping[str, Array], identity: str) -> DecodedRequest:
+        """The request with this header, these inputs and this id."""
+        return DecodedRequest(
+            arrays,
+            self.outputs,
+            identity,
+            self.timeout,
+            self.stream,
+            self.named,
+            self.priority,
+            self.classes,
+        )
 
     def arrays(self, raw: Sequence[bytes | memoryview]) -> dict[str, Array] | None:
         """The inputs over their raw bytes; None if the sizes do not match the header."""
@@ -105,6 +119,7 @@ def layout_of(
         request_id,
         decoded.timeout,
         decoded.stream,
+        decoded.named,
         decoded.priority,
         decoded.classes,
     )

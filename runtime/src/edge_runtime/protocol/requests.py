@@ -58,7 +58,14 @@ def decode_request(
     timeout = timeout_of(parameters.get("timeout"))
     stream = stream_of(parameters.get("sequence_id"))
     decoded = DecodedRequest(
-        arrays, wanted, identity, timeout, stream, priority_of(parameters.get("priority")), classes
+        arrays,
+        wanted,
+        identity,
+        timeout,
+        stream,
+        named=bool(header.get("outputs")),
+        priority=priority_of(parameters.get("priority")),
+        classes=classes,
     )
     if header_cache is not None and all(
         "binary_data_size" in (e.get("parameters") or ()) for e in header.get("inputs") or ()
@@ -81,9 +88,7 @@ def decode_known(
     arrays = layout.arrays(parts) if parts is not None else None
     if arrays is None:
         return None
-    return DecodedRequest(
-        arrays, layout.outputs, layout.id, layout.timeout, layout.stream, layout.priority, layout.classes
-    )
+    return layout.request(arrays, layout.id)
 
 
 def timeout_of(microseconds: Json) -> float | None:
@@ -211,7 +216,7 @@ def _raw_request(body: bytes, contract: Contract) -> DecodedRequest:
             f"body: empty, but {HEADER_LENGTH} is 0, so it must contain the values of {tensor.name}: send a "
             f"JSON header for an empty tensor"
         )
-    return DecodedRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
+    return DecodedRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs], named=False)
 
 
 def _shape_for(tensor: Tensor, size: int) -> list[int]:

@@ -17,16 +17,24 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
 def as_requested(
-    request: DecodedRequest, contract: Contract, arrays: Sequence[Array]
+    request: DecodedRequest,
+    contract: Contract,
+    arrays: Sequence[Array],
+    tensors: Sequence[Tensor] | None = None,
 ) -> Iterator[tuple[str, bool, str, Array]]:
     """The outputs of a response: each one's name, whether it is sent as raw bytes, its datatype and values.
 
-    `arrays` are the requested outputs in the order of `request.outputs`, or none at all. Raises BadTensor.
+    `arrays` are the requested outputs in the order of `request.outputs`, or none at all. tensors: as in
+    `encode_response`. Raises BadTensor.
     """
-    for (name, binary), array in zip(request.outputs if arrays else (), arrays, strict=True):
+    wanted, known = request.outputs, contract.outputs_by_name
+    if tensors is not None:
+        wanted = [(t.name, request.outputs[0][1]) for t in tensors]
+        known = {t.name: t for t in tensors}
+    for (name, binary), array in zip(wanted if arrays else (), arrays, strict=True):
         count = request.classes.get(name)
         if count is None:
-            yield name, binary, contract.outputs_by_name[name].datatype, array
+            yield name, binary, known[name].datatype, array
         else:
             yield name, binary, "BYTES", classified(array, count, batched=batches(contract))
 
@@ -38,14 +46,17 @@ def encode_response(
     contract: Contract,
     arrays: Sequence[Array],
     parameters: Mapping[str, Json],
+    *,
+    tensors: Sequence[Tensor] | None = None,
 ) -> tuple[list[bytes | memoryview], int | None]:
     """The parts of a response's body, and the length of its JSON header if raw bytes follow.
 
-    `arrays` are the requested outputs in the order of `request.outputs`, or none at all.
+    `arrays` are the requested outputs in the order of `request.outputs`, or none at all. tensors: what they
+    are, if the client named none and the exit has others than the model.
     """
     parts: list[bytes | memoryview] = [b""]
     described: list[Json] = []
-    for name, binary, datatype, array in as_requested(request, contract, arrays):
+    for name, binary, datatype, array in as_requested(request, contract, arrays, tensors):
         entry: dict[str, Json] = {"name": name, "datatype": datatype, "shape": array.shape}
         if binary:
             raw = to_raw(datatype, array)
