@@ -353,3 +353,58 @@ def test_memory_growth_test(reach: Callable[[bytes], Transport]) -> None:
         with to.client() as client:
             found = client.infer("m", given, outputs=to.outputs("OUTPUT0")).as_numpy("OUTPUT0")
         np.testing.assert_array_equal(found, FIRST)
+
+
+# What the clients send that is left out: their examples, the call, and its status over HTTP and gRPC.
+LEFT_OUT: dict[str, tuple[Callable[[Any], Any], str, str]] = {
+    "model_control: load": (lambda client: client.load_model("m"), "400", "INVALID_ARGUMENT"),
+    "model_control: unload": (lambda client: client.unload_model("m"), "400", "INVALID_ARGUMENT"),
+    "shm, reuse_infer_objects: register": (
+        lambda client: client.register_system_shared_memory("region", "/region", 64),
+        "404",
+        "UNIMPLEMENTED",
+    ),
+    "shm, reuse_infer_objects: unregister": (
+        lambda client: client.unregister_system_shared_memory(),
+        "404",
+        "UNIMPLEMENTED",
+    ),
+    "shm: status": (lambda client: client.get_system_shared_memory_status(), "404", "UNIMPLEMENTED"),
+    "cudashm: unregister": (lambda client: client.unregister_cuda_shared_memory(), "404", "UNIMPLEMENTED"),
+    "cudashm: status": (lambda client: client.get_cuda_shared_memory_status(), "404", "UNIMPLEMENTED"),
+    "trace settings": (lambda client: client.get_trace_settings(), "404", "UNIMPLEMENTED"),
+    "log settings": (lambda client: client.get_log_settings(), "404", "UNIMPLEMENTED"),
+}
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_what_is_left_out_is_refused(reach: Callable[[bytes], Transport], transport: str, what: str) -> None:
+    call, by_http, by_grpc = LEFT_OUT[what]
+    with reach(simple()).client() as client, pytest.raises(InferenceServerException) as caught:
+        call(client)
+    assert caught.value.status() == (by_http if transport == "HTTP" else f"StatusCode.{by_grpc}")
+
+
+def test_tensors_in_shared_memory_are_refused(reach: Callable[[bytes], Transport]) -> None:
+    to = reach(simple())
+    inputs, outputs = to.inputs(), to.outputs()
+    for each in inputs:
+        each.set_shared_memory("region", 64)
+    with to.client() as client, pytest.raises(InferenceServerException, match="shared_memory_region"):
+        client.infer("m", inputs)
+    outputs[1].set_shared_memory("region", 64)
+    with to.client() as client, pytest.raises(InferenceServerException, match="shared_memory_region"):
+        client.infer("m", to.inputs(), outputs=outputs)
+
+
+def test_the_extensions_that_are_left_out_are_not_in_the_servers_metadata(serve: Serve) -> None:
+    with over_http.InferenceServerClient(f"127.0.0.1:{serve(simple()).http}") as client:
+        extensions = client.get_server_metadata()["extensions"]
+    assert set(extensions) == {
+        "binary_tensor_data",
+        "classification",
+        "model_configuration",
+        "model_repository",
+        "schedule_policy",
+        "statistics",
+    }
