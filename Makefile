@@ -43,10 +43,10 @@ e2e-extended: $(VENV)/.synced ## Longer end-to-end tests that `make test` leaves
 	@$(BIN)/python -m testbed.checks e2e-extended
 
 coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of every module (TESTS=folder: no floor)
-	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e" $(TESTS)
+	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool" $(TESTS)
 
 ##@ Benchmarks: each prints one JSON object as its last line
-.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing fuzz-runtime
+.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing perf-analyzer fuzz-runtime
 bench-planner: $(VENV)/.synced ## Correctness and speed of the planner (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
@@ -67,6 +67,9 @@ bench-pool: $(VENV)/.synced ## Costs of the operator and the runtimes on the tes
 
 bench-sharing: $(VENV)/.synced ## How tenants share a node of the testbed under overload (ARGS="--only overload isolation fairness")
 	@$(BIN)/python -m benchmarks.bench_sharing $(ARGS)
+
+perf-analyzer: $(VENV)/.synced ## Installs Triton's load tool and runs it (ARGS="-m digits -u localhost:8080")
+	@$(BIN)/python -m testbed.perf_analyzer $(ARGS)
 
 fuzz-runtime: $(VENV)/.synced ## Sends damaged requests to a server for ten minutes (ARGS="--seconds 60")
 	@$(BIN)/python -m benchmarks.runtime.fuzzing $(ARGS)
@@ -94,6 +97,7 @@ lock: $(UV) ## Resolves requirements/*.lock (UPGRADE=1: to the newest versions)
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) operator/pyproject.toml -o requirements/operator.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --extra tracing runtime/pyproject.toml -o requirements/runtime.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/triton.in -o requirements/triton.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/perf-analyzer.in -o requirements/perf-analyzer.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/release.in -o requirements/release.lock
 	@for peer in kserve mlserver; do \
 	  $(COMPILE) $(if $(UPGRADE),--upgrade) requirements/peers-$$peer.in -o requirements/peers-$$peer.lock; done

@@ -19,6 +19,7 @@ from benchmarks.runtime import (
     compatibility,
     deadlines,
     end_to_end,
+    load_tool,
     overheads,
     peers,
     preparing,
@@ -46,6 +47,7 @@ def _without_peers(measure: Measure) -> PeerMeasure:
 PARTS: dict[str, PeerMeasure] = {
     "overheads": overheads.measure,
     "throughputs": throughputs.measure,
+    "perf_analyzer": load_tool.measure,
     "switching": _without_peers(switching.measure),
     "startup": _without_peers(startup.measure),
     "preparing": _without_peers(preparing.measure),

@@ -63,6 +63,11 @@ def http_cases() -> Iterator[Ask]:
         "unknown model ready": "/v2/models/other/ready",
         "unknown version ready": "/v2/models/m/versions/9/ready",
         "unknown model metadata": "/v2/models/other",
+        "model configuration": "/v2/models/m/config",
+        "unknown model configuration": "/v2/models/other/config",
+        "statistics": "/v2/models/m/stats",
+        "statistics of all models": "/v2/models/stats",
+        "unknown model statistics": "/v2/models/other/stats",
         "unknown path": "/v3",
         "models listed": "/v2/models",
         "infer by GET": INFER,
@@ -81,6 +86,12 @@ def http_cases() -> Iterator[Ask]:
     yield _infer("unknown output", outputs=[{"name": "nope"}])
     yield _infer("an output twice", outputs=[{"name": "z"}, {"name": "z"}])
     yield _infer("classification", outputs=[{"name": "y", "parameters": {"classification": 1}}])
+    yield _infer("more classes than there are", outputs=[{"name": "y", "parameters": {"classification": 99}}])
+    yield _infer("no classes", outputs=[{"name": "y", "parameters": {"classification": 0}}])
+    yield _infer("-1 classes", outputs=[{"name": "y", "parameters": {"classification": -1}}])
+    yield _infer("priority 1", parameters={"priority": 1})
+    yield _infer("priority beyond the levels", parameters={"priority": 99})
+    yield _infer("priority -1", parameters={"priority": -1})
     yield _infer("nested data", {**A, "data": [[1.0, 2.0, 3.0]]}, K)
     yield _infer("an id", id="r-1")
     yield _infer("an id that is a number", id=1)

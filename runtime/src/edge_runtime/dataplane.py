@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -55,6 +55,7 @@ class _Turn:
 
     due: float
     beyond: float
+    priority: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,11 @@ class _Admitted:
     deadline: float
     wait: float
     beyond: float
+    priority: int
 
     @property
     def turn(self) -> _Turn:
-        return _Turn(self.start + usable(self.deadline), self.beyond)
+        return _Turn(self.start + usable(self.deadline), self.beyond, self.priority)
 
 
 class Dataplane:
@@ -81,6 +83,7 @@ class Dataplane:
     ) -> None:
         self.window, self.residuals = Window(), Residuals()
         self._generations, self.metrics, self._clock = generations, metrics, clock
+        self.statistics = metrics.statistics
         self._queue, self._breakers = generations.queue, generations.resources.breakers
         self._active_route = generations.active_route
 
@@ -131,7 +134,7 @@ class Dataplane:
         slo = table.placement.spec.slo.latency
         deadline = slo if request.within is None else min(slo, request.within)
         wait, beyond = self._admit(table, request, start, deadline)
-        admitted = _Admitted(start, deadline, wait, beyond)
+        admitted = _Admitted(start, deadline, wait, beyond, request.priority)
         waits = request.within is None and table.placement.spec.deadline_action is DeadlineAction.WAIT
         try:
             async with asyncio.timeout(None) as limit:
@@ -241,7 +244,8 @@ class Dataplane:
             beyond = self._queue.next_place() if exceeds else 0.0
             wait = 0.0
             if not idle:
-                wait = self._queue.wait_before(start + usable(deadline), least or 0.0, beyond=beyond)
+                due = start + usable(deadline)
+                wait = self._queue.wait_before(due, least or 0.0, beyond=beyond, priority=request.priority)
             waits = table.placement.spec.deadline_action is DeadlineAction.WAIT
             if least is None:
                 self._queue.admit(table.routes[-1].stats.seconds)
@@ -323,9 +327,15 @@ class Dataplane:
             await self._queue.spare_turn(session.seconds)
         start, waits = self._clock(), self._queue.wait > 0
         feeds = {t.name: inputs[t.name] for t in session.inputs}
-        results = await self._queue.run(session, feeds, None, turn.due, beyond=turn.beyond)
+        results = await self._queue.run(
+            session, feeds, None, turn.due, beyond=turn.beyond, priority=turn.priority
+        )
         self._ran(loaded, feeds, self._clock() - start, waited=waits)
         return results
+
+    def _wait_before(self, turn: _Turn) -> float:
+        """Estimated seconds until an inference with this turn would start."""
+        return self._queue.wait_before(turn.due, 0.0, beyond=turn.beyond, priority=turn.priority)
 
     def _ran(self, loaded: LoadedRoute, feeds: Mapping[str, Array], seconds: float, *, waited: bool) -> None:
         """Counts a run here. waited: whether others were before it."""
@@ -355,7 +365,7 @@ class Dataplane:
         if loaded.session is not None and loaded.route.local is not None:
             behind = loaded.route.predicted_latency - loaded.route.local.compute
             try:
-                head = _Turn(start + head_due(deadline, behind), turn.beyond)
+                head = replace(turn, due=start + head_due(deadline, behind))
                 made = await self._run_stage(loaded, inputs, head)
             except BaseException:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
@@ -366,7 +376,7 @@ class Dataplane:
                 return await self._run_instead(table, loaded, inputs, turn, unfit)
             # The remote stage reads outputs of the local stage, and inputs of the model that bypass the cut.
             known = {**inputs, **{t.name: a for t, a in zip(loaded.session.outputs, made, strict=True)}}
-        wait = self._queue.wait_before(turn.due, 0.0, beyond=turn.beyond)
+        wait = self._wait_before(turn)
         fallback = table.fallback(loaded, latest(deadline) - (self._clock() - start) - wait)
         times = Times(
             table.placement.spec.slo.latency,
@@ -407,7 +417,7 @@ class Dataplane:
         Raises HopFailed without a local route.
         """
         left = turn.due - self._clock()
-        local = table.local_within(left - self._queue.wait_before(turn.due, 0.0, beyond=turn.beyond))
+        local = table.local_within(left - self._wait_before(turn))
         if local is None:
             raise HopFailed(f"{loaded.route.name}: {unfit} has values that its codec cannot carry")
         self.metrics.fallback("failed")
@@ -445,6 +455,7 @@ class Dataplane:
                 self._ended(loaded, outcome, trial=trial, fair=True)
             if outcome != "nothing":
                 self.metrics.hop(loaded.route.name, outcome, self._clock() - begin)
+                self.statistics.hopped(self._clock() - begin)
 
     def _ended(self, loaded: LoadedRoute, outcome: str, *, trial: bool, fair: bool) -> bool:
         assert loaded.hop is not None

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.memory import resident
+from edge_runtime.model_statistics import ModelStatistics
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 _WAITS = (0.0005, 0.001, *_SECONDS)
@@ -120,7 +121,7 @@ class Metrics:
         """process: those of a process with several services; by default its own, in the same registry."""
         self.registry = CollectorRegistry()
         self.process = process or ProcessMetrics(service, self.registry)
-        self.service = service
+        self.service, self.statistics = service, ModelStatistics()
         self._request = Histogram(
             "edge_request_duration_seconds",
             "Time from the arrival of a request to its response, in seconds",

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from edge_planning.routing.batches import DEFAULT_PRIORITY
 from edge_runtime.tensors import Array
+
+MOST_WAITING: Final = 256
+"""Requests of one service that can wait for a response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,7 @@ class InferenceRequest:
     within: the client's timeout in seconds; None without one.
     stream: the sequence that the request belongs to; empty for none.
     starts, ends: whether it is the first or the last request of the sequence.
+    priority: 1 for the first turn among the service's requests that wait, larger numbers for later ones.
     since: when the timeout began, by the backend's clock; None: when the backend receives the request.
     """
 
@@ -23,6 +29,7 @@ class InferenceRequest:
     outputs: Sequence[str]
     within: float | None = None
     stream: str = ""
+    priority: int = DEFAULT_PRIORITY
     since: float | None = None
     starts: bool = False
     ends: bool = False

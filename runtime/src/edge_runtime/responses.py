@@ -37,6 +37,11 @@ def has_classes(tensor: Tensor) -> bool:
     return (tensor.any_rank or len(tensor.shape) == 2) and (classes < 0 or 2 <= classes <= _MOST_CLASSES)
 
 
+def reused(response: InferenceResponse) -> bool:
+    """Whether a response is an earlier one, by the result cache or the input filter."""
+    return bool(response.parameters.get("cached") or response.parameters.get("filtered"))
+
+
 def rowwise(output: Array, inputs: Iterable[Array]) -> bool:
     """Whether an output has as many rows as an input, like the output of a batch."""
     return output.shape[:1] in {array.shape[:1] for array in inputs}

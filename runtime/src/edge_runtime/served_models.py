@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from edge_runtime.errors import NotReady, TenantDrained, UnknownModel
+from edge_runtime.json_values import Json
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import Service
@@ -87,6 +88,15 @@ class ServedModels:
         """Names, datatypes and shapes."""
         return self._of(model).metadata(model, version)
 
+    def configuration(self, model: str, version: str = "") -> dict[str, Json]:
+        """The model configuration, in Triton's form."""
+        return self._of(model).configuration(model, version)
+
+    def statistics(self, model: str = "", version: str = "") -> list[dict[str, Json]]:
+        """The statistics of a model, or of all without a name, in Triton's form. Raises UnknownModel."""
+        services = [self._of(model)] if model else self._services.values()
+        return [found for each in services for found in each.statistics(model, version)]
+
     def index(self, *, only_ready: bool) -> list[dict[str, str]]:
         """The repository index of all services."""
         return [entry for each in self._services.values() for entry in each.index(only_ready=only_ready)]
@@ -103,5 +113,5 @@ class ServedModels:
             names = sorted(self._services)
             more = f" or {len(names) - _MOST_NAMED} others" if len(names) > _MOST_NAMED else ""
             fix = f"request {', '.join(names[:_MOST_NAMED])}{more}" if names else "no service is placed here"
-            raise UnknownModel(f'model "{model[:80]}" is not served here: {fix}')
+            raise UnknownModel(f'Request for unknown model "{model[:80]}": it is not served here: {fix}')
         return found

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any, Final, Protocol, runtime_checkable
 
 from edge_runtime.errors import DeadlinePassed, NotReady, UnknownModel
+from edge_runtime.json_values import Json
+from edge_runtime.model_statistics import ModelStatistics
+from edge_runtime.protocol.model_configurations import configuration
 from edge_runtime.requests import InferenceRequest
-from edge_runtime.responses import InferenceResponse
-from edge_runtime.tensors import Contract
+from edge_runtime.responses import InferenceResponse, reused
+from edge_runtime.tensors import Contract, rows
 
 SERVER: Final = "edge-runtime"
 VERSION: Final = version("edge-runtime")
 MODEL_VERSION: Final = "1"
 _NONE_YET: Final = "no placement has arrived yet"
-EXTENSIONS: Final = ("binary_tensor_data", "model_repository")
+EXTENSIONS: Final = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "schedule_policy",
+    "statistics",
+)
+"""The extensions of Triton that are implemented, as server metadata names them."""
 
 
 class Backend(Protocol):
     """Computes responses: a route table or a standalone model."""
 
     platform: str
+    statistics: ModelStatistics
 
     @property
     def contract(self) -> Contract | None:
@@ -87,6 +100,12 @@ class Models(Protocol):
     def metadata(self, model: str, version: str = "") -> dict[str, Any]:
         """Names, datatypes and shapes."""
 
+    def configuration(self, model: str, version: str = "") -> dict[str, Json]:
+        """The model configuration, in Triton's form."""
+
+    def statistics(self, model: str = "", version: str = "") -> list[dict[str, Json]]:
+        """The statistics of a model, or of all without a name, in Triton's form. Raises UnknownModel."""
+
     def index(self, *, only_ready: bool) -> list[dict[str, str]]:
         """The repository index."""
 
@@ -134,7 +153,9 @@ class Service:
     def check(self, model: str, version: str = "") -> None:
         """Raises UnknownModel for a name or version that is not served."""
         if not self.serves(model):
-            raise UnknownModel(f'model "{model[:80]}" is not served here: request {self.name}')
+            raise UnknownModel(
+                f'Request for unknown model "{model[:80]}": it is not served here: request {self.name}'
+            )
         if version not in ("", MODEL_VERSION):
             raise UnknownModel(
                 f'model {model} has no version "{version[:80]}": request version {MODEL_VERSION} or none'
@@ -149,13 +170,22 @@ class Service:
 
     def ask(self, model: str, request: InferenceRequest) -> Awaitable[InferenceResponse]:
         """Response of a checked model. Raises DeadlinePassed after the client's timeout."""
-        backend = self.answering(model)
-        return backend.infer(request) if request.within is None else _within(backend, request)
+        return _counted(self.answering(model), request)
 
     def at_once(self, model: str, request: InferenceRequest) -> InferenceResponse | None:
         """Response of a checked model that needs no waiting; None if it has to be awaited by `ask`."""
         prompt = self._prompt
-        return prompt.at_once(request) if prompt is not None and model == self.name else None
+        if prompt is None or model != self.name:
+            return None
+        start = time.perf_counter()
+        try:
+            response = prompt.at_once(request)
+        except Exception:
+            prompt.statistics.failed(time.perf_counter() - start)
+            raise
+        if response is not None:
+            _count(prompt, request, response, time.perf_counter() - start)
+        return response
 
     def contract(self, model: str, version: str = "") -> Contract:
         """Contract to validate a request by. Raises UnknownModel, and NotReady before there is one."""
@@ -180,6 +210,18 @@ class Service:
             "outputs": [t.metadata() for t in contract.outputs],
         }
 
+    def configuration(self, model: str, version: str = "") -> dict[str, Json]:
+        """The model configuration, in Triton's form; the same for all routes."""
+        contract = self.contract(model, version)
+        return configuration(model, self.answering(model).platform, contract)
+
+    def statistics(self, model: str = "", version: str = "") -> list[dict[str, Json]]:
+        """The statistics of a model, or of all without a name, in Triton's form. Raises UnknownModel."""
+        if model:
+            self.check(model, version)
+        names = [model] if model else [self.name, *self._intermediates()]
+        return [self.answering(name).statistics.document(name, MODEL_VERSION) for name in names]
+
     def index(self, *, only_ready: bool) -> list[dict[str, str]]:
         """The repository index: the model and the intermediate slices, and whether they are ready."""
         if self.ready:
@@ -191,6 +233,28 @@ class Service:
         return [
             {"name": self.name, "version": MODEL_VERSION, "state": "UNAVAILABLE", "reason": why or _NONE_YET}
         ]
+
+
+async def _counted(backend: Backend, request: InferenceRequest) -> InferenceResponse:
+    """The backend's response, which its statistics count."""
+    start = time.perf_counter()
+    try:
+        asked = backend.infer(request) if request.within is None else _within(backend, request)
+        response = await asked
+    except BaseException:
+        backend.statistics.failed(time.perf_counter() - start)
+        raise
+    _count(backend, request, response, time.perf_counter() - start)
+    return response
+
+
+def _count(backend: Backend, request: InferenceRequest, response: InferenceResponse, seconds: float) -> None:
+    if reused(response):
+        backend.statistics.reused(seconds)
+        return
+    contract = backend.contract
+    arrays = [request.inputs[t.name] for t in contract.inputs] if contract is not None else ()
+    backend.statistics.succeeded(seconds, rows(contract.inputs, arrays) or 1 if contract is not None else 1)
 
 
 async def _within(backend: Backend, request: InferenceRequest) -> InferenceResponse:

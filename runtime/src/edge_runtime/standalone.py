@@ -84,7 +84,8 @@ class StandaloneModel:
         self._names = [t.name for t in session.outputs]
         self._shares = runner is not None
         self.runner = runner or Runner(largest=max_batch, clock=clock, stuck_after=stuck_after)
-        self._queue = ServiceQueue(self.runner, metrics.batch)
+        self.statistics = metrics.statistics
+        self._queue = ServiceQueue(self.runner, metrics.batch, ran=self.statistics.ran)
         metrics.joins([session.proven])
         if not self._shares:
             metrics.process.running(lambda: self.runner.running)
@@ -108,7 +109,7 @@ class StandaloneModel:
             session, feeds = self._session, inputs
             if self._subsets is not None and (part := self._subsets.session(outputs)) is not session:
                 session, feeds = part, {t.name: inputs[t.name] for t in part.inputs}
-            results = await self._queue.run(session, feeds, outputs, due)
+            results = await self._queue.run(session, feeds, outputs, due, priority=request.priority)
         except (EdgeError, asyncio.CancelledError) as error:
             if not isinstance(error, EdgeError) and (within is None or self._clock() - start < within):
                 raise  # the client disconnected: no information about the model

@@ -1,7 +1,7 @@
 """Builds container images with mmdebstrap and buildah; the only caller of both.
 
-Builds write to the cache folder and run inside the testbed's outermost machine, so that they and their mounts
-end with it. They are keyed by a digest of their inputs: equal inputs are not built twice.
+Builds of images write to the cache folder and run inside the testbed's outermost machine, so that they and
+their mounts end with it. They are keyed by a digest of their inputs: equal inputs are not built twice.
 """
 
 from __future__ import annotations
@@ -58,6 +58,22 @@ def debian_source(suite: str) -> list[str]:
         same = False
     files = [Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")]
     return [str(file) for file in files if same and file.is_file() and file.stat().st_size][:1]
+
+
+def extract_libraries(suite: str, packages: Sequence[str], folder: Path) -> None:
+    """Extracts packages of a Debian and what they need into a folder, without configuring them.
+
+    Raises ImageUnavailableError.
+    """
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    argv = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}"]
+    try:
+        run([*argv, suite, str(temporary), *debian_source(suite)])
+    except CommandFailedError as error:
+        raise ImageUnavailableError(f"{folder.name}: packages of Debian {suite}: {error}") from None
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from edge_runtime.errors import CallerLeft, Overloaded, TooLarge, TooSlow
+from edge_runtime.model_statistics import ModelStatistics
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
@@ -85,6 +86,7 @@ class Doubled:
     """Responds with its input."""
 
     platform, message = "test", ""
+    statistics = ModelStatistics()
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
 
     async def infer(self, question: InferenceRequest) -> InferenceResponse:

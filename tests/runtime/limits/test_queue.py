@@ -12,6 +12,7 @@ from edge_runtime.errors import Overloaded
 from edge_runtime.grpc.servicer import guarded
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.service_queues import ServiceQueue
+from edge_runtime.model_statistics import ModelStatistics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.rest.app import RestApp
 from edge_runtime.serving import Service
@@ -38,6 +39,7 @@ def test_a_full_queue_says_when_to_come_back() -> None:
 
 class _Full:
     platform = "test"
+    statistics = ModelStatistics()
     message = ""
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
 

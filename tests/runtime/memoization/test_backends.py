@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from edge_runtime.errors import HopFailed, NotReady
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.memoization.settings import OFF, CacheOptions, FilterOptions, MemoizationSettings
+from edge_runtime.model_statistics import ModelStatistics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.tensors import Array, Contract, Tensor
@@ -25,6 +26,7 @@ class Counting:
     """Responds with the number of requests so far; `hold` delays responses."""
 
     platform = "test"
+    statistics = ModelStatistics()
     message = ""
 
     def __init__(self, memoization: MemoizationSettings = OFF, target: float | None = None) -> None:

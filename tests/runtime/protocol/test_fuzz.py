@@ -23,8 +23,9 @@ from edge_runtime.errors import BadRequest, TooLarge
 from edge_runtime.grpc.messages import read_request
 from edge_runtime.grpc.wire import parse, take_apart
 from edge_runtime.protocol.compression import inflate
+from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
-from edge_runtime.protocol.requests import DecodedRequest, decode_request
+from edge_runtime.protocol.requests import decode_request
 from edge_runtime.protocol.responses import decode_response
 from edge_runtime.tensors import NUMPY_TYPES, Contract, Tensor
 
@@ -229,9 +230,4 @@ def test_any_compressed_body_is_read_or_refused(body: bytes, encoding: str) -> N
 
 def test_a_plan_is_kept_only_where_sizes_follow_from_shapes() -> None:
     words = Contract([Tensor("w", "BYTES", (-1,))], [Tensor("z", "BYTES", (-1,))])
-    assert (
-        layout_of(
-            {"w": np.array(["a"], object)}, ["w"], words, outputs=[("z", True)], request_id="", timeout=None
-        )
-        is None
-    )
+    assert layout_of(DecodedRequest({"w": np.array(["a"], object)}, [("z", True)]), ["w"], words) is None

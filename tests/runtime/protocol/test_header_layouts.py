@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BadRequest
+from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache, HeaderLayout
-from edge_runtime.protocol.requests import DecodedRequest, decode_request, stream_of
+from edge_runtime.protocol.requests import decode_request, stream_of
 from edge_runtime.tensors import Contract, Tensor
 
 CONTRACT = Contract([Tensor("x", "FP32", (-1, 2))], [Tensor("y", "FP32", (-1, 2))])

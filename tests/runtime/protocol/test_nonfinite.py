@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import BadRequest
-from edge_runtime.protocol.requests import DecodedRequest, decode_request
+from edge_runtime.protocol.decoded_requests import DecodedRequest
+from edge_runtime.protocol.requests import decode_request
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.tensors import NUMPY_TYPES, Contract, Tensor
 from messages import mentions

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from edge_runtime.errors import BadRequest
-from edge_runtime.protocol.requests import DecodedRequest, decode_request, encode_request
+from edge_runtime.protocol.decoded_requests import DecodedRequest
+from edge_runtime.protocol.requests import decode_request, encode_request
 from edge_runtime.protocol.responses import decode_response, encode_response
 from edge_runtime.tensors import Contract, Tensor
 from messages import mentions
@@ -78,10 +79,20 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"outputs": [{"name": "sum"}, {"name": "sum"}]},
         ('outputs[1].name: "sum"', "twice"),
     ),
-    "classification": (
-        {"outputs": [{"name": "sum", "parameters": {"classification": 2}}]},
-        ("outputs[0].parameters.classification:",),
+    "a classification of strings": (
+        {"outputs": [{"name": "words", "parameters": {"classification": 2}}]},
+        ("outputs[0].parameters.classification: 2", "BYTES"),
     ),
+    "a negative number of classes": (
+        {"outputs": [{"name": "sum", "parameters": {"classification": -1}}]},
+        ("outputs[0].parameters.classification: -1", "1"),
+    ),
+    "a number of classes in words": (
+        {"outputs": [{"name": "sum", "parameters": {"classification": "2"}}]},
+        ('outputs[0].parameters.classification: "2"', "number"),
+    ),
+    "a negative priority": ({"parameters": {"priority": -1}}, ("parameters.priority: -1", "1", "10")),
+    "a priority that is true": ({"parameters": {"priority": True}}, ("parameters.priority: true", "1")),
     "shared memory": (
         {"inputs": [{**GIVEN, "parameters": {"shared_memory_region": "r"}}, ALSO]},
         ("inputs[0].parameters.shared_memory_region:", "shared memory"),

@@ -6,7 +6,16 @@ from math import inf
 
 import pytest
 
-from edge_planning.routing.batches import PATIENCE, Batch, Experience, Waiting, next_batch, wait_before
+from edge_planning.routing.batches import (
+    DEFAULT_PRIORITY,
+    PATIENCE,
+    Batch,
+    Experience,
+    Precedence,
+    Waiting,
+    next_batch,
+    wait_before,
+)
 
 
 def experienced(*seconds: float, proven: bool | None = True) -> Experience:
@@ -28,8 +37,10 @@ def ask(
     rows: int = 1,
     *,
     beyond: bool = False,
+    service: object = None,
+    priority: int = DEFAULT_PRIORITY,
 ) -> Waiting:
-    return Waiting(stack, known, rows, deadline, arrival, beyond)
+    return Waiting(stack, known, rows, deadline, arrival, Precedence(beyond, service, priority))
 
 
 def test_what_waits_alone_is_run_alone() -> None:
@@ -237,4 +248,52 @@ def test_what_is_beyond_the_plan_runs_after_what_is_within_it_and_before_what_is
 @pytest.mark.parametrize(("beyond", "wait"), [(False, 0.01), (True, 0.03)])
 def test_what_is_within_the_plan_does_not_wait_for_what_is_beyond_it(beyond: bool, wait: float) -> None:
     waiting = [ask(ALONE, 0.5), ask(ALONE, 0.9), ask(ALONE, 0.4, beyond=True), ask(ALONE, 0.8, beyond=True)]
-    assert wait_before(waiting, 0.7, 0.01, 0.0, beyond=beyond) == pytest.approx(wait)
+    found = wait_before(waiting, 0.7, 0.01, 0.0, precedence=Precedence(beyond))
+    assert found == pytest.approx(wait)
+
+
+def _turns(*waiting: Waiting) -> list[object]:
+    """The stacks of waiting inferences in the order of their turns."""
+    turns, left = [], list(waiting)
+    while left:
+        (index,) = next_batch(left, 0.0).chosen
+        turns.append(left.pop(index).stack)
+    return turns
+
+
+def test_a_service_orders_its_requests_by_priority_and_equal_ones_by_arrival() -> None:
+    requests = [
+        ask(ALONE, arrival=0.0, stack="last", service="s", priority=10),
+        ask(ALONE, arrival=0.1, stack="ordinary", service="s"),
+        ask(ALONE, arrival=0.2, stack="first", service="s", priority=1),
+        ask(ALONE, arrival=0.3, stack="second", service="s", priority=1),
+    ]
+    assert _turns(*requests) == ["first", "second", "ordinary", "last"]
+
+
+def test_a_priority_precedes_the_deadline_of_another_request_of_the_service() -> None:
+    urgent = ask(ALONE, deadline=0.05, stack="urgent", service="s", priority=2)
+    assert _turns(urgent, ask(ALONE, stack="first", service="s", priority=1)) == ["first", "urgent"]
+
+
+def test_a_priority_delays_no_request_of_another_service() -> None:
+    requests = [
+        ask(ALONE, arrival=0.0, stack="a, low", service="a", priority=9),
+        ask(ALONE, arrival=0.1, stack="b", service="b"),
+        ask(ALONE, arrival=0.2, stack="a, high", service="a", priority=1),
+        ask(ALONE, arrival=0.3, stack="c", service=None, priority=1),
+        ask(ALONE, deadline=1.0, arrival=0.4, stack="b, due", service="b", priority=10),
+    ]
+    assert _turns(*requests) == ["b", "b, due", "a, high", "a, low", "c"]
+
+
+@pytest.mark.parametrize(("priority", "wait"), [(1, 0.01), (5, 0.03), (10, 0.04)])
+def test_a_request_waits_for_those_of_its_service_with_a_higher_priority(priority: int, wait: float) -> None:
+    waiting = [
+        ask(ALONE, 0.5, service="other"),
+        ask(ALONE, 0.9, service="s", priority=4),
+        ask(ALONE, 0.6, service="s"),
+        ask(ALONE, 0.7, service="s", priority=6),
+    ]
+    precedence = Precedence(service="s", priority=priority)
+    assert wait_before(waiting, 0.8, 0.01, 0.0, precedence=precedence) == pytest.approx(wait)

@@ -216,7 +216,7 @@ async def test_a_forwarded_request_is_not_forwarded_again(tmp_path: Path) -> Non
             namespace.http["edge-a"], "/v2/models/ones/infer", ZEROS, headers=f"{MARKER}: 1\r\n"
         )
         assert code == 404
-        assert 'model "ones" is not served here' in said["error"]
+        assert 'model "ones": it is not served here' in said["error"]
         code, _ = await post(namespace.http["edge-b"], "/v2/models/twos/infer", ZEROS)
         assert code == 404
         marked: tuple[tuple[str, str | bytes], ...] = ((MARKER, "1"),)

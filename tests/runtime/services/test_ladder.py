@@ -247,7 +247,7 @@ async def test_requests_beyond_the_planned_rates_run_by_these_rates(
         runner = placed_service(at.services, "first").generations.resources.runner
         found: dict[str, list[float]] = {name: [] for name in NAMES}
 
-        async def run(queue: ServiceQueue, *_: Any, beyond: float = 0.0) -> Any:
+        async def run(queue: ServiceQueue, *_: Any, beyond: float = 0.0, **_more: Any) -> Any:
             found[NAMES[queues.index(queue)]].append(beyond)
             raise Overloaded("only the places matter", 1)
 

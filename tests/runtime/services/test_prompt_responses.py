@@ -13,9 +13,9 @@ import pytest_asyncio
 
 from edge_planning.links.estimates import LinkView
 from edge_runtime.inference.runners import Runner
-from edge_runtime.inference.service_queues import QUEUE
 from edge_runtime.inference.sessions import Session, shapes_of
 from edge_runtime.links.monitors import LinkMonitor
+from edge_runtime.requests import MOST_WAITING
 from edge_runtime.rest.app import RestApp
 from edge_runtime.routing.loaded_tables import BranchedRoute
 from placed import NOWHERE, SmallStore, adding, eventually, node, placed_service, placement, through
@@ -157,11 +157,11 @@ async def test_an_inference_that_is_not_short_any_more_is_awaited(served: Served
 
 
 async def test_a_service_with_too_many_requests_refuses_the_next_and_counts_that(served: Served) -> None:
-    served.generations.queue.waiting = QUEUE
+    served.generations.queue.waiting = MOST_WAITING
     refused = served.at_once(*request())
     assert refused is not None
     assert refused.status == 429
-    assert (served.counted(), served.generations.queue.waiting) == (2, QUEUE)
+    assert (served.counted(), served.generations.queue.waiting) == (2, MOST_WAITING)
 
 
 async def test_a_route_with_early_exits_is_awaited_because_it_takes_several_runs(served: Served) -> None:

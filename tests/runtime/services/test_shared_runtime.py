@@ -82,7 +82,7 @@ def test_each_service_answers_by_its_name_over_http(sockets: Path) -> None:
     assert "model lost is not ready" in said["error"]
     code, said = infer(sockets, "other")
     assert code == 404
-    assert 'model "other" is not served here' in said["error"]
+    assert 'model "other": it is not served here' in said["error"]
 
 
 def test_each_service_answers_by_its_name_over_grpc_also_with_equal_tensors(sockets: Path) -> None:

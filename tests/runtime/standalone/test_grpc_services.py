@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from edge_runtime.cli import _parser
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.grpc.servers import grpc_server
+from edge_runtime.model_statistics import ModelStatistics
 from edge_runtime.serving import Service
 from edge_runtime.tensors import Contract, Tensor
 from messages import mentions
@@ -33,6 +34,7 @@ class Backend:
     """Ready once it has a contract."""
 
     platform = ""
+    statistics = ModelStatistics()
     message = ""
     contract: Contract | None = None
 

@@ -20,6 +20,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import endless
+from edge_runtime.model_statistics import ModelStatistics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.rest.app import RestApp
@@ -161,6 +162,7 @@ def _status(port: int, path: str) -> int:
 
 class _Model:
     platform = "test"
+    statistics = ModelStatistics()
     message = ""
     contract = Contract([Tensor("x", "FP32", (1,))], [Tensor("y", "FP32", (1,))])
 

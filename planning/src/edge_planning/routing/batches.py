@@ -8,12 +8,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import inf
 from typing import Final
 
 from edge_planning.routing.latency_stats import LatencyStats
 
 LARGEST: Final = 8
+PRIORITIES: Final = 10
+DEFAULT_PRIORITY: Final = 5
 # A batch is not worth its wait if it takes more than this share of the time of its requests one by one.
 _WORTH: Final = 0.95
 _DOUBT: Final = 0.5
@@ -113,13 +116,29 @@ class Experience:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Precedence:
+    """What decides the turn of an inference beside its deadline and its arrival.
+
+    beyond: 0 within the rate that the plan counts with, else its place among those beyond it.
+    service: among whose inferences the priority decides; None for none.
+    priority: from 1, the first turn, to PRIORITIES.
+    """
+
+    beyond: float = 0.0
+    service: Hashable = None
+    priority: int = DEFAULT_PRIORITY
+
+
+ORDINARY: Final = Precedence()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting:
     """A waiting inference. Times are in seconds of one clock; the deadline is infinite without one.
 
     stack: key of the inferences that can share a batch with it (the session and the shape of an item); None
-    for one that runs alone. beyond: 0 within the rate that the plan counts with, else its place among those
-    beyond it.
+    for one that runs alone.
     """
 
     stack: Hashable
@@ -127,7 +146,7 @@ class Waiting:
     rows: int
     deadline: float
     arrival: float
-    beyond: float = 0.0
+    precedence: Precedence = ORDINARY
 
 
 def duration(waiting: Sequence[Waiting], largest: int) -> float:
@@ -154,7 +173,7 @@ def wait_before(
     largest: int = LARGEST,
     skipped: int = 0,
     *,
-    beyond: float = 0.0,
+    precedence: Precedence = ORDINARY,
 ) -> float:
     """Expected seconds until the turn of an inference with this deadline that takes `seconds`.
 
@@ -165,17 +184,25 @@ def wait_before(
     if not waiting or deadline == inf or now + seconds > deadline:
         return duration(waiting, largest)
     means = _means(waiting)
-    order, due = _order(waiting, means, now)
+    turns = _turns(waiting, means, now)
+    own = (False, precedence.beyond, deadline, inf)
+    for i, one in enumerate(waiting):
+        if _same_service(one, precedence) and one.precedence.priority < precedence.priority:
+            own = max(own, turns[i][:4])
+    order, due = [turn[-1] for turn in sorted(turns)], sum(not turn[0] for turn in turns)
     ahead: list[Waiting] = []
     one_by_one = 0.0
-    for i in order[:due]:
-        if (waiting[i].beyond, waiting[i].deadline) > (beyond, deadline):
+    for i in order:
+        one = waiting[i]
+        if turns[i][:4] > own:
             break
-        ahead.append(waiting[i])
-        if now + one_by_one + means[i] <= waiting[i].deadline:
+        if _same_service(one, precedence) and one.precedence.priority > precedence.priority:
+            continue
+        ahead.append(one)
+        if now + one_by_one + means[i] <= one.deadline:
             one_by_one += means[i]
-    turns = (skipped + len(ahead)) // PATIENCE if due < len(order) else 0
-    between = sum(means[i] for i in order[due : due + turns])
+    others = (skipped + len(ahead)) // PATIENCE if due < len(order) else 0
+    between = sum(means[i] for i in order[due : due + others])
     return min(duration(ahead, largest), one_by_one) + between
 
 
@@ -198,7 +225,8 @@ def next_batch(
     """Chooses the next run, of at most `largest` rows unless one inference alone has more.
 
     Order: the earliest deadline that can still be met, of inferences within the plan and then of those
-    beyond it by their places; then the others by arrival. After PATIENCE runs that passed the others
+    beyond it by their places; then the others by arrival. Within a service, those with a higher priority are
+    before the others, which delays no other service. After PATIENCE runs that passed the others
     (`skipped`), one of them runs alone. The first in order is batched with as many of the
     same `stack`, by deadline, as pay, unless this would make any inference late that is in time one by one.
     A run never waits for future requests.
@@ -256,19 +284,48 @@ def _means(waiting: Sequence[Waiting]) -> list[float]:
     return found
 
 
+def _same_service(one: Waiting, precedence: Precedence) -> bool:
+    return one.precedence.service is not None and one.precedence.service == precedence.service
+
+
+_Turn = tuple[bool, float, float, float, int, int]
+
+
 def _order(waiting: Sequence[Waiting], means: Sequence[float], now: float) -> tuple[list[int], int]:
-    """Indices in the order of their turns, and how many of them have a deadline that can be met."""
-    due: list[tuple[float, float, float, int]] = []
-    rest: list[tuple[float, int]] = []
+    """Indices in the order of their turns, and how many of them have a turn by their deadline."""
+    turns = _turns(waiting, means, now)
+    return [turn[-1] for turn in sorted(turns)], sum(not turn[0] for turn in turns)
+
+
+def _turns(waiting: Sequence[Waiting], means: Sequence[float], now: float) -> list[_Turn]:
+    """What decides the turn of each; the least is first.
+
+    An inference is not before any of its service with a higher priority, whose turn it takes if it is later.
+    """
+    turns: list[_Turn] = []
     for i, (one, mean) in enumerate(zip(waiting, means, strict=True)):
-        deadline = one.deadline
-        if deadline == inf or now + mean > deadline:
-            rest.append((one.arrival, i))
-        else:
-            due.append((one.beyond, deadline, one.arrival, i))
-    due.sort()
-    rest.sort()
-    return [*(i for _, _, _, i in due), *(i for _, i in rest)], len(due)
+        late = one.deadline == inf or now + mean > one.deadline
+        beyond, deadline = (0.0, 0.0) if late else (one.precedence.beyond, one.deadline)
+        turns.append((late, beyond, deadline, one.arrival, one.precedence.priority, i))
+    if any(turn[4] != turns[0][4] for turn in turns):
+        held: dict[Hashable, list[int]] = {}
+        for i, one in enumerate(waiting):
+            if one.precedence.service is not None:
+                held.setdefault(one.precedence.service, []).append(i)
+        for own in held.values():
+            _give_way(turns, own)
+    return turns
+
+
+def _give_way(turns: list[_Turn], own: Sequence[int]) -> None:
+    """Delays the turns of one service's inferences to the last of those with a higher priority."""
+    last: _Turn | None = None
+    for _, equals in groupby(sorted(own, key=lambda i: turns[i][4]), key=lambda i: turns[i][4]):
+        for i in (found := list(equals)):
+            if last is not None and turns[i] < last:
+                turns[i] = (*last[:4], *turns[i][4:])
+        latest = max(turns[i] for i in found)
+        last = latest if last is None else max(last, latest)
 
 
 def _fellows(waiting: Sequence[Waiting], order: Sequence[int], largest: int) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from edge_planning.routing.batches import Experience, Waiting, next_batch, wait_before
+from edge_planning.routing.batches import Experience, Precedence, Waiting, next_batch, wait_before
 
 OnDone = Callable[[float], None]
 
@@ -51,7 +51,7 @@ class NodeQueue:
     ) -> Inference:
         """Adds an inference that is due at a time. beyond: whether its request exceeds the planned rate."""
         known = Experience(seconds, proven=False)
-        found = Inference(seconds, Waiting(None, known, 1, due, now, beyond), ends, on_done)
+        found = Inference(seconds, Waiting(None, known, 1, due, now, Precedence(beyond)), ends, on_done)
         self.waiting.append(found)
         return found
 
@@ -60,7 +60,13 @@ class NodeQueue:
         begun = max(self.running.until - now, 0.0) if self.running is not None else 0.0
         waiting = [one.waiting for one in self.waiting]
         return begun + wait_before(
-            waiting, due, seconds, now + begun, largest=1, skipped=self._skipped, beyond=beyond
+            waiting,
+            due,
+            seconds,
+            now + begun,
+            largest=1,
+            skipped=self._skipped,
+            precedence=Precedence(beyond),
         )
 
     def start(self, now: float) -> Started | None:

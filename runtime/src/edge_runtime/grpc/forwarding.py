@@ -82,7 +82,7 @@ class GrpcForwarder:
             self._on_end("ok")
             raise unknown
         raise UnknownModel(
-            f'model "{model[:80]}" is not served here or at another node of the namespace: '
+            f'Request for unknown model "{model[:80]}": no node of the namespace serves it: '
             "request a model of the repository index, or check kubectl get placements"
         )
 

@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Final
 
+from google.protobuf.json_format import ParseDict
+from tritonclient.grpc import service_pb2 as pb
+
 from edge_api.words import shown
 from edge_runtime.errors import BadRequest, BadTensor
 from edge_runtime.json_values import Json
+from edge_runtime.protocol.classification import class_count
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_values
-from edge_runtime.protocol.requests import DecodedRequest, check_output, stream_of, timeout_of
+from edge_runtime.protocol.decoded_requests import DecodedRequest
+from edge_runtime.protocol.requests import check_output, priority_of, stream_of, timeout_of
 from edge_runtime.tensors import Array, Contract, Tensor
 
 # The generated messages have no types.
@@ -36,24 +41,42 @@ _CONTENTS: Final[Mapping[str, str]] = {
 def read_request(request: Message, contract: Contract) -> DecodedRequest:
     """Reads a request by the model's contract. Raises BadRequest."""
     wanted: dict[str, bool] = {}
+    classes: dict[str, int] = {}
     for i, entry in enumerate(request.outputs):
-        check_output(entry.name, wanted, contract, f"outputs[{i}]")
-        _refuse(entry.parameters, f"outputs[{i}]")
+        where = f"outputs[{i}]"
+        check_output(entry.name, wanted, contract, where)
+        _refuse_shared_memory(entry.parameters, where)
+        tensor = contract.outputs_by_name[entry.name]
+        if count := class_count(_parameter(entry, "classification"), tensor, where):
+            classes[entry.name] = count
         wanted[entry.name] = True
     named = bool(wanted)
     if not named:
         wanted = {t.name: True for t in contract.outputs}
     timeout = timeout_of(_parameter(request, "timeout"))
     stream = stream_of(_parameter(request, "sequence_id"))
+    priority = priority_of(_parameter(request, "priority"))
     inputs = _read_inputs(request, contract)
-    return DecodedRequest(inputs, tuple(wanted.items()), request.id, timeout, stream, named)
+    return DecodedRequest(
+        inputs, tuple(wanted.items()), request.id, timeout, stream, named, priority, classes
+    )
 
 
-def _parameter(request: Message, name: str) -> Json:
-    """The value of a request's parameter; None if it is missing."""
-    if not request.parameters or name not in request.parameters:
+def config_response(configuration: Mapping[str, Json]) -> Message:
+    """The response to ModelConfig."""
+    return ParseDict({"config": configuration}, pb.ModelConfigResponse())
+
+
+def statistics_response(statistics: Sequence[Mapping[str, Json]]) -> Message:
+    """The response to ModelStatistics."""
+    return ParseDict({"model_stats": statistics}, pb.ModelStatisticsResponse())
+
+
+def _parameter(entry: Message, name: str) -> Json:
+    """The value of a parameter of a request or of one of its outputs; None if it is missing."""
+    if not entry.parameters or name not in entry.parameters:
         return None
-    given = request.parameters[name]
+    given = entry.parameters[name]
     return getattr(given, given.WhichOneof("parameter_choice") or "int64_param")
 
 
@@ -74,7 +97,7 @@ def _read_inputs(request: Message, contract: Contract) -> dict[str, Array]:
             raise BadTensor(f'{where}.name: "{tensor.name}" is given twice: send each input once')
         shape = check_shape(tensor, list(entry.shape), entry.datatype, where)
         if entry.parameters:
-            _refuse(entry.parameters, where)
+            _refuse_shared_memory(entry.parameters, where)
         if not raw:
             arrays[tensor.name] = _typed(tensor, shape, entry.contents, f"{where}.contents")
             continue
@@ -97,9 +120,8 @@ def _typed(tensor: Tensor, shape: tuple[int, ...], contents: Message, where: str
     return from_values(tensor, shape, values, f"{where}.{field}")
 
 
-def _refuse(parameters: Message, where: str) -> None:
-    for name in ("shared_memory_region", "classification"):
-        if name in parameters:
-            raise BadRequest(
-                f"{where}.parameters.{name}: not supported: send and request the values directly"
-            )
+def _refuse_shared_memory(parameters: Message, where: str) -> None:
+    if "shared_memory_region" in parameters:
+        raise BadRequest(
+            f"{where}.parameters.shared_memory_region: not supported: send and request the values directly"
+        )

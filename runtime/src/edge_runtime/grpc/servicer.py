@@ -20,11 +20,11 @@ from edge_runtime.errors import (
     UnknownModel,
 )
 from edge_runtime.grpc.forwarding import ForwardedError, GrpcForwarder
-from edge_runtime.grpc.messages import Message, read_request
+from edge_runtime.grpc.messages import Message, config_response, read_request, statistics_response
 from edge_runtime.grpc.wire import model_name, parse, take_apart, write_response, write_stream_response
+from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
 from edge_runtime.protocol.repository import change
-from edge_runtime.protocol.requests import DecodedRequest
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.service_nodes import MARKER
@@ -44,7 +44,7 @@ _CODES: Final = (
     (DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),
     (CannotAnswer, grpc.StatusCode.UNAVAILABLE),
 )
-_FORWARDED: Final = ("ModelReady", "ModelMetadata")
+_FORWARDED: Final = ("ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics")
 _MOST_MODELS: Final = 1024
 _FINAL: Final = "triton_enable_empty_final_response"
 _FAILED: Final = "internal error: see the server's log"
@@ -90,6 +90,12 @@ class Servicer:
 
     async def model_metadata(self, request: Message) -> Message:
         return pb.ModelMetadataResponse(**self._models.metadata(request.name, request.version))
+
+    async def model_config(self, request: Message) -> Message:
+        return config_response(self._models.configuration(request.name, request.version))
+
+    async def model_statistics(self, request: Message) -> Message:
+        return statistics_response(self._models.statistics(request.name, request.version))
 
     async def repository_index(self, request: Message) -> Message:
         return pb.RepositoryIndexResponse(models=self._models.index(only_ready=request.ready))
@@ -149,7 +155,9 @@ class Servicer:
         """Infers within the request's timeout or the call's deadline, whichever is less."""
         limits = [limit for limit in (decoded.timeout, within) if limit is not None]
         within = min(limits, default=None)
-        inference_request = InferenceRequest(decoded.inputs, decoded.wanted, within, decoded.stream)
+        inference_request = InferenceRequest(
+            decoded.inputs, decoded.wanted, within, decoded.stream, decoded.priority
+        )
         response = await self._models.ask(model, inference_request)
         current.get().answered(response.parameters)
         return response
@@ -168,25 +176,13 @@ class Servicer:
         arrays = layout.arrays(parts.raw) if layout is not None else None
         if layout is None or arrays is None:
             return None
-        request = DecodedRequest(
-            arrays, layout.outputs, parts.id.decode("ascii"), layout.timeout, layout.stream, layout.named
-        )
-        return model, contract, request
+        return model, contract, layout.request(arrays, parts.id.decode("ascii"))
 
     def _keep(self, message: bytes, request: Message, contract: Contract, decoded: DecodedRequest) -> None:
         parts = take_apart(message)
         if parts is not None:
             order = [entry.name for entry in request.inputs]
-            layout = layout_of(
-                decoded.inputs,
-                order,
-                contract,
-                outputs=decoded.outputs,
-                request_id="",
-                timeout=decoded.timeout,
-                stream=decoded.stream,
-                named=decoded.named,
-            )
+            layout = layout_of(decoded, order, contract)
             if layout is not None and model_name(parts.header) == request.model_name:
                 if len(self._header_caches) >= _MOST_MODELS:  # of services and tables that are long gone
                     self._header_caches.clear()
@@ -262,6 +258,8 @@ def inference_handlers(
         "ModelReady": (servicer.model_ready, pb.ModelReadyRequest),
         "ServerMetadata": (servicer.server_metadata, pb.ServerMetadataRequest),
         "ModelMetadata": (servicer.model_metadata, pb.ModelMetadataRequest),
+        "ModelConfig": (servicer.model_config, pb.ModelConfigRequest),
+        "ModelStatistics": (servicer.model_statistics, pb.ModelStatisticsRequest),
         "RepositoryIndex": (servicer.repository_index, pb.RepositoryIndexRequest),
         "RepositoryModelLoad": (servicer.repository_load, pb.RepositoryModelLoadRequest),
         "RepositoryModelUnload": (servicer.repository_unload, pb.RepositoryModelUnloadRequest),

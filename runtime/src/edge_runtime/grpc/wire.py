@@ -18,10 +18,11 @@ from google.protobuf.message import DecodeError
 from edge_runtime.errors import BadRequest
 from edge_runtime.grpc.messages import Message
 from edge_runtime.protocol.contents import to_raw
-from edge_runtime.protocol.requests import DecodedRequest
+from edge_runtime.protocol.decoded_requests import DecodedRequest
+from edge_runtime.protocol.responses import as_requested
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import MODEL_VERSION
-from edge_runtime.tensors import Contract, Tensor
+from edge_runtime.tensors import Contract
 
 _MODEL: Final = 0x0A
 _ID: Final = 0x1A
@@ -114,14 +115,9 @@ def write_response(
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
         parts.append(make(key, value=value))
     raw: list[bytes | memoryview] = []
-    tensors: Sequence[Tensor] = ()
-    if response.tensors is not None:
-        tensors = response.tensors
-    elif response.outputs:
-        tensors = [contract.outputs_by_name[name] for name, _ in request.outputs]
-    for tensor, array in zip(tensors if response.outputs else (), response.outputs, strict=True):
-        parts.append(_output(tensor.name, tensor.datatype, array.shape))
-        data = to_raw(tensor.datatype, array)
+    for name, _, datatype, array in as_requested(request, contract, response.outputs, response.tensors):
+        parts.append(_output(name, datatype, array.shape))
+        data = to_raw(datatype, array)
         raw += (b"\x32" + _varint(len(data)), data)
     return b"".join(parts + raw)
 

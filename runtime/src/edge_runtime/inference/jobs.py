@@ -9,18 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_planning.routing.batches import Waiting
+from edge_runtime.errors import NotReady
 from edge_runtime.inference.sessions import Halt, Session
-from edge_runtime.tensors import Array
+from edge_runtime.model_statistics import Execution
+from edge_runtime.tensors import Array, rows
 
 InferenceResult = list[Array] | Exception
 Said = Callable[[Sequence[float]], None]
+Ran = Callable[[Execution], None]
 
 
 @dataclass(slots=True, eq=False)
 class Job:
     """One inference and the future that its client's request awaits.
 
-    said: called with the waits of the jobs of one run that have the same `said`.
+    said: called with the waits of the jobs of one run that have the same `said`. ran: likewise with a run.
+    begun: when the run started that computed it, on the clock of its arrival.
     """
 
     session: Session
@@ -30,6 +34,8 @@ class Job:
     future: asyncio.Future[list[Array]]
     asked: Waiting
     said: Said | None = None
+    ran: Ran | None = None
+    begun: float = 0.0
 
     @property
     def left(self) -> bool:
@@ -64,6 +70,37 @@ def shapes(session: Session, feeds: Mapping[str, Array]) -> tuple[int, tuple[obj
         return 1, None
     items = tuple((name, array.dtype.char, array.shape[1:]) for name, array in feeds.items())
     return int(rows.pop()), (id(session), items)
+
+
+def going_down() -> NotReady:
+    """The outcome of jobs that the end of the process leaves without a run."""
+    return NotReady("the server is shutting down: send the request to another one")
+
+
+def rows_of(session: Session, feeds: Mapping[str, Array]) -> int:
+    """Rows of a request's batch; 1 for a model without one."""
+    return rows(session.inputs, [feeds[tensor.name] for tensor in session.inputs]) or 1
+
+
+def report_waits(jobs: Sequence[Job]) -> None:
+    """Tells each service in a run that starts how long its own requests waited."""
+    waits: dict[Said, list[float]] = {}
+    for job in jobs:
+        if job.said is not None:
+            waits.setdefault(job.said, []).append(job.begun - job.asked.arrival)
+    for said, seconds in waits.items():
+        said(seconds)
+
+
+def report_run(jobs: Sequence[Job], inferring: float, stacking: float = 0.0, splitting: float = 0.0) -> None:
+    """Tells each service in a successful run what it took, with the waits of its own requests."""
+    waits: dict[Ran, list[float]] = {}
+    for job in jobs:
+        if job.ran is not None:
+            waits.setdefault(job.ran, []).append(job.begun - job.asked.arrival)
+    total = sum(rows_of(job.session, job.feeds) for job in jobs) if waits else 0
+    for ran, seconds in waits.items():
+        ran(Execution(total, seconds, inferring, stacking, splitting))
 
 
 def stacked(feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

@@ -19,15 +19,29 @@ from threading import Lock
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from edge_planning.routing.batches import LARGEST, Batch, Experience, Waiting, next_batch, wait_before
-from edge_runtime.errors import ModelFailed, NotReady
+from edge_planning.routing.batches import (
+    LARGEST,
+    ORDINARY,
+    Batch,
+    Experience,
+    Precedence,
+    Waiting,
+    next_batch,
+    wait_before,
+)
+from edge_runtime.errors import ModelFailed
 from edge_runtime.inference.batch_check import counterpart, same_results
 from edge_runtime.inference.jobs import (
     InferenceResult,
     Job,
+    Ran,
     Said,
+    going_down,
     joint_halt,
+    report_run,
+    report_waits,
     resolve,
+    rows_of,
     shapes,
     split,
     stacked,
@@ -36,6 +50,7 @@ from edge_runtime.inference.jobs import (
 from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
 from edge_runtime.inference.slowdowns import Slowdown
 from edge_runtime.inference.spare_time import SpareTime
+from edge_runtime.model_statistics import Execution
 from edge_runtime.tensors import Array
 
 _log = logging.getLogger(__name__)
@@ -160,17 +175,15 @@ class Runner:
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         return begun + sum(job.session.seconds for job in self._jobs)
 
-    def wait_before(self, deadline: float, seconds: float = 0.0, *, beyond: float = 0.0) -> float:
-        """Estimated seconds until an inference of `seconds` with this deadline, on this runner's clock, would
-        start. beyond: 0 within the planned rate, else its place among those beyond it.
-        """
+    def wait_before(self, deadline: float, seconds: float = 0.0, precedence: Precedence = ORDINARY) -> float:
+        """Estimated seconds until an inference with this deadline, on this runner's clock, would start."""
         run, jobs = self._run, list(self._jobs)
         if run is None and not jobs:
             return 0.0
         begun = max(run.jobs[0].session.seconds - self.running, 0.0) if run is not None and run.jobs else 0.0
         waiting, start = [job.asked for job in jobs if not job.left], self._clock() + begun
         return begun + wait_before(
-            waiting, deadline, seconds, start, self._largest, self._skipped, beyond=beyond
+            waiting, deadline, seconds, start, self._largest, self._skipped, precedence=precedence
         )
 
     def least(self, session: Session, inputs: Mapping[str, Array]) -> float:
@@ -196,16 +209,24 @@ class Runner:
         return f"one inference has been running for more than {self._stuck_after:g} s and blocks the others"
 
     def run_now(
-        self, session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None = None
+        self,
+        session: Session,
+        feeds: Mapping[str, Array],
+        names: Sequence[str] | None = None,
+        ran: Ran | None = None,
     ) -> list[Array] | None:
-        """Returns the session's outputs, computed on the caller's thread.
+        """Returns the session's outputs, computed on the caller's thread; `ran` is called after the run.
 
         None without a run if this one is not known to be short, or others wait for the thread.
         """
         if session.seconds < INLINE and not self._jobs:
             shapes = shapes_of(feeds)
             if session.expected(shapes) < INLINE:
-                return self._timed(session, feeds, shapes, names)
+                start = self._clock()
+                results = self._timed(session, feeds, shapes, names)
+                if ran is not None:
+                    ran(Execution(rows_of(session, feeds), (0.0,), self._clock() - start))
+                return results
         return None
 
     async def run(
@@ -216,23 +237,24 @@ class Runner:
         deadline: float | None = None,
         said: Said | None = None,
         *,
-        beyond: float = 0.0,
+        precedence: Precedence = ORDINARY,
+        ran: Ran | None = None,
     ) -> list[Array]:
         """Returns the session's outputs, computed on the event loop or on a thread by its recent latency.
 
-        deadline: time on this runner's clock, which decides the order. said: as in the constructor. beyond:
-        0 within the planned rate, else its place after those, see `next_place`. A cancelled request that
-        waits is not run; a run ends at the next operator once all its requests are cancelled. Raises
-        NotReady after `end`.
+        deadline: time on this runner's clock, which decides the order with `precedence`. said: as in the
+        constructor. ran: called after the run, on the thread that ran it. A cancelled request that waits is
+        not run; a run ends at the next operator once all its requests are cancelled. Raises NotReady after
+        `end`.
         """
-        results = self.run_now(session, feeds, names)
+        results = self.run_now(session, feeds, names, ran)
         if results is not None:
             return results
-        due = inf if deadline is None else deadline
-        job = self._job(session, feeds, names, due, said or self._said, beyond=beyond)
+        job = self._job(session, feeds, names, inf if deadline is None else deadline, precedence)
+        job.said, job.ran = said or self._said, ran
         with self._lock:
             if self._ended:
-                raise _going_down()
+                raise going_down()
             self._jobs.append(job)
             idle, self._working = not self._working, True
         if idle:
@@ -252,7 +274,7 @@ class Runner:
         if run is not None:
             jobs = [*run.jobs, *jobs]
             run.halt.now()
-        self._deliver(jobs, [_going_down() for _ in jobs])
+        self._deliver(jobs, [going_down() for _ in jobs])
 
     def close(self) -> None:
         """Ends the current run and rejects further work."""
@@ -265,9 +287,7 @@ class Runner:
         feeds: Mapping[str, Array],
         names: Sequence[str] | None,
         deadline: float,
-        said: Said | None,
-        *,
-        beyond: float,
+        precedence: Precedence,
     ) -> Job:
         known = self._known.get(session)
         if known is None:
@@ -278,8 +298,8 @@ class Runner:
         if self._largest == 1 or known.proven is False:
             stack = None
         waiter: asyncio.Future[list[Array]] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(stack, known, rows, deadline, self._clock(), beyond)
-        return Job(session, feeds, names, Halt(), waiter, waiting, said)
+        waiting = Waiting(stack, known, rows, deadline, self._clock(), precedence)
+        return Job(session, feeds, names, Halt(), waiter, waiting)
 
     def _work(self) -> None:
         """On the thread: runs until nothing waits.
@@ -325,8 +345,9 @@ class Runner:
         with self._lock:
             for job in jobs:
                 self._jobs.remove(job)
-        self.spare_time.started(max(job.asked.beyond for job in jobs))
-        _report_waits(jobs, now)
+                job.begun = now
+        self.spare_time.started(max(job.asked.precedence.beyond for job in jobs))
+        report_waits(jobs)
         return jobs, batch
 
     def _perform(self, jobs: list[Job], batch: Batch) -> None:
@@ -362,7 +383,9 @@ class Runner:
         except Exception as error:  # delivered to the client
             self._deliver([job], [error])
             return False
-        job.asked.known.add(job.asked.rows, self._clock() - start)
+        seconds = self._clock() - start
+        job.asked.known.add(job.asked.rows, seconds)
+        report_run([job], seconds)
         if not proof:
             self._deliver([job], [results])
             return True
@@ -408,6 +431,7 @@ class Runner:
         names, halt, start = wanted(jobs), joint_halt(jobs), self._clock()
         try:
             feeds = stacked([job.feeds for job in jobs])
+            filled = self._clock()
             with self._begun(jobs, halt):
                 results = jobs[0].session.run(feeds, names, halt)
         except Exception as error:  # one bad request must not fail the others of its batch
@@ -417,11 +441,13 @@ class Runner:
         finally:
             for job in jobs:
                 job.halt.told = None
-        known = jobs[0].asked.known
-        known.add(sum(job.asked.rows for job in jobs), self._clock() - start)
+        known, ended = jobs[0].asked.known, self._clock()
+        known.add(sum(job.asked.rows for job in jobs), ended - start)
         outcomes = split(jobs, dict(zip(names, results, strict=True)))
         if outcomes is None:
             known.proven = False
+        else:
+            report_run(jobs, ended - filled, filled - start, self._clock() - ended)
         return outcomes
 
     def _prove(self, job: Job, results: list[Array]) -> Iterator[None]:
@@ -464,21 +490,7 @@ class Runner:
     def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[InferenceResult]) -> None:
         """Delivers outcomes to the event loop that waits for them."""
         if self._ended:
-            outcomes = [_going_down() if isinstance(o, ModelFailed) else o for o in outcomes]
+            outcomes = [going_down() if isinstance(o, ModelFailed) else o for o in outcomes]
         if jobs:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and nothing waits on it
                 jobs[0].future.get_loop().call_soon_threadsafe(resolve, jobs, outcomes)
-
-
-def _report_waits(jobs: Sequence[Job], now: float) -> None:
-    """Tells each service in a batch how long its own requests waited."""
-    waits: dict[Said, list[float]] = {}
-    for job in jobs:
-        if job.said is not None:
-            waits.setdefault(job.said, []).append(now - job.asked.arrival)
-    for said, seconds in waits.items():
-        said(seconds)
-
-
-def _going_down() -> NotReady:
-    return NotReady("the server is shutting down: send the request to another one")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from math import ceil, inf
-from typing import Final
 
+from edge_planning.routing.batches import DEFAULT_PRIORITY, Precedence
 from edge_planning.routing.deadlines import queue_too_long
 from edge_runtime.errors import Overloaded
-from edge_runtime.inference.jobs import Said
+from edge_runtime.inference.jobs import Ran, Said
 from edge_runtime.inference.planned_rates import PlannedRate
 from edge_runtime.inference.runners import Runner
 from edge_runtime.inference.sessions import Session
+from edge_runtime.requests import MOST_WAITING
 from edge_runtime.tensors import Array
-
-QUEUE: Final = 256
 
 
 class ServiceQueue:
@@ -23,9 +22,17 @@ class ServiceQueue:
     service that receives too many requests causes no refusals of others. `planned` is the service's rate.
     """
 
-    def __init__(self, runner: Runner, said: Said | None = None, most: int = QUEUE) -> None:
-        """said: called after each run on the thread with the wait of each of its requests in seconds."""
-        self._runner, self._said, self._most = runner, said, most
+    def __init__(
+        self,
+        runner: Runner,
+        said: Said | None = None,
+        most: int = MOST_WAITING,
+        ran: Ran | None = None,
+    ) -> None:
+        """said: called after each run on the thread with the wait of each of its requests in seconds. ran:
+        called after each successful run, here or on the thread.
+        """
+        self._runner, self._said, self._most, self._ran = runner, said, most, ran
         self.waiting = 0
         self.planned = PlannedRate()
 
@@ -65,9 +72,11 @@ class ServiceQueue:
         """Estimated seconds of a run on these inputs; see `Runner.least`."""
         return self._runner.least(session, inputs)
 
-    def wait_before(self, deadline: float, seconds: float, *, beyond: float = 0.0) -> float:
+    def wait_before(
+        self, deadline: float, seconds: float, *, beyond: float = 0.0, priority: int = DEFAULT_PRIORITY
+    ) -> float:
         """Estimated seconds until an inference would start; see `Runner.wait_before`."""
-        return self._runner.wait_before(deadline, seconds, beyond=beyond)
+        return self._runner.wait_before(deadline, seconds, Precedence(beyond, self, priority))
 
     @property
     def spare(self) -> float:
@@ -97,7 +106,7 @@ class ServiceQueue:
         self, session: Session, feeds: Mapping[str, Array], names: Sequence[str] | None = None
     ) -> list[Array] | None:
         """Returns the session's outputs, or None without a run; see `Runner.run_now`."""
-        return self._runner.run_now(session, feeds, names)
+        return self._runner.run_now(session, feeds, names, self._ran)
 
     async def run(
         self,
@@ -107,6 +116,16 @@ class ServiceQueue:
         deadline: float | None = None,
         *,
         beyond: float = 0.0,
+        priority: int = DEFAULT_PRIORITY,
+        ran: Ran | None = None,
     ) -> list[Array]:
-        """Returns the session's outputs; see `Runner.run`."""
-        return await self._runner.run(session, feeds, names, deadline, self._said, beyond=beyond)
+        """Returns the session's outputs; see `Runner.run`. ran: in place of the queue's own."""
+        return await self._runner.run(
+            session,
+            feeds,
+            names,
+            deadline,
+            self._said,
+            precedence=Precedence(beyond, self, priority),
+            ran=ran or self._ran,
+        )

@@ -69,7 +69,7 @@ class MemoizingBackend:
         key: bytes,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.platform = source.platform
+        self.platform, self.statistics = source.platform, source.statistics
         self._source, self._registry, self._service = source, registry, service
         self._key, self._clock = key, clock
         self._settings = OFF
@@ -163,7 +163,9 @@ class MemoizingBackend:
             outcome, found = cache.find(key, self._source.accuracy, start)
             outcome = JOINED if outcome == HIT else outcome
         self._cache_counts.lookup(outcome)
-        if found is not None:
+        if found is None:
+            self.statistics.missed(self._clock() - start)
+        else:
             return self._again(found, found.outputs, {"cached": True}, "cached", start, request.within)
         self._check(inputs, contract)
         computing = SharedComputation(self._computed(cache, key, replace(request, since=start), start))

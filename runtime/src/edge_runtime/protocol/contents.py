@@ -26,7 +26,7 @@ _ALLOWED: Final[dict[str, frozenset[type]]] = {
     "i": frozenset((int,)),
     "u": frozenset((int,)),
     "f": frozenset((int, float, Constant)),
-    "O": frozenset((str,)),
+    "O": frozenset((str, bytes)),  # bytes in typed fields, text in JSON
 }
 
 

@@ -7,11 +7,13 @@ contract, only the sizes of the raw values of a request with the same header byt
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Final
 
+from edge_planning.routing.batches import DEFAULT_PRIORITY
 from edge_runtime.protocol.contents import from_bytes
+from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.tensors import Array, Contract, Tensor, width
 
 _MOST: Final = 256
@@ -23,7 +25,7 @@ class HeaderLayout:
     """Content of a validated header.
 
     inputs: each with its shape, its size in raw bytes, and its name in error messages.
-    outputs, named: as in DecodedRequest.
+    The others are as in DecodedRequest.
     """
 
     inputs: Sequence[tuple[Tensor, tuple[int, ...], int, str]]
@@ -32,6 +34,21 @@ class HeaderLayout:
     timeout: float | None = None
     stream: str = ""
     named: bool = True
+    priority: int = DEFAULT_PRIORITY
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+    def request(self, arrays: Mapping[str, Array], identity: str) -> DecodedRequest:
+        """The request with this header, these inputs and this id."""
+        return DecodedRequest(
+            arrays,
+            self.outputs,
+            identity,
+            self.timeout,
+            self.stream,
+            self.named,
+            self.priority,
+            self.classes,
+        )
 
     def arrays(self, raw: Sequence[bytes | memoryview]) -> dict[str, Array] | None:
         """The inputs over their raw bytes; None if the sizes do not match the header."""
@@ -84,21 +101,25 @@ class HeaderCache:
 
 
 def layout_of(
-    arrays: Mapping[str, Array],
-    order: Sequence[str],
-    contract: Contract,
-    *,
-    outputs: Sequence[tuple[str, bool]],
-    request_id: str,
-    timeout: float | None,
-    stream: str = "",
-    named: bool = True,
+    decoded: DecodedRequest, order: Sequence[str], contract: Contract, request_id: str = ""
 ) -> HeaderLayout | None:
-    """The layout of a fully decoded request; None if a size does not follow from the shape."""
+    """The layout of a fully decoded request; None if a size does not follow from the shape.
+
+    request_id: empty if the header that is kept does not contain it.
+    """
     inputs = []
     for i, name in enumerate(order):
-        tensor, shape = contract.inputs_by_name[name], arrays[name].shape
+        tensor, shape = contract.inputs_by_name[name], decoded.inputs[name].shape
         if tensor.datatype == "BYTES":
             return None
         inputs.append((tensor, shape, prod(shape) * width(tensor.datatype), f"inputs[{i}]"))
-    return HeaderLayout(inputs, outputs, request_id, timeout, stream, named)
+    return HeaderLayout(
+        inputs,
+        decoded.outputs,
+        request_id,
+        decoded.timeout,
+        decoded.stream,
+        decoded.named,
+        decoded.priority,
+        decoded.classes,
+    )

@@ -7,16 +7,18 @@ model's contract before anything is allocated.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Final
 
 import orjson
 
 from edge_api.words import shown_json
+from edge_planning.routing.batches import DEFAULT_PRIORITY, PRIORITIES
 from edge_runtime.errors import BadRequest, BadTensor
 from edge_runtime.json_values import Json
+from edge_runtime.protocol.classification import class_count
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_json, to_raw
+from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
 from edge_runtime.protocol.nonfinite import read
 from edge_runtime.tensors import Array, Contract, Tensor, width
@@ -24,31 +26,6 @@ from edge_runtime.tensors import Array, Contract, Tensor, width
 HEADER_LENGTH: Final = "inference-header-content-length"
 _LONGEST_STREAM: Final = 128
 _DIGITS: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedRequest:
-    """A decoded request.
-
-    inputs: validated arrays by name.
-    outputs: names of the requested outputs, each with whether it is sent as raw bytes; all of the model's if
-      the client names none.
-    named: whether the client names them.
-    timeout: the client's timeout in seconds; None without one.
-    stream: the sequence that the request is part of; empty for none.
-    """
-
-    inputs: Mapping[str, Array]
-    outputs: Sequence[tuple[str, bool]]
-    id: str = ""
-    timeout: float | None = None
-    stream: str = ""
-    named: bool = True
-
-    @property
-    def wanted(self) -> Sequence[str]:
-        """The outputs that the client names; empty for all."""
-        return [name for name, _ in self.outputs] if self.named else ()
 
 
 def decode_request(
@@ -77,27 +54,27 @@ def decode_request(
         raise BadRequest(f"id: {shown_json(identity)} is not a string")
     parameters = _parameters(header, "")
     arrays = decode_tensors(header.get("inputs"), raw, contract.inputs_by_name, "inputs")
-    entries = header.get("outputs")
-    wanted, named = _wanted(entries, parameters, contract), bool(entries)
+    wanted, classes = _wanted(header.get("outputs"), parameters, contract)
     timeout = timeout_of(parameters.get("timeout"))
     stream = stream_of(parameters.get("sequence_id"))
+    decoded = DecodedRequest(
+        arrays,
+        wanted,
+        identity,
+        timeout,
+        stream,
+        named=bool(header.get("outputs")),
+        priority=priority_of(parameters.get("priority")),
+        classes=classes,
+    )
     if header_cache is not None and all(
         "binary_data_size" in (e.get("parameters") or ()) for e in header.get("inputs") or ()
     ):
         order = [entry["name"] for entry in header.get("inputs") or ()]
-        layout = layout_of(
-            arrays,
-            order,
-            contract,
-            outputs=wanted,
-            request_id=identity,
-            timeout=timeout,
-            stream=stream,
-            named=named,
-        )
+        layout = layout_of(decoded, order, contract, request_id=identity)
         if layout is not None:
             header_cache.keep(contract, body[:length], layout)
-    return DecodedRequest(arrays, wanted, identity, timeout, stream, named)
+    return decoded
 
 
 def decode_known(
@@ -111,7 +88,7 @@ def decode_known(
     arrays = layout.arrays(parts) if parts is not None else None
     if arrays is None:
         return None
-    return DecodedRequest(arrays, layout.outputs, layout.id, layout.timeout, layout.stream, layout.named)
+    return layout.request(arrays, layout.id)
 
 
 def timeout_of(microseconds: Json) -> float | None:
@@ -138,6 +115,21 @@ def stream_of(sequence: Json) -> str:
         f"parameters.sequence_id: {shown_json(sequence)} is not valid: write a whole number "
         f"or a string of at most {_LONGEST_STREAM} characters"
     )
+
+
+def priority_of(number: Json) -> int:
+    """The `priority` parameter; as in Triton, the default for none, 0 and numbers above the last level.
+
+    Raises BadRequest.
+    """
+    if number is None:
+        return DEFAULT_PRIORITY
+    if type(number) is not int or not 0 <= number < 1 << 64:
+        raise BadRequest(
+            f"parameters.priority: {shown_json(number)} is not a priority: write a whole number from 1, "
+            f"the first turn, to {PRIORITIES}, or 0 for the default"
+        )
+    return number if 1 <= number <= PRIORITIES else DEFAULT_PRIORITY
 
 
 def timeout_for(seconds: float) -> int:
@@ -169,22 +161,26 @@ def _flag(parameters: Mapping[str, Json], name: str, where: str, *, otherwise: b
     return value
 
 
-def _wanted(entries: Json, parameters: Mapping[str, Json], contract: Contract) -> list[tuple[str, bool]]:
+def _wanted(
+    entries: Json, parameters: Mapping[str, Json], contract: Contract
+) -> tuple[list[tuple[str, bool]], dict[str, int]]:
+    """The requested outputs, each with whether it is sent as raw bytes, and the classes of some."""
     binary = _flag(parameters, "binary_data_output", "", otherwise=False)
     if entries is None or entries == []:
-        return [(t.name, binary) for t in contract.outputs]
+        return [(t.name, binary) for t in contract.outputs], {}
     if not isinstance(entries, list):
         raise BadRequest(f"outputs: {shown_json(entries)} is not a list")
     wanted: dict[str, bool] = {}
+    classes: dict[str, int] = {}
     for i, entry in enumerate(entries):
         where = f"outputs[{i}]"
         name = check_output(entry.get("name") if isinstance(entry, dict) else None, wanted, contract, where)
         own = _parameters(entry, f"{where}.")
-        if own.get("classification"):
-            raise BadRequest(f"{where}.parameters.classification: not supported: request the values")
+        if count := class_count(own.get("classification"), contract.outputs_by_name[name], where):
+            classes[name] = count
         _refuse_shared_memory(own, where)
         wanted[name] = _flag(own, "binary_data", f"{where}.", otherwise=binary)
-    return list(wanted.items())
+    return list(wanted.items()), classes
 
 
 def check_output(name: Json, before: Mapping[str, bool], contract: Contract, where: str) -> str:

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import orjson
 
 from edge_runtime.json_values import Json
+from edge_runtime.protocol.classification import batches, classified
 from edge_runtime.protocol.contents import to_json, to_raw
-from edge_runtime.protocol.requests import DecodedRequest, decode_tensors, split
+from edge_runtime.protocol.decoded_requests import DecodedRequest
+from edge_runtime.protocol.requests import decode_tensors, split
 from edge_runtime.tensors import Array, Contract, Tensor
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+def as_requested(
+    request: DecodedRequest,
+    contract: Contract,
+    arrays: Sequence[Array],
+    tensors: Sequence[Tensor] | None = None,
+) -> Iterator[tuple[str, bool, str, Array]]:
+    """The outputs of a response: each one's name, whether it is sent as raw bytes, its datatype and values.
+
+    `arrays` are the requested outputs in the order of `request.outputs`, or none at all. tensors: as in
+    `encode_response`. Raises BadTensor.
+    """
+    wanted, known = request.outputs, contract.outputs_by_name
+    if tensors is not None:
+        wanted = [(t.name, request.outputs[0][1]) for t in tensors]
+        known = {t.name: t for t in tensors}
+    for (name, binary), array in zip(wanted if arrays else (), arrays, strict=True):
+        count = request.classes.get(name)
+        if count is None:
+            yield name, binary, known[name].datatype, array
+        else:
+            yield name, binary, "BYTES", classified(array, count, batched=batches(contract))
 
 
 def encode_response(
@@ -31,12 +56,7 @@ def encode_response(
     """
     parts: list[bytes | memoryview] = [b""]
     described: list[Json] = []
-    wanted, known = request.outputs, contract.outputs_by_name
-    if tensors is not None:
-        wanted = [(t.name, request.outputs[0][1]) for t in tensors]
-        known = {t.name: t for t in tensors}
-    for (name, binary), array in zip(wanted if arrays else (), arrays, strict=True):
-        datatype = known[name].datatype
+    for name, binary, datatype, array in as_requested(request, contract, arrays, tensors):
         entry: dict[str, Json] = {"name": name, "datatype": datatype, "shape": array.shape}
         if binary:
             raw = to_raw(datatype, array)

@@ -115,6 +115,9 @@ class RestApp:
             case ("v1", "probe"):
                 _only("POST", method, path)
                 await receive_probe(receive, send)
+            case ("v2", "models", "stats") if not self._models.serves("stats"):
+                _only("GET", method, path)
+                await respond(send, 200, orjson.dumps({"model_stats": self._models.statistics()}))
             case ("v2", "models", name, *_) if self._forwarder is not None and self._elsewhere(name, scope):
                 await self._forward(self._forwarder, scope, receive, send, name)
             case ("v2", "models", name, *version, "infer") if len(version) in (0, 2):
@@ -171,6 +174,10 @@ class RestApp:
                 models.contract(name, _version(version, path))
                 ready = models.model_ready(name, _version(version, path))
                 return 200 if ready else 503, {"name": name, "ready": ready}
+            case ("v2", "models", name, *version, "config") if len(version) in (0, 2):
+                return 200, models.configuration(name, _version(version, path))
+            case ("v2", "models", name, *version, "stats") if len(version) in (0, 2):
+                return 200, {"model_stats": models.statistics(name, _version(version, path))}
             case ("v2", "models", name, *version) if len(version) in (0, 2):
                 return 200, models.metadata(name, _version(version, path))
         raise NotFound(f"/{'/'.join(path)[:200]}: not an endpoint of the Open Inference Protocol")
@@ -216,7 +223,9 @@ class RestApp:
     async def _answer(self, model: str, version: str, body: bytes, header_length: str | None) -> Response:
         contract = self._models.contract(model, version)
         decoded = decode_request(body, header_length, contract, self._header_cache(model))
-        inference_request = InferenceRequest(decoded.inputs, decoded.wanted, decoded.timeout, decoded.stream)
+        inference_request = InferenceRequest(
+            decoded.inputs, decoded.wanted, decoded.timeout, decoded.stream, decoded.priority
+        )
         result = await self._models.ask(model, inference_request)
         current.get().answered(result.parameters)
         return encoded(model, decoded, contract, result)

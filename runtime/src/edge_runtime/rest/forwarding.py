@@ -96,7 +96,7 @@ class HttpForwarder:
         if unknown is not None:
             return self._ended(unknown)
         raise UnknownModel(
-            f'model "{model[:80]}" is not served here or at another node of the namespace: '
+            f'Request for unknown model "{model[:80]}": no node of the namespace serves it: '
             "request a model of /v2/models, or check kubectl get placements"
         )
 

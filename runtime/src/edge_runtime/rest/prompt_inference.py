@@ -8,8 +8,9 @@ from typing import Final
 
 from edge_runtime.asgi import JSON, Header, Response
 from edge_runtime.errors import EdgeError
+from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache
-from edge_runtime.protocol.requests import HEADER_LENGTH, DecodedRequest, decode_known
+from edge_runtime.protocol.requests import HEADER_LENGTH, decode_known
 from edge_runtime.protocol.responses import encode_response
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
@@ -82,7 +83,10 @@ class PromptInference:
             if request is None:
                 return None
             result = models.at_once(
-                model, InferenceRequest(request.inputs, request.wanted, request.timeout, request.stream)
+                model,
+                InferenceRequest(
+                    request.inputs, request.wanted, request.timeout, request.stream, request.priority
+                ),
             )
             return None if result is None else encoded(model, request, contract, result)
         except EdgeError as error:

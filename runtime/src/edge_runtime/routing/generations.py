@@ -60,7 +60,10 @@ class Generations:
         self.state: StateSettings | None = None
         self.generation, self.message, self.reason, self.loaded = 0, "", "", False
         self.changed = asyncio.Event()
-        self.resources, self.queue = resources, ServiceQueue(resources.runner, metrics.batch)
+        self.resources, self.queue = (
+            resources,
+            ServiceQueue(resources.runner, metrics.batch, ran=metrics.statistics.ran),
+        )
         self.active_route = ActiveRoute(resources.clock, resources.breakers, metrics, self.changed.set)
         self._metrics, self._loader = metrics, resources.loader
         self._background, self._repeatability = background, repeatability

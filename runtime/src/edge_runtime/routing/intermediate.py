@@ -8,6 +8,7 @@ from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import HopFailed, HopLate, LinkBusy
 from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.metrics import Metrics
+from edge_runtime.model_statistics import ModelStatistics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.routing.hops import Hop
@@ -36,6 +37,7 @@ class IntermediateBackend:
         """latency: the deadline in seconds of requests without a timeout."""
         self._loaded, self._queue, self._metrics = loaded, queue, metrics
         self._clock, self._latency = clock, latency
+        self.statistics = ModelStatistics()
 
     @property
     def contract(self) -> Contract | None:
@@ -53,7 +55,14 @@ class IntermediateBackend:
         least = self._queue.least(loaded.session, request.inputs)
         self._queue.admit(least, left, self._queue.wait_before(until, least))
         try:
-            results = await self._queue.run(loaded.session, dict(request.inputs), None, until)
+            results = await self._queue.run(
+                loaded.session,
+                dict(request.inputs),
+                None,
+                until,
+                priority=request.priority,
+                ran=self.statistics.ran,
+            )
         finally:
             self._queue.leave()
         seconds = self._clock() - start
@@ -79,3 +88,4 @@ class IntermediateBackend:
             raise
         finally:
             self._metrics.hop(self._loaded.slice.model, outcome, self._clock() - begin)
+            self.statistics.hopped(self._clock() - begin)

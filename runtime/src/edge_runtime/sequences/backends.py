@@ -32,7 +32,7 @@ class SequencedBackend:
         settings: Callable[[], StateSettings | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.platform = source.platform
+        self.platform, self.statistics = source.platform, source.statistics
         self._source, self._settings, self._clock = source, settings, clock
         self._prompt = source if isinstance(source, PromptBackend) else None
         self._used: StateSettings | None = None
@@ -94,11 +94,13 @@ class SequencedBackend:
     async def _respond(
         self, request: InferenceRequest, settings: StateSettings, sequence: Sequence
     ) -> InferenceResponse:
-        own = len(request.outputs)
+        contract = self.contract
+        wanted = request.outputs or ([t.name for t in contract.outputs] if contract is not None else [])
+        own = len(wanted)
         asked = replace(
             request,
             inputs={**request.inputs, **sequence.state},
-            outputs=[*request.outputs, *(pair.output for pair in settings.pairs)],
+            outputs=[*wanted, *(pair.output for pair in settings.pairs)],
             stream="",
         )
         response = await self._source.infer(asked)

@@ -1,0 +1,147 @@
+"""What a model's requests and runs took, counted as Triton's statistics extension defines it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+
+from edge_runtime.json_values import Json
+
+_NANOSECONDS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One successful run of a session, as one of the services in it sees it.
+
+    rows: rows of the whole batch. waits: seconds that each request of the service waited for the run.
+    stacking, inferring, splitting: seconds to join the inputs, to run the session and to part the outputs.
+    """
+
+    rows: int
+    waits: Sequence[float]
+    inferring: float
+    stacking: float = 0.0
+    splitting: float = 0.0
+
+
+@dataclass(slots=True)
+class Duration:
+    """A number of events and their total time in seconds."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Adds events that took `seconds` together."""
+        self.count += count
+        self.seconds += seconds
+
+    def document(self) -> dict[str, Json]:
+        """The duration in the form of the extension."""
+        return {"count": self.count, "ns": round(self.seconds * _NANOSECONDS)}
+
+
+@dataclass(slots=True)
+class _Batches:
+    """Runs of one number of rows."""
+
+    stacking: Duration = field(default_factory=Duration)
+    inferring: Duration = field(default_factory=Duration)
+    splitting: Duration = field(default_factory=Duration)
+
+
+class ModelStatistics:
+    """Counters of one model since it was loaded. Safe for use by several threads."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        """now: the time since the epoch in seconds."""
+        self._now, self._lock = now, Lock()
+        self._last = 0.0
+        self._rows = self._executions = 0
+        self._succeeded, self._failed = Duration(), Duration()
+        self._hits, self._misses = Duration(), Duration()
+        self._waiting = self._stacking = self._inferring = self._splitting = 0.0
+        self._batches: dict[int, _Batches] = {}
+
+    def succeeded(self, seconds: float, rows: int) -> None:
+        """Counts a request with a computed response."""
+        with self._lock:
+            self._last = self._now()
+            self._succeeded.add(seconds)
+            self._rows += rows
+
+    def reused(self, seconds: float) -> None:
+        """Counts a request whose response was reused from an earlier one."""
+        with self._lock:
+            self._last = self._now()
+            self._succeeded.add(seconds)
+            self._hits.add(seconds)
+
+    def missed(self, seconds: float) -> None:
+        """Counts a lookup for a response to reuse that found none."""
+        with self._lock:
+            self._misses.add(seconds)
+
+    def failed(self, seconds: float) -> None:
+        """Counts a request that ended in an error, or whose client left."""
+        with self._lock:
+            self._last = self._now()
+            self._failed.add(seconds)
+
+    def ran(self, execution: Execution) -> None:
+        """Counts a successful run; each of its requests is charged with all of its time."""
+        requests = len(execution.waits)
+        with self._lock:
+            self._executions += 1
+            self._waiting += sum(execution.waits)
+            self._stacking += requests * execution.stacking
+            self._inferring += requests * execution.inferring
+            self._splitting += requests * execution.splitting
+            batches = self._batches.setdefault(execution.rows, _Batches())
+            batches.stacking.add(execution.stacking)
+            batches.inferring.add(execution.inferring)
+            batches.splitting.add(execution.splitting)
+
+    def hopped(self, seconds: float) -> None:
+        """Adds the time in which another node computed the rest of a request."""
+        with self._lock:
+            self._inferring += seconds
+
+    def document(self, name: str, version: str) -> dict[str, Json]:
+        """The statistics in the form of the extension."""
+        with self._lock:
+            computed = self._succeeded.count - self._hits.count
+            parts = {
+                "compute_input": self._stacking,
+                "compute_infer": self._inferring,
+                "compute_output": self._splitting,
+            }
+            return {
+                "name": name,
+                "version": version,
+                "last_inference": int(self._last * 1e3),
+                "inference_count": self._rows,
+                "execution_count": self._executions,
+                "inference_stats": {
+                    "success": self._succeeded.document(),
+                    "fail": self._failed.document(),
+                    "queue": Duration(self._succeeded.count, self._waiting).document(),
+                    **{key: Duration(computed, seconds).document() for key, seconds in parts.items()},
+                    "cache_hit": self._hits.document(),
+                    "cache_miss": self._misses.document(),
+                },
+                "response_stats": {},
+                "batch_stats": [
+                    {
+                        "batch_size": rows,
+                        "compute_input": batches.stacking.document(),
+                        "compute_infer": batches.inferring.document(),
+                        "compute_output": batches.splitting.document(),
+                    }
+                    for rows, batches in sorted(self._batches.items())
+                ],
+                "memory_usage": [],
+            }
