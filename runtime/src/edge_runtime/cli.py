@@ -23,6 +23,7 @@ from edge_runtime.grpc import keepalive
 from edge_runtime.memoization.flags import add_flags
 from edge_runtime.samples import flags as samples
 from edge_runtime.sequences import flags as state_flags
+from edge_runtime.shared_memory import flags as memory_flags
 from edge_runtime.store import flags as store_flags
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         health_port=arguments.health_port,
         memoization=memoization_of(arguments),
         state=state_flags.state_of(arguments),
+        memory=memory_flags.memory_of(arguments),
         given=given_by(arguments),
         stuck_after=arguments.stuck_after,
         grace=arguments.grace,
@@ -341,6 +343,7 @@ def _add_lone_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     _add_trials(serve)
     add_flags(serve)
     state_flags.add_flags(serve)
+    memory_flags.add_flags(serve)
     samples.add_flags(serve)
     keepalive.add_flags(serve)
 

@@ -22,6 +22,7 @@ class InferenceRequest:
     stream: the sequence that the request belongs to; empty for none.
     starts, ends: whether it is the first or the last request of the sequence.
     priority: 1 for the first turn among the service's requests that wait, larger numbers for later ones.
+    reusable: whether its response may be a reused one and be reused; not if clients can change the inputs.
     since: when the timeout began, by the backend's clock; None: when the backend receives the request.
     """
 
@@ -33,3 +34,4 @@ class InferenceRequest:
     since: float | None = None
     starts: bool = False
     ends: bool = False
+    reusable: bool = True

@@ -26,7 +26,9 @@ EXTENSIONS: Final = (
     "model_configuration",
     "model_repository",
     "schedule_policy",
+    "sequence",
     "statistics",
+    "system_shared_memory",
 )
 """The extensions of Triton that are implemented, as server metadata names them."""
 
@@ -55,19 +57,6 @@ class PromptBackend(Backend, Protocol):
 
     def at_once(self, request: InferenceRequest) -> InferenceResponse | None:
         """The response; None, with nothing counted, if it has to be awaited by `infer`."""
-
-
-class Repository(Protocol):
-    """Models that clients load and unload."""
-
-    async def load(self, model: str) -> None:
-        """Loads a model, or its file as it is now in place of a loaded one.
-
-        Raises UnknownModel and CannotLoad.
-        """
-
-    async def unload(self, model: str) -> None:
-        """Serves a model no longer; requests in flight get their responses. Raises UnknownModel."""
 
 
 class Models(Protocol):

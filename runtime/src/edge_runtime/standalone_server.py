@@ -25,6 +25,7 @@ from edge_runtime.model_folders import FolderModels
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.sequences.flags import WantedState
 from edge_runtime.serving import Models
+from edge_runtime.shared_memory.regions import NO_SHARED_MEMORY, SharedMemory
 from edge_runtime.shutdown import GOODBYE, GRACE, leave_threads_behind, stop_on_signals
 from edge_runtime.standalone import LoadedFile, Loading, check_file, load_standalone
 from edge_runtime.tls.certificates import Certificates
@@ -107,6 +108,7 @@ async def serve_standalone(
     health_port: int | None = None,
     memoization: MemoizationSettings = OFF,
     state: WantedState | None = None,
+    memory: SharedMemory = NO_SHARED_MEMORY,
     max_batch: int = LARGEST,
     spans: Spans | None = None,
     given: Given = NOTHING,
@@ -143,6 +145,7 @@ async def serve_standalone(
         grace=grace,
         keepalive=keepalive,
         repository=opened.folder,
+        memory=memory,
     )
     serving = asyncio.create_task(transports.serve())
     tune_for_serving()
@@ -189,6 +192,7 @@ def serve_path(
     max_batch: int = LARGEST,
     memoization: MemoizationSettings = OFF,
     state: WantedState | None = None,
+    memory: SharedMemory = NO_SHARED_MEMORY,
     given: Given = NOTHING,
     stuck_after: float = STUCK_AFTER,
     grace: float = GRACE,
@@ -224,6 +228,7 @@ def serve_path(
             health_port=health_port,
             memoization=memoization,
             state=state,
+            memory=memory,
             max_batch=max_batch,
             spans=spans,
             given=given,

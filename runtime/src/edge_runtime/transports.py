@@ -23,11 +23,13 @@ from edge_runtime.http.callers import AttendedConnection
 from edge_runtime.http.health import HealthApp
 from edge_runtime.http.servers import Door, HttpServer
 from edge_runtime.inference.memory import cgroup_limit
+from edge_runtime.protocol.repository import Repository
 from edge_runtime.rest.app import RestApp, refuse
 from edge_runtime.rest.bodies import Bodies, room
 from edge_runtime.rest.forwarding import HttpForwarder
 from edge_runtime.service_nodes import PeerPorts
-from edge_runtime.serving import Models, Repository
+from edge_runtime.serving import Models
+from edge_runtime.shared_memory.regions import NO_SHARED_MEMORY, SharedMemory
 from edge_runtime.shutdown import GOODBYE, GRACE
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tls.peers import NamespacePeers
@@ -67,6 +69,7 @@ class Transports:
         keepalive: KeepAlive = DEFAULT,
         forwarders: tuple[HttpForwarder, GrpcForwarder] | None = None,
         repository: Repository | None = None,
+        memory: SharedMemory = NO_SHARED_MEMORY,
     ) -> None:
         """Binds the addresses. Raises CannotListen with the address that is not available.
 
@@ -81,6 +84,7 @@ class Transports:
         keepalive: keepalive settings of gRPC connections.
         forwarders: for models that only other nodes serve.
         repository: loads and unloads models for clients; None: they may not.
+        memory: regions of shared memory that clients on this node register.
         """
         self._end, self._grace = end, grace
         self._ending: asyncio.TimerHandle | None = None
@@ -89,7 +93,7 @@ class Transports:
         if uds is not None:
             grpc_addresses.append(f"unix:{free_socket(uds / _GRPC_SOCKET).absolute()}")
         by_http, by_grpc = forwarders if forwarders is not None else (None, None)
-        app: App = RestApp(models, exposition, Bodies(room(cgroup_limit())), by_http, repository)
+        app: App = RestApp(models, exposition, Bodies(room(cgroup_limit())), by_http, repository, memory)
         admit = functools.partial(peers.admit, "http") if peers is not None else None
         interceptors: list[grpc.aio.ServerInterceptor] = [PeerCalls(peers)] if peers is not None else []
         if spans is not None:
@@ -119,6 +123,7 @@ class Transports:
                 keepalive=keepalive,
                 forwarder=by_grpc,
                 repository=repository,
+                memory=memory,
             )
         except CannotListen:
             for sock in bound:

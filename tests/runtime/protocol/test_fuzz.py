@@ -217,7 +217,11 @@ def test_a_request_by_its_plan_is_the_request(rows: list[int], seed: int, off: i
         return
     known, new = (decode_request(body, str(len(header)), LITTLE, p) for p in (header_cache, None))
     np.testing.assert_array_equal(known.inputs["a"], new.inputs["a"])
-    assert (list(known.outputs), known.id, known.timeout) == (list(new.outputs), new.id, new.timeout)
+    assert (list(known.outputs), known.id, known.parameters.timeout) == (
+        list(new.outputs),
+        new.id,
+        new.parameters.timeout,
+    )
     assert header_cache.find(CONTRACT, header) is None
 
 

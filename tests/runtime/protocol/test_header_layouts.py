@@ -10,7 +10,8 @@ import pytest
 from edge_runtime.errors import BadRequest
 from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache, HeaderLayout
-from edge_runtime.protocol.requests import decode_request, stream_of
+from edge_runtime.protocol.parameters import stream_of
+from edge_runtime.protocol.requests import decode_request
 from edge_runtime.tensors import Contract, Tensor
 
 CONTRACT = Contract([Tensor("x", "FP32", (-1, 2))], [Tensor("y", "FP32", (-1, 2))])
@@ -34,11 +35,11 @@ def test_the_sequence_is_that_of_the_request_also_when_its_header_is_known() -> 
             (2**64 - 1, str(2**64 - 1)),
         ):
             request, header = read(header_cache, sequence_id=sequence)
-            assert request.stream == stream
+            assert request.parameters.stream == stream
             layout = header_cache.find(CONTRACT, header)
             assert layout is not None
-            assert layout.stream == stream
-    assert read(header_cache)[0].stream == ""
+            assert layout.parameters.stream == stream
+    assert read(header_cache)[0].parameters.stream == ""
 
 
 def test_headers_that_are_new_each_time_do_not_drive_out_the_one_that_comes_again() -> None:

@@ -119,7 +119,7 @@ def test_a_word_in_a_text_is_a_text() -> None:
 )
 def test_a_field_that_is_null_is_one_that_is_not_there(more: str) -> None:
     request = _read("FP32", "[1]", 1, more)
-    assert (request.id, request.timeout, request.stream, list(request.outputs)) == (
+    assert (request.id, request.parameters.timeout, request.parameters.stream, list(request.outputs)) == (
         "",
         None,
         "",

@@ -20,6 +20,8 @@ SUM, WORDS = Tensor("sum", "FP32", (-1, 2)), Tensor("words", "BYTES", (-1,))
 CONTRACT = Contract([A, B], [SUM, WORDS])
 GIVEN: dict[str, Any] = {"name": "a", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}
 ALSO: dict[str, Any] = {"name": "b", "shape": [1], "datatype": "INT64", "data": [7]}
+BARE = {name: value for name, value in GIVEN.items() if name != "data"}
+IN_MEMORY = {"shared_memory_region": "r", "shared_memory_byte_size": 8}
 
 
 def _read(header_length: str | None = None, **change: Any) -> DecodedRequest:
@@ -54,8 +56,8 @@ def test_outputs_are_all_as_json_unless_the_request_says_otherwise() -> None:
 
 
 def test_a_timeout_is_in_microseconds() -> None:
-    assert _read(parameters={"timeout": 1500}).timeout == pytest.approx(0.0015)
-    assert _read(parameters={"timeout": 0}).timeout is None
+    assert _read(parameters={"timeout": 1500}).parameters.timeout == pytest.approx(0.0015)
+    assert _read(parameters={"timeout": 0}).parameters.timeout is None
 
 
 BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -93,9 +95,25 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "a negative priority": ({"parameters": {"priority": -1}}, ("parameters.priority: -1", "1", "10")),
     "a priority that is true": ({"parameters": {"priority": True}}, ("parameters.priority: true", "1")),
-    "shared memory": (
-        {"inputs": [{**GIVEN, "parameters": {"shared_memory_region": "r"}}, ALSO]},
-        ("inputs[0].parameters.shared_memory_region:", "shared memory"),
+    "shared memory without a size": (
+        {"inputs": [{**BARE, "parameters": {"shared_memory_region": "r"}}, ALSO]},
+        ("inputs[0].parameters.shared_memory_byte_size:", "number of bytes"),
+    ),
+    "shared memory that is off": (
+        {"inputs": [{**BARE, "parameters": IN_MEMORY}, ALSO]},
+        ("inputs[0].parameters.shared_memory_region:", "--shared-memory"),
+    ),
+    "shared memory and data": (
+        {"inputs": [{**GIVEN, "parameters": IN_MEMORY}, ALSO]},
+        ("inputs[0]:", "shared_memory_region", "one of the two"),
+    ),
+    "a region that is a number": (
+        {"inputs": [{**BARE, "parameters": {"shared_memory_region": 3}}, ALSO]},
+        ("inputs[0].parameters.shared_memory_region:", "3", "name of a region"),
+    ),
+    "a start that is a number": (
+        {"parameters": {"sequence_id": 1, "sequence_start": 1}},
+        ("parameters.sequence_start:", "true nor false"),
     ),
     "an input twice": ({"inputs": [GIVEN, GIVEN, ALSO]}, ('inputs[1].name: "a"', "twice")),
     "a missing input": ({"inputs": [GIVEN]}, ("inputs: b", "a, b")),

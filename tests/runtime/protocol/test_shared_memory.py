@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import BadRequest
-from edge_runtime.shared_memory import SharedMemory, Slot
+from edge_runtime.shared_memory.regions import SharedMemory, Slot
 
 PAGE = os.sysconf("SC_PAGESIZE")
 NOT_OURS = os.geteuid() + 1

@@ -51,13 +51,13 @@ def test_the_remaining_time_is_rounded_down_by_at_most_a_sixteenth(seconds: floa
 
 
 def test_the_next_stage_reads_what_is_left() -> None:
-    assert decode_request(*_body(0.1), CONTRACT).timeout == pytest.approx(0.098304)
-    assert decode_request(*_body(None), CONTRACT).timeout is None
+    assert decode_request(*_body(0.1), CONTRACT).parameters.timeout == pytest.approx(0.098304)
+    assert decode_request(*_body(None), CONTRACT).parameters.timeout is None
 
 
 def test_headers_with_ever_different_times_are_still_remembered() -> None:
     header_cache = CountedHeaderCache()
     rng = np.random.default_rng(4)
     for left in rng.uniform(0.080, 0.096, 1000):  # an SLO of 100 ms, behind heads of up to 16 ms
-        assert decode_request(*_body(float(left)), CONTRACT, header_cache).timeout is not None
+        assert decode_request(*_body(float(left)), CONTRACT, header_cache).parameters.timeout is not None
     assert header_cache.kept <= 6

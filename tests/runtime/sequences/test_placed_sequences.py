@@ -65,7 +65,8 @@ async def ask(services: NodeServices, number: float, sequence: str, *, starts: b
 async def test_each_sequence_has_its_state_also_after_a_new_table(tmp_path: Path) -> None:
     store = SmallStore(counter(0))
     async with node(tmp_path, store) as services:
-        services.replace([recurrent(*store.digests)])
+        (digest,) = store.digests
+        services.replace([recurrent(digest)])
         await eventually(lambda: services.settled)
         contract = services.models.contract("a")
         assert [t.name for t in contract.inputs] == ["x"]
@@ -77,7 +78,7 @@ async def test_each_sequence_has_its_state_also_after_a_new_table(tmp_path: Path
             101,
             105,
         ]
-        services.replace([recurrent(*store.digests, generation=2)])
+        services.replace([recurrent(digest, generation=2)])
         await eventually(lambda: placed_service(services, "a").generations.generation == 2)
         assert [await ask(services, 1, "left"), await ask(services, 5, "right")] == [102, 110]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BadRequest, HopFailed, Overloaded
+from edge_runtime.model_statistics import ModelStatistics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.sequences.backends import SequencedBackend
@@ -34,6 +35,7 @@ class Summing:
     platform = "test"
     message = ""
     contract: Contract | None = WHOLE
+    statistics = ModelStatistics()
     fails: Exception | None = None
 
     def __init__(self) -> None:

@@ -109,7 +109,7 @@ def serving_path(path: Path, uds: Path, name: str = "m", **more: Any) -> Iterato
     assert not thread.is_alive(), "it did not stop"
 
 
-Serve = Callable[[bytes], Served]
+Serve = Callable[..., Served]
 
 
 @pytest.fixture(scope="session")
@@ -118,9 +118,9 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     known: dict[bytes, Served] = {}
     with ExitStack() as stack:
 
-        def start(model: bytes) -> Served:
+        def start(model: bytes, **more: Any) -> Served:
             if model not in known:
-                known[model] = stack.enter_context(serving(model, tmp_path_factory.mktemp("alone")))
+                known[model] = stack.enter_context(serving(model, tmp_path_factory.mktemp("alone"), **more))
             return known[model]
 
         yield start

@@ -357,21 +357,18 @@ def test_memory_growth_test(reach: Callable[[bytes], Transport]) -> None:
 
 # What the clients send that is left out: their examples, the call, and its status over HTTP and gRPC.
 LEFT_OUT: dict[str, tuple[Callable[[Any], Any], str, str]] = {
-    "model_control: load": (lambda client: client.load_model("m"), "400", "INVALID_ARGUMENT"),
-    "model_control: unload": (lambda client: client.unload_model("m"), "400", "INVALID_ARGUMENT"),
-    "shm, reuse_infer_objects: register": (
+    "model_control of a file: load": (lambda client: client.load_model("m"), "400", "INVALID_ARGUMENT"),
+    "model_control of a file: unload": (lambda client: client.unload_model("m"), "400", "INVALID_ARGUMENT"),
+    "shm without --shared-memory: register": (
         lambda client: client.register_system_shared_memory("region", "/region", 64),
-        "404",
-        "UNIMPLEMENTED",
+        "400",
+        "INVALID_ARGUMENT",
     ),
-    "shm, reuse_infer_objects: unregister": (
-        lambda client: client.unregister_system_shared_memory(),
-        "404",
-        "UNIMPLEMENTED",
+    "cudashm: register": (
+        lambda client: client.register_cuda_shared_memory("region", b"aGFuZGxl", 0, 64),
+        "400",
+        "INVALID_ARGUMENT",
     ),
-    "shm: status": (lambda client: client.get_system_shared_memory_status(), "404", "UNIMPLEMENTED"),
-    "cudashm: unregister": (lambda client: client.unregister_cuda_shared_memory(), "404", "UNIMPLEMENTED"),
-    "cudashm: status": (lambda client: client.get_cuda_shared_memory_status(), "404", "UNIMPLEMENTED"),
     "trace settings": (lambda client: client.get_trace_settings(), "404", "UNIMPLEMENTED"),
     "log settings": (lambda client: client.get_log_settings(), "404", "UNIMPLEMENTED"),
 }
@@ -406,5 +403,7 @@ def test_the_extensions_that_are_left_out_are_not_in_the_servers_metadata(serve:
         "model_configuration",
         "model_repository",
         "schedule_policy",
+        "sequence",
         "statistics",
+        "system_shared_memory",
     }

@@ -33,7 +33,7 @@ def scaling(factor: float) -> bytes:
         [helper.make_node("Mul", ["x", "factor"], ["y"])],
         [info("x", "N", 2)],
         [info("y", "N", 2)],
-        [numpy_helper.from_array(np.float32(factor), "factor")],
+        [numpy_helper.from_array(np.array(factor, np.float32), "factor")],
     )
 
 

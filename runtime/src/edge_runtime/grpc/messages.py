@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Any, Final
 
@@ -15,7 +16,10 @@ from edge_runtime.json_values import Json
 from edge_runtime.protocol.classification import class_count
 from edge_runtime.protocol.contents import check_shape, from_bytes, from_values
 from edge_runtime.protocol.decoded_requests import DecodedRequest
-from edge_runtime.protocol.requests import check_output, priority_of, stream_of, timeout_of
+from edge_runtime.protocol.parameters import parameters_of
+from edge_runtime.protocol.requests import check_output
+from edge_runtime.protocol.shared_slots import REGION, slot_of
+from edge_runtime.shared_memory.regions import NO_SHARED_MEMORY, SharedMemory, Slot
 from edge_runtime.tensors import Array, Contract, Tensor
 
 # The generated messages have no types.
@@ -38,14 +42,18 @@ _CONTENTS: Final[Mapping[str, str]] = {
 }
 
 
-def read_request(request: Message, contract: Contract) -> DecodedRequest:
+def read_request(
+    request: Message, contract: Contract, memory: SharedMemory = NO_SHARED_MEMORY
+) -> DecodedRequest:
     """Reads a request by the model's contract. Raises BadRequest."""
     wanted: dict[str, bool] = {}
     classes: dict[str, int] = {}
+    slots: dict[str, Slot] = {}
     for i, entry in enumerate(request.outputs):
         where = f"outputs[{i}]"
         check_output(entry.name, wanted, contract, where)
-        _refuse_shared_memory(entry.parameters, where)
+        if slot := slot_of(partial(_parameter, entry), where):
+            slots[entry.name] = slot
         tensor = contract.outputs_by_name[entry.name]
         if count := class_count(_parameter(entry, "classification"), tensor, where):
             classes[entry.name] = count
@@ -53,13 +61,11 @@ def read_request(request: Message, contract: Contract) -> DecodedRequest:
     named = bool(wanted)
     if not named:
         wanted = {t.name: True for t in contract.outputs}
-    timeout = timeout_of(_parameter(request, "timeout"))
-    stream = stream_of(_parameter(request, "sequence_id"))
-    priority = priority_of(_parameter(request, "priority"))
-    inputs = _read_inputs(request, contract)
-    return DecodedRequest(
-        inputs, tuple(wanted.items()), request.id, timeout, stream, named, priority, classes
-    )
+    parameters = parameters_of(partial(_parameter, request))
+    inputs = _read_inputs(request, contract, memory)
+    shared = any(REGION in entry.parameters for entry in request.inputs)
+    outputs = tuple(wanted.items())
+    return DecodedRequest(inputs, outputs, request.id, parameters, named, classes, slots, shared)
 
 
 def config_response(configuration: Mapping[str, Json]) -> Message:
@@ -80,11 +86,13 @@ def _parameter(entry: Message, name: str) -> Json:
     return getattr(given, given.WhichOneof("parameter_choice") or "int64_param")
 
 
-def _read_inputs(request: Message, contract: Contract) -> dict[str, Array]:
+def _read_inputs(request: Message, contract: Contract, memory: SharedMemory) -> dict[str, Array]:
     expected = contract.inputs_by_name
     raw: Sequence[bytes] = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        raise BadRequest(f"raw_input_contents: {len(raw)} entries for {len(request.inputs)} inputs")
+    sent = sum(REGION not in entry.parameters for entry in request.inputs)
+    if raw and len(raw) != sent:
+        raise BadRequest(f"raw_input_contents: {len(raw)} entries for {sent} inputs")
+    left = iter(raw)
     arrays: dict[str, Array] = {}
     for i, entry in enumerate(request.inputs):
         where = f"inputs[{i}]"
@@ -96,14 +104,16 @@ def _read_inputs(request: Message, contract: Contract) -> dict[str, Array]:
         if tensor.name in arrays:
             raise BadTensor(f'{where}.name: "{tensor.name}" is given twice: send each input once')
         shape = check_shape(tensor, list(entry.shape), entry.datatype, where)
-        if entry.parameters:
-            _refuse_shared_memory(entry.parameters, where)
-        if not raw:
+        slot = slot_of(partial(_parameter, entry), where)
+        if (raw or slot is not None) and entry.HasField("contents"):
+            other = REGION if slot is not None else "raw_input_contents"
+            raise BadTensor(f"{where}.contents: given in addition to {other}: send one of the two")
+        if slot is not None:
+            arrays[tensor.name] = from_bytes(tensor, shape, memory.read(slot, where), where)
+        elif raw:
+            arrays[tensor.name] = from_bytes(tensor, shape, next(left), where)
+        else:
             arrays[tensor.name] = _typed(tensor, shape, entry.contents, f"{where}.contents")
-            continue
-        if entry.HasField("contents"):
-            raise BadTensor(f"{where}.contents: given in addition to raw_input_contents: send one of the two")
-        arrays[tensor.name] = from_bytes(tensor, shape, raw[i], where)
     if len(arrays) != len(expected):
         missing = sorted(expected.keys() - arrays.keys())
         raise BadTensor(f"inputs: {', '.join(missing)} is missing: send {', '.join(expected)}")
@@ -120,8 +130,15 @@ def _typed(tensor: Tensor, shape: tuple[int, ...], contents: Message, where: str
     return from_values(tensor, shape, values, f"{where}.{field}")
 
 
-def _refuse_shared_memory(parameters: Message, where: str) -> None:
-    if "shared_memory_region" in parameters:
-        raise BadRequest(
-            f"{where}.parameters.shared_memory_region: not supported: send and request the values directly"
-        )
+def register_region(memory: SharedMemory, request: Message) -> Message:
+    """Registers the region of a SystemSharedMemoryRegisterRequest; returns the response."""
+    memory.register(request.name, request.key, request.offset, request.byte_size)
+    return pb.SystemSharedMemoryRegisterResponse()
+
+
+def regions_response(memory: SharedMemory, name: str) -> Message:
+    """The response to SystemSharedMemoryStatus."""
+    return ParseDict(
+        {"regions": {each["name"]: each for each in memory.status(name)}},
+        pb.SystemSharedMemoryStatusResponse(),
+    )

@@ -15,7 +15,9 @@ from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive
 from edge_runtime.grpc.reflection import REFLECTION, REFLECTION_V1, reflection_handlers
 from edge_runtime.grpc.servicer import INFERENCE, inference_handlers
 from edge_runtime.protocol.contents import LARGEST_REQUEST
-from edge_runtime.serving import Models, Repository
+from edge_runtime.protocol.repository import Repository
+from edge_runtime.serving import Models
+from edge_runtime.shared_memory.regions import NO_SHARED_MEMORY, SharedMemory
 
 _LARGEST_MESSAGE: Final = LARGEST_REQUEST + (1 << 20)  # names, shapes and parameters in addition to tensors
 
@@ -67,12 +69,13 @@ def grpc_server(
     keepalive: KeepAlive = DEFAULT,
     forwarder: GrpcForwarder | None = None,
     repository: Repository | None = None,
+    memory: SharedMemory = NO_SHARED_MEMORY,
 ) -> tuple[GrpcServer, list[int]]:
     """Returns a server that is not started yet, and its bound ports. Raises CannotListen if one is taken.
 
     An address is `host:port`, with TLS if there are `credentials`, or `unix:/path` of a socket. peers: one
     more address, the last of the ports; then it alone has TLS. repository: loads and unloads models, if
-    clients may.
+    clients may. memory: regions that clients register.
     """
     server = grpc.aio.server(
         interceptors=interceptors,
@@ -85,7 +88,7 @@ def grpc_server(
     )
     reflection = reflection_handlers((INFERENCE, HEALTH, REFLECTION))
     services = {
-        INFERENCE: inference_handlers(models, forwarder, repository),
+        INFERENCE: inference_handlers(models, forwarder, repository, memory),
         HEALTH: health_handlers(models, INFERENCE),
         REFLECTION: reflection,
         REFLECTION_V1: reflection,

@@ -20,15 +20,22 @@ from edge_runtime.errors import (
     UnknownModel,
 )
 from edge_runtime.grpc.forwarding import ForwardedError, GrpcForwarder
-from edge_runtime.grpc.messages import Message, config_response, read_request, statistics_response
+from edge_runtime.grpc.messages import (
+    Message,
+    config_response,
+    read_request,
+    regions_response,
+    register_region,
+    statistics_response,
+)
 from edge_runtime.grpc.wire import model_name, parse, take_apart, write_response, write_stream_response
 from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
-from edge_runtime.protocol.repository import change
-from edge_runtime.requests import InferenceRequest
+from edge_runtime.protocol.repository import Repository, change
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.service_nodes import MARKER
-from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models, Repository
+from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models
+from edge_runtime.shared_memory.regions import NO_CUDA, NO_SHARED_MEMORY, SharedMemory
 from edge_runtime.tensors import Contract
 from edge_runtime.tracing.contexts import carry, current
 
@@ -70,9 +77,17 @@ class Servicer:
     """One method for each rpc, from request to response. Errors are raised as EdgeError."""
 
     def __init__(
-        self, models: Models, elsewhere: Elsewhere | None = None, repository: Repository | None = None
+        self,
+        models: Models,
+        elsewhere: Elsewhere | None = None,
+        repository: Repository | None = None,
+        memory: SharedMemory = NO_SHARED_MEMORY,
     ) -> None:
-        """elsewhere: forwards requests of streams. repository: loads and unloads models, if clients may."""
+        """elsewhere: forwards requests of streams. repository: loads and unloads models, if clients may.
+
+        memory: regions that clients register.
+        """
+        self._memory = memory
         self._models, self._elsewhere, self._repository = models, elsewhere, repository
         self._header_caches: dict[str, HeaderCache] = {}
 
@@ -108,6 +123,25 @@ class Servicer:
         await change(self._repository, request.model_name, "unload", {"parameters": dict(request.parameters)})
         return pb.RepositoryModelUnloadResponse()
 
+    async def region_register(self, request: Message) -> Message:
+        return register_region(self._memory, request)
+
+    async def region_unregister(self, request: Message) -> Message:
+        self._memory.unregister(request.name)
+        return pb.SystemSharedMemoryUnregisterResponse()
+
+    async def region_status(self, request: Message) -> Message:
+        return regions_response(self._memory, request.name)
+
+    async def cuda_register(self, request: Message) -> Message:
+        raise BadRequest(NO_CUDA)
+
+    async def cuda_unregister(self, request: Message) -> Message:
+        return pb.CudaSharedMemoryUnregisterResponse()
+
+    async def cuda_status(self, request: Message) -> Message:
+        return pb.CudaSharedMemoryStatusResponse()
+
     async def model_infer(self, message: bytes, within: float | None = None) -> bytes:
         known = self._known(message)
         if known is not None:
@@ -116,7 +150,8 @@ class Servicer:
             request = parse(message, pb.ModelInferRequest)
             model, contract, decoded = self._read(request)
             self._keep(message, request, contract, decoded)
-        return write_response(model, decoded, contract, await self._infer(model, decoded, within))
+        response = await self._infer(model, decoded, within)
+        return write_response(model, decoded, contract, response, self._memory)
 
     async def model_stream_infer(
         self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
@@ -138,7 +173,7 @@ class Servicer:
                 if _FINAL in request.parameters:
                     last = {**response.parameters, "triton_final_response": True}
                     response = replace(response, parameters=last)
-                yield write_stream_response(write_response(model, decoded, contract, response))
+                yield write_stream_response(write_response(model, decoded, contract, response, self._memory))
             except EdgeError as error:
                 yield _stream_error(identity, str(error))
             except Exception:
@@ -147,18 +182,14 @@ class Servicer:
 
     def _read(self, request: Message) -> tuple[str, Contract, DecodedRequest]:
         contract = self._models.contract(request.model_name, request.model_version)
-        return request.model_name, contract, read_request(request, contract)
+        return request.model_name, contract, read_request(request, contract, self._memory)
 
     async def _infer(
         self, model: str, decoded: DecodedRequest, within: float | None = None
     ) -> InferenceResponse:
         """Infers within the request's timeout or the call's deadline, whichever is less."""
-        limits = [limit for limit in (decoded.timeout, within) if limit is not None]
-        within = min(limits, default=None)
-        inference_request = InferenceRequest(
-            decoded.inputs, decoded.wanted, within, decoded.stream, decoded.priority
-        )
-        response = await self._models.ask(model, inference_request)
+        limits = [limit for limit in (decoded.parameters.timeout, within) if limit is not None]
+        response = await self._models.ask(model, decoded.inference(min(limits, default=None)))
         current.get().answered(response.parameters)
         return response
 
@@ -241,17 +272,21 @@ def _trailing(error: Overloaded) -> tuple[tuple[str, str], ...]:
 
 
 def inference_handlers(
-    models: Models, forwarder: GrpcForwarder | None = None, repository: Repository | None = None
+    models: Models,
+    forwarder: GrpcForwarder | None = None,
+    repository: Repository | None = None,
+    memory: SharedMemory = NO_SHARED_MEMORY,
 ) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     """Handlers of the methods of the protocol.
 
     forwarder: for models that only other nodes serve. repository: loads and unloads models, if clients may.
+    memory: regions that clients register.
     """
 
     def elsewhere(method: str) -> Elsewhere | None:
         return Elsewhere(models, forwarder, method) if forwarder is not None else None
 
-    servicer = Servicer(models, elsewhere("ModelInfer"), repository)
+    servicer = Servicer(models, elsewhere("ModelInfer"), repository, memory)
     methods = {
         "ServerLive": (servicer.server_live, pb.ServerLiveRequest),
         "ServerReady": (servicer.server_ready, pb.ServerReadyRequest),
@@ -260,6 +295,15 @@ def inference_handlers(
         "ModelMetadata": (servicer.model_metadata, pb.ModelMetadataRequest),
         "ModelConfig": (servicer.model_config, pb.ModelConfigRequest),
         "ModelStatistics": (servicer.model_statistics, pb.ModelStatisticsRequest),
+        "SystemSharedMemoryRegister": (servicer.region_register, pb.SystemSharedMemoryRegisterRequest),
+        "SystemSharedMemoryUnregister": (
+            servicer.region_unregister,
+            pb.SystemSharedMemoryUnregisterRequest,
+        ),
+        "SystemSharedMemoryStatus": (servicer.region_status, pb.SystemSharedMemoryStatusRequest),
+        "CudaSharedMemoryRegister": (servicer.cuda_register, pb.CudaSharedMemoryRegisterRequest),
+        "CudaSharedMemoryUnregister": (servicer.cuda_unregister, pb.CudaSharedMemoryUnregisterRequest),
+        "CudaSharedMemoryStatus": (servicer.cuda_status, pb.CudaSharedMemoryStatusRequest),
         "RepositoryIndex": (servicer.repository_index, pb.RepositoryIndexRequest),
         "RepositoryModelLoad": (servicer.repository_load, pb.RepositoryModelLoadRequest),
         "RepositoryModelUnload": (servicer.repository_unload, pb.RepositoryModelUnloadRequest),

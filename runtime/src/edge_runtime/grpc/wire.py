@@ -8,20 +8,23 @@ once for each new header. Unusual messages are left to the generated classes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from google.protobuf.message import DecodeError
+from tritonclient.grpc import service_pb2 as pb
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.grpc.messages import Message
 from edge_runtime.protocol.contents import to_raw
 from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.responses import as_requested
+from edge_runtime.protocol.shared_slots import put
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import MODEL_VERSION
+from edge_runtime.shared_memory.regions import NO_SHARED_MEMORY, SharedMemory
 from edge_runtime.tensors import Contract
 
 _MODEL: Final = 0x0A
@@ -104,9 +107,16 @@ def parse(message: bytes, kind: Message) -> Message:
 
 
 def write_response(
-    model: str, request: DecodedRequest, contract: Contract, response: InferenceResponse
+    model: str,
+    request: DecodedRequest,
+    contract: Contract,
+    response: InferenceResponse,
+    memory: SharedMemory = NO_SHARED_MEMORY,
 ) -> bytes:
-    """A ModelInferResponse with raw outputs, like Triton's; without outputs if the response has none."""
+    """A ModelInferResponse with raw outputs, like Triton's; without outputs if the response has none.
+
+    Raises BadRequest for an output that does not fit into its place in shared memory.
+    """
     parts: list[bytes | memoryview] = [_names(model)]
     if request.id:
         parts.append(_field(0x1A, request.id.encode()))
@@ -116,8 +126,12 @@ def write_response(
         parts.append(make(key, value=value))
     raw: list[bytes | memoryview] = []
     for name, _, datatype, array in as_requested(request, contract, response.outputs, response.tensors):
-        parts.append(_output(name, datatype, array.shape))
         data = to_raw(datatype, array)
+        if (slot := request.slots.get(name)) is not None:
+            parts.append(_output_in(name, datatype, array.shape, put(slot, data, memory, name)))
+            data = b""  # clients count one entry for each output
+        else:
+            parts.append(_output(name, datatype, array.shape))
         raw += (b"\x32" + _varint(len(data)), data)
     return b"".join(parts + raw)
 
@@ -148,6 +162,19 @@ def _output(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
     dims = b"".join(map(_varint, shape))
     packed = _field(0x1A, dims) if dims else b""
     return _field(0x2A, _field(0x0A, name.encode()) + _field(0x12, datatype.encode()) + packed)
+
+
+def _output_in(
+    name: str, datatype: str, shape: tuple[int, ...], parameters: Mapping[str, str | int]
+) -> bytes:
+    """An output whose values are in shared memory."""
+    described = pb.ModelInferResponse.InferOutputTensor(name=name, datatype=datatype, shape=shape)
+    for key, value in parameters.items():
+        if isinstance(value, int):
+            described.parameters[key].int64_param = value
+        else:
+            described.parameters[key].string_param = value
+    return _field(0x2A, described.SerializeToString())
 
 
 def _field(tag: int, data: bytes) -> bytes:

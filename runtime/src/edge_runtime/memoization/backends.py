@@ -95,6 +95,8 @@ class MemoizingBackend:
         """The source's response, or an earlier one with the parameter `filtered` or `cached`."""
         if self._source.memoization is not self._settings:
             self._adopt(self._source.memoization)
+        if not request.reusable:
+            return await self._source.infer(request)
         if self._filter is not None:
             return await self._filtered(self._filter, request)
         if self._cache is not None:

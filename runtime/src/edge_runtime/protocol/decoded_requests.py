@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_planning.routing.batches import DEFAULT_PRIORITY
+from edge_runtime.protocol.parameters import NO_PARAMETERS, RequestParameters
+from edge_runtime.requests import InferenceRequest
+from edge_runtime.shared_memory.regions import Slot
 from edge_runtime.tensors import Array
 
 
@@ -17,22 +19,35 @@ class DecodedRequest:
     outputs: names of the requested outputs, each with whether it is sent as raw bytes; all of the model's if
       the client names none.
     named: whether the client names them.
-    timeout: the client's timeout in seconds; None without one.
-    stream: the sequence that the request is part of; empty for none.
-    priority: its place among the requests of its service, from 1.
     classes: the number of classes of outputs that are requested as such, by name.
+    slots: where in shared memory the client wants outputs, by name.
+    shared: whether inputs are in shared memory, where the client may change them.
     """
 
     inputs: Mapping[str, Array]
     outputs: Sequence[tuple[str, bool]]
     id: str = ""
-    timeout: float | None = None
-    stream: str = ""
+    parameters: RequestParameters = NO_PARAMETERS
     named: bool = True
-    priority: int = DEFAULT_PRIORITY
     classes: Mapping[str, int] = field(default_factory=dict)
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    shared: bool = False
 
     @property
     def wanted(self) -> Sequence[str]:
         """The outputs that the client names; empty for all."""
         return [name for name, _ in self.outputs] if self.named else ()
+
+    def inference(self, within: float | None) -> InferenceRequest:
+        """What is asked of the model, within the given seconds."""
+        given = self.parameters
+        return InferenceRequest(
+            self.inputs,
+            self.wanted,
+            within,
+            given.stream,
+            given.priority,
+            starts=given.starts,
+            ends=given.ends,
+            reusable=not self.shared,
+        )

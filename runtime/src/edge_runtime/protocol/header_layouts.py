@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Final
 
-from edge_planning.routing.batches import DEFAULT_PRIORITY
 from edge_runtime.protocol.contents import from_bytes
 from edge_runtime.protocol.decoded_requests import DecodedRequest
+from edge_runtime.protocol.parameters import NO_PARAMETERS, RequestParameters
 from edge_runtime.tensors import Array, Contract, Tensor, width
 
 _MOST: Final = 256
@@ -31,24 +31,13 @@ class HeaderLayout:
     inputs: Sequence[tuple[Tensor, tuple[int, ...], int, str]]
     outputs: Sequence[tuple[str, bool]]
     id: str = ""
-    timeout: float | None = None
-    stream: str = ""
+    parameters: RequestParameters = NO_PARAMETERS
     named: bool = True
-    priority: int = DEFAULT_PRIORITY
     classes: Mapping[str, int] = field(default_factory=dict)
 
     def request(self, arrays: Mapping[str, Array], identity: str) -> DecodedRequest:
         """The request with this header, these inputs and this id."""
-        return DecodedRequest(
-            arrays,
-            self.outputs,
-            identity,
-            self.timeout,
-            self.stream,
-            self.named,
-            self.priority,
-            self.classes,
-        )
+        return DecodedRequest(arrays, self.outputs, identity, self.parameters, self.named, self.classes)
 
     def arrays(self, raw: Sequence[bytes | memoryview]) -> dict[str, Array] | None:
         """The inputs over their raw bytes; None if the sizes do not match the header."""
@@ -103,10 +92,13 @@ class HeaderCache:
 def layout_of(
     decoded: DecodedRequest, order: Sequence[str], contract: Contract, request_id: str = ""
 ) -> HeaderLayout | None:
-    """The layout of a fully decoded request; None if a size does not follow from the shape.
+    """The layout of a fully decoded request; None if a size does not follow from the shape, or with shared
+    memory.
 
     request_id: empty if the header that is kept does not contain it.
     """
+    if decoded.shared or decoded.slots:
+        return None
     inputs = []
     for i, name in enumerate(order):
         tensor, shape = contract.inputs_by_name[name], decoded.inputs[name].shape
@@ -117,9 +109,7 @@ def layout_of(
         inputs,
         decoded.outputs,
         request_id,
-        decoded.timeout,
-        decoded.stream,
+        decoded.parameters,
         decoded.named,
-        decoded.priority,
         decoded.classes,
     )

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final, Protocol
+
 from edge_api.words import shown_json
 from edge_runtime.errors import BadRequest
 from edge_runtime.json_values import Json
-from edge_runtime.serving import Repository
 
-_WITHOUT_EFFECT = ("unload_dependents",)
+_WITHOUT_EFFECT: Final = ("unload_dependents",)
+
+
+class Repository(Protocol):
+    """Models that clients load and unload."""
+
+    async def load(self, model: str) -> None:
+        """Loads a model, or its file as it is now in place of a loaded one.
+
+        Raises UnknownModel and CannotLoad.
+        """
+
+    async def unload(self, model: str) -> None:
+        """Serves a model no longer; requests in flight get their responses. Raises UnknownModel."""
 
 
 async def change(repository: Repository | None, model: str, verb: str, wish: Json) -> None:

@@ -13,7 +13,6 @@ from typing import Final
 import orjson
 
 from edge_api.words import shown_json
-from edge_planning.routing.batches import DEFAULT_PRIORITY, PRIORITIES
 from edge_runtime.errors import BadRequest, BadTensor
 from edge_runtime.json_values import Json
 from edge_runtime.protocol.classification import class_count
@@ -21,15 +20,21 @@ from edge_runtime.protocol.contents import check_shape, from_bytes, from_json, t
 from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
 from edge_runtime.protocol.nonfinite import read
+from edge_runtime.protocol.parameters import parameters_of
+from edge_runtime.protocol.shared_slots import REGION, slot_of
+from edge_runtime.shared_memory.regions import NO_SHARED_MEMORY, SharedMemory, Slot
 from edge_runtime.tensors import Array, Contract, Tensor, width
 
 HEADER_LENGTH: Final = "inference-header-content-length"
-_LONGEST_STREAM: Final = 128
 _DIGITS: Final = 5
 
 
 def decode_request(
-    body: bytes, header_length: str | None, contract: Contract, header_cache: HeaderCache | None = None
+    body: bytes,
+    header_length: str | None,
+    contract: Contract,
+    header_cache: HeaderCache | None = None,
+    memory: SharedMemory = NO_SHARED_MEMORY,
 ) -> DecodedRequest:
     """Reads a request by the model's contract. Raises BadRequest.
 
@@ -53,19 +58,17 @@ def decode_request(
     if not isinstance(identity, str):
         raise BadRequest(f"id: {shown_json(identity)} is not a string")
     parameters = _parameters(header, "")
-    arrays = decode_tensors(header.get("inputs"), raw, contract.inputs_by_name, "inputs")
-    wanted, classes = _wanted(header.get("outputs"), parameters, contract)
-    timeout = timeout_of(parameters.get("timeout"))
-    stream = stream_of(parameters.get("sequence_id"))
+    arrays = decode_tensors(header.get("inputs"), raw, contract.inputs_by_name, "inputs", memory)
+    wanted, classes, slots = _wanted(header.get("outputs"), parameters, contract)
     decoded = DecodedRequest(
         arrays,
         wanted,
         identity,
-        timeout,
-        stream,
+        parameters_of(parameters.get),
         named=bool(header.get("outputs")),
-        priority=priority_of(parameters.get("priority")),
         classes=classes,
+        slots=slots,
+        shared=any(REGION in (entry.get("parameters") or ()) for entry in header.get("inputs") or ()),
     )
     if header_cache is not None and all(
         "binary_data_size" in (e.get("parameters") or ()) for e in header.get("inputs") or ()
@@ -89,47 +92,6 @@ def decode_known(
     if arrays is None:
         return None
     return layout.request(arrays, layout.id)
-
-
-def timeout_of(microseconds: Json) -> float | None:
-    """The `timeout` parameter, which the protocol gives in microseconds, in seconds; None for 0 or none."""
-    if microseconds is None:
-        return None
-    if type(microseconds) is not int or not 0 <= microseconds < 1 << 64:
-        raise BadRequest(
-            f"parameters.timeout: {shown_json(microseconds)} is not a number of microseconds: "
-            f"write a whole number from 1, or 0 for none"
-        )
-    return microseconds * 1e-6 or None
-
-
-def stream_of(sequence: Json) -> str:
-    """The `sequence_id` parameter, a number or a string as in Triton; empty for 0, "" or none."""
-    if sequence is None:
-        return ""
-    if isinstance(sequence, int) and not isinstance(sequence, bool) and 0 <= sequence < 1 << 64:
-        return str(sequence or "")
-    if isinstance(sequence, str) and len(sequence) <= _LONGEST_STREAM:
-        return sequence
-    raise BadRequest(
-        f"parameters.sequence_id: {shown_json(sequence)} is not valid: write a whole number "
-        f"or a string of at most {_LONGEST_STREAM} characters"
-    )
-
-
-def priority_of(number: Json) -> int:
-    """The `priority` parameter; as in Triton, the default for none, 0 and numbers above the last level.
-
-    Raises BadRequest.
-    """
-    if number is None:
-        return DEFAULT_PRIORITY
-    if type(number) is not int or not 0 <= number < 1 << 64:
-        raise BadRequest(
-            f"parameters.priority: {shown_json(number)} is not a priority: write a whole number from 1, "
-            f"the first turn, to {PRIORITIES}, or 0 for the default"
-        )
-    return number if 1 <= number <= PRIORITIES else DEFAULT_PRIORITY
 
 
 def timeout_for(seconds: float) -> int:
@@ -163,24 +125,28 @@ def _flag(parameters: Mapping[str, Json], name: str, where: str, *, otherwise: b
 
 def _wanted(
     entries: Json, parameters: Mapping[str, Json], contract: Contract
-) -> tuple[list[tuple[str, bool]], dict[str, int]]:
-    """The requested outputs, each with whether it is sent as raw bytes, and the classes of some."""
+) -> tuple[list[tuple[str, bool]], dict[str, int], dict[str, Slot]]:
+    """The requested outputs, each with whether it is sent as raw bytes; the classes, and the places in shared
+    memory, of some.
+    """
     binary = _flag(parameters, "binary_data_output", "", otherwise=False)
     if entries is None or entries == []:
-        return [(t.name, binary) for t in contract.outputs], {}
+        return [(t.name, binary) for t in contract.outputs], {}, {}
     if not isinstance(entries, list):
         raise BadRequest(f"outputs: {shown_json(entries)} is not a list")
     wanted: dict[str, bool] = {}
     classes: dict[str, int] = {}
+    slots: dict[str, Slot] = {}
     for i, entry in enumerate(entries):
         where = f"outputs[{i}]"
         name = check_output(entry.get("name") if isinstance(entry, dict) else None, wanted, contract, where)
         own = _parameters(entry, f"{where}.")
         if count := class_count(own.get("classification"), contract.outputs_by_name[name], where):
             classes[name] = count
-        _refuse_shared_memory(own, where)
+        if slot := slot_of(own.get, where):
+            slots[name] = slot
         wanted[name] = _flag(own, "binary_data", f"{where}.", otherwise=binary)
-    return list(wanted.items()), classes
+    return list(wanted.items()), classes, slots
 
 
 def check_output(name: Json, before: Mapping[str, bool], contract: Contract, where: str) -> str:
@@ -193,13 +159,6 @@ def check_output(name: Json, before: Mapping[str, bool], contract: Contract, whe
     if name in before:
         raise BadTensor(f'{where}.name: "{name}" is requested twice: request it once')
     return name
-
-
-def _refuse_shared_memory(parameters: Mapping[str, Json], where: str) -> None:
-    if parameters.get("shared_memory_region") is not None:
-        raise BadRequest(
-            f"{where}.parameters.shared_memory_region: shared memory is not supported: send the data"
-        )
 
 
 def _raw_request(body: bytes, contract: Contract) -> DecodedRequest:
@@ -275,9 +234,16 @@ def _length(header_length: str | None, size: int) -> int:
 
 
 def decode_tensors(
-    entries: Json, raw: memoryview, expected: Mapping[str, Tensor], field: str
+    entries: Json,
+    raw: memoryview,
+    expected: Mapping[str, Tensor],
+    field: str,
+    memory: SharedMemory = NO_SHARED_MEMORY,
 ) -> dict[str, Array]:
-    """All `expected` tensors, each from JSON or from the next raw bytes. Raises BadRequest."""
+    """All `expected` tensors, each from JSON, from the next raw bytes or from shared memory.
+
+    Raises BadRequest.
+    """
     if entries is None:
         entries = []
     if not isinstance(entries, list):
@@ -299,8 +265,12 @@ def decode_tensors(
             raise BadTensor(f'{where}.name: "{tensor.name}" is given twice: send each tensor once')
         shape = check_shape(tensor, entry.get("shape"), entry.get("datatype"), where)
         parameters = _parameters(entry, f"{where}.")
-        _refuse_shared_memory(parameters, where)
         size = parameters.get("binary_data_size")
+        if slot := slot_of(parameters.get, where):
+            if size is not None or entry.get("data") is not None:
+                raise BadTensor(f"{where}: given as data and in {REGION}: send one of the two")
+            arrays[tensor.name] = from_bytes(tensor, shape, memory.read(slot, where), where)
+            continue
         if size is None:
             arrays[tensor.name] = from_json(tensor, shape, entry.get("data"), where)
             continue

@@ -11,6 +11,8 @@ from edge_runtime.protocol.classification import batches, classified
 from edge_runtime.protocol.contents import to_json, to_raw
 from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.requests import decode_tensors, split
+from edge_runtime.protocol.shared_slots import put
+from edge_runtime.shared_memory.regions import NO_SHARED_MEMORY, SharedMemory
 from edge_runtime.tensors import Array, Contract, Tensor
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
@@ -48,17 +50,21 @@ def encode_response(
     parameters: Mapping[str, Json],
     *,
     tensors: Sequence[Tensor] | None = None,
+    memory: SharedMemory = NO_SHARED_MEMORY,
 ) -> tuple[list[bytes | memoryview], int | None]:
     """The parts of a response's body, and the length of its JSON header if raw bytes follow.
 
     `arrays` are the requested outputs in the order of `request.outputs`, or none at all. tensors: what they
-    are, if the client named none and the exit has others than the model.
+    are, if the client named none and the exit has others than the model. Raises BadRequest for an output that
+    does not fit into its place in shared memory.
     """
     parts: list[bytes | memoryview] = [b""]
     described: list[Json] = []
     for name, binary, datatype, array in as_requested(request, contract, arrays, tensors):
         entry: dict[str, Json] = {"name": name, "datatype": datatype, "shape": array.shape}
-        if binary:
+        if (slot := request.slots.get(name)) is not None:
+            entry["parameters"] = put(slot, to_raw(datatype, array), memory, name)
+        elif binary:
             raw = to_raw(datatype, array)
             entry["parameters"] = {"binary_data_size": len(raw)}
             parts.append(raw)

@@ -36,15 +36,16 @@ from edge_runtime.probe_sink import receive_probe
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.header_layouts import HeaderCache
-from edge_runtime.protocol.repository import change
+from edge_runtime.protocol.repository import Repository, change
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
-from edge_runtime.requests import InferenceRequest
 from edge_runtime.rest.bodies import Bodies
 from edge_runtime.rest.forwarding import ForwardedRequest, HttpForwarder
 from edge_runtime.rest.prompt_inference import PromptInference, encoded, json_length
 from edge_runtime.rest.refusals import INTERNAL_ERROR, refusal
+from edge_runtime.rest.shared_memory import answer
 from edge_runtime.service_nodes import MARKER
-from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models, Repository
+from edge_runtime.serving import EXTENSIONS, SERVER, VERSION, Models
+from edge_runtime.shared_memory.regions import NO_SHARED_MEMORY, SharedMemory
 from edge_runtime.tracing.contexts import NOTHING, carry, current
 
 Arguments = ParamSpec("Arguments")
@@ -71,11 +72,14 @@ class RestApp:
         bodies: Bodies | None = None,
         forwarder: HttpForwarder | None = None,
         repository: Repository | None = None,
+        memory: SharedMemory = NO_SHARED_MEMORY,
     ) -> None:
         """forwarder: for models that only other nodes serve; without one they are unknown.
 
-        repository: loads and unloads models; without one clients may not do that.
+        repository: loads and unloads models; without one clients may not do that. memory: regions that
+        clients register.
         """
+        self._memory = memory
         self._models, self._exposition = models, exposition
         self._header_caches: dict[str, HeaderCache] = {}
         self._bodies, self._forwarder, self._repository = bodies or Bodies(), forwarder, repository
@@ -131,6 +135,9 @@ class RestApp:
                 body = await read_body(receive, _DOCUMENT)
                 await change(self._repository, name, verb, parse_json(body) if body else {})
                 await respond(send, 200, b"{}")
+            case ("v2", "systemsharedmemory" | "cudasharedmemory", *_):
+                body = await read_body(receive, _SMALL)
+                await respond(send, 200, orjson.dumps(answer(self._memory, method, path[1:], body)))
             case _:
                 status, document = self._look_up(path)
                 _only("GET", method, path)
@@ -222,13 +229,10 @@ class RestApp:
 
     async def _answer(self, model: str, version: str, body: bytes, header_length: str | None) -> Response:
         contract = self._models.contract(model, version)
-        decoded = decode_request(body, header_length, contract, self._header_cache(model))
-        inference_request = InferenceRequest(
-            decoded.inputs, decoded.wanted, decoded.timeout, decoded.stream, decoded.priority
-        )
-        result = await self._models.ask(model, inference_request)
+        decoded = decode_request(body, header_length, contract, self._header_cache(model), self._memory)
+        result = await self._models.ask(model, decoded.inference(decoded.parameters.timeout))
         current.get().answered(result.parameters)
-        return encoded(model, decoded, contract, result)
+        return encoded(model, decoded, contract, result, self._memory)
 
     def _header_cache(self, model: str) -> HeaderCache:
         found = self._header_caches.get(model)

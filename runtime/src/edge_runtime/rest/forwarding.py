@@ -14,7 +14,8 @@ import orjson
 
 from edge_runtime.connections import HttpClient, Resolver, Response
 from edge_runtime.errors import BadRequest, ConnectionFailed, DeadlinePassed, NotReady, UnknownModel
-from edge_runtime.protocol.requests import HEADER_LENGTH, timeout_of
+from edge_runtime.protocol.parameters import timeout_of
+from edge_runtime.protocol.requests import HEADER_LENGTH
 from edge_runtime.service_nodes import MARKER, WITHIN, ServiceNodes
 from edge_runtime.tracing.contexts import current
 

@@ -12,11 +12,11 @@ from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_known
 from edge_runtime.protocol.responses import encode_response
-from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.rest.bodies import Bodies
 from edge_runtime.rest.refusals import INTERNAL_ERROR, refusal
 from edge_runtime.serving import MODEL_VERSION, Models
+from edge_runtime.shared_memory.regions import NO_SHARED_MEMORY, SharedMemory
 from edge_runtime.tensors import Contract
 
 _log = logging.getLogger(__name__)
@@ -44,11 +44,17 @@ def json_length(headers: Sequence[Header]) -> int | None:
     return found or None
 
 
-def encoded(model: str, request: DecodedRequest, contract: Contract, result: InferenceResponse) -> Response:
-    """The response to an inference."""
+def encoded(
+    model: str,
+    request: DecodedRequest,
+    contract: Contract,
+    result: InferenceResponse,
+    memory: SharedMemory = NO_SHARED_MEMORY,
+) -> Response:
+    """The response to an inference. Raises BadRequest as `encode_response`."""
     arrays, parameters = result.outputs, result.parameters
     parts, length = encode_response(
-        model, MODEL_VERSION, request, contract, arrays, parameters, tensors=result.tensors
+        model, MODEL_VERSION, request, contract, arrays, parameters, tensors=result.tensors, memory=memory
     )
     headers = [JSON] if length is None else [_BINARY, (_HEADER, b"%d" % length)]
     return Response(200, headers, parts)
@@ -82,12 +88,7 @@ class PromptInference:
             request = decode_known(body, self._length, contract, self._header_cache(model))
             if request is None:
                 return None
-            result = models.at_once(
-                model,
-                InferenceRequest(
-                    request.inputs, request.wanted, request.timeout, request.stream, request.priority
-                ),
-            )
+            result = models.at_once(model, request.inference(request.parameters.timeout))
             return None if result is None else encoded(model, request, contract, result)
         except EdgeError as error:
             return refusal(error)

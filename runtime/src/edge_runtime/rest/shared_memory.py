@@ -9,11 +9,9 @@ from edge_api.words import shown_json
 from edge_runtime.asgi import parse_json
 from edge_runtime.errors import BadRequest, MethodNotAllowed, NotFound
 from edge_runtime.json_values import Json
-from edge_runtime.shared_memory import SharedMemory
+from edge_runtime.shared_memory.regions import NO_CUDA, SharedMemory
 
-SYSTEM: Final = "systemsharedmemory"
 CUDA: Final = "cudasharedmemory"
-NO_CUDA: Final = "CUDA shared memory is not supported: use system shared memory, or send the data"
 
 
 def answer(memory: SharedMemory, method: str, path: Sequence[str], body: bytes) -> Json:

@@ -18,6 +18,8 @@ from edge_api.words import shown
 from edge_runtime.errors import BadRequest
 
 FOLDER: Final = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is on Linux
+NO_CUDA: Final = "CUDA shared memory is not supported: use system shared memory, or send the data"
+_OFF: Final = "shared memory is off on this server: send the data, or start the server with --shared-memory"
 _MOST_REGIONS: Final = 256
 _LONGEST_NAME: Final = 255
 _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -111,10 +113,7 @@ class SharedMemory:
         and bytes beyond the file's end.
         """
         if self._folder is None:
-            raise BadRequest(
-                f"key: {shown(key)}: shared memory is off on this server: send the data, or start the server "
-                f"with --shared-memory"
-            )
+            raise BadRequest(f"key: {shown(key)}: {_OFF}")
         if not name or len(name) > _LONGEST_NAME:
             raise BadRequest(f"name: {shown(name)} is not valid: use 1 to {_LONGEST_NAME} characters")
         if name in self._regions:
@@ -163,7 +162,8 @@ class SharedMemory:
     def _region(self, name: str, field: str) -> _Region:
         found = self._regions.get(name)
         if found is None:
-            raise BadRequest(f"{field}: {shown(name)} is not a registered region: register it first")
+            fix = "register it first" if self._folder is not None else _OFF
+            raise BadRequest(f"{field}: {shown(name)} is not a registered region: {fix}")
         return found
 
     def _open(self, folder: Path, key: str) -> tuple[int, os.stat_result]:
@@ -183,6 +183,9 @@ class SharedMemory:
             os.close(file)
             raise BadRequest(f"key: {shown(key)} is not a regular file: create it by shm_open")
         return file, found
+
+
+NO_SHARED_MEMORY: Final = SharedMemory()
 
 
 def _named(where: str) -> str:
