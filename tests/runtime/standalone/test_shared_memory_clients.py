@@ -14,7 +14,12 @@ import pytest
 import tritonclient.grpc as over_grpc
 import tritonclient.http as over_http
 from onnx import helper
-from tritonclient.utils import InferenceServerException, shared_memory
+from tritonclient.utils import (
+    InferenceServerException,
+    serialize_byte_tensor,
+    serialized_byte_size,
+    shared_memory,
+)
 
 from edge_runtime.memoization.settings import CacheOptions, MemoizationSettings
 from edge_runtime.shared_memory.regions import FOLDER, SharedMemory
@@ -130,6 +135,32 @@ def test_one_tensor_can_be_in_the_region_and_another_in_the_request(camera: Came
     found = camera.client.infer("m", inputs, outputs=[outputs[1], outputs[0]])
     np.testing.assert_array_equal(found.as_numpy("OUTPUT0"), FIRST * 10 + SECOND)
     np.testing.assert_array_equal(camera.read(1), FIRST * 10 - SECOND)
+
+
+def test_strings_are_passed_in_the_region(serve: Callable[..., Served], camera: Camera) -> None:
+    """As in shm_string_client: with the size of the serialized strings."""
+    words = np.array([["a", "longer word", "", "ä"]], dtype=object)
+    model = model_of(
+        [helper.make_node("Identity", ["INPUT0"], ["OUTPUT0"])],
+        [info("INPUT0", "N", 4, datatype="BYTES")],
+        [info("OUTPUT0", "N", 4, datatype="BYTES")],
+    )
+    strings = serve(model, memory=SharedMemory(FOLDER))
+    sent = serialize_byte_tensor(words)
+    size = serialized_byte_size(sent)
+    shared_memory.set_shared_memory_region(camera.handle, [sent])
+    by_http = camera.module is over_http
+    port = strings.http if by_http else strings.grpc
+    with camera.module.InferenceServerClient(f"127.0.0.1:{port}") as client:
+        client.register_system_shared_memory("words", camera.key, 4 * SIZE)
+        given = camera.module.InferInput("INPUT0", [1, 4], "BYTES")
+        given.set_shared_memory("words", size)
+        wanted = camera.module.InferRequestedOutput("OUTPUT0")
+        wanted.set_shared_memory("words", 2 * SIZE, 2 * SIZE)
+        client.infer("m", [given], outputs=[wanted])
+        client.unregister_system_shared_memory()
+    found = shared_memory.get_contents_as_numpy(camera.handle, np.object_, [1, 4], 2 * SIZE)
+    assert [word.decode() for word in found[0]] == words[0].tolist()
 
 
 def test_the_status_names_the_region(camera: Camera) -> None:
