@@ -88,10 +88,6 @@ class ServedModels:
         """Names, datatypes and shapes."""
         return self._of(model).metadata(model, version)
 
-    def configuration(self, model: str, version: str = "") -> dict[str, Json]:
-        """The model configuration, in Triton's form."""
-        return self._of(model).configuration(model, version)
-
     def statistics(self, model: str = "", version: str = "") -> list[dict[str, Json]]:
         """The statistics of a model, or of all without a name, in Triton's form. Raises UnknownModel."""
         services = [self._of(model)] if model else self._services.values()

@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol, runtime_checkable
 from edge_runtime.errors import DeadlinePassed, NotReady, UnknownModel
 from edge_runtime.json_values import Json
 from edge_runtime.model_statistics import ModelStatistics
-from edge_runtime.protocol.model_configurations import configuration
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, reused
 from edge_runtime.tensors import Contract, rows
@@ -88,9 +87,6 @@ class Models(Protocol):
 
     def metadata(self, model: str, version: str = "") -> dict[str, Any]:
         """Names, datatypes and shapes."""
-
-    def configuration(self, model: str, version: str = "") -> dict[str, Json]:
-        """The model configuration, in Triton's form."""
 
     def statistics(self, model: str = "", version: str = "") -> list[dict[str, Json]]:
         """The statistics of a model, or of all without a name, in Triton's form. Raises UnknownModel."""
@@ -198,11 +194,6 @@ class Service:
             "inputs": [t.metadata() for t in contract.inputs],
             "outputs": [t.metadata() for t in contract.outputs],
         }
-
-    def configuration(self, model: str, version: str = "") -> dict[str, Json]:
-        """The model configuration, in Triton's form; the same for all routes."""
-        contract = self.contract(model, version)
-        return configuration(model, self.answering(model).platform, contract)
 
     def statistics(self, model: str = "", version: str = "") -> list[dict[str, Json]]:
         """The statistics of a model, or of all without a name, in Triton's form. Raises UnknownModel."""

@@ -31,6 +31,7 @@ from edge_runtime.grpc.messages import (
 from edge_runtime.grpc.wire import model_name, parse, take_apart, write_response, write_stream_response
 from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache, layout_of
+from edge_runtime.protocol.model_configurations import configuration
 from edge_runtime.protocol.repository import Repository, change
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.service_nodes import MARKER
@@ -107,7 +108,9 @@ class Servicer:
         return pb.ModelMetadataResponse(**self._models.metadata(request.name, request.version))
 
     async def model_config(self, request: Message) -> Message:
-        return config_response(self._models.configuration(request.name, request.version))
+        known = self._models.metadata(request.name, request.version)
+        contract = self._models.contract(request.name)
+        return config_response(configuration(request.name, known["platform"], contract))
 
     async def model_statistics(self, request: Message) -> Message:
         return statistics_response(self._models.statistics(request.name, request.version))

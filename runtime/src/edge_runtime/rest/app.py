@@ -36,6 +36,7 @@ from edge_runtime.probe_sink import receive_probe
 from edge_runtime.protocol.compression import deflate, inflate
 from edge_runtime.protocol.contents import LARGEST_REQUEST
 from edge_runtime.protocol.header_layouts import HeaderCache
+from edge_runtime.protocol.model_configurations import configuration
 from edge_runtime.protocol.repository import Repository, change
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_request
 from edge_runtime.rest.bodies import Bodies
@@ -182,7 +183,8 @@ class RestApp:
                 ready = models.model_ready(name, _version(version, path))
                 return 200 if ready else 503, {"name": name, "ready": ready}
             case ("v2", "models", name, *version, "config") if len(version) in (0, 2):
-                return 200, models.configuration(name, _version(version, path))
+                known = models.metadata(name, _version(version, path))
+                return 200, configuration(name, known["platform"], models.contract(name))
             case ("v2", "models", name, *version, "stats") if len(version) in (0, 2):
                 return 200, {"model_stats": models.statistics(name, _version(version, path))}
             case ("v2", "models", name, *version) if len(version) in (0, 2):
