@@ -70,6 +70,10 @@ def test_the_size_between_is_a_multiple_of_what_divides_both() -> None:
     assert found[1] == image(512, 512)
 
 
+def test_close_sizes_have_one_between_them_too() -> None:
+    assert measured_shapes(image(32, 64), image(64, 64))[1] == image(48, 64)
+
+
 def test_one_shape_is_measured_once() -> None:
     assert measured_shapes(image(640, 640), image(640, 640)) == (image(640, 640),)
 

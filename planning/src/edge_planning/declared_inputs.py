@@ -1,8 +1,9 @@
-"""The shapes of a model's inputs that a manifest or the metadata of a model file states, and what they leave open."""
+"""The shapes of inputs that a manifest or the metadata of a file states, and which sizes are unknown."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from reprlib import repr as brief
 from typing import TypeGuard
 
@@ -10,7 +11,7 @@ from edge_planning.errors import BadModelError
 from edge_planning.request_shapes import RequestShape, Shape
 
 INPUTS_KEY = "edge.inputs"
-"""Key in a file's metadata; the value is a JSON list of {"name", "shape" | "maxShape" with "typicalShape"}."""
+"""Key in a file's metadata; the value is a JSON list of {"name", "shape" | "maxShape" and "typicalShape"}."""
 
 Dimension = int | str
 """A fixed size, or the name of an open dimension: the file's, or a unique one."""
@@ -58,7 +59,9 @@ class StatedShapes:
     unknown: tuple[UnknownSize, ...] = ()
 
 
-def parse_inputs(text: str, inputs: Dimensions, datatypes: Mapping[str, str]) -> tuple[DeclaredInput, ...]:
+def parse_inputs(
+    text: str, inputs: Dimensions, datatypes: Mapping[str, str] | None = None
+) -> tuple[DeclaredInput, ...]:
     """Returns the inputs in the text of a file's metadata; see check_inputs.
 
     Raises:
@@ -72,9 +75,11 @@ def parse_inputs(text: str, inputs: Dimensions, datatypes: Mapping[str, str]) ->
 
 
 def check_inputs(
-    entries: object, inputs: Dimensions, datatypes: Mapping[str, str]
+    entries: object, inputs: Dimensions, datatypes: Mapping[str, str] | None = None
 ) -> tuple[DeclaredInput, ...]:
-    """Returns the inputs of a list, in its order. inputs, datatypes: of the file, by input.
+    """Returns the inputs of a list, in its order.
+
+    inputs, datatypes: of the file, by input; without datatypes, those of the list are not checked.
 
     Raises:
         BadInputError: An entry is invalid or contradicts the file, or two have the same name.
@@ -119,10 +124,9 @@ def stated_shapes(inputs: Dimensions, declared: Iterable[DeclaredInput]) -> Stat
 
 def what_to_write(inputs: Dimensions, unknown: Iterable[UnknownSize]) -> str:
     """Returns the entries to write for inputs with unknown sizes, as YAML in one line."""
-    names = dict.fromkeys(each.input for each in unknown)
     entries = (
-        f"{{name: {name}, shape: [{', '.join(_placeholder(axis, d) for axis, d in enumerate(inputs[name]))}]}}"
-        for name in names
+        f"{{name: {name}, shape: [{', '.join(starmap(_placeholder, enumerate(inputs[name])))}]}}"
+        for name in dict.fromkeys(each.input for each in unknown)
     )
     return f"inputs: [{', '.join(entries)}]"
 
@@ -137,7 +141,9 @@ def _sized(dimensions: Sequence[Dimension], sizes: Mapping[str, int]) -> Shape:
     return tuple(d if isinstance(d, int) else sizes.get(d, 1) for d in dimensions)
 
 
-def _input(path: str, entry: object, inputs: Dimensions, datatypes: Mapping[str, str]) -> DeclaredInput:
+def _input(
+    path: str, entry: object, inputs: Dimensions, datatypes: Mapping[str, str] | None
+) -> DeclaredInput:
     if not isinstance(entry, Mapping):
         raise BadInputError(path, entry, "is not an input", "write {name, shape}")
     name, datatype = entry.get("name"), entry.get("datatype")
@@ -145,7 +151,7 @@ def _input(path: str, entry: object, inputs: Dimensions, datatypes: Mapping[str,
         raise BadInputError(
             f"{path}.name", name, "is not an input of the graph", f"its inputs are {', '.join(inputs)}"
         )
-    if datatype is not None and datatype != datatypes.get(name):
+    if datatype is not None and datatypes is not None and datatype != datatypes.get(name):
         raise BadInputError(
             f"{path}.datatype", datatype, f"is not that of {name}", f"write {datatypes.get(name)}"
         )

@@ -103,7 +103,8 @@ def measured_shapes(typical: RequestShape, largest: RequestShape) -> tuple[Reque
     """Returns the shapes at which a model is measured, from the smallest to the largest, each once.
 
     They are the two given ones and one between. Its sizes lie in the middle, at a multiple of the power of
-    two that divides both, at most 32: networks that halve images five times refuse others.
+    two that divides both, at most 32, if there is one between: networks that halve images five times refuse
+    others.
 
     Raises:
         BadValueError: The two have different inputs or numbers of dimensions.
@@ -118,6 +119,8 @@ def measured_shapes(typical: RequestShape, largest: RequestShape) -> tuple[Reque
 
 
 def _middle(one: int, other: int) -> int:
-    common = gcd(one, other)
+    common, middle = gcd(one, other), (one + other) / 2
     step = min(common & -common, _HALVED) or 1
-    return one if one == other else round((one + other) / 2 / step) * step
+    while step > 1 and round(middle / step) * step in (one, other):
+        step //= 2
+    return one if one == other else round(middle / step) * step

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,8 @@ from edge_planning.declared_exits import (
 )
 from edge_runtime.errors import BadAccuracy, BadRequest, EdgeError, NoExits, UnknownOutput
 from edge_runtime.graph_analysis.analysis import unrepeatable
+from edge_runtime.graph_analysis.index_ranges import index_ranges
+from edge_runtime.model_shapes import ModelShapes, ShapedCut, shapes_of
 from edge_runtime.slicing import Cut, Graph
 from edge_runtime.tensors import Tensor
 
@@ -36,20 +39,23 @@ class ModelMetadata:
 
     input_copies: tensors that are only copies of the input.
     unrepeatable: why the same inputs may give other outputs next time; empty if they are known not to.
+    index_ranges: number of values that an input can have which is an index, by input.
     """
 
     digest: str
     size: int
     input: Tensor
-    exits: tuple[tuple[DeclaredExit, Tensor, tuple[Cut, ...]], ...]
+    exits: tuple[tuple[DeclaredExit, Tensor, tuple[ShapedCut, ...]], ...]
     input_copies: tuple[str, ...]
     unrepeatable: str
+    shapes: ModelShapes = field(default_factory=ModelShapes)
+    index_ranges: Mapping[str, int] = field(default_factory=dict)
 
     def segments(self) -> list[tuple[str, str]]:
         """Every (from, to) between adjacent cuts of an exit, or its last cut and its output, once."""
         found: dict[tuple[str, str], None] = {}
         for exit_, _, cuts in self.exits:
-            names = [c.tensor for c in cuts] + [exit_.output]
+            names = [c.cut.tensor for c in cuts] + [exit_.output]
             found.update(dict.fromkeys(pairwise(names)))
         return list(found)
 
@@ -65,23 +71,29 @@ class ModelMetadata:
                     "output": exit_.output,
                     "accuracy": exit_.accuracy,
                     "tensor": tensor.document(),
-                    "cuts": [
-                        {"tensor": c.tensor, "tensors": list(c.tensors), "bytes": c.bytes} for c in cuts
-                    ],
+                    "cuts": [c.document() for c in cuts],
                 }
                 for exit_, tensor, cuts in self.exits
             ],
             "inputCopies": list(self.input_copies),
             "unrepeatable": self.unrepeatable,
             "segments": [{"from": start, "to": end} for start, end in self.segments()],
+            **self.shapes.document(),
+            "indexRanges": dict(self.index_ranges),
         }
 
 
-def metadata_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> ModelMetadata:
-    """Metadata with the `given` exits, else the file's own. Raises ModelError with the field and the fix."""
+def metadata_of(
+    graph: Graph, size: int, given: Sequence[Any] | None = None, shapes: ModelShapes | None = None
+) -> ModelMetadata:
+    """Metadata with the `given` exits, else the file's own. Raises ModelError with the field and the fix.
+
+    shapes: at which the model is measured; default: those in the file's metadata.
+    """
+    shapes = shapes_of(graph, None) if shapes is None else shapes
     exits = read_exits(graph, given)
     described = tuple(
-        (e, graph.tensor(e.output), worthwhile(graph.cuts(e.output, MOST_TENSORS))) for e in exits
+        (e, graph.tensor(e.output), shapes.cuts(graph, partial(_cuts, output=e.output))) for e in exits
     )
     return ModelMetadata(
         graph.digest,
@@ -90,7 +102,13 @@ def metadata_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> 
         described,
         graph.input_copies,
         unrepeatable(graph.model),
+        shapes,
+        index_ranges(graph.model),
     )
+
+
+def _cuts(graph: Graph, output: str) -> tuple[Cut, ...]:
+    return worthwhile(graph.cuts(output, MOST_TENSORS))
 
 
 def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:

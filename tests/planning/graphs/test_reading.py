@@ -393,3 +393,14 @@ def test_a_graph_as_a_table_shows_layers_cuts_sums_and_warnings(write: Write) ->
         "   late      matmul  1x4      0.00          0.1         0.0",
         "   3 layers                   0.00          0.2         0.1",
     ]
+
+
+def test_the_largest_shapes_in_the_metadata_of_a_file_count_if_none_are_passed(write: Write) -> None:
+    model = write([("Relu", "x", "y")], {"x": ("n", "L")}, {"y": None})
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "edge.inputs", '[{"name": "x", "maxShape": [1, 64], "typicalShape": [1, 9]}]'
+    assert read_model(model, name="m").shapes == {"x": (1, 64)}
+    assert read_model(model, name="m", shapes={"x": (1, 5)}).shapes == {"x": (1, 5)}
+    entry.value = '[{"name": "x", "shape": [64]}]'
+    with pytest.raises(BadValueError, match=r"model m: inputs\[0\]\.shape: \[64\] has 1 dimensions"):
+        read_model(model, name="m")

@@ -17,7 +17,8 @@ from onnx.checker import ValidationError
 from onnx.inliner import inline_local_functions
 
 from edge_planning.declared_exits import EXITS_KEY
-from edge_planning.errors import BadValueError, require
+from edge_planning.declared_inputs import INPUTS_KEY, BadInputError, parse_inputs
+from edge_planning.errors import BadModelError, BadValueError, require
 from edge_planning.graphs.assembling import assemble
 from edge_planning.graphs.exits import ExitDocument, read_exits
 from edge_planning.graphs.given_shapes import refusal, sizes_of
@@ -26,6 +27,7 @@ from edge_planning.graphs.onnx_types import BITS, OWN_DOMAINS, SMALL, open_dimen
 from edge_planning.graphs.operations import Attribute, Operation, OperationGraph, TensorType
 from edge_planning.graphs.ordering import ordered
 from edge_planning.graphs.values import Graph
+from edge_planning.request_shapes import Shape
 
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 """Exceptions that protobuf and onnx raise for a file that they can parse but that is invalid."""
@@ -45,14 +47,15 @@ def read_model(
 
     `exits`: {"name", "output", "accuracy"} each, by depth. Default: the file's metadata `edge.exits` (a JSON
     list of the same form), otherwise every output, with a warning. `bounds`, `shapes`: As in
-    read_graph; each dimension of an input that is neither fixed nor the batch needs a size.
+    read_graph; each dimension of an input that is neither fixed nor the batch needs a size. Default of
+    `shapes`: the largest ones in the file's metadata `edge.inputs`.
 
     Raises:
         BadValueError: As in read_graph, for exits that are not exits of this model, and for an input with an
             open dimension without a size, with the shapes to pass.
     """
     model = _parsed(data, name)
-    sizes = _sizes(model, name, bounds, shapes)
+    sizes = _sizes(model, name, bounds, _stated_shapes(model, name) if shapes is None else shapes)
     graph = _graph(model, name, sizes)
     for value in _inputs(model.graph):
         _require_size(name, value, sizes)
@@ -128,6 +131,18 @@ def _sizes(
             f"model {name}: shapes give {dimension} as {size}, but bounds as {given[dimension]}: give one",
         )
     return given
+
+
+def _stated_shapes(model: ModelProto, name: str) -> dict[str, Shape]:
+    """Returns the shapes in the file's metadata, by input."""
+    stated = next((entry.value for entry in model.metadata_props if entry.key == INPUTS_KEY), None)
+    if stated is None:
+        return {}
+    inputs = {value.name: _dimensions(value) for value in _inputs(model.graph)}
+    try:
+        return {each.name: each.largest for each in parse_inputs(stated, inputs)}
+    except BadInputError as error:
+        raise BadModelError(f"model {name}: {error}") from error
 
 
 def _dimensions(value: ValueInfoProto) -> list[int | str]:
