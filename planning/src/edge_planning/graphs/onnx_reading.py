@@ -45,10 +45,10 @@ def read_model(
 ) -> Model:
     """Returns a model with its graph, its exits, and the cuts of one tensor before each exit.
 
-    `exits`: {"name", "output", "accuracy"} each, by depth. Default: the file's metadata `edge.exits` (a JSON
-    list of the same form), otherwise every output, with a warning. `bounds`, `shapes`: As in
-    read_graph; each dimension of an input that is neither fixed nor the batch needs a size. Default of
-    `shapes`: the largest ones in the file's metadata `edge.inputs`.
+    `exits`: {"name", "output" or "outputs", "accuracy"} each, by depth. Default: the file's metadata
+    `edge.exits` (a JSON list of the same form), otherwise one exit with all outputs, with a warning.
+    `bounds`, `shapes`: As in read_graph; each dimension of an input that is neither fixed nor the batch needs
+    a size. Default of `shapes`: the largest ones in the file's metadata `edge.inputs`.
 
     Raises:
         BadValueError: As in read_graph, for exits that are not exits of this model, and for an input with an
