@@ -28,6 +28,11 @@ class ShapedCut:
     cut: Cut
     bytes: tuple[int, ...]
 
+    @property
+    def tensor(self) -> str:
+        """The cut's name."""
+        return self.cut.tensor
+
     def document(self) -> dict[str, Any]:
         """The cut in the model's metadata. `bytes` are those at the largest shape."""
         found = {"tensor": self.cut.tensor, "tensors": list(self.cut.tensors), "bytes": self.bytes[-1]}

@@ -207,8 +207,8 @@ class Catalogue:
 
 def _joined(known: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
     """Metadata with the exits, segments and shapes of both; exits of `metadata` replace known ones."""
-    named = {(e["name"], e["output"]) for e in metadata["exits"]}
-    exits = [e for e in known["exits"] if (e["name"], e["output"]) not in named] + metadata["exits"]
+    named = {(e["name"], *e["outputs"]) for e in metadata["exits"]}
+    exits = [e for e in known["exits"] if (e["name"], *e["outputs"]) not in named] + metadata["exits"]
     segments = [s for s in known["segments"] if s not in metadata["segments"]] + metadata["segments"]
     shapes = [s for s in known.get("shapes", []) if s not in metadata["shapes"]] + metadata["shapes"]
     samples = metadata["samples"] or known.get("samples")
