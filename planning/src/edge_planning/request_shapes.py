@@ -40,6 +40,10 @@ class RequestShape:
         """Returns the shape of each input."""
         return dict(self.inputs)
 
+    def document(self) -> dict[str, list[int]]:
+        """Returns the shape of each input as JSON."""
+        return {name: list(shape) for name, shape in self.inputs}
+
     def __str__(self) -> str:
         return ", ".join(f"{name}={'x'.join(map(str, shape)) or 'scalar'}" for name, shape in self.inputs)
 

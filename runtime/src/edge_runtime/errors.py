@@ -88,6 +88,10 @@ class BadInputs(ModelError):
     """A shape that is stated for an input does not match the file."""
 
 
+class InputsRefused(ModelError):
+    """The model fails on the inputs that it is measured on."""
+
+
 class BadSamples(ModelError):
     """The file of samples has no inputs that the model takes."""
 

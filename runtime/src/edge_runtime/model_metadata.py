@@ -143,10 +143,6 @@ def _staying(strings: Sequence[str]) -> str:
     )
 
 
-def _cuts(graph: Graph, output: str) -> tuple[Cut, ...]:
-    return worthwhile(graph.cuts(output, MOST_TENSORS))
-
-
 def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
     """Cuts of one tensor, and those of several tensors that send fewer bytes than every cut before.
 

@@ -54,7 +54,7 @@ class ModelShapes:
     def document(self) -> dict[str, Any]:
         """The fields of the model's metadata."""
         return {
-            "shapes": [{"inputs": {n: list(s) for n, s in shape.inputs}} for shape in self.shapes],
+            "shapes": [{"inputs": shape.document()} for shape in self.shapes],
             "unknownSizes": [
                 {"input": each.input, "dimension": each.dimension, "symbol": each.symbol}
                 for each in self.unknown
