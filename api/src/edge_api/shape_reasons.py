@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from edge_api.reason_registry import MODEL_READY, PROFILED, registered
+from edge_api.reason_registry import MODEL_READY, PLANNED, PROFILED, registered
 
 BAD_INPUTS: Final = registered(
     "BadInputs",
@@ -18,7 +18,7 @@ BAD_SAMPLES: Final = registered(
 )
 SHAPES_UNKNOWN: Final = registered(
     "ShapesUnknown",
-    (PROFILED,),
+    (PROFILED, PLANNED),
     "The file leaves dimensions open, and no sizes are given, so the model cannot be measured. Entry nodes "
     "answer with the local route of the full model, without a plan.",
     "Write what the message says into spec.model.inputs. Without it, the model is measured at the shapes of "
@@ -26,7 +26,7 @@ SHAPES_UNKNOWN: Final = registered(
 )
 INPUTS_REFUSED: Final = registered(
     "InputsRefused",
-    (PROFILED,),
+    (PROFILED, PLANNED),
     "The model refuses the inputs that were generated to measure it. Entry nodes answer with the local route "
     "of the full model, without a plan.",
     "Give inputs that the model takes in spec.model.samples.",

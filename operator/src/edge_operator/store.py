@@ -18,7 +18,7 @@ from edge_api.model_sources import ModelSource, Validation
 from edge_api.objects import written
 from edge_api.placements import UNENCODED
 from edge_api.store_access import AUDIENCE, NAMESPACE_HEADER
-from edge_api.tensors import Slice, Tensor
+from edge_api.tensors import ResponseNames, Slice, Tensor
 from edge_operator.certificates import client_context
 from edge_operator.errors import CertificatesError, StoreError
 
@@ -35,6 +35,7 @@ class CardCut(_Answer):
     tensor: str
     tensors: tuple[str, ...] = ()
     bytes: int
+    bytes_at: tuple[int, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -43,23 +44,76 @@ class CardCut(_Answer):
 
 
 class CardExit(_Answer):
-    """An exit, its tensor and its cuts from the input to the deepest."""
+    """An exit, its outputs and its cuts from the inputs to the deepest.
+
+    accuracy: None if none is stated. tensors: the outputs, where they are known; of the last exit always.
+    """
 
     name: str
-    output: str
-    accuracy: float
-    tensor: Tensor
+    outputs: tuple[str, ...]
+    accuracy: float | None = None
+    response_names: ResponseNames = "Final"
+    tensors: tuple[Tensor, ...] = ()
     cuts: tuple[CardCut, ...]
+
+    @property
+    def end(self) -> str:
+        """The outputs' names joined by +, which identify the exit in measurements."""
+        return "+".join(self.outputs)
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """The inputs of the model that the exit needs."""
+        return self.cuts[0].names
+
+    def document(self) -> dict[str, Any]:
+        """The exit as in a manifest."""
+        return {
+            "name": self.name,
+            "outputs": list(self.outputs),
+            "accuracy": self.accuracy,
+            "responseNames": self.response_names,
+        }
+
+
+class CardShape(_Answer):
+    """The shape of each input of a request, by name."""
+
+    inputs: dict[str, tuple[int, ...]]
+
+
+class UnknownSize(_Answer):
+    """An open dimension of an input whose size nothing states; symbol: its name in the file."""
+
+    input: str
+    dimension: int
+    symbol: str
 
 
 class ModelCard(_Answer):
-    """The metadata that the store found in a model's file."""
+    """The metadata that the store found in a model's file.
+
+    local: why requests can be served only at the node at which they arrive; empty if they need not.
+    shapes: of requests, from the smallest to the largest, in the order of `bytes_at` of cuts; empty if only
+    the batch is open. unknown_sizes: open dimensions without a size; advice: what to write about them.
+    samples: digest of the file of samples.
+    """
 
     digest: str
     size: int = 0
     inputs: tuple[Tensor, ...]
     exits: tuple[CardExit, ...]
     input_copies: tuple[str, ...] = ()
+    local: str = ""
+    shapes: tuple[CardShape, ...] = ()
+    unknown_sizes: tuple[UnknownSize, ...] = ()
+    advice: str = ""
+    samples: str | None = None
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The outputs of the full model."""
+        return self.exits[-1].tensors
 
 
 class GraphLayer(_Answer):
@@ -103,6 +157,7 @@ class ExitTime(_Answer):
 
     exit: str
     output: str = ""
+    """The outputs' names joined by +; empty if an earlier version wrote it."""
     mean_seconds: float
     p95_seconds: float
     runs: int = 0
@@ -127,8 +182,21 @@ class RequestTime(_Answer):
     hop_seconds_per_byte: float = Field(ge=0)
 
 
+class ProfileShape(_Answer):
+    """Compute times of a model at one shape of its inputs."""
+
+    inputs: dict[str, tuple[int, ...]]
+    segments: tuple[SegmentTime, ...]
+    exits: tuple[ExitTime, ...]
+
+
 class DeviceProfile(_Answer):
-    """Compute times of a model on a device class, measured on one of its nodes."""
+    """Compute times of a model on a device class, measured on one of its nodes.
+
+    segments, exits: at the largest of the shapes. shapes: from the smallest to the largest; empty if only the
+    batch is open. refused: why the model could not be measured on its inputs; it then has no times.
+    samples_digest: of the file of samples that it was measured on.
+    """
 
     model: str
     selection: str = ""
@@ -140,6 +208,9 @@ class DeviceProfile(_Answer):
     relative_error: float = 0.0
     assumed: tuple[AssumedSize, ...] = ()
     requests: RequestTime | None = None
+    shapes: tuple[ProfileShape, ...] = ()
+    refused: str = ""
+    samples_digest: str | None = None
 
 
 class CodecAccuracy(_Answer):
@@ -288,7 +359,7 @@ class ModelStore:
 
         The store starts measuring at the first request; the result is not complete until it is done.
         """
-        exits = [{"name": e.name, "output": e.output, "accuracy": e.accuracy} for e in card.exits]
+        exits = [exit_.document() for exit_ in card.exits]
         request = {"model": card.digest, "exits": exits, "validation": written(validation)}
         return _parsed(CodecAccuracies, self._json("POST", "/v1/codecs", request), "POST /v1/codecs")
 

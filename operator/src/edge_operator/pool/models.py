@@ -3,16 +3,18 @@
 from pydantic import ValidationError
 
 from edge_api import ModelProfile, reasons
+from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import ModelStatus
+from edge_api.model_inputs import ModelInput
 from edge_api.model_sources import ModelSource
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
-from edge_operator.pool import manifests, recorded
+from edge_operator.pool import manifests, recorded, shapes
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import AccuraciesOf, CardOf
 from edge_operator.pool.remedies import explained
 from edge_operator.pool.states import ServiceState
-from edge_operator.store import CodecAccuracies, ModelCard
+from edge_operator.store import CardExit, CodecAccuracies, ModelCard
 from edge_planning.errors import PlanningError
 
 
@@ -26,16 +28,52 @@ def model(draft: Draft) -> ModelCard | Blocked:
     card = found if found is not None else registered(draft)
     if isinstance(card, Blocked):
         return card
-    draft.resolved = ModelStatus(storage_uri=source.storage_uri, digest=card.digest)
+    learned = _learned(draft, card)
+    if learned is not None and learned != source.inputs:
+        # The status has them from now on, so that later plans and restarts measure at the same shapes.
+        source = source.model_copy(update={"inputs": learned, "digest": card.digest})
+        draft.recorded = False
+        try:
+            card = draft.lookups.get(CardOf(draft.key, source))
+        except StoreError as error:
+            return _refused(draft, source, error)
+    draft.resolved = ModelStatus(storage_uri=source.storage_uri, digest=card.digest, inputs=learned)
+    if card.unknown_sizes:
+        card = shapes.unplanned(card, _unknown(card))
     try:
         manifests.planned_model(draft.key.name, card)
     except PlanningError as error:
         reason, message = explained(error, draft.key.name, draft.service.spec.device_pool)
         return Blocked(reasons.MODEL_READY, reason, message)
-    exits = ", ".join(f"{e.name} ({e.accuracy:g})" for e in card.exits)
+    if card.local and draft.service.spec.mode == "CloudOnly":
+        message = (
+            f'spec.mode: "CloudOnly" serves no request at its entry node, but {card.local}: choose another'
+        )
+        return Blocked(reasons.MODEL_READY, reasons.BAD_REQUEST, message)
+    exits = ", ".join(f"{e.name} ({_accuracy(e)})" for e in card.exits)
     message = f"{card.digest[:19]}… has the exits {exits}"
+    if card.local:
+        message += f"; {card.local}"
     draft.found(Finding(reasons.MODEL_READY, "True", reasons.FETCHED, message))
     return card
+
+
+def _learned(draft: Draft, card: ModelCard) -> tuple[ModelInput, ...] | None:
+    """Returns the shapes of requests as inputs, if nothing else states shapes; None before requests."""
+    status = draft.service.status
+    before = status.model.inputs if status is not None and status.model is not None else None
+    if draft.service.spec.model.inputs is not None or not (card.unknown_sizes or before):
+        return None
+    return shapes.learned_inputs(shapes.counted(draft.known.values()), before)
+
+
+def _unknown(card: ModelCard) -> str:
+    sizes = ", ".join(f"{e.input} dimension {e.dimension} ({e.symbol})" for e in card.unknown_sizes)
+    return (
+        f"the file leaves sizes open: {sizes}: write spec.model.{card.advice} with the sizes of requests, or "
+        f"maxShape and typicalShape; until sizes are known, requests are served at their entry nodes by the "
+        f"whole model"
+    )
 
 
 def registered(draft: Draft) -> ModelCard | Blocked:
@@ -61,7 +99,7 @@ def accuracies(draft: Draft, card: ModelCard) -> CodecAccuracies | Blocked | Non
         found = manifests.codec_accuracies(draft.profile.spec)
         if found is not None and draft.profile.spec.model.digest == card.digest:
             return found
-    exits = tuple((e.name, e.output, e.accuracy) for e in card.exits)
+    exits = tuple((e.name, e.outputs, e.accuracy) for e in card.exits)
     try:
         return draft.lookups.get(AccuraciesOf(draft.key.namespace, card.digest, exits, validation, card))
     except StoreError as error:
@@ -74,9 +112,13 @@ def profile_of(own: ServiceState) -> ModelProfile | None:
     if own.profile is None:
         return None
     try:
-        return ModelProfile.model_validate(own.profile)
+        return ModelProfile.model_validate(in_this_version(own.profile))
     except ValidationError:
         return None
+
+
+def _accuracy(exit_: CardExit) -> str:
+    return "no accuracy stated, planned with 1" if exit_.accuracy is None else f"{exit_.accuracy:g}"
 
 
 def _refused(draft: Draft, source: ModelSource, error: StoreError) -> Blocked:

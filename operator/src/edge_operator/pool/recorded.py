@@ -14,23 +14,29 @@ from edge_api.inferenceservices import InferenceService
 from edge_api.model_sources import ModelSource, Validation
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
-from edge_api.tensors import Slice
+from edge_api.shapes import by_input
+from edge_api.tensors import Slice, Tensor
 from edge_operator.keys import SliceKey
 from edge_operator.names import CUTS_ANNOTATION, SOURCE_ANNOTATION, VALIDATION_ANNOTATION
 from edge_operator.pool.codecs import refusals
 from edge_operator.pool.pieces import pieces
-from edge_operator.store import CardCut, CardExit, CodecAccuracies, ModelCard
+from edge_operator.store import CardCut, CardExit, CardShape, CodecAccuracies, ModelCard
 from edge_planning import plans
 
 Ends = Iterable[tuple[str, str]]
 
 
 def resolved(service: InferenceService) -> ModelSource:
-    """Returns the source with the digest that its address resolved to earlier, unless the spec names one."""
+    """Returns the source with what the spec leaves to find: the digest that its address resolved to earlier.
+
+    Shapes that were taken from requests are those of the inputs, unless the spec states them.
+    """
     source, before = service.spec.model, service.status.model if service.status is not None else None
-    if source.digest is not None or before is None or before.storage_uri != source.storage_uri:
+    if before is None or before.storage_uri != source.storage_uri:
         return source
-    return source.model_copy(update={"digest": before.digest})
+    if source.inputs is None and before.inputs:
+        source = source.model_copy(update={"inputs": before.inputs})
+    return source if source.digest is not None else source.model_copy(update={"digest": before.digest})
 
 
 def annotations(
@@ -67,15 +73,20 @@ def card_of(profile: ModelProfile | None, source: ModelSource, *, tokens: bool =
 def metadata(profile: ModelProfileSpec) -> ModelCard | None:
     """Returns the metadata in a ModelProfile, whatever its source; None if it was written without."""
     model = profile.model
-    if model.output is None:
+    outputs = model.outputs
+    if outputs is None:
         return None
     exits = tuple(
         CardExit(
             name=e.name,
-            output=e.output,
+            outputs=e.names,
             accuracy=e.accuracy,
-            tensor=model.output.model_copy(update={"name": e.output}),
-            cuts=tuple(CardCut(tensor=c.tensor, tensors=c.names, bytes=c.bytes) for c in e.cuts),
+            response_names=e.response_names or "Final",
+            tensors=_named(outputs, e.names),
+            cuts=tuple(
+                CardCut(tensor=c.tensor, tensors=c.names, bytes=c.bytes, bytes_at=c.bytes_at or ())
+                for c in e.cuts
+            ),
         )
         for e in model.exits
     )
@@ -85,7 +96,16 @@ def metadata(profile: ModelProfileSpec) -> ModelCard | None:
         inputs=model.inputs,
         exits=exits,
         input_copies=model.input_copies or (),
+        local=model.stays_local or "",
+        shapes=tuple(CardShape(inputs=by_input(each.inputs)) for each in model.shapes or ()),
     )
+
+
+def _named(outputs: tuple[Tensor, ...], names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Returns the full model's outputs under the names of an exit's; none if they are not as many."""
+    if len(outputs) != len(names):
+        return ()
+    return tuple(t.model_copy(update={"name": name}) for t, name in zip(outputs, names, strict=True))
 
 
 def has_cuts_between(profile: ModelProfile, ends: Ends) -> bool:
@@ -114,7 +134,7 @@ def published_slices(
 
 
 def _ends_in(slice_: Slice, key: SliceKey) -> bool:
-    """Whether the slice has the exit's output: a spec can give the name of an exit to another output."""
+    """Whether the slice has the exit's outputs: a spec can give the name of an exit to other outputs."""
     return tuple(tensor.name for tensor in slice_.outputs) == key.outputs
 
 
