@@ -9,7 +9,7 @@ from edge_api.model_inputs import ModelInput
 from edge_api.model_sources import ModelSource
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
-from edge_operator.pool import manifests, recorded, shapes
+from edge_operator.pool import kept_states, manifests, recorded, shapes
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import AccuraciesOf, CardOf
 from edge_operator.pool.remedies import explained
@@ -45,6 +45,8 @@ def model(draft: Draft) -> ModelCard | Blocked:
     except PlanningError as error:
         reason, message = explained(error, draft.key.name, draft.service.spec.device_pool)
         return Blocked(reasons.MODEL_READY, reason, message)
+    if wrong := kept_states.problem(draft.service.spec.model, card):
+        return Blocked(reasons.MODEL_READY, reasons.BAD_REQUEST, wrong)
     if card.local and draft.service.spec.mode == "CloudOnly":
         message = (
             f'spec.mode: "CloudOnly" serves no request at its entry node, but {card.local}: choose another'

@@ -33,6 +33,7 @@ from edge_operator.names import (
 from edge_operator.nodes.peers import Peers
 from edge_operator.nodes.runtimes import Runtime
 from edge_operator.nodes.workloads import metadata
+from edge_operator.pool import kept_states
 from edge_operator.pool import margins as residual_margins
 from edge_operator.pool.pieces import pieces
 from edge_operator.pool.report_intervals import SHORTEST
@@ -96,7 +97,13 @@ def placement(
             node=member.node.name,
             isolation=isolation,
             mode=spec.mode,
-            model=PlacedModel(digest=card.digest, inputs=card.inputs, outputs=card.outputs),
+            model=PlacedModel(
+                digest=card.digest,
+                inputs=card.inputs,
+                outputs=card.outputs,
+                state=kept_states.placed(spec.model, card),
+                sequences=spec.model.sequences,
+            ),
             slo=PlacedSlo(
                 latency=Duration(spec.slo.latency),
                 percentile=spec.slo.percentile,
