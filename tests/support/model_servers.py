@@ -116,7 +116,7 @@ class Registry:
         return self._push(name, [self._layer(name, blob, kind) for blob in blobs])
 
     def push_artifact(self, name: str, files: Mapping[str, bytes]) -> str:
-        """Pushes an artifact NAME:TAG with a layer for each file, as `oras push` does. Returns its address."""
+        """Pushes an artifact NAME:TAG, a layer for each file, as `oras push` does. Returns the address."""
         layers = [
             self._layer(name, data, "application/octet-stream")
             | {"annotations": {"org.opencontainers.image.title": title}}

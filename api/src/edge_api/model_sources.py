@@ -5,15 +5,22 @@ from typing import Annotated
 from pydantic import Field
 
 from edge_api.objects import KeyedBy, Part
-from edge_api.rules import Digest, matching, one_of_each
+from edge_api.rules import Digest, ObjectName, matching, one_of_each
 from edge_api.tensors import Exit
 
-SCHEMES = ("store", "http", "https", "file")
+SCHEMES = ("store", "http", "https", "file", "s3", "gs", "hf", "oci", "pvc")
 """Those of the model store's sources; a test compares them."""
 _STORAGE_URI = matching(
     rf"^({'|'.join(SCHEMES)})://[^\x00-\x1f\x7f]+$",
-    "is not an address of a model: write store://<path> (a file in the model store), https://…, http://… or "
-    "file://…",
+    "is not an address of a model: write store://<path> (a file in the model store), or an address with one "
+    "of https, s3, gs, hf, oci, pvc, http and file",
+)
+
+_CREDENTIALS = (
+    "Name of a Secret in the service's namespace with what storageUri requires, for https, s3, gs, hf and "
+    "oci. A Job in the namespace has its keys as environment variables, such as AWS_ACCESS_KEY_ID and "
+    "HF_TOKEN, and as files: .netrc, .dockerconfigjson and gcloud-application-credentials.json. Default: "
+    "none, the model store reads the file anonymously."
 )
 
 
@@ -25,6 +32,7 @@ class Validation(Part):
         "arrays inputs, as the model takes them, and labels, the class number of each; 100 samples or more, "
         "of which at most 1000 are used. Required."
     )
+    secret_name: ObjectName | None = Field(default=None, description=_CREDENTIALS)
     digest: Digest | None = Field(
         default=None,
         description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
@@ -36,9 +44,11 @@ class ModelSource(Part):
     """Where the model is, and its exits."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
-        description="Address of the ONNX file: store://<path> for a file in the model store, or an "
-        "https://, http:// or file:// address that the model store can read. Required."
+        description="Address of the ONNX file: store://<path> for a file in the model store; https://, "
+        "s3://, gs://, hf:// and oci:// for a server; pvc://<claim>/<path> for a volume of the service's "
+        "namespace; http:// and file:// as far as the model store may read them. Required."
     )
+    secret_name: ObjectName | None = Field(default=None, description=_CREDENTIALS)
     digest: Digest | None = Field(
         default=None,
         description="SHA-256 digest of the ONNX file, as sha256: and 64 hex digits. A file with another "

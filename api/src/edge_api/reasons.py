@@ -5,6 +5,7 @@ docs/reasons.md lists them; `make generate` writes its table from here.
 
 from typing import Final
 
+from edge_api.fetch_reasons import DISK_FULL, FETCH_FAILED, FETCHED, FETCHING, TOO_LARGE, UNSUPPORTED_SCHEME
 from edge_api.reason_registry import (
     ACTIVE,
     CERTIFICATES_ISSUED,
@@ -56,8 +57,12 @@ __all__ = [
     "CONDITIONS",
     "CONTROL_OPEN",
     "DEGRADED",
+    "DISK_FULL",
     "DRAINED",
     "EVENT",
+    "FETCHED",
+    "FETCHING",
+    "FETCH_FAILED",
     "HELD",
     "MODEL_READY",
     "NAMESPACES_FOUND",
@@ -83,6 +88,8 @@ __all__ = [
     "TENANT_HELD",
     "TENANT_READY",
     "TENANT_SATISFIED",
+    "TOO_LARGE",
+    "UNSUPPORTED_SCHEME",
     "ConditionType",
     "Reason",
     "known",
@@ -168,13 +175,6 @@ MODEL_FAILED: Final = registered(
     "Run the model with ONNX Runtime alone and fix the error that the message quotes.",
 )
 
-FETCHING: Final = registered(
-    "Fetching",
-    (MODEL_READY, PROFILED, PLACED),
-    "The model store fetches the model, or makes what the service needs of it.",
-    "Wait: it takes as long as the download.",
-)
-FETCHED: Final = registered("Fetched", (MODEL_READY,), "The model is in the model store.", NOTHING)
 NOT_ONNX: Final = registered(
     "NotOnnx",
     (MODEL_READY, READY),
@@ -234,18 +234,6 @@ UNREACHABLE: Final = registered(
     (MODEL_READY, PROFILED, PLACED, READY),
     "The model store, or the server that it fetches the file from, does not answer.",
     f"{WAIT} If it stays, check the pod and the Service of the model store and the network.",
-)
-UNSUPPORTED_SCHEME: Final = registered(
-    "UnsupportedScheme",
-    (MODEL_READY, READY),
-    "The model store does not read addresses with this scheme.",
-    "Use store://, https://, http:// or file://.",
-)
-TOO_LARGE: Final = registered(
-    "TooLarge",
-    (MODEL_READY, PLACED, READY),
-    "The file is larger than the limit of the model store.",
-    "Use a smaller model, or raise the limit.",
 )
 BAD_REQUEST: Final = registered(
     "BadRequest",

@@ -75,6 +75,7 @@ def test_an_object_beyond_the_limit_is_refused_before_it_is_read(server: S3Serve
     incoming = Incoming(tmp_path, len(MODEL) - 1, progress=lambda received, size: told.append(received))
     with pytest.raises(TooLarge):
         _read(server, incoming)
+    incoming.abandon()
     assert not told
 
 
@@ -86,6 +87,7 @@ def test_a_later_read_continues_where_the_first_one_broke_off(server: S3Server, 
     second = Incoming(tmp_path, 1 << 30, "key")
     assert second.begin(len(MODEL), "v1") == 9 << 20
     assert second.begin(len(MODEL), "v2") == 0, "bytes of two versions are not joined"
+    second.abandon()
 
 
 def test_another_digest_than_the_manifest_s_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import httpx
 
 from edge_runtime import errors
 from edge_runtime.errors import BadCertificates, BadRequest, EdgeError, StorageError, Unreachable
+from edge_runtime.tls.certificates import Certificates
 
 PART: Final = 8 << 20
 """Bytes of one request."""
@@ -32,12 +33,14 @@ class Access:
         token_file: With a ServiceAccount's token, read for each request. None: the token in
             $EDGE_STORE_TOKEN, or none.
         authority: PEM of the CA that signed the store's certificate; None: those of the system.
+        certificates: Folder with ca.crt, tls.crt and tls.key, if the store requires certificates.
         connect_to: Host and port to connect to in place of those of the URL.
     """
 
     url: str
     token_file: Path | None = None
     authority: str | None = None
+    certificates: Path | None = None
     connect_to: str = ""
 
 
@@ -57,7 +60,7 @@ class StoreClient:
         self._extensions = {"sni_hostname": url.host}
         self._host = url.netloc.decode()
         self._base = str(_elsewhere(url, access.connect_to)).rstrip("/")
-        self._client = httpx.Client(timeout=_TIMES, verify=_context(access.authority), trust_env=False)
+        self._client = httpx.Client(timeout=_TIMES, verify=_context(access), trust_env=False)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -191,11 +194,13 @@ def _elsewhere(url: httpx.URL, connect_to: str) -> httpx.URL:
     return url.copy_with(host=connect_to)
 
 
-def _context(authority: str | None) -> ssl.SSLContext | bool:
-    if authority is None:
+def _context(access: Access) -> ssl.SSLContext | bool:
+    if access.certificates is not None:
+        return Certificates(access.certificates).client
+    if access.authority is None:
         return True
     try:
-        return ssl.create_default_context(cadata=authority)
+        return ssl.create_default_context(cadata=access.authority)
     except ssl.SSLError as error:
         raise BadCertificates(
             f"--ca-file: the CA certificate cannot be used ({error.reason}): write PEM"

@@ -53,6 +53,12 @@ def add_access(command: argparse.ArgumentParser) -> None:
         help="CA certificate of the store (default: $EDGE_STORE_CA in PEM, or those of the system)",
     )
     command.add_argument(
+        "--store-tls-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder with ca.crt, tls.crt and tls.key, for a store that requires certificates of its clients",
+    )
+    command.add_argument(
         "--connect-to",
         default="",
         metavar="HOST[:PORT]",
@@ -89,7 +95,13 @@ def access_of(arguments: argparse.Namespace) -> Access:
             authority = arguments.ca_file.read_text()
         except OSError as error:
             raise BadRequest(f"--ca-file {arguments.ca_file}: cannot be read ({error.strerror})") from error
-    return Access(arguments.store, arguments.store_token_file, authority, arguments.connect_to)
+    return Access(
+        arguments.store,
+        arguments.store_token_file,
+        authority,
+        arguments.store_tls_dir,
+        arguments.connect_to,
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """`edge-runtime fetch`: reads a model with a Secret or from a volume, and puts it into the store.
 
-A Job in the namespace of a service runs it. The Secret is its environment and a folder; the volume is mounted.
+A Job in the namespace of a service runs it. The Secret is its environment and a folder,
+the volume is another folder.
 What a file of the model pins beside it comes along.
 """
 
