@@ -45,7 +45,7 @@ from edge_operator.pool.services import ServicePlan
 from edge_operator.pool.states import PoolState
 from edge_operator.pool_nodes import node_of
 from edge_operator.settings import Settings
-from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
+from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Progress
 from edge_operator.tritons.admitted import Admitted
 from edge_operator.tritons.tail_models import Tail, model_config
 from edge_operator.tritons.triton import Arrays, Opener, Timed
@@ -207,6 +207,10 @@ class FakeStore:
     registered: list[ModelSource] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
     """For which it was used."""
+    fetched: set[str] = field(default_factory=set)
+    """Addresses of files that Jobs have put there."""
+    receiving: dict[str, Progress] = field(default_factory=dict)
+    """Files that arrive now, by address."""
 
     def of(self, namespace: str) -> "FakeStore":
         self.namespaces.append(namespace)
@@ -214,6 +218,8 @@ class FakeStore:
 
     def register(self, source: ModelSource) -> ModelCard:
         self.registered.append(source)
+        if source.storage_uri.startswith("store://fetched/") and source.storage_uri not in self.fetched:
+            raise StoreError("NotFound", f'path: no file "{source.storage_uri}"')
         if self.failure is not None:
             raise self.failure
         self.log.append(f"register {source.storage_uri}")
@@ -234,6 +240,9 @@ class FakeStore:
             for names, codec in ((inputs, decode), (outputs, encode))
         )
         return Slice(digest=digest, size=1234, inputs=ins, outputs=outs)
+
+    def progress(self, address: str) -> Progress | None:
+        return self.receiving.get(address)
 
     def layers(self, model: str) -> LayerGraph | None:
         return self.graph

@@ -7,16 +7,23 @@ from pydantic import Field
 from edge_api.model_inputs import ONE_FORM as ONE_SHAPE
 from edge_api.model_inputs import WITHIN, ModelInput
 from edge_api.objects import KeyedBy, Part
-from edge_api.rules import Digest, matching, one_of_each
+from edge_api.rules import Digest, ObjectName, matching, one_of_each
 from edge_api.sequences import Sequences, StatePair
 from edge_api.tensors import COMPARABLE, ONE_FORM, Exit
 
-SCHEMES = ("store", "http", "https", "file")
+SCHEMES = ("store", "http", "https", "file", "s3", "gs", "hf", "oci", "pvc")
 """Those of the model store's sources; a test compares them."""
 _STORAGE_URI = matching(
     rf"^({'|'.join(SCHEMES)})://[^\x00-\x1f\x7f]+$",
-    "is not an address of a model: write store://<path> (a file in the model store), https://…, http://… or "
-    "file://…",
+    "is not an address of a model: write store://<path> (a file in the model store), or an address with one "
+    "of https, s3, gs, hf, oci, pvc, http and file",
+)
+
+_CREDENTIALS = (
+    "Name of a Secret in the service's namespace with what storageUri requires, for https, s3, gs, hf and "
+    "oci. A Job in the namespace has its keys as environment variables, such as AWS_ACCESS_KEY_ID and "
+    "HF_TOKEN, and as files: .netrc, .dockerconfigjson and gcloud-application-credentials.json. Default: "
+    "none, the model store reads the file anonymously."
 )
 
 
@@ -28,6 +35,7 @@ class Validation(Part):
         "arrays inputs, as the model takes them, and labels, the class number of each; 100 samples or more, "
         "of which at most 1000 are used. Required."
     )
+    secret_name: ObjectName | None = Field(default=None, description=_CREDENTIALS)
     digest: Digest | None = Field(
         default=None,
         description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
@@ -54,9 +62,11 @@ class ModelSource(Part):
     """Where the model is, its exits and its inputs."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
-        description="Address of the ONNX file: store://<path> for a file in the model store, or an "
-        "https://, http:// or file:// address that the model store can read. Required."
+        description="Address of the ONNX file: store://<path> for a file in the model store; https://, "
+        "s3://, gs://, hf:// and oci:// for a server; pvc://<claim>/<path> for a volume of the service's "
+        "namespace; http:// and file:// as far as the model store may read them. Required."
     )
+    secret_name: ObjectName | None = Field(default=None, description=_CREDENTIALS)
     digest: Digest | None = Field(
         default=None,
         description="SHA-256 digest of the ONNX file, as sha256: and 64 hex digits. A file with another "

@@ -5,6 +5,7 @@ docs/reasons.md lists them; `make generate` writes its table from here.
 
 from typing import Final
 
+from edge_api.fetch_reasons import DISK_FULL, FETCH_FAILED, FETCHED, FETCHING, TOO_LARGE, UNSUPPORTED_SCHEME
 from edge_api.reason_registry import (
     ACTIVE,
     CERTIFICATES_ISSUED,
@@ -52,11 +53,12 @@ from edge_api.tenant_reasons import (
 
 __all__ = [
     "ACTIVE", "ALL_SERVED", "BAD_INPUTS", "BAD_SAMPLES", "CERTIFICATES_ISSUED", "CONDITIONS",
-    "CONTROL_OPEN", "DEGRADED", "DRAINED", "EVENT", "HELD", "INPUTS_REFUSED", "MODEL_READY",
-    "NAMESPACES_FOUND", "NO_NAMESPACES", "OTHER_KINDS", "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES",
-    "POOL_CONTROL", "POOL_READY", "PROFILED", "PROGRESSING", "READY", "REASONS", "RECLAIMED", "SATISFIED",
-    "SERVICES_REFUSED", "SHAPES_UNKNOWN", "SLO_MET", "STEPPED_DOWN", "TENANT_ACTIVE", "TENANT_DRAINED",
-    "TENANT_HELD", "TENANT_READY", "TENANT_SATISFIED", "ConditionType", "Reason", "known",
+    "CONTROL_OPEN", "DEGRADED", "DISK_FULL", "DRAINED", "EVENT", "FETCHED", "FETCHING", "FETCH_FAILED",
+    "HELD", "INPUTS_REFUSED", "MODEL_READY", "NAMESPACES_FOUND", "NO_NAMESPACES", "OTHER_KINDS",
+    "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES", "POOL_CONTROL", "POOL_READY", "PROFILED",
+    "PROGRESSING", "READY", "REASONS", "RECLAIMED", "SATISFIED", "SERVICES_REFUSED", "SHAPES_UNKNOWN",
+    "SLO_MET", "STEPPED_DOWN", "TENANT_ACTIVE", "TENANT_DRAINED", "TENANT_HELD", "TENANT_READY",
+    "TENANT_SATISFIED", "TOO_LARGE", "UNSUPPORTED_SCHEME", "ConditionType", "Reason", "known",
 ]  # fmt: skip
 """Names of other modules that belong here, too."""
 
@@ -139,13 +141,6 @@ MODEL_FAILED: Final = registered(
     "Run the model with ONNX Runtime alone and fix the error that the message quotes.",
 )
 
-FETCHING: Final = registered(
-    "Fetching",
-    (MODEL_READY, PROFILED, PLACED),
-    "The model store fetches the model, or makes what the service needs of it.",
-    "Wait: it takes as long as the download.",
-)
-FETCHED: Final = registered("Fetched", (MODEL_READY,), "The model is in the model store.", NOTHING)
 NOT_ONNX: Final = registered(
     "NotOnnx",
     (MODEL_READY, READY),
@@ -205,18 +200,6 @@ UNREACHABLE: Final = registered(
     (MODEL_READY, PROFILED, PLACED, READY),
     "The model store, or the server that it fetches the file from, does not answer.",
     f"{WAIT} If it stays, check the pod and the Service of the model store and the network.",
-)
-UNSUPPORTED_SCHEME: Final = registered(
-    "UnsupportedScheme",
-    (MODEL_READY, READY),
-    "The model store does not read addresses with this scheme.",
-    "Use store://, https://, http:// or file://.",
-)
-TOO_LARGE: Final = registered(
-    "TooLarge",
-    (MODEL_READY, PLACED, READY),
-    "The file is larger than the limit of the model store.",
-    "Use a smaller model, or raise the limit.",
 )
 BAD_REQUEST: Final = registered(
     "BadRequest",

@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from edge_operator.errors import CertificatesError
+from edge_operator.settings import Settings
 
 AUTHORITY, CHAIN, KEY = "ca.crt", "tls.crt", "tls.key"
 
@@ -31,6 +32,16 @@ def client_context(folder: Path) -> ssl.SSLContext:
             "with a key without a password"
         ) from error
     return context
+
+
+def authority_of(settings: Settings) -> str:
+    """Returns the CA that the operator issues certificates with, in PEM; empty if it issues none."""
+    if not settings.issues_certificates:
+        return ""
+    try:
+        return (Path(settings.tls_dir) / AUTHORITY).read_text()
+    except OSError:
+        return ""  # not issued yet
 
 
 def words(error: OSError) -> str:

@@ -60,6 +60,8 @@ ROLE_LABEL = "app.kubernetes.io/component"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "edge-intelligence"}
 OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 """Selects the objects that the operator made."""
+FETCHER = "fetcher"
+"""Value of ROLE_LABEL on the Jobs that fetch models, on their pods and on their ServiceAccounts."""
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 _LABEL_LIMIT = 63
@@ -96,6 +98,21 @@ def profile_job_name(device_class: str, selection: str, model_digest: str) -> st
     """Returns the name of the Job for one model on one device class of a pool, which all services share."""
     short = f"{model_digest.removeprefix('sha256:')[:12]}-{selection.rpartition('-')[-1]}"
     return dns_label(f"profile-{device_class}-{short}")
+
+
+def fetch_name(service: str, source: Sequence[str]) -> str:
+    """Returns the name of the Job that fetches a file for a service, and of its ServiceAccount.
+
+    source: what the file depends on. The name is never that of a runtime's account.
+    """
+    return dns_label(
+        f"fetch-{service[:40].rstrip('-.')}-{_fingerprint(json.dumps(source))}".replace(".", "-")
+    )
+
+
+def fetched_address(source: Sequence[str], file_name: str) -> str:
+    """Returns the address under which the model store has a fetched file of a namespace."""
+    return f"store://fetched/{_fingerprint(json.dumps(source))}/{file_name}"
 
 
 def _fingerprint(text: str) -> str:

@@ -9,7 +9,25 @@ from edge_operator.errors import SettingsError
 
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 StatusRights = Literal["Auto", "Policy", "Roles", "Namespace"]
+_FETCHER_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
 _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "192Mi"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """How Jobs fetch models with a Secret or from a volume.
+
+    Attributes:
+        enabled: Whether the operator may run such Jobs in the namespaces of services.
+        resources: Of their container.
+        allow_internal: Hosts and networks with internal addresses that they may read.
+        plain_http: Registries that they call without TLS.
+    """
+
+    enabled: bool = True
+    resources: Mapping[str, Any] = field(default_factory=lambda: _FETCHER_RESOURCES)
+    allow_internal: tuple[str, ...] = ()
+    plain_http: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +62,7 @@ class Settings:
     tracing_ratio: float = 1.0
     pod_ip: str = ""
     """The pod's IP address, which the kubelet probes; its family selects the listen address."""
+    fetching: Fetching = field(default_factory=Fetching)
     grpc_flags: Mapping[str, int] = field(default_factory=dict)
     """The runtimes' flags for gRPC connections, by name without leading dashes."""
     traffic_distribution: str = ""
@@ -94,6 +113,7 @@ class Settings:
             tracing_endpoint=_tracing_endpoint(environment),
             tracing_ratio=_ratio(environment, "EDGE_TRACING_RATIO"),
             pod_ip=environment.get("EDGE_POD_IP", ""),
+            fetching=_fetching(environment),
             grpc_flags=_grpc_flags(environment),
         )
 
@@ -158,6 +178,21 @@ def _url(environment: Mapping[str, str], name: str) -> str:
 def _resources(environment: Mapping[str, str]) -> Mapping[str, Any]:
     example = '{"requests": {"cpu": "50m"}}'
     return _object(environment, "EDGE_RUNTIME_RESOURCES", example) or _DEFAULT_RESOURCES
+
+
+def _fetching(environment: Mapping[str, str]) -> Fetching:
+    name = "EDGE_FETCHING"
+    found = _object(environment, name, '{"enabled": true, "allowInternal": ["10.1.0.0/16"]}')
+    lists = {key: found.get(key) or [] for key in ("allowInternal", "plainHttp")}
+    for key, value in lists.items():
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise SettingsError(f'{name}: "{key}": {json.dumps(value)} is not a list of names: use ["…"]')
+    return Fetching(
+        enabled=bool(found.get("enabled", True)),
+        resources=found.get("resources") or _FETCHER_RESOURCES,
+        allow_internal=tuple(lists["allowInternal"]),
+        plain_http=tuple(lists["plainHttp"]),
+    )
 
 
 def _grpc_flags(environment: Mapping[str, str]) -> Mapping[str, int]:

@@ -116,6 +116,18 @@ class ModelCard(_Answer):
         return self.exits[-1].tensors
 
 
+class Progress(_Answer):
+    """Bytes that the store received of a file. size: of the whole file; None if it is not known."""
+
+    source: str
+    received: int
+    size: int | None = None
+
+
+class _Transfers(_Answer):
+    transfers: tuple[Progress, ...] = ()
+
+
 class GraphLayer(_Answer):
     """A layer of a model; inputs: activations."""
 
@@ -279,6 +291,7 @@ class Store(Protocol):
     def slice(
         self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str, encode: str
     ) -> Slice: ...
+    def progress(self, address: str) -> Progress | None: ...
     def layers(self, model: str) -> LayerGraph | None: ...
     def profile(self, model: str, selection: str, device_class: str) -> DeviceProfile | None: ...
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies: ...
@@ -324,7 +337,11 @@ class ModelStore:
         """Returns the metadata of the model at `source`; the store fetches, verifies and parses it."""
         return _parsed(
             ModelCard,
-            self._json("POST", "/v1/models", written(source.model_copy(update={"validation": None}))),
+            self._json(
+                "POST",
+                "/v1/models",
+                written(source.model_copy(update={"validation": None, "secret_name": None})),
+            ),
             "POST /v1/models",
         )
 
@@ -345,6 +362,11 @@ class ModelStore:
             "encode": encode,
         }
         return _parsed(Slice, self._json("POST", "/v1/slices", request), "POST /v1/slices")
+
+    def progress(self, address: str) -> Progress | None:
+        """Returns how far the store is with the file at an address; None if it does not receive it now."""
+        found = self._found(_Transfers, "/v1/transfers")
+        return None if found is None else next((t for t in found.transfers if t.source == address), None)
 
     def layers(self, model: str) -> LayerGraph | None:
         """Returns the layers of the model; None if the store does not know it, or has no layers at all."""

@@ -1,5 +1,5 @@
 """The commands: `run` serves placements, `serve` serves a file, `profile-device` and `profile` measure a
-model, `store` runs the model store.
+model, `store` runs the model store, or uploads to one, `fetch` reads a model into it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from edge_runtime.errors import BadCertificates, CannotListen, EdgeError
+from edge_runtime.errors import BadCertificates, BadRequest, CannotListen, EdgeError
 from edge_runtime.flag_values import count as _count
 from edge_runtime.flag_values import duration as _duration
 from edge_runtime.flag_values import port as _port
@@ -24,6 +24,7 @@ from edge_runtime.memoization.flags import add_flags
 from edge_runtime.samples import flags as samples
 from edge_runtime.sequences import flags as state_flags
 from edge_runtime.shared_memory import flags as memory_flags
+from edge_runtime.store import commands as store_commands
 from edge_runtime.store import flags as store_flags
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         match arguments.command:
             case "store":
                 return _store(arguments)
+            case "fetch":
+                from edge_runtime.store import fetching
+
+                return fetching.run(arguments)
             case "profile-device":
                 return _profile_device(arguments)
             case "serve":
@@ -71,7 +76,13 @@ def _store(arguments: argparse.Namespace) -> int:
     from edge_runtime.store.reachable import reachable
     from edge_runtime.store.serving import store_server
 
-    allowed = reachable(arguments.root, arguments.shared_folder, arguments.allow_internal)
+    if arguments.action is not None:
+        return store_commands.run(arguments)
+    if arguments.root is None:
+        raise BadRequest("--root: missing: name the folder for all stored data, or use put or ls")
+    allowed = reachable(
+        arguments.root, arguments.shared_folder, arguments.allow_internal, arguments.plain_http
+    )
     callers = callers_of(arguments)
     try:
         app = StoreApp(arguments.root, arguments.max_bytes, allowed, callers)
@@ -286,7 +297,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.set_defaults(tls_clients="require")
 
     store = commands.add_parser("store", help="store and serve models, slices and profiles")
-    store.add_argument("--root", type=Path, required=True, help="folder for all stored data")
+    store.add_argument("--root", type=Path, help="folder for all stored data; required to run a store")
     store.add_argument("--host", default="::", help=_HOST)
     store.add_argument("--port", type=_port, default=8080, help="0 for a free port (default %(default)s)")
     store.add_argument(
@@ -308,11 +319,23 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="HOST|CIDR",
-        help="host or network with internal addresses that http:// and https:// may name; can be repeated "
+        help="host or network with internal addresses that a storageUri may name; can be repeated "
         "(default: none)",
     )
+    store.add_argument(
+        "--plain-http",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="registry of oci:// addresses that is called without TLS; can be repeated (default: none)",
+    )
     store_flags.add_flags(store)
+    store_commands.add_commands(store)
     _add_security(store)
+
+    # What it needs is imported when the command runs.
+    fetch = commands.add_parser("fetch", help="read a model with the credentials of a Job into a model store")
+    store_commands.add_fetch(fetch)
     return parser
 
 

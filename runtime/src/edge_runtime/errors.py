@@ -14,7 +14,8 @@ EdgeError
 │   ├── Unreachable
 │   ├── Refused
 │   ├── UnsupportedScheme
-│   └── TooLarge
+│   ├── TooLarge
+│   └── DiskFull
 ├── BadRequest               an invalid argument
 │   ├── BadTensor            a tensor that does not match the model's contract
 │   ├── UnsupportedEncoding  a body with an unsupported compression
@@ -122,6 +123,10 @@ class UnsupportedScheme(StorageError):
 
 class TooLarge(StorageError):
     """More bytes than the limit."""
+
+
+class DiskFull(StorageError):
+    """The store's disk has no room for a file."""
 
 
 class BadRequest(EdgeError):

@@ -22,6 +22,7 @@ KUBERNETES = "v1.34.2"
 ETCD, HELM, COREDNS = "v3.6.5", "v3.19.5", "v1.12.4"
 VALE_VERSION = "v3.15.2"
 KWOK_VERSION = "v0.7.0"
+VERSITYGW_VERSION, REGISTRY_VERSION = "v1.8.0", "v3.1.2"
 ASSETS = "KUBEBUILDER_ASSETS"
 # Fewer garbage collections in the compiler: a third less CPU time for a gigabyte more of memory.
 GC_PERCENT = "800"
@@ -91,6 +92,12 @@ KWOK = Program(
     "kwok",
     "sigs.k8s.io/kwok/cmd/kwok",
     variables={"sigs.k8s.io/kwok/pkg/consts.Version": KWOK_VERSION},
+)
+
+# Started by tests alone: sources of models.
+S3_SERVER = Program("versitygw", VERSITYGW_VERSION, "versitygw", "github.com/versity/versitygw/cmd/versitygw")
+REGISTRY = Program(
+    "registry", REGISTRY_VERSION, "registry", "github.com/distribution/distribution/v3/cmd/registry"
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,6 +14,7 @@ from edge_runtime.store.accuracy_metrics import METRICS, TOP_1, AccuracyMetric, 
 from edge_runtime.store.addresses import Address, in_folder
 from edge_runtime.store.blobs import Blobs
 from edge_runtime.store.holdings import Holdings
+from edge_runtime.store.receiving import Receiver
 from edge_runtime.store.sources import fetch
 from messages import mentions
 
@@ -40,8 +40,8 @@ class Memory(schemes.Source):
     def beside(self, address: Address, location: str) -> Address:
         return in_folder(address, location)
 
-    def read(self, target: str, origin: schemes.Origin, write: Callable[[bytes], None], said: str) -> None:
-        write(target.encode())
+    def read(self, target: str, origin: schemes.Origin, receiver: Receiver, said: str) -> None:
+        receiver.write(target.encode())
 
 
 def test_the_labels_choose_the_metric() -> None:

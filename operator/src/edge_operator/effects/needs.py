@@ -11,6 +11,7 @@ from edge_operator.pool.facts import (
     Need,
     ProfileOf,
     ProfileThrough,
+    ProgressOf,
     SliceOf,
 )
 from edge_operator.store import CodecAccuracies
@@ -18,6 +19,8 @@ from edge_operator.tritons.server_profiles import Failed
 
 MEASURING = 5.0
 """Seconds between two looks at accuracies that the model store is measuring."""
+RECEIVING = 3.0
+"""Seconds between two looks at how far the model store is with a file."""
 STORED = 10.0
 """Seconds between two looks for measurements that another service's Job can have stored."""
 UNKNOWN_LAYERS = 60.0
@@ -39,6 +42,8 @@ def again_after(fact: Fact, need: Need[object]) -> float | None:
     match need, fact.value:
         case AccuraciesOf(), CodecAccuracies(complete=False):
             return MEASURING
+        case ProgressOf(), _:
+            return RECEIVING
         case LayersOf(), None:
             return UNKNOWN_LAYERS
         case ProfileOf(), None:
@@ -86,6 +91,8 @@ def _value(need: Need[object], clients: Clients) -> object:
             return clients.store.of(namespace).codecs(card, validation)
         case LayersOf(namespace=namespace, digest=digest):
             return clients.store.of(namespace).layers(digest)
+        case ProgressOf(namespace=namespace, address=address):
+            return clients.store.of(namespace).progress(address)
         case ProfileOf(namespace=namespace, digest=digest, selection=selection, device_class=name):
             return clients.store.of(namespace).profile(digest, selection, name)
         case SliceOf(namespace=namespace, key=key):

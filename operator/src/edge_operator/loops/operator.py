@@ -19,6 +19,7 @@ from typing import Any
 
 from edge_operator import metrics
 from edge_operator.authority.upkeep import Upkeep
+from edge_operator.certificates import authority_of
 from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import (
     DEPLOYMENTS,
@@ -135,6 +136,7 @@ class Operator:
             findings,
             scope,
             certificates=lambda: self.uncertified,
+            authority=functools.partial(authority_of, settings),
             planned=self.tenants.planned,
         )
         self.pools: dict[str, PoolLoop] = {}
@@ -333,6 +335,7 @@ class Operator:
 
     def _job(self, event_type: str | None, body: Body) -> None:
         if self.seen.changed(event_type, "Job", body, fingerprints.job(body)):
+            self._wake_owner(body)
             for pool in self.pools.values():
                 pool.measurements_changed()
 

@@ -27,6 +27,7 @@ class Shared:
 
     findings: what the loop of a namespace found out about its runtimes.
     certificates: returns why certificates are not issued or renewed, by namespace; None if others issue them.
+    authority: returns the CA of the model store's certificate in PEM; empty if the operator has none.
     planned: told of every plan of a pool.
     """
 
@@ -38,6 +39,7 @@ class Shared:
     findings: Mapping[NamespaceKey, RuntimeFindings]
     scope: str | None = None
     certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
+    authority: Callable[[], str] = lambda: ""
     planned: Callable[[str, PoolPlan], None] = lambda _pool, _plan: None
 
     @property

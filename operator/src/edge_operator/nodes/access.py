@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_operator.cluster import ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, Kind, Object
-from edge_operator.names import GROUP, MANAGED_BY, ROLE_LABEL, RUNTIME_LABEL
+from edge_operator.names import FETCHER, GROUP, MANAGED_BY, ROLE_LABEL, RUNTIME_LABEL
 from edge_operator.nodes.runtimes import Runtime, is_earlier
 from edge_operator.nodes.workloads import SHARED_ACCOUNT, account_name, runtime_metadata
 from edge_operator.settings import Settings
@@ -42,6 +42,7 @@ class Access:
             for (kind, name), body in objects.items()
             if kind in ACCESS
             and (kind, name) not in wanted
+            and (body["metadata"].get("labels") or {}).get(ROLE_LABEL) != FETCHER
             and not is_earlier(body)
             and (body["metadata"].get("labels") or {}).get(RUNTIME_LABEL) not in self.left
         ]

@@ -12,7 +12,7 @@ from edge_api.names import dedicated_service_name, placement_name, runtime_servi
 from edge_api.objects import written
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object
-from edge_operator.names import ISOLATION_LABEL, RUNTIME_LABEL, SERVICE_LABEL
+from edge_operator.names import FETCHER, ISOLATION_LABEL, ROLE_LABEL, RUNTIME_LABEL, SERVICE_LABEL
 from edge_operator.ownership import Claim, owning_tolerations
 from edge_operator.pool_nodes import Node
 
@@ -107,7 +107,8 @@ def published_isolation(specified: Isolation, client_service: Object | None, *, 
 def is_earlier(body: Object) -> bool:
     """Whether an earlier version made the object for one service at one node, or for the pods of one."""
     labels = body["metadata"].get("labels") or {}
-    return SERVICE_LABEL in labels and RUNTIME_LABEL not in labels
+    mine = RUNTIME_LABEL in labels or labels.get(ROLE_LABEL) == FETCHER
+    return SERVICE_LABEL in labels and not mine
 
 
 def is_current(placement: Object) -> bool:

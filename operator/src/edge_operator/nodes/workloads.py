@@ -143,15 +143,17 @@ def profile_job(
     }
     arguments = ["profile-device", "--model", digest, "--device-class", device_class]
     arguments += ["--selection", selection, "--node", node, "--store", settings.store_url]
-    container = _container("profiler", arguments, settings)
+    container = runtime_container("profiler", arguments, settings)
     # The pod's status then has the error that the measurement ended with.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
-    pod = _pod(container, hostname, settings) | ({"tolerations": list(tolerations)} if tolerations else {})
+    pod = restricted_pod(container, hostname, settings) | (
+        {"tolerations": list(tolerations)} if tolerations else {}
+    )
     if settings.own_secret and settings.store_url.startswith("https://"):
         container["args"] += ["--tls-dir", _TLS]
         _mount(container, pod, settings.own_secret)
     if settings.store_token:
-        _show_token(container, pod)
+        show_token(container, pod)
         pod["serviceAccountName"] = _PROFILER_ACCOUNT
     return {
         "apiVersion": "batch/v1",
@@ -205,7 +207,7 @@ def runtime_deployment(
     strategy: how its pod is replaced by one of a new version. weight: of the processor time that it requests.
     """
     meta = runtime_metadata(runtime)
-    container = _container(
+    container = runtime_container(
         CONTAINER,
         [
             *("run", "--namespace", runtime.namespace, "--node", runtime.node),
@@ -234,7 +236,7 @@ def runtime_deployment(
         _add_peer_ports(container)
     if settings.tracing_endpoint:
         container["env"] = _tracing(settings, runtime.namespace, runtime.node)
-    pod = _pod(container, host.hostname, settings) | {
+    pod = restricted_pod(container, host.hostname, settings) | {
         "serviceAccountName": account_name(runtime, settings),
         "tolerations": [*ALWAYS, *host.tolerations],
         "terminationGracePeriodSeconds": 30,
@@ -242,7 +244,7 @@ def runtime_deployment(
     if secret := settings.tls_secret or (PEER_SECRET if settings.issues_certificates else ""):
         _mount(container, pod, secret)
     if settings.store_token:
-        _show_token(container, pod)
+        show_token(container, pod)
     spec = {
         "replicas": 1,
         "revisionHistoryLimit": 2,
@@ -288,7 +290,7 @@ def _mount(container: Object, pod: Object, secret: str) -> None:
     pod["volumes"].append({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}})
 
 
-def _show_token(container: Object, pod: Object) -> None:
+def show_token(container: Object, pod: Object) -> None:
     """Adds a token for the model store, which the kubelet renews in its file."""
     container["args"] += ["--store-token-file", f"{_STORE_TOKEN}/token"]
     container["volumeMounts"].append({"name": "store-token", "mountPath": _STORE_TOKEN, "readOnly": True})
@@ -332,7 +334,8 @@ def _network_service(
     }
 
 
-def _container(name: str, arguments: list[str], settings: Settings) -> Object:
+def runtime_container(name: str, arguments: list[str], settings: Settings) -> Object:
+    """Returns a container of the runtime's image that has no rights on its node."""
     return {
         "name": name,
         "image": settings.runtime_image,
@@ -349,10 +352,11 @@ def _container(name: str, arguments: list[str], settings: Settings) -> Object:
     }
 
 
-def _pod(container: Object, hostname: str, settings: Settings) -> Object:
+def restricted_pod(container: Object, hostname: str, settings: Settings) -> Object:
+    """Returns a pod that the standard `restricted` admits. hostname: of its node; empty: any node."""
     secrets = [{"name": name} for name in settings.pull_secrets]
     return {
-        "nodeSelector": {HOSTNAME_LABEL: hostname},
+        "nodeSelector": {HOSTNAME_LABEL: hostname} if hostname else {},
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": _USER,

@@ -24,6 +24,7 @@ from edge_operator.cluster import (
 )
 from edge_operator.keys import ServiceKey
 from edge_operator.names import (
+    FETCHER,
     MODEL_LABEL,
     POOL_LABEL,
     ROLE_LABEL,
@@ -82,6 +83,8 @@ def service_state(
             pods[runtime] = tuple(reads.find(PODS, key.namespace, labels))
             if runtime not in deployments and (own := reads.get(DEPLOYMENTS, key.namespace, runtime)):
                 deployments[runtime] = own
+    fetchers = reads.find(JOBS, key.namespace, f"{selector},{ROLE_LABEL}={FETCHER}")
+    fetches = {job["metadata"]["name"]: job for job in fetchers}
     refused, notes = findings.concerning(key.name)
     return ServiceState(
         key=key,
@@ -92,6 +95,8 @@ def service_state(
         client_service=reads.get(SERVICES, key.namespace, key.name),
         deployments=deployments,
         pods=pods,
+        fetches=fetches,
+        fetch_pods={name: _pods(reads, key.namespace, name) for name in fetches},
         refused=refused,
         notes=notes,
         refusals=refusals,

@@ -15,7 +15,7 @@ from edge_api.tensors import Slice
 from edge_operator.conditions import Step
 from edge_operator.errors import StoreError
 from edge_operator.keys import ServiceKey, SliceKey
-from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
+from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Progress
 from edge_operator.tritons.server_profiles import Failed, Subject
 
 Value = TypeVar("Value")
@@ -39,11 +39,15 @@ class Need(ABC, Generic[Values]):
 
 @dataclass(frozen=True, slots=True)
 class CardOf(Need[ModelCard]):
-    """The metadata of the model at an address, registered for the service's namespace."""
+    """The metadata of the model at an address, registered for the service's namespace.
+
+    after: the Job that put it into the store; empty if none did.
+    """
 
     step: ClassVar[Step] = reasons.MODEL_READY
     service: ServiceKey
     source: ModelSource
+    after: str = ""
 
     @property
     def doing(self) -> str:
@@ -60,10 +64,24 @@ class AccuraciesOf(Need[CodecAccuracies]):
     exits: tuple[tuple[str, tuple[str, ...], float | None], ...]
     validation: Validation
     card: ModelCard = field(compare=False)
+    after: str = ""
 
     @property
     def doing(self) -> str:
         return f"the model store reads {self.validation.storage_uri}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressOf(Need[Progress | None]):
+    """How far the model store is with a file; None if it does not receive it now."""
+
+    step: ClassVar[Step] = reasons.MODEL_READY
+    namespace: str
+    address: str
+
+    @property
+    def doing(self) -> str:
+        return f"the model store receives {self.address}"
 
 
 @dataclass(frozen=True, slots=True)

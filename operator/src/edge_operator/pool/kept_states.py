@@ -14,7 +14,7 @@ def problem(source: ModelSource, card: ModelCard) -> str:
 
 
 def placed(source: ModelSource, card: ModelCard) -> tuple[PlacedState, ...] | None:
-    """Returns the pairs with the shape of each initial state; None without any, and where there is a problem."""
+    """Returns the pairs with the shape of each initial state; None without any, or if there is a problem."""
     if source.state is None or problem(source, card):
         return None
     inputs = {tensor.name: tensor for tensor in card.inputs}

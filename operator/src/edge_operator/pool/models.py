@@ -9,9 +9,10 @@ from edge_api.model_inputs import ModelInput
 from edge_api.model_sources import ModelSource
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
-from edge_operator.pool import kept_states, manifests, recorded, shapes
+from edge_operator.pool import fetches, kept_states, manifests, recorded, shapes
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import AccuraciesOf, CardOf
+from edge_operator.pool.fetches import Fetch
 from edge_operator.pool.remedies import explained
 from edge_operator.pool.states import ServiceState
 from edge_operator.store import CardExit, CodecAccuracies, ModelCard
@@ -79,8 +80,13 @@ def _unknown(card: ModelCard) -> str:
 
 
 def registered(draft: Draft) -> ModelCard | Blocked:
-    """Returns the metadata as the model store finds them. Raises NotKnownError."""
+    """Returns the metadata as the model store finds them, once it has the file. Raises NotKnownError."""
     source = recorded.resolved(draft.service)
+    fetch = fetches.needed(draft, draft.service.spec.model, "model")
+    if isinstance(fetch, Blocked):
+        return fetch
+    if fetch is not None:
+        return _fetched(draft, source, fetch)
     unresolved = CardOf(draft.key, draft.service.spec.model)
     # It was registered under the address, before the status named the digest.
     card = draft.lookups.known(unresolved)
@@ -89,6 +95,30 @@ def registered(draft: Draft) -> ModelCard | Blocked:
     try:
         return draft.lookups.get(CardOf(draft.key, source))
     except StoreError as error:
+        return _refused(draft, source, error)
+
+
+def end_fetches(draft: Draft) -> None:
+    """Ends the Jobs that fetch from addresses which the service does not have any more."""
+    source = draft.service.spec.model
+    found = [fetches.needed(draft, source, "model")]
+    if source.validation is not None:
+        found.append(fetches.needed(draft, source.validation, "validation"))
+    fetches.end_others(draft, *(each for each in found if isinstance(each, Fetch)))
+
+
+def _fetched(draft: Draft, source: ModelSource, fetch: Fetch) -> ModelCard | Blocked:
+    """Returns the metadata of a model that a Job puts into the store."""
+    there = {"storage_uri": fetch.address, "secret_name": None}
+    unresolved = CardOf(draft.key, draft.service.spec.model.model_copy(update=there), fetch.done)
+    card = draft.lookups.known(unresolved)
+    if card is not None and source.digest in (None, card.digest):
+        return card
+    try:
+        return draft.lookups.get(CardOf(draft.key, source.model_copy(update=there), fetch.done))
+    except StoreError as error:
+        if error.reason == reasons.NOT_FOUND:
+            return fetches.fetch(draft, fetch)
         return _refused(draft, source, error)
 
 
@@ -102,9 +132,17 @@ def accuracies(draft: Draft, card: ModelCard) -> CodecAccuracies | Blocked | Non
         if found is not None and draft.profile.spec.model.digest == card.digest:
             return found
     exits = tuple((e.name, e.outputs, e.accuracy) for e in card.exits)
+    fetch = fetches.needed(draft, validation, "validation")
+    if isinstance(fetch, Blocked):
+        return fetch
+    after = "" if fetch is None else fetch.done
+    there = {} if fetch is None else {"storage_uri": fetch.address, "secret_name": None}
+    read = validation.model_copy(update=there)
     try:
-        return draft.lookups.get(AccuraciesOf(draft.key.namespace, card.digest, exits, validation, card))
+        return draft.lookups.get(AccuraciesOf(draft.key.namespace, card.digest, exits, read, card, after))
     except StoreError as error:
+        if fetch is not None and error.reason == reasons.NOT_FOUND:
+            return fetches.fetch(draft, fetch)
         message = _in_the_manifest(error, validation.storage_uri, "spec.model.validation")
         return Blocked(reasons.MODEL_READY, error.reason, message, error.transient)
 

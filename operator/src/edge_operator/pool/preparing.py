@@ -12,7 +12,7 @@ from edge_api.told_links import LINKS_ANNOTATION
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import FINALIZER
-from edge_operator.pool import models, node_links, profiles, rates, shapes
+from edge_operator.pool import fetches, models, node_links, profiles, rates, shapes
 from edge_operator.pool.actions import SetFinalizers
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError
@@ -45,7 +45,9 @@ def prepare(
         _finalizer(draft)
         draft.prepared = _prepared(draft, before)
     except NotKnownError as error:
-        draft.lacks(error.need.step, error.need.doing, PATIENCE)
+        reported = draft.waiting >= PATIENCE
+        doing = error.need.doing + (fetches.progress(draft, error.need) if reported else "")
+        draft.lacks(error.need.step, doing, PATIENCE)
     except ObjectRefusedError as error:
         draft.blocked = Blocked(draft.step, reasons.OBJECT_REFUSED, str(error))
     except PlanningError as error:
@@ -108,6 +110,8 @@ def _inputs(draft: Draft) -> tuple[object, ...]:
         draft.lost,
         draft.shared.surroundings,
         own.profile,
+        own.fetches,
+        own.fetch_pods,
         own.refusals,
         state.jobs,
         state.job_pods,
@@ -116,6 +120,7 @@ def _inputs(draft: Draft) -> tuple[object, ...]:
 
 
 def _steps(draft: Draft) -> Ready | Blocked:
+    models.end_fetches(draft)
     card = models.model(draft)
     if isinstance(card, Blocked):
         return card

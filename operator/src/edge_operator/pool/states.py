@@ -77,6 +77,8 @@ class ServiceState:
         client_service: The Service that clients reach it by.
         deployments: Those of the runtimes at its nodes, by name.
         pods: Pods of the runtimes that are not ready or have not loaded a table, by the runtime's name.
+        fetches: Jobs that fetch its model or its validation data, by name.
+        fetch_pods: Their pods, by the Job's name.
         refused: What the API server refused for its runtimes.
         notes: What people should know about its runtimes.
         refusals: What it refused of the service's own objects.
@@ -92,6 +94,8 @@ class ServiceState:
     client_service: Object | None = None
     deployments: Mapping[str, Object] = field(default_factory=dict)
     pods: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
+    fetches: Mapping[str, Object] = field(default_factory=dict)
+    fetch_pods: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     refusals: Mapping[ObjectRef, Refusal] = field(default_factory=dict)
@@ -121,6 +125,7 @@ class PoolState:
             their HTTP address.
         certificates: Why certificates are not issued or renewed, by namespace; None if others issue them.
         tenancy: The tenants of all namespaces.
+        authority: PEM of the CA that signs the model store's certificate; empty if the operator has none.
     """
 
     name: str
@@ -141,3 +146,4 @@ class PoolState:
     control_open: Mapping[str, Endpoints] = field(default_factory=dict)
     certificates: Mapping[str, Sequence[str]] | None = None
     tenancy: Tenancy = NO_TENANTS
+    authority: str = ""

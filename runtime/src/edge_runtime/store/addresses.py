@@ -14,6 +14,8 @@ _LONGEST: Final = 2048
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _FILE: Final = "write file:///<path on the model store's disk>, with %25 for %"
 _HOST: Final = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?\.?")
+_OBJECT: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_HOLDERS: Final = {"s3": "bucket", "gs": "bucket", "hf": "owner>/<model"}
 # Sent unchanged; other characters (spaces, non-ASCII) cannot be in a request line.
 _SENT: Final = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -66,6 +68,29 @@ def on_disk(uri: str, said: str) -> str:
     if mark != "/" or not found or _CONTROL.search(found):
         raise BadRequest(f"{said} has no file name: {_FILE}")
     return f"/{found}"
+
+
+def in_bucket(uri: str, said: str) -> str:
+    """Returns the bucket, or the repository, and the path of a file in it."""
+    rest = uri.partition("://")[2]
+    bucket, _, path = rest.partition("/")
+    if not bucket or not path or path.endswith("/"):
+        scheme = uri.partition(":")[0].lower()
+        raise BadRequest(f"{said} has no file name: write {scheme}://<{_HOLDERS[scheme]}>/<path>")
+    if ".." in path.split("/"):
+        raise BadRequest(f"{said} leaves its folder: write a path without ..")
+    return rest
+
+
+def in_claim(uri: str, said: str) -> str:
+    """Returns the name of a claim and the path of a file on it."""
+    rest = uri.partition("://")[2]
+    claim, _, path = rest.partition("/")
+    if not _OBJECT.fullmatch(claim):
+        raise BadRequest(f'{said} has "{claim}" for a claim: write pvc://<claim>/<path>')
+    if not path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise BadRequest(f"{said} has no file name: write pvc://<claim>/<path>, without .. and //")
+    return rest
 
 
 def _decodes(path: str) -> bool:

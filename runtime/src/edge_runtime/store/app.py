@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -16,6 +16,7 @@ from edge_runtime.errors import (
     BadRequest,
     CallerLeft,
     DigestMismatch,
+    DiskFull,
     EdgeError,
     Forbidden,
     NotFound,
@@ -34,6 +35,7 @@ from edge_runtime.store.fetches import Fetches
 from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.metrics import StoreMetrics
 from edge_runtime.store.reachable import NOTHING, Reachable
+from edge_runtime.store.uploads import Uploads
 
 _log = logging.getLogger(__name__)
 _DOCUMENT_LIMIT: Final = 8 << 20
@@ -44,6 +46,7 @@ _STATUS: Final[dict[type[EdgeError], int]] = {
     DigestMismatch: 422,
     NotFound: 404,
     TooLarge: 413,
+    DiskFull: 507,
     Unreachable: 502,
     TooSlow: 408,
     **STATUS,
@@ -70,6 +73,7 @@ class StoreApp:
         self._blobs = Blobs(root, limit)
         self._catalogue = Catalogue(self._blobs, allowed)
         self._fetches = Fetches()
+        self._uploads = Uploads(self._blobs)
         self.metrics = StoreMetrics()
 
     def close(self) -> None:
@@ -123,6 +127,14 @@ class StoreApp:
             case ["GET", "v1", "models", digest, "layers"]:
                 found = await asyncio.to_thread(self._catalogue.layers, digest, holdings)
                 await respond(send, 200, orjson.dumps(found))
+            case ["GET", "v1", "files"]:
+                found = await asyncio.to_thread(_listing, holdings)
+                await respond(send, 200, orjson.dumps(found))
+            case ["GET", "v1", "transfers"]:
+                found = await asyncio.to_thread(self._transfers, holdings)
+                await respond(send, 200, orjson.dumps(found))
+            case ["GET", "v1", "uploads", upload_id]:
+                await respond(send, 200, orjson.dumps(self._uploads.find(upload_id, holdings).document()))
             case ["GET", "v1", "files", name]:
                 data = await asyncio.to_thread(holdings.read_file, name)
                 await respond(send, 200, data, [_BYTES])
@@ -163,6 +175,9 @@ class StoreApp:
             case ["PUT", "v1", "files", name]:
                 _check_writes(caller, "PUT /v1/files")
                 await self._receive(holdings.file_path(name), None, holdings, scope, receive, send)
+            case ["POST" | "PATCH", "v1", "uploads", *_]:
+                _check_writes(caller, "POST /v1/uploads")
+                await self._upload(request, holdings, scope, receive, send)
             case ["PUT", "v1", "blobs", digest]:
                 _check_writes(caller, "PUT /v1/blobs")
                 await self._receive(None, check_digest(digest), holdings, scope, receive, send)
@@ -178,6 +193,37 @@ class StoreApp:
             case [method, *parts]:
                 raise _no_such_resource(method, parts)
 
+    async def _upload(
+        self, request: Sequence[str], holdings: Holdings, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        match request:
+            case ["POST", "v1", "uploads"]:
+                asked = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
+                found = await asyncio.to_thread(self._uploads.begin, asked, holdings)
+            case ["POST", "v1", "uploads", upload_id]:
+                asked = parse_json(await read_body(receive, _DOCUMENT_LIMIT))
+                digest = asked.get("digest") if isinstance(asked, dict) else None
+                upload = self._uploads.find(upload_id, holdings)
+                stored = await asyncio.to_thread(self._uploads.complete, upload, digest, holdings)
+                found = {"digest": stored.digest, "size": stored.size}
+            case ["PATCH", "v1", "uploads", upload_id]:
+                upload = self._uploads.find(upload_id, holdings)
+                self._uploads.begin_part(upload, _offset(scope))
+                try:
+                    async for chunk in chunks(receive):
+                        await asyncio.to_thread(self._uploads.append, upload, chunk)
+                finally:
+                    self._uploads.end_part(upload)
+                found = upload.document()
+            case [method, *parts]:
+                raise _no_such_resource(method, parts)
+        await respond(send, 200, orjson.dumps(found))
+
+    def _transfers(self, holdings: Holdings) -> dict[str, Any]:
+        """The downloads and uploads of a namespace that are under way."""
+        running = [*self._blobs.transfers.listed(holdings.namespace), *self._uploads.listed(holdings)]
+        return {"transfers": [transfer.document() for transfer in running]}
+
     async def _receive(
         self,
         target: Path | None,
@@ -188,7 +234,9 @@ class StoreApp:
         send: Send,
     ) -> None:
         _check_whole(scope)
-        with self._blobs.receive(target, digest, size=_announced(scope)) as incoming:
+        size = _announced(scope)
+        with self._blobs.receive(target, digest, size=size) as incoming:
+            incoming.begin(size)
             async for chunk in chunks(receive):
                 incoming.write(chunk)
         if digest is not None:
@@ -208,6 +256,21 @@ def _check_writes(caller: Caller, what: str) -> None:
             "neither begins with edge-runtime- nor ends in -runtime; the operator's also needs "
             "X-Edge-Namespace"
         )
+
+
+def _listing(holdings: Holdings) -> dict[str, Any]:
+    """Names and sizes in bytes of a namespace's files."""
+    names = holdings.file_names()
+    sizes = [holdings.file_path(name).stat().st_size for name in names]
+    return {"files": [{"name": name, "size": size} for name, size in zip(names, sizes, strict=True)]}
+
+
+def _offset(scope: Scope) -> int:
+    """Returns the header that says which bytes a part has. Raises BadRequest without it."""
+    value = dict(scope["headers"]).get(b"upload-offset", b"").decode("latin-1")
+    if not (value.isascii() and value.isdecimal()):
+        raise BadRequest(f"upload-offset: {shown(value)} is not a number of bytes: send that of the part")
+    return int(value)
 
 
 def _announced(scope: Scope) -> int | None:

@@ -6,15 +6,18 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from threading import Lock
+from typing import Final
+from weakref import WeakValueDictionary
 
 from edge_api.words import shown
-from edge_runtime.errors import BadRequest, DigestMismatch, NotFound, TooLarge
+from edge_runtime.errors import BadRequest, DigestMismatch, NotFound, Unreachable
+from edge_runtime.store.receiving import Incoming, Progress
+from edge_runtime.store.transfers import Transfers
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -41,32 +44,13 @@ def check_digest(text: object, field: str = "digest") -> str:
     return text
 
 
-class Incoming:
-    """Bytes that are being received: counted, hashed, and in a temporary file."""
-
-    def __init__(self, file: IO[bytes], limit: int) -> None:
-        self._file, self._limit, self._hash, self.size = file, limit, hashlib.sha256(), 0
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
-
-    def write(self, chunk: bytes) -> None:
-        """Appends bytes. Raises TooLarge above the limit."""
-        self.size += len(chunk)
-        if self.size > self._limit:
-            raise TooLarge(
-                f"body: larger than {self._limit} bytes: raise --max-bytes of the store or send less"
-            )
-        self._hash.update(chunk)
-        self._file.write(chunk)
-
-
 class Blobs:
     """A folder of blobs by digest, into which files are received, with a size limit per item."""
 
     def __init__(self, root: Path, limit: int) -> None:
         self.root, self.limit = root, limit
+        self.transfers = Transfers()
+        self._receiving: WeakValueDictionary[str, Lock] = WeakValueDictionary()
         for folder in ("files", "blobs", "incoming"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         self._sweep()
@@ -112,41 +96,61 @@ class Blobs:
         digest: str | None = None,
         field: str = "digest",
         size: int | None = None,
+        *,
+        key: str = "",
+        said: str = "body",
+        progress: Progress | None = None,
     ) -> Iterator[Incoming]:
-        """Collects bytes, then moves them to `target` (by default the blob's own path). Leaves nothing behind
-        on failure.
+        """Collects bytes, then moves them to `target` (by default the blob's own path).
+
+        key: of a file that can be received in parts: after a break, what arrived is kept for the next time.
+        Everything else leaves nothing behind on failure. said: what it is, for messages.
 
         Raises DigestMismatch if `digest` is given and differs, and BadRequest if the number of bytes is not
         `size`.
         """
-        handle, name = tempfile.mkstemp(dir=self.root / "incoming")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                incoming = Incoming(file, self.limit)
-                yield incoming
-                file.flush()
-                os.fsync(file.fileno())
-            if size is not None and incoming.size != size:
-                raise BadRequest(
-                    f"body: {incoming.size} bytes instead of the announced {size}: send it again"
-                )
-            if digest is not None and incoming.digest != digest:
-                raise DigestMismatch(
-                    f"{field}: expected {digest}, but "
-                    f"the {incoming.size} bytes received have {incoming.digest}: "
-                    f"correct the digest or the source"
-                )
-            final = target or self.blob_path(incoming.digest)
+        with self._alone(key):
+            incoming = Incoming(self.root / "incoming", self.limit, key, said, progress)
             try:
-                final.parent.mkdir(parents=True, exist_ok=True)
-                Path(name).replace(final)
-                _settle(final.parent)
-            except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
-                raise BadRequest(
-                    f"path: {final.relative_to(self.root)} is used by a file or a folder: use another"
-                ) from error
-        finally:
-            Path(name).unlink(missing_ok=True)
+                yield incoming
+                if size is not None and incoming.size != size:
+                    raise BadRequest(
+                        f"body: {incoming.size} bytes instead of the announced {size}: send it again"
+                    )
+                if digest is not None and incoming.digest != digest:
+                    raise DigestMismatch(
+                        f"{field}: expected {digest}, but "
+                        f"the {incoming.size} bytes received have {incoming.digest}: "
+                        f"correct the digest or the source"
+                    )
+                self.move(incoming.complete(), target or self.blob_path(incoming.digest))
+            except Unreachable:
+                incoming.suspend()
+                raise
+            finally:
+                incoming.abandon()
+
+    def move(self, path: Path, final: Path) -> None:
+        """Moves a received file to its place. Raises BadRequest if a file or a folder is in the way."""
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(final)
+            _settle(final.parent)
+        except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+            raise BadRequest(
+                f"path: {final.relative_to(self.root)} is used by a file or a folder: use another"
+            ) from error
+
+    def settle(self, path: Path) -> None:
+        """Flushes a file to the disk."""
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    def _alone(self, key: str) -> contextlib.AbstractContextManager[object]:
+        """Waits until no other thread receives the file of a key."""
+        if not key:
+            return contextlib.nullcontext()
+        return self._receiving.setdefault(key, Lock())
 
     def put(self, data: bytes, target: Path | None = None) -> Stored:
         """Stores bytes that are already in memory, as a blob or at a path in the folder."""

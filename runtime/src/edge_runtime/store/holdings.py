@@ -48,6 +48,11 @@ class Holdings:
             raise self._no_file(name)
         return path.read_bytes()
 
+    def file_names(self) -> list[str]:
+        """Names of its files, sorted."""
+        home = self.folder / "files"
+        return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
+
     def check_own_file(self, name: str) -> None:
         """Raises NotFound unless it has a named file itself."""
         if not self.file_path(name).is_file():

@@ -6,8 +6,10 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-RESOURCES: Final = frozenset({"models", "slices", "codecs", "files", "blobs", "profiles"})
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT"})
+RESOURCES: Final = frozenset(
+    {"models", "slices", "codecs", "files", "blobs", "profiles", "uploads", "transfers"}
+)
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH"})
 OTHER: Final = "other"
 
 

@@ -27,11 +27,19 @@ _INTERNAL: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Reachable:
-    """folders: what file:// may read. hosts and networks: internal addresses that http(s):// may read."""
+    """What may be read.
+
+    Attributes:
+        folders: What file:// may read.
+        hosts: Whose internal addresses all other schemes may read.
+        networks: Likewise.
+        plain: Registries, as host or host:port, that are called without TLS.
+    """
 
     folders: tuple[Path, ...] = ()
     hosts: frozenset[str] = frozenset()
     networks: tuple[Network, ...] = ()
+    plain: frozenset[str] = frozenset()
 
     def shared(self, path: str, said: str) -> Path:
         """Returns the path without links. Raises Refused, beginning with `said`, outside of all folders."""
@@ -60,7 +68,9 @@ NOTHING: Final = Reachable()
 """No folder and no internal address."""
 
 
-def reachable(root: Path, folders: Sequence[Path], internal: Sequence[str]) -> Reachable:
+def reachable(
+    root: Path, folders: Sequence[Path], internal: Sequence[str], plain: Sequence[str] = ()
+) -> Reachable:
     """What the flags allow. Raises BadRequest for a value that is wrong, or a folder with the store's data.
 
     root: the folder of the store, which a shared folder would show to everyone.
@@ -74,6 +84,12 @@ def reachable(root: Path, folders: Sequence[Path], internal: Sequence[str]) -> R
             raise BadRequest(
                 f"--shared-folder {folder}: shares the store's data in --root {root}: share another folder"
             )
+    hosts, networks = internal_places(internal)
+    return Reachable(tuple(folders), hosts, networks, frozenset(plain))
+
+
+def internal_places(internal: Sequence[str]) -> tuple[frozenset[str], tuple[Network, ...]]:
+    """Returns the hosts and the networks that --allow-internal names. Raises BadRequest."""
     hosts, networks = set[str](), list[Network]()
     for value in internal:
         try:
@@ -85,7 +101,7 @@ def reachable(root: Path, folders: Sequence[Path], internal: Sequence[str]) -> R
                     f"models.example.org or 10.1.0.0/16"
                 ) from error
             hosts.add(_folded(value))
-    return Reachable(tuple(folders), frozenset(hosts), tuple(networks))
+    return frozenset(hosts), tuple(networks)
 
 
 def _folded(host: str) -> str:

@@ -57,8 +57,15 @@ def fetch_data(uri: str, model: str, holdings: Holdings, allowed: Reachable = NO
 def _receive(address: Address, digest: str | None, origin: Origin, field: str, where: str) -> Stored:
     source = source_of(address)
     try:
-        with origin.holdings.blobs.receive(None, digest, field) as incoming:
-            source.read(address.target, origin, incoming.write, f"{where}: {shown(address.uri)}")
+        said = f"{where}: {shown(address.uri)}"
+        key = f"{origin.holdings.namespace} {address.uri}"
+        with (
+            origin.holdings.blobs.transfers.of(origin.holdings.namespace, address.uri) as progress,
+            origin.holdings.blobs.receive(
+                None, digest, field, key=key, said=said, progress=progress
+            ) as incoming,
+        ):
+            source.read(address.target, origin, incoming, said)
     except DigestMismatch:
         # The message has the digest that was found, with which a namespace gets what it only inherits.
         if address.scheme == StoreFiles.scheme:
