@@ -158,6 +158,12 @@ def library() -> Library | None:
     return None
 
 
+def creating_threads() -> list[int]:
+    """The kernel's numbers of the threads that create sessions, unless it is the caller's."""
+    found = library()
+    return [found.heap.number] if found is not None else []
+
+
 def return_unused_memory() -> None:
     """Returns memory that malloc retains, after freeing the sessions that wait for that. Blocking."""
     found = library()

@@ -8,13 +8,17 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 from weakref import WeakValueDictionary
 
 from edge_runtime.assignment import Slice
 from edge_runtime.errors import BadTensor, DigestMismatch, EdgeError, ModelFailed, NotFound
 from edge_runtime.graph_analysis.properties import ProvenProperties
+from edge_runtime.inference.loading_core import LOADING_CORE, LoadingCore
 from edge_runtime.inference.memory import UNLIMITED, Memory
-from edge_runtime.inference.sessions import Session
+from edge_runtime.inference.native import creating_threads
+from edge_runtime.inference.providers import CPU
+from edge_runtime.inference.sessions import Session, provider
 from edge_runtime.model_store import Blob, SliceCache
 from edge_runtime.tensors import Tensor
 from edge_runtime.trials.admission import Subject, Trials
@@ -23,6 +27,7 @@ from edge_runtime.trials.findings import proven
 _log = logging.getLogger(__name__)
 
 Failures = dict[str, EdgeError]
+_LONG: Final = 4 << 20  # bytes from which loading a slice takes longer than the kernel's tick
 _Key = tuple[str, tuple[Tensor, ...], tuple[Tensor, ...]]
 
 
@@ -33,9 +38,15 @@ class SliceLoader:
     """
 
     def __init__(
-        self, cache: SliceCache, trials: Trials | None, threads: int = 1, memory: Memory = UNLIMITED
+        self,
+        cache: SliceCache,
+        trials: Trials | None,
+        threads: int = 1,
+        memory: Memory = UNLIMITED,
+        core: LoadingCore = LOADING_CORE,
     ) -> None:
         self._cache, self._trials, self._threads, self._memory = cache, trials, threads, memory
+        self._loading_core = core
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self._trying = ThreadPoolExecutor(1, thread_name_prefix="trying")
         self._sharing = 0
@@ -158,14 +169,28 @@ class SliceLoader:
         size = self._cache.size(slice_.digest)
         if size is not None:
             self._memory.check(f"slice {slice_.digest}", size)
-        data = self._cache.read(slice_.digest)
-        if data is None:
-            return None
-        with data:
-            return self._load(slice_, data)
+        with self._core(size or 0):
+            data = self._cache.read(slice_.digest)
+            if data is None:
+                return None
+            with data:
+                return self._load(slice_, data)
 
     def _load(self, slice_: Slice, data: Blob) -> Session:
         self._memory.check(f"slice {slice_.digest}", len(data))
+        with self._core(len(data)):
+            return self._opened(slice_, data)
+
+    def _core(self, size: int) -> contextlib.AbstractContextManager[None]:
+        """A core for loading a slice of this size.
+
+        Not for small ones, nor if onnxruntime starts threads for a session: they would be confined to it.
+        """
+        if size < _LONG or self._threads > 1 or provider() is not CPU:
+            return contextlib.nullcontext()
+        return self._loading_core.taken(*creating_threads())
+
+    def _opened(self, slice_: Slice, data: Blob) -> Session:
         known = self._proven(slice_)
         session = Session(data, slice_.inputs, slice_.outputs, self._threads, known)
         try:
