@@ -258,6 +258,38 @@ async def test_a_large_slice_is_loaded_on_a_core_of_its_own(tmp_path: Path, *, c
     loader.close()
 
 
+async def test_a_large_slice_is_loaded_from_the_disk_and_fetched_again_if_it_is_damaged(
+    tmp_path: Path,
+) -> None:
+    model = large()
+    shelf = Shelf(model)
+    cache = SliceCache(tmp_path, shelf)
+    for damaged in (False, True):
+        if damaged:
+            cache.path(digest_of(model)).write_bytes(model[:-1] + b"?")
+        loader = SliceLoader(cache, None)
+        session = await loader.session(slice_of(model), {})
+        assert session.native
+        assert session.size == len(model)
+        assert cache.path(digest_of(model)).read_bytes() == model
+        loader.close()
+    assert shelf.asked == [digest_of(model)] * 2
+
+
+async def test_a_large_slice_whose_packed_weights_do_not_fit_is_served_unpacked_with_a_sentence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, mib = large(), 1 << 20
+    for used, unpacked in ((100 * mib, False), (112 * mib, True)):  # of 120 MiB that are not reserved
+        memory = Memory(134 * mib, lambda used=used: used)  # type: ignore[misc]
+        cache = SliceCache(tmp_path, Shelf(model))
+        await cache.fetch(digest_of(model))
+        loader = SliceLoader(cache, None, memory=memory)
+        await loader.session(slice_of(model), {})
+        assert ("its weights are not packed" in caplog.text) is unpacked
+        loader.close()
+
+
 async def test_sessions_of_several_threads_are_not_confined_to_a_core(tmp_path: Path) -> None:
     core = WatchedCore()
     loader = SliceLoader(SliceCache(tmp_path, Shelf(large())), None, threads=2, core=core)
