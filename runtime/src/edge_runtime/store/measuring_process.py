@@ -90,11 +90,13 @@ def answer(request: Mapping[str, Any], _: bytes, stage: ReportStage) -> dict[str
 
 
 def _read(order: Order) -> _Task:
-    def blob(digest: str) -> bytes:
-        return Path(order.blobs, digest.removeprefix("sha256:")).read_bytes()
+    def blob(digest: str) -> Path:
+        return Path(order.blobs, digest.removeprefix("sha256:"))
 
     graph = Graph(blob(order.model), blob)
-    inputs, labels = read_validation(blob(order.validation), graph.tensor(graph.input), order.limit)
+    inputs, labels = read_validation(
+        blob(order.validation).read_bytes(), graph.tensor(graph.input), order.limit
+    )
     return _Task(graph, order.exits, inputs, labels, order.budget)
 
 

@@ -63,7 +63,9 @@ class StoreFiles(Source):
         return in_folder(address, location)
 
     def read(self, target: str, origin: Origin, write: Write, said: str) -> None:
-        write(origin.holdings.read_file(target))
+        with origin.holdings.found_file(target).open("rb") as source:
+            while chunk := source.read(_CHUNK):
+                write(chunk)
 
 
 class LocalFiles(Source):
