@@ -46,7 +46,7 @@ coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of eve
 	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool" $(TESTS)
 
 ##@ Benchmarks: each prints one JSON object as its last line
-.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing perf-analyzer fuzz-runtime
+.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-size perf-analyzer fuzz-runtime
 bench-planner: $(VENV)/.synced ## Correctness and speed of the planner (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
@@ -64,6 +64,9 @@ bench-runtime: $(VENV)/.synced ## Compares the runtime with KServe, MLServer and
 
 bench-pool: $(VENV)/.synced ## Costs of the operator and the runtimes on the testbed (ARGS="--only density idle restart tail converge")
 	@$(BIN)/python -m benchmarks.bench_pool $(ARGS)
+
+bench-size: $(VENV)/.synced ## Memory for a model of 500 MB in the store and at a node (ARGS=--quick: 68 MB)
+	@$(BIN)/python -m benchmarks.runtime.large_models $(ARGS)
 
 bench-sharing: $(VENV)/.synced ## How tenants share a node of the testbed under overload (ARGS="--only overload isolation fairness")
 	@$(BIN)/python -m benchmarks.bench_sharing $(ARGS)

@@ -20,6 +20,17 @@ def harmless(seed: int = 0) -> bytes:
     return _model(nodes, 6, sizes=np.array([2, 6], np.int64), shift=shift)
 
 
+def large() -> bytes:
+    """x [N, 8] -> y [N, 6] with 4.5 MiB of weights."""
+    rng, hidden = np.random.default_rng(0), (9 << 20) // (2 * 4 * (8 + 6))
+    wide, narrow = rng.normal(size=(8, hidden)), rng.normal(size=(hidden, 6))
+    nodes = [
+        helper.make_node("MatMul", ["x", "wide"], ["h"]),
+        helper.make_node("MatMul", ["h", "narrow"], ["y"]),
+    ]
+    return _model(nodes, 6, wide=wide.astype(np.float32), narrow=narrow.astype(np.float32))
+
+
 def crashing(seed: int = 0) -> bytes:
     """Like `harmless`, without the unused output of Split: onnxruntime writes to an invalid address."""
     shift = np.random.default_rng(seed).normal(size=6).astype(np.float32)

@@ -20,6 +20,22 @@ def test_a_slice_needs_four_times_its_size_while_it_is_loaded() -> None:
         memory.check("slice a", 101 * MIB)
 
 
+def test_a_large_slice_on_the_disk_needs_twice_its_size_or_once_without_packing() -> None:
+    memory = Memory(1000 * MIB, lambda: 500 * MIB)
+    assert memory.check("slice a", 200 * MIB, on_disk=True)
+    assert not memory.check("slice a", 201 * MIB, on_disk=True), "it fits, but not with packed weights"
+    assert not memory.check("slice a", 363 * MIB, on_disk=True)
+    with pytest.raises(CannotLoad, match=mentions("slice a:", "364 MiB", "1.1", "500 MiB", "900 MiB")):
+        memory.check("slice a", 364 * MIB, on_disk=True)
+
+
+def test_a_small_slice_is_read_into_memory_whether_it_is_on_the_disk_or_not() -> None:
+    memory = Memory(100 * MIB, lambda: 80 * MIB)
+    assert memory.check("slice a", 2 * MIB, on_disk=True)
+    with pytest.raises(CannotLoad, match=mentions("slice a:", "3 MiB", 4)):
+        memory.check("slice a", 3 * MIB, on_disk=True)
+
+
 def test_memory_that_is_in_use_for_nothing_is_returned_before_a_slice_is_refused() -> None:
     used = [500 * MIB]
 
@@ -40,7 +56,8 @@ def test_the_room_for_a_trial_counts_memory_that_can_be_returned() -> None:
 
 
 def test_without_a_limit_everything_fits() -> None:
-    Memory().check("slice a", 1 << 50)
+    assert Memory().check("slice a", 1 << 50)
+    assert not Memory().check("slice a", 1 << 50, on_disk=True), "without packed weights"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from edge_runtime.assignment import Slice
 from edge_runtime.errors import DigestMismatch, NotFound, NotTried, TrialCrashed, TrialHung, Unreachable
+from edge_runtime.inference.loading_core import LoadingCore, own_threads
 from edge_runtime.inference.memory import Memory
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_store import ModelStore, SliceCache
@@ -21,7 +23,7 @@ from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.trials.admission import Subject, Trials
 from edge_runtime.trials.records import Records
 from edge_runtime.trials.verdicts import Verdict
-from misbehaving import crashing, endless, harmless
+from misbehaving import crashing, endless, harmless, large
 
 
 class Shelf(ModelStore):
@@ -224,6 +226,75 @@ async def test_a_newer_table_of_one_service_breaks_off_no_trials_of_another(tmp_
     assert not trials.ended.is_set()
     loader.break_off({digest_of(one), digest_of(another)})
     assert [type(error) for error in (await admitting).values()] == [NotTried]
+    loader.close()
+
+
+class WatchedCore(LoadingCore):
+    """Whether the core for loading was taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken_by: list[str] = []
+
+    @contextlib.contextmanager
+    def taken(self, *loading: int) -> Iterator[None]:
+        self.taken_by.append(threading.current_thread().name.split("_")[0])
+        assert threading.get_native_id() not in loading
+        assert set(loading) <= set(own_threads())
+        yield
+
+
+@pytest.mark.parametrize("cached", [False, True])
+async def test_a_large_slice_is_loaded_on_a_core_of_its_own(tmp_path: Path, *, cached: bool) -> None:
+    model, core = large(), WatchedCore()
+    cache = SliceCache(tmp_path, Shelf(model, harmless()))
+    if cached:
+        await cache.fetch(digest_of(model))
+    loader = SliceLoader(cache, None, core=core)
+    await loader.session(slice_of(harmless()), {})
+    assert core.taken_by == [], "a small one"
+    await loader.session(slice_of(model), {})
+    assert set(core.taken_by) == {"loading"}
+    loader.close()
+
+
+async def test_a_large_slice_is_loaded_from_the_disk_and_fetched_again_if_it_is_damaged(
+    tmp_path: Path,
+) -> None:
+    model = large()
+    shelf = Shelf(model)
+    cache = SliceCache(tmp_path, shelf)
+    for damaged in (False, True):
+        if damaged:
+            cache.path(digest_of(model)).write_bytes(model[:-1] + b"?")
+        loader = SliceLoader(cache, None)
+        session = await loader.session(slice_of(model), {})
+        assert session.native
+        assert session.size == len(model)
+        assert cache.path(digest_of(model)).read_bytes() == model
+        loader.close()
+    assert shelf.asked == [digest_of(model)] * 2
+
+
+async def test_a_large_slice_whose_packed_weights_do_not_fit_is_served_unpacked_with_a_sentence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, mib = large(), 1 << 20
+    for used, unpacked in ((100 * mib, False), (112 * mib, True)):  # of 120 MiB that are not reserved
+        memory = Memory(134 * mib, lambda used=used: used)  # type: ignore[misc]
+        cache = SliceCache(tmp_path, Shelf(model))
+        await cache.fetch(digest_of(model))
+        loader = SliceLoader(cache, None, memory=memory)
+        await loader.session(slice_of(model), {})
+        assert ("its weights are not packed" in caplog.text) is unpacked
+        loader.close()
+
+
+async def test_sessions_of_several_threads_are_not_confined_to_a_core(tmp_path: Path) -> None:
+    core = WatchedCore()
+    loader = SliceLoader(SliceCache(tmp_path, Shelf(large())), None, threads=2, core=core)
+    await loader.session(slice_of(large()), {})
+    assert core.taken_by == []
     loader.close()
 
 

@@ -66,23 +66,23 @@ def without_weights(file: Readable, size: int) -> bytes:
 def _copied(file: Readable, size: int, message: _Message) -> Iterator[bytes]:
     left = size
     while left > 0:
-        tag, head = _number(file)
+        tag, head = read_varint(file)
         number, kind = tag >> 3, tag & 7
         left -= len(head)
         if number in message.lists and left > _LONG:
             file.seek(left, _FROM_HERE)
             return
         if kind == _BYTES:
-            length, more = _number(file)
+            length, more = read_varint(file)
             left -= len(more) + length
             if left < 0 or length < 0:
                 raise ValueError("a field is longer than its message")
             yield from _field(file, message, number, head, length)
             continue
         if kind == _VARINT:
-            _, value = _number(file)
+            _, value = read_varint(file)
         elif kind in _WIDTHS:
-            value = _exactly(file, _WIDTHS[kind])
+            value = exactly(file, _WIDTHS[kind])
         else:
             raise ValueError(f"field {number} has the unknown wire type {kind}")
         left -= len(value)
@@ -100,14 +100,15 @@ def _field(file: Readable, message: _Message, number: int, head: bytes, length: 
     if inner is not None and length > _SMALL:
         content = b"".join(_copied(file, length, inner))
     else:
-        content = _exactly(file, length)
-    yield head + _varint(len(content)) + content
+        content = exactly(file, length)
+    yield head + varint(len(content)) + content
 
 
-def _number(file: Readable) -> tuple[int, bytes]:
+def read_varint(file: Readable) -> tuple[int, bytes]:
+    """The next number and its bytes. Raises ValueError."""
     value, found = 0, b""
     while len(found) < _LONGEST:
-        byte = _exactly(file, 1)
+        byte = exactly(file, 1)
         value |= (byte[0] & 0x7F) << (7 * len(found))
         found += byte
         if byte[0] < 0x80:
@@ -115,7 +116,8 @@ def _number(file: Readable) -> tuple[int, bytes]:
     raise ValueError("a varint is too long")
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """The bytes of a number."""
     found = bytearray()
     while value > 0x7F:
         found.append(value & 0x7F | 0x80)
@@ -123,7 +125,8 @@ def _varint(value: int) -> bytes:
     return bytes([*found, value])
 
 
-def _exactly(file: Readable, size: int) -> bytes:
+def exactly(file: Readable, size: int) -> bytes:
+    """The next bytes. Raises ValueError if there are fewer."""
     found = file.read(size)
     if len(found) != size:
         raise ValueError("truncated in the middle of a field")

@@ -39,7 +39,10 @@ class HeapThread:
     def __init__(self, trim: Callable[[], None] = trim_heap, quiet: float = _QUIET) -> None:
         self._trim, self._quiet, self._unused = trim, quiet, 0
         self._work: SimpleQueue[_Work] = SimpleQueue()
-        Thread(target=self._run, name="sessions", daemon=True).start()
+        thread = Thread(target=self._run, name="sessions", daemon=True)
+        thread.start()
+        self.number = thread.native_id or 0
+        """The kernel's number of the thread."""
 
     def call(self, function: Callable[[], _T], size: int) -> _T:
         """Returns what the function returns or raises. size: bytes of the model that it loads."""

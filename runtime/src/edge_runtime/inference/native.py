@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_runtime.inference.heap import HeapThread, trim_heap
+from edge_runtime.inference.mapped_weights import HERE, Weights
 from edge_runtime.tensors import Array
 
 _VERSION: Final = (
@@ -29,6 +30,7 @@ _VERSION: Final = (
 _QUIET: Final = 4
 _INVALID_ARGUMENT: Final = 2
 _ARENA: Final = 1
+_WITHOUT_LAYOUTS: Final = 2  # optimizes the graph, but does not convert weights to another layout
 _BF16: Final = 16
 # Numbers of onnx.TensorProto. BF16 is passed as its bits.
 _TYPES: Final[Mapping[int, tuple[str, np.dtype[Any]]]] = {
@@ -96,6 +98,7 @@ class Library:
         self.create_options = self._now(10, pointer)
         self.release_options = self._now(100, pointer, result=None)
         self.set_log_severity = self._now(22, pointer, c_int)
+        self.set_optimization = self._now(23, pointer, c_int)
         self.set_threads = self._now(24, pointer, c_int)
         self.add_config = self._now(130, pointer, c_char_p, c_char_p)
         self.count = {False: self._now(30, pointer, pointer), True: self._now(31, pointer, pointer)}
@@ -158,6 +161,12 @@ def library() -> Library | None:
     return None
 
 
+def creating_threads() -> list[int]:
+    """The kernel's numbers of the threads that create sessions, unless it is the caller's."""
+    found = library()
+    return [found.heap.number] if found is not None else []
+
+
 def return_unused_memory() -> None:
     """Returns memory that malloc retains, after freeing the sessions that wait for that. Blocking."""
     found = library()
@@ -188,9 +197,9 @@ class RunOptions:
 class NativeSession:
     """A model without tensors of strings; has the methods of onnxruntime's InferenceSession."""
 
-    def __init__(self, library: Library, model: bytes | mmap, threads: int) -> None:
-        self._library, self._size = library, len(model)
-        self._session = library.heap.call(lambda: _created(library, model, threads), self._size)
+    def __init__(self, library: Library, model: bytes | mmap, threads: int, weights: Weights = HERE) -> None:
+        self._library, self._size = library, max(len(model), weights.size)
+        self._session = library.heap.call(lambda: _created(library, model, threads, weights), self._size)
         self._inputs, self._outputs = self._described(outputs=False), self._described(outputs=True)
         numbers = {name: number for number, (name, _) in _TYPES.items()}
         self._types = {i.name: (numbers[i.type], _TYPES[numbers[i.type]][1]) for i in self._inputs}
@@ -292,14 +301,17 @@ class NativeSession:
             library.release_type_info(info)
 
 
-def _created(library: Library, model: bytes | mmap, threads: int) -> Pointer:
+def _created(library: Library, model: bytes | mmap, threads: int, weights: Weights) -> Pointer:
     """Creates a session. Run on the heap's thread, as a whole: its caller may be interrupted."""
     options = library.made(library.create_options)
     held = model if isinstance(model, bytes) else c_char.from_buffer(model)
     try:
         library.check(library.set_threads(options, threads))
         library.check(library.set_log_severity(options, _QUIET))
-        library.check(library.add_config(options, b"session.intra_op.allow_spinning", b"0"))
+        for key, value in {"session.intra_op.allow_spinning": "0", **weights.settings}.items():
+            library.check(library.add_config(options, key.encode(), value.encode()))
+        if not weights.packed:
+            library.check(library.set_optimization(options, _WITHOUT_LAYOUTS))
         data = held if isinstance(held, bytes) else ctypes.addressof(held)
         return library.made(library.create_session, library.environment, data, len(model), options)
     finally:

@@ -20,6 +20,7 @@ from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.alarms import ALARMS
 from edge_runtime.inference.locales import lacking
+from edge_runtime.inference.mapped_weights import HERE, Weights, mapped
 from edge_runtime.inference.native import NativeSession, RunOptions, library
 from edge_runtime.inference.providers import CPU, Provider, in_order, preferred
 from edge_runtime.inference.shape_timing import shapes_determine_duration
@@ -117,12 +118,15 @@ class Session:
         outputs: Sequence[Tensor] | None = None,
         threads: int = 1,
         proven: ProvenProperties | None = None,
+        *,
+        packed: bool = True,
     ) -> None:
         """Raises CannotLoad if onnxruntime rejects the model, or it does not match the contract.
 
         inputs, outputs: the contract; by default the file's own. proven: by default derived from the graph.
+        packed: whether a large file's weights are copied to the layout that is read fastest.
         """
-        self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())))
+        self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())), packed=packed)
         self._unproven: ModelSource | None = model  # until it has run with several items
         self.size = model.stat().st_size if isinstance(model, Path) else len(model)
         self._native = isinstance(self._session, NativeSession)
@@ -380,18 +384,19 @@ def _another(seconds: Sequence[float], *, once: bool) -> bool:
     return len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT)
 
 
-def _open(model: ModelSource, threads: int, contract: Sequence[Tensor]) -> Untyped:
-    """Opens a model by onnxruntime's C API if its contract allows it."""
-    native = library() if contract else None
+def _open(model: ModelSource, threads: int, contract: Sequence[Tensor], *, packed: bool) -> Untyped:
+    """Opens a model, by onnxruntime's C API if its contract allows it, and with the weights of a large file
+    mapped.
+    """
+    if isinstance(model, Path):
+        parts = mapped(model, packed=packed)
+        if parts is not None:
+            try:
+                return _opened(parts[0], threads, contract, parts[1])
+            except Exception as error:  # onnxruntime's exceptions have no common base
+                _log.debug("%s cannot be loaded with mapped weights: %s", model, _first_line(error))
     try:
-        if (
-            native is not None
-            and provider().native
-            and not isinstance(model, Path)
-            and "BYTES" not in {t.datatype for t in contract}
-        ):
-            return NativeSession(native, model, threads)
-        return _open_in_python(model, threads)
+        return _opened(model, threads, contract)
     except Exception as error:  # onnxruntime's exceptions have no common base
         why = lacking(str(error)) or _first_line(error)
         try:  # some valid models fail in its optimizations
@@ -402,6 +407,18 @@ def _open(model: ModelSource, threads: int, contract: Sequence[Tensor]) -> Untyp
         return written
 
 
+def _opened(model: ModelSource, threads: int, contract: Sequence[Tensor], weights: Weights = HERE) -> Untyped:
+    native = library() if contract else None
+    if (
+        native is not None
+        and provider().native
+        and not isinstance(model, Path)
+        and "BYTES" not in {t.datatype for t in contract}
+    ):
+        return NativeSession(native, model, threads, weights)
+    return _open_in_python(model, threads, weights)
+
+
 def _runs_as_written(model: ModelSource, feeds: Mapping[str, Array]) -> bool:
     try:
         _open_in_python(model, 1, optimized=False).run(None, dict(feeds))
@@ -410,10 +427,14 @@ def _runs_as_written(model: ModelSource, feeds: Mapping[str, Array]) -> bool:
     return True
 
 
-def _open_in_python(model: ModelSource, threads: int, *, optimized: bool = True) -> Untyped:
+def _open_in_python(
+    model: ModelSource, threads: int, weights: Weights = HERE, *, optimized: bool = True
+) -> Untyped:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
+    if not weights.packed:  # no layouts of their own
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
@@ -421,6 +442,8 @@ def _open_in_python(model: ModelSource, threads: int, *, optimized: bool = True)
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     # A spinning thread on a throttled node uses up the quota that the next request needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for key, value in weights.settings.items():
+        options.add_session_config_entry(key, value)
     options.log_severity_level = 4  # errors are raised, and logged once
     source = str(model) if isinstance(model, Path) else bytes(model)
     return ort.InferenceSession(source, options, providers=in_order(provider()))

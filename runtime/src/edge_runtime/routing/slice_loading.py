@@ -13,8 +13,12 @@ from weakref import WeakValueDictionary
 from edge_runtime.assignment import Slice
 from edge_runtime.errors import BadTensor, DigestMismatch, EdgeError, ModelFailed, NotFound
 from edge_runtime.graph_analysis.properties import ProvenProperties
-from edge_runtime.inference.memory import UNLIMITED, Memory
-from edge_runtime.inference.sessions import Session
+from edge_runtime.inference.loading_core import LOADING_CORE, LoadingCore
+from edge_runtime.inference.mapped_weights import LARGE
+from edge_runtime.inference.memory import FROM_DISK, UNLIMITED, Memory
+from edge_runtime.inference.native import creating_threads
+from edge_runtime.inference.providers import CPU
+from edge_runtime.inference.sessions import Session, provider
 from edge_runtime.model_store import Blob, SliceCache
 from edge_runtime.tensors import Tensor
 from edge_runtime.trials.admission import Subject, Trials
@@ -33,9 +37,15 @@ class SliceLoader:
     """
 
     def __init__(
-        self, cache: SliceCache, trials: Trials | None, threads: int = 1, memory: Memory = UNLIMITED
+        self,
+        cache: SliceCache,
+        trials: Trials | None,
+        threads: int = 1,
+        memory: Memory = UNLIMITED,
+        core: LoadingCore = LOADING_CORE,
     ) -> None:
         self._cache, self._trials, self._threads, self._memory = cache, trials, threads, memory
+        self._loading_core = core
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self._trying = ThreadPoolExecutor(1, thread_name_prefix="trying")
         self._sharing = 0
@@ -102,10 +112,20 @@ class SliceLoader:
         if known is None and not fetch:
             raise NotFound(f"slice {slice_.digest} is missing on this node's disk or damaged")
         if known is None:
-            data = await self._cache.fetch(slice_.digest)
-            known = await run(self._loading, self._load, slice_, data)
+            known = await self._fetched(slice_)
         self._loaded[key] = known
         return known
+
+    async def _fetched(self, slice_: Slice) -> Session:
+        run = asyncio.get_running_loop().run_in_executor
+        data = await self._cache.fetch(slice_.digest)
+        if len(data) >= LARGE and self._cache.size(slice_.digest) is not None:
+            del data  # half the memory is enough to load it from the disk
+            known = await run(self._loading, self._load_from_disk, slice_)
+            if known is not None:
+                return known
+            data = await self._cache.fetch(slice_.digest)
+        return await run(self._loading, self._load, slice_, data)
 
     @contextlib.contextmanager
     def one_process(self) -> Iterator[None]:
@@ -154,20 +174,44 @@ class SliceLoader:
         return _subject(slice_, self._cache.path(digest), size)
 
     def _load_from_disk(self, slice_: Slice) -> Session | None:
-        """Blocking, but mostly without the interpreter's lock."""
-        size = self._cache.size(slice_.digest)
-        if size is not None:
-            self._memory.check(f"slice {slice_.digest}", size)
-        data = self._cache.read(slice_.digest)
-        if data is None:
-            return None
-        with data:
-            return self._load(slice_, data)
+        """Blocking, but mostly without the interpreter's lock. None if it is missing or damaged."""
+        digest, size = slice_.digest, self._cache.size(slice_.digest)
+        if size is None or size < LARGE:
+            data = self._cache.read(digest)
+            if data is None:
+                return None
+            with data:
+                return self._load(slice_, data)
+        packed = self._memory.check(f"slice {digest}", size, on_disk=True)
+        if not packed:
+            _log.warning(
+                "slice %s: its weights are not packed, because less than %d times its %d bytes are free: "
+                "inferences take longer; raise the memory limit or run less at this node",
+                digest,
+                FROM_DISK,
+                size,
+            )
+        with self._core():
+            if not self._cache.whole(digest):
+                return None
+            return self._opened(slice_, self._cache.path(digest), packed=packed)
 
     def _load(self, slice_: Slice, data: Blob) -> Session:
         self._memory.check(f"slice {slice_.digest}", len(data))
+        if len(data) < LARGE:
+            return self._opened(slice_, data)
+        with self._core():
+            return self._opened(slice_, data)
+
+    def _core(self) -> contextlib.AbstractContextManager[None]:
+        """A core for loading, unless sessions have threads of their own, which would be confined to it."""
+        if self._threads > 1 or provider() is not CPU:
+            return contextlib.nullcontext()
+        return self._loading_core.taken(*creating_threads())
+
+    def _opened(self, slice_: Slice, source: Blob | Path, *, packed: bool = True) -> Session:
         known = self._proven(slice_)
-        session = Session(data, slice_.inputs, slice_.outputs, self._threads, known)
+        session = Session(source, slice_.inputs, slice_.outputs, self._threads, known, packed=packed)
         try:
             session.warm(several=known is None)  # its trial has run several items
         except (BadTensor, ModelFailed) as error:  # zeros need not be a valid input

@@ -16,28 +16,30 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from edge_runtime.errors import NotOnnx
 from edge_runtime.graph_analysis.nodes import everywhere
 from edge_runtime.slicing.ordering import put_in_order
-from edge_runtime.slicing.reading import parse
-from edge_runtime.slicing.tensordata import Fetch, take_in
+from edge_runtime.slicing.pieces import Source
+from edge_runtime.slicing.reading import parse_light
+from edge_runtime.slicing.tensordata import Fetch, is_outside, take_in
 
 # From this version of the format, initializers need not be inputs, too.
 MIN_IR: Final = 4
 
 
-def read_model(data: bytes, fetch: Fetch | None) -> ModelProto:
-    """Returns a checked model that contains all its data, with its nodes in topological order.
+def read_model(source: Source, digest: str, fetch: Fetch | None) -> tuple[ModelProto, dict[str, Source]]:
+    """Returns a checked model with its nodes in topological order, and the files with its large initializers.
 
-    `fetch` returns external data by its digest. Raises NotOnnx, BadRequest and DigestMismatch.
+    The location of such an initializer is the digest of a file; all other data is in the model. `fetch`
+    returns files with external data by digest. Raises NotOnnx, BadRequest and DigestMismatch.
     """
-    model = parse(data)
-    take_in(model, fetch)
+    model = parse_light(source, digest)
+    files = {digest: source} | take_in(model, fetch, digest)
     put_in_order(model)
     try:
         with _completed(model):
-            onnx.checker.check_model(model)
+            onnx.checker.check_model(_declaring_large(model))
     except (onnx.checker.ValidationError, ValueError) as error:
         first = str(error).strip().splitlines()[0][:200]
         raise NotOnnx(f"model: not valid ONNX ({first}): export it again") from error
-    return model
+    return model, files
 
 
 def missing_domains(model: ModelProto) -> list[tuple[str, int]]:
@@ -46,6 +48,22 @@ def missing_domains(model: ModelProto) -> list[tuple[str, int]]:
     called = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     used = dict.fromkeys(_plain(node.domain) for node in everywhere(called))
     return [(domain, _latest(domain)) for domain in used if domain not in imported]
+
+
+def _declaring_large(model: ModelProto) -> ModelProto:
+    """The model with its large initializers as inputs: the checker would look for their data."""
+    light = ModelProto()
+    light.CopyFrom(model)
+    del light.graph.initializer[:]
+    declared = {value.name for value in light.graph.input}
+    for initializer in model.graph.initializer:
+        if not is_outside(initializer):
+            light.graph.initializer.append(initializer)
+        elif initializer.name not in declared:
+            light.graph.input.append(
+                onnx.helper.make_tensor_value_info(initializer.name, initializer.data_type, initializer.dims)
+            )
+    return light
 
 
 @contextmanager

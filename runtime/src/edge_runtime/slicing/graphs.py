@@ -8,7 +8,7 @@ are computed before it are tensors of the cut, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +21,7 @@ from edge_runtime.errors import BadRequest, UnknownOutput, UnknownTensor
 from edge_runtime.graph_analysis.nodes import everywhere
 from edge_runtime.slicing.checking import read_model
 from edge_runtime.slicing.dimensions import Size
+from edge_runtime.slicing.pieces import Source, chunks_of
 from edge_runtime.slicing.shapes import check_input, infer, open_sizes
 from edge_runtime.slicing.structures import Structure
 from edge_runtime.slicing.tensordata import Fetch, digest_of
@@ -68,14 +69,15 @@ class Cut:
 class Graph:
     """An ONNX model prepared for cutting: the producer, datatype and shape of every tensor.
 
-    `fetch` returns external data by its digest. Raises NotOnnx for bytes that are not a model, BadRequest for
-    a model that cannot be cut, DigestMismatch for data that does not match its digest.
+    `fetch` returns external data by its digest. Large initializers stay in their files: a slice is read from
+    there. Raises NotOnnx for bytes that are not a model, BadRequest for a model that cannot be cut,
+    DigestMismatch for data that does not match its digest.
     """
 
-    def __init__(self, data: bytes, fetch: Fetch | None = None) -> None:
-        self.model = read_model(data, fetch)
-        graph = self.model.graph
+    def __init__(self, data: Source, fetch: Fetch | None = None) -> None:
         self.digest = digest_of(data)
+        self.model, self._files = read_model(data, self.digest, fetch)
+        graph = self.model.graph
         self._constants = {i.name for i in graph.initializer} | {
             i.values.name for i in graph.sparse_initializer
         }
@@ -217,6 +219,20 @@ class Graph:
     ) -> bytes:
         """The subgraph from `inputs` to `outputs` as ONNX bytes, the same for the same arguments.
 
+        See `slice_chunks`.
+        """
+        return b"".join(self.slice_chunks(inputs, outputs, decode=decode, encode=encode))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Digests of the files from which slices are read: its own and those with external data."""
+        return tuple(self._files)
+
+    def slice_chunks(
+        self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32
+    ) -> Iterator[bytes]:
+        """The bytes of `slice` in chunks, most of them of 1 MiB at most.
+
         decode: the codec in which `inputs` arrive. encode: the codec in which `outputs` are sent. A tensor in
         both is forwarded. Raises UnknownTensor if a name is not a tensor, or if `inputs` do not separate
         `outputs` from the rest, and BadRequest for other arguments that cannot form a slice.
@@ -237,7 +253,7 @@ class Graph:
             raise BadRequest(
                 f"inputs: {', '.join(spare)} is not needed to compute {', '.join(outputs)}: leave it out"
             )
-        return write(self.model, part, needed, self._taken, self._known)
+        return chunks_of(write(self.model, part, needed, self._taken, self._known, self._files))
 
     def contract(
         self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32

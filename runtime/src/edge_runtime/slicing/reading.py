@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import onnx
 from onnx import ModelProto, NodeProto
 
 from edge_runtime.errors import NotOnnx
+from edge_runtime.graph_analysis.detached_weights import detached
 from edge_runtime.graph_analysis.nodes import bodies, everywhere, is_random
+from edge_runtime.slicing.pieces import Place, Source, length_of
+
+_SHOWN: Final = 8
 
 
 def parse(data: bytes) -> ModelProto:
     """Parses a model without checking it. Raises NotOnnx."""
-    start = data[:8].hex(" ") or "nothing"
-    fix = "use the bytes of an .onnx file"
+    return _parsed(data, data, len(data))
+
+
+def parse_light(source: Source, digest: str) -> ModelProto:
+    """Parses a model without checking it. Its large initializers have this digest as their location.
+
+    Raises NotOnnx.
+    """
+    size = length_of(source)
+    start = Place(source, 0, min(size, _SHOWN)).read()
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+            light = detached(file, size, digest)
+    except ValueError as error:
+        raise _not_onnx(start, size, "cannot be read as ONNX") from error
+    return _parsed(light, start, size)
+
+
+def _parsed(data: bytes, start: bytes, size: int) -> ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf raises a different class for each kind of invalid input
-        raise NotOnnx(
-            f"model: {len(data)} bytes starting with {start} cannot be read as ONNX: {fix}"
-        ) from error
+        raise _not_onnx(start, size, "cannot be read as ONNX") from error
     if not model.graph.node or not model.opset_import:  # protobuf reads some random bytes as an empty model
-        raise NotOnnx(f"model: {len(data)} bytes starting with {start} contain no ONNX graph: {fix}")
+        raise _not_onnx(start, size, "contain no ONNX graph")
     return model
+
+
+def _not_onnx(start: bytes, size: int, what: str) -> NotOnnx:
+    shown = start[:_SHOWN].hex(" ") or "nothing"
+    return NotOnnx(f"model: {size} bytes starting with {shown} {what}: use the bytes of an .onnx file")
 
 
 def reads(node: NodeProto) -> Iterator[str]:

@@ -13,6 +13,7 @@ from onnx import ModelProto, TensorShapeProto, ValueInfoProto
 from edge_runtime.errors import BadRequest
 from edge_runtime.slicing.checking import MIN_IR, missing_domains
 from edge_runtime.slicing.dimensions import DimensionSizes, Inferred, OpenDimensions, Size, joined
+from edge_runtime.slicing.tensordata import is_outside
 from edge_runtime.tensors import Tensor, width
 
 DATATYPES: Final = {
@@ -186,7 +187,7 @@ def _without_weights(model: ModelProto) -> ModelProto:
     weights = {i.name for i in graph.initializer} | {i.values.name for i in graph.sparse_initializer}
     light.graph.input.extend(v for v in graph.input if v.name not in weights)
     for initializer in graph.initializer:
-        if initializer.ByteSize() < _SMALL:
+        if initializer.ByteSize() < _SMALL and not is_outside(initializer):
             light.graph.initializer.append(initializer)
         else:
             light.graph.input.append(

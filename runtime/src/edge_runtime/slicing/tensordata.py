@@ -1,5 +1,8 @@
 """Locates the data of a model's tensors, and admits external data.
 
+Large initializers stay where they are, in the model's file or in one with external data: their location is
+then the digest of that file. All other external data is moved into the model.
+
 A file's digest does not cover external data, so such data is accepted only if the file itself names its
 digest: the metadata `edge.data` is a JSON object from each location to its `sha256:...`. The model's digest
 then pins everything.
@@ -18,16 +21,21 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from edge_api.words import shown
 from edge_runtime.errors import BadRequest, DigestMismatch
+from edge_runtime.graph_analysis.detached_weights import LEAST
+from edge_runtime.slicing.pieces import Place, Source, length_of
 
 DATA_KEY: Final = "edge.data"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
-# The form of a digest.
-Fetch = Callable[[str], bytes]
+# Returns the file with a digest.
+Fetch = Callable[[str], Source]
 
 
-def digest_of(data: bytes | memoryview) -> str:
-    """`sha256:<hex>` of some bytes."""
+def digest_of(data: Source | memoryview) -> str:
+    """`sha256:<hex>` of a file or of some bytes."""
+    if isinstance(data, Path):
+        with data.open("rb") as file:
+            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
@@ -43,12 +51,13 @@ def checked_location(location: str) -> str:
     return location
 
 
-def pins(model: ModelProto) -> dict[str, str]:
+def pins(model: ModelProto, own: str = "") -> dict[str, str]:
     """Digests of the files with a model's external data, by location; empty without external data.
 
-    Raises BadRequest for external data that is not pinned, or has an invalid location.
+    own: the model's own digest. Raises BadRequest for external data that is not pinned, or has an invalid
+    location.
     """
-    outside = [tensor for tensor in tensors(model) if is_outside(tensor)]
+    outside = [tensor for tensor in tensors(model) if is_outside(tensor) and not _is_at(tensor, own)]
     if not outside:
         return {}
     said = _said(model)
@@ -66,26 +75,41 @@ def pins(model: ModelProto) -> dict[str, str]:
     return found
 
 
-def take_in(model: ModelProto, fetch: Fetch | None) -> None:
-    """Moves external data into the model; `fetch` returns the bytes of a digest.
+def take_in(model: ModelProto, fetch: Fetch | None, own: str = "") -> dict[str, Source]:
+    """Moves external data into the model, except that of large initializers.
 
-    Raises BadRequest for data that is not pinned, leaves the folder or is too short, and DigestMismatch for
-    bytes that do not have the pinned digest.
+    fetch: returns files by digest. own: the model's own digest. Returns the files with large initializers, by
+    digest, which is their location then. Raises BadRequest for data that is not pinned, leaves the folder or
+    is too short, and DigestMismatch for a file that does not have the pinned digest.
     """
-    found = pins(model)
+    found = pins(model, own)
     if not found:
-        return
+        return {}
     if fetch is None:
         raise BadRequest(
             f"model: its data is outside the file, in {', '.join(sorted(found))}: save the model as one file"
         )
-    files: dict[str, bytes] = {}
-    for tensor in tensors(model):
+    files = {at: _checked(fetch(digest), at, digest) for at, digest in found.items()}
+    large: dict[str, Source] = {}
+    for initializer in model.graph.initializer:
+        if is_outside(initializer) and not _is_at(initializer, own):
+            location = _entries(initializer)["location"]
+            place = _place(initializer, files[location])
+            if place.length >= LEAST:
+                _point(initializer, found[location], place)
+                large[found[location]] = files[location]
+            else:
+                _fill(initializer, place)
+    for tensor in _others(model):
         if is_outside(tensor):
-            location = _entries(tensor)["location"]
-            if location not in files:
-                files[location] = _checked(fetch(found[location]), location, found[location])
-            _fill(tensor, files[location])
+            _fill(tensor, _place(tensor, files[_entries(tensor)["location"]]))
+    return large
+
+
+def place_of(tensor: TensorProto, files: Mapping[str, Source]) -> Place:
+    """Where the data of a large initializer is. files: by digest."""
+    entries = _entries(tensor)
+    return Place(files[entries["location"]], int(entries["offset"]), int(entries["length"]))
 
 
 def pinned(model: ModelProto, folder: Path) -> ModelProto:
@@ -93,7 +117,7 @@ def pinned(model: ModelProto, folder: Path) -> ModelProto:
     copy = ModelProto()
     copy.CopyFrom(model)
     places = {_entries(t).get("location", "") for t in tensors(copy) if is_outside(t)}
-    digests = {p: digest_of(inside(folder, p).read_bytes()) for p in sorted(places)}
+    digests = {p: digest_of(inside(folder, p)) for p in sorted(places)}
     for entry in list(copy.metadata_props):
         if entry.key == DATA_KEY:
             copy.metadata_props.remove(entry)
@@ -120,16 +144,27 @@ def is_outside(tensor: TensorProto) -> bool:
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:
     """Every constant of a model: initializers and attributes, including those of subgraphs and functions."""
-    yield from _of_graph(model.graph)
+    yield from model.graph.initializer
+    yield from _others(model)
+
+
+def _others(model: ModelProto) -> Iterator[TensorProto]:
+    """The constants of a model without the initializers of its graph."""
+    yield from _of_sparse(model.graph)
+    yield from _of_nodes(model.graph.node)
     for function in model.functions:
         yield from _of_nodes(function.node)
 
 
 def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
+    yield from _of_sparse(graph)
+    yield from _of_nodes(graph.node)
+
+
+def _of_sparse(graph: GraphProto) -> Iterator[TensorProto]:
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    yield from _of_nodes(graph.node)
 
 
 def _of_nodes(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
@@ -165,27 +200,41 @@ def _entries(tensor: TensorProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in tensor.external_data}
 
 
-def _checked(data: bytes, location: str, digest: str) -> bytes:
+def _is_at(tensor: TensorProto, digest: str) -> bool:
+    return bool(digest) and _entries(tensor).get("location") == digest
+
+
+def _checked(data: Source, location: str, digest: str) -> Source:
     found = digest_of(data)
     if found != digest:
         raise DigestMismatch(f"model: {location} is {found}, but the file declares {digest}: export it again")
     return data
 
 
-def _fill(tensor: TensorProto, data: bytes) -> None:
-    entries = _entries(tensor)
+def _place(tensor: TensorProto, source: Source) -> Place:
+    entries, size = _entries(tensor), length_of(source)
     try:
         start = int(entries.get("offset", "0"))
-        length = int(entries.get("length", str(len(data) - start)))
+        length = int(entries.get("length", str(size - start)))
     except ValueError as error:
         raise BadRequest(
             f'model: initializer "{tensor.name}" has an offset or length that is not a number ({error})'
         ) from error
-    if start < 0 or length < 0 or start + length > len(data):
+    if start < 0 or length < 0 or start + length > size:
         raise BadRequest(
             f'model: initializer "{tensor.name}" is at bytes {start} to {start + length} of '
-            f"{entries['location']}, which has {len(data)}: export the model again"
+            f"{entries['location']}, which has {size}: export the model again"
         )
-    tensor.raw_data = data[start : start + length]
+    return Place(source, start, length)
+
+
+def _fill(tensor: TensorProto, place: Place) -> None:
+    tensor.raw_data = place.read()
     tensor.data_location = TensorProto.DEFAULT
     del tensor.external_data[:]
+
+
+def _point(tensor: TensorProto, location: str, place: Place) -> None:
+    del tensor.external_data[:]
+    for key, value in (("location", location), ("offset", str(place.start)), ("length", str(place.length))):
+        tensor.external_data.add(key=key, value=value)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from onnx import ModelProto, NodeProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from edge_runtime.codecs.contracts import is_encoded, wire_name, wire_tensors
 from edge_runtime.codecs.nodes import decoder, encoder
 from edge_runtime.errors import TooLarge
+from edge_runtime.graph_analysis.weight_stripping import varint
 from edge_runtime.slicing.checking import MIN_IR
+from edge_runtime.slicing.pieces import Piece, Source, size_of
 from edge_runtime.slicing.reading import functions_of
 from edge_runtime.slicing.shapes import Known, value_info
+from edge_runtime.slicing.tensordata import is_outside, place_of
 from edge_runtime.tensors import Tensor
 
 _OPSET: Final = 17
+_MOST: Final = (1 << 31) - 1  # bytes of a protobuf message
+# Numbers of fields and of a wire type in onnx.proto.
+_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+_BYTES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +57,13 @@ def write(
     needed: Collection[str],
     taken: Collection[str],
     known: Mapping[str, Known],
-) -> bytes:
-    """The bytes of a slice: operators in their order, and the constants among the `needed` tensors.
+    files: Mapping[str, Source],
+) -> list[Piece]:
+    """The file of a slice: operators in their order, and the constants among the `needed` tensors.
 
     Open dimensions of its ends share a name only if they are `known` to be equal: onnxruntime trusts names,
-    and fails if two dimensions of one name differ. Raises BadRequest if the opset lacks a codec's operators,
-    and TooLarge beyond protobuf's limit.
+    and fails if two dimensions of one name differ. files: those with large initializers, by digest. Raises
+    BadRequest if the opset lacks a codec's operators, and TooLarge beyond protobuf's limit.
     """
     source = model.graph
     sliced = ModelProto(ir_version=max(model.ir_version, MIN_IR), producer_name="edge-runtime")
@@ -72,17 +80,57 @@ def write(
     sliced.graph.node.extend(_encoders(part, taken, opset))
     for node in sliced.graph.node:
         node.ClearField("doc_string")
-    sliced.graph.initializer.extend(i for i in source.initializer if i.name in needed)
+    initializers = [i for i in source.initializer if i.name in needed]
     sliced.graph.sparse_initializer.extend(i for i in source.sparse_initializer if i.values.name in needed)
     sliced.graph.input.extend(_ends(part.inputs, part.decode, taken, known))
     sliced.graph.output.extend(_ends(part.outputs, part.encode, taken, known))
-    try:
-        made: bytes = sliced.SerializeToString(deterministic=True)
-    except ValueError as error:
+    made = _serialized(sliced, [_initializer(i, files) for i in initializers])
+    if size_of(made) > _MOST:
         raise TooLarge(
-            f"a slice of {len(own)} operators is larger than 2 GiB ({error}): cut it smaller"
-        ) from error
+            f"a slice of {len(own)} operators has {size_of(made)} bytes, and an ONNX file at most {_MOST}: "
+            "cut it smaller"
+        )
     return made
+
+
+def _serialized(model: ModelProto, initializers: Iterable[list[Piece]]) -> list[Piece]:
+    """A model's file with these initializers, its fields ordered by number as protobuf writes them."""
+    graph, after = GraphProto(), GraphProto()
+    graph.CopyFrom(model.graph)
+    for field in ("sparse_initializer", "input", "output"):
+        getattr(after, field).extend(getattr(graph, field))
+        graph.ClearField(field)
+    pieces = [
+        _bytes_of(graph),
+        *(piece for parts in initializers for piece in _field(_INITIALIZER, parts)),
+        _bytes_of(after),
+    ]
+    last = ModelProto(opset_import=model.opset_import, functions=model.functions)
+    first = ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
+    return [_bytes_of(first), *_field(_GRAPH, pieces), _bytes_of(last)]
+
+
+def _initializer(tensor: TensorProto, files: Mapping[str, Source]) -> list[Piece]:
+    if not is_outside(tensor):
+        return [_bytes_of(tensor)]
+    place = place_of(tensor, files)
+    first, last = TensorProto(), TensorProto(doc_string=tensor.doc_string)
+    first.CopyFrom(tensor)
+    last.metadata_props.extend(tensor.metadata_props)
+    for field in ("external_data", "data_location", "doc_string", "metadata_props"):
+        first.ClearField(field)
+    if not tensor.HasField("doc_string"):
+        last.ClearField("doc_string")
+    return [_bytes_of(first), *_field(_RAW_DATA, [place]), _bytes_of(last)]
+
+
+def _field(number: int, content: Sequence[Piece]) -> list[Piece]:
+    return [varint(number << 3 | _BYTES) + varint(size_of(content)), *content]
+
+
+def _bytes_of(message: ModelProto | GraphProto | TensorProto) -> bytes:
+    found: bytes = message.SerializeToString(deterministic=True)
+    return found
 
 
 def _ends(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +53,7 @@ _STATUS: Final[dict[type[EdgeError], int]] = {
     **STATUS,
 }
 _BYTES: Final = (b"content-type", b"application/octet-stream")
+_AT_ONCE: Final = 1 << 20
 # Headers of a PUT that change the meaning of its body.
 _NOT_WHOLE: Final = {
     b"content-range": "send the whole file",
@@ -136,10 +138,9 @@ class StoreApp:
             case ["GET", "v1", "uploads", upload_id]:
                 await respond(send, 200, orjson.dumps(self._uploads.find(upload_id, holdings).document()))
             case ["GET", "v1", "files", name]:
-                data = await asyncio.to_thread(holdings.read_file, name)
-                await respond(send, 200, data, [_BYTES])
+                await _send_file(send, await asyncio.to_thread(holdings.found_file, name))
             case ["GET", "v1", "blobs", digest]:
-                await respond(send, 200, await asyncio.to_thread(holdings.read_blob, digest), [_BYTES])
+                await _send_file(send, await asyncio.to_thread(holdings.whole_blob, digest))
             case ["HEAD", "v1", "blobs", digest]:
                 path = self._blobs.blob_path(digest)
                 held = holdings.holds(digest) and path.is_file()
@@ -287,6 +288,21 @@ def _check_whole(scope: Scope) -> None:
             raise BadRequest(f"{name.decode()}: {value} is not supported: {fix}")
     if b"content-length" not in headers and b"transfer-encoding" not in headers:
         raise BadRequest("body: missing: send the file, or content-length: 0 to store an empty one")
+
+
+async def _send_file(send: Send, path: Path) -> None:
+    """Sends a file with little memory, whatever its size and the number of its readers."""
+    with await asyncio.to_thread(path.open, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        length = (b"content-length", b"%d" % size)
+        await send({"type": "http.response.start", "status": 200, "headers": [_BYTES, length]})
+        while size > 0:
+            part = await asyncio.to_thread(file.read, min(size, _AT_ONCE))
+            if not part:
+                raise OSError(f"{path.name} has become shorter")
+            size -= len(part)
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def refuse(send: Send, error: EdgeError) -> None:

@@ -89,6 +89,11 @@ class Blobs:
                 return os.fstat(file.fileno()).st_size
         return len(self.read_blob(digest))
 
+    def whole_blob(self, digest: str) -> Path:
+        """Returns the path of an undamaged blob. Raises like `read_blob`, which removes a damaged one."""
+        self.check_blob(digest)
+        return self.blob_path(digest)
+
     @contextlib.contextmanager
     def receive(
         self,

@@ -41,12 +41,16 @@ class Holdings:
 
     def read_file(self, name: str) -> bytes:
         """Returns the bytes of a named file. Raises NotFound."""
+        return self.found_file(name).read_bytes()
+
+    def found_file(self, name: str) -> Path:
+        """Returns the path of a named file. Raises NotFound."""
         path = self.file_path(name)
         if not path.is_file() and self.inherits:
             path = named_file(self.blobs.root / "files", name)
         if not path.is_file():
             raise self._no_file(name)
-        return path.read_bytes()
+        return path
 
     def file_names(self) -> list[str]:
         """Names of its files, sorted."""
@@ -82,6 +86,11 @@ class Holdings:
         """Returns a blob it has. Raises NotFound, also for those of others: whether they exist is private."""
         self.check_holds(digest)
         return self.blobs.read_blob(digest)
+
+    def whole_blob(self, digest: str) -> Path:
+        """Returns the path of a blob it has, undamaged. Raises like `read_blob`."""
+        self.check_holds(digest)
+        return self.blobs.whole_blob(digest)
 
     def check_holds(self, digest: str) -> None:
         """Raises NotFound unless it may read a blob."""

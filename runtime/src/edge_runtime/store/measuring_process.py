@@ -94,11 +94,12 @@ def answer(request: Mapping[str, Any], _: bytes, stage: ReportStage) -> dict[str
 
 
 def _read(order: Order) -> _Task:
-    def blob(digest: str) -> bytes:
-        return Path(order.blobs, digest.removeprefix("sha256:")).read_bytes()
+    def blob(digest: str) -> Path:
+        return Path(order.blobs, digest.removeprefix("sha256:"))
 
     graph = Graph(blob(order.model), blob)
-    inputs, labels = read_validation(blob(order.validation), graph.tensor(only_input(graph)), order.limit)
+    validation = blob(order.validation).read_bytes()
+    inputs, labels = read_validation(validation, graph.tensor(only_input(graph)), order.limit)
     return _Task(graph, order.exits, inputs, labels, order.budget)
 
 

@@ -75,9 +75,11 @@ class StoreFiles(Source):
         return in_folder(address, location)
 
     def read(self, target: str, origin: Origin, receiver: Receiver, said: str) -> None:
-        data = origin.holdings.read_file(target)
-        receiver.begin(len(data))
-        receiver.write(data)
+        path = origin.holdings.found_file(target)
+        with path.open("rb") as source:
+            receiver.begin(path.stat().st_size)
+            while chunk := source.read(_CHUNK):
+                receiver.write(chunk)
 
 
 class LocalFiles(Source):

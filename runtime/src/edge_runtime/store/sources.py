@@ -7,7 +7,7 @@ import dataclasses
 
 from edge_api.words import shown
 from edge_runtime.errors import DigestMismatch, NotFound
-from edge_runtime.slicing.reading import parse
+from edge_runtime.slicing.reading import parse_light
 from edge_runtime.slicing.tensordata import pins
 from edge_runtime.store.addresses import Address
 from edge_runtime.store.blobs import Stored
@@ -43,7 +43,8 @@ def fetch_data(uri: str, model: str, holdings: Holdings, allowed: Reachable = NO
     It is next to the model, at the locations that the file names. Raises like `fetch`, and BadRequest for a
     location, or a link on its path, that leaves the model's folder.
     """
-    for location, digest in pins(parse(holdings.blobs.read_blob(model))).items():
+    light = parse_light(holdings.blobs.whole_blob(model), model)
+    for location, digest in pins(light, model).items():
         if holdings.takes(digest, model) and holdings.blobs.blob_path(digest).is_file():
             holdings.keep(digest)
         else:

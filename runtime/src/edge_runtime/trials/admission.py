@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from edge_runtime.errors import CannotLoad, DigestMismatch, NotTried
-from edge_runtime.inference.memory import PEAK, UNLIMITED, Memory
+from edge_runtime.inference.memory import UNLIMITED, Memory, ways
 from edge_runtime.inference.sessions import engine_version, provider
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.tensors import Tensor
@@ -160,13 +160,14 @@ class Trials:
 
     def check_room(self, subject: Subject) -> None:
         """Raises CannotLoad without enough memory for the trial, which says nothing about the slice."""
-        self._memory.check(subject.what, subject.size)
-        room, needed = self._memory.room(), OWN + PEAK * subject.size
-        if needed > room:
+        on_disk = isinstance(subject.source, Path)
+        self._memory.check(subject.what, subject.size, on_disk=on_disk)
+        room, factor = self._memory.room(), ways(subject.size, on_disk=on_disk)[-1]
+        if OWN + factor * subject.size > room:
             raise CannotLoad(
-                f"{subject.what} cannot be tried: a separate process needs {OWN / _MIB:.0f} MiB and {PEAK} "
-                f"times the slice's {subject.size / _MIB:.0f} MiB, but {room / _MIB:.0f} MiB are free: raise "
-                f"the memory limit or run less at this node"
+                f"{subject.what} cannot be tried: a separate process needs {OWN / _MIB:.0f} MiB and "
+                f"{factor:g} times the slice's {subject.size / _MIB:.0f} MiB, but {room / _MIB:.0f} MiB are "
+                f"free: raise the memory limit or run less at this node"
             )
 
     @property
@@ -215,8 +216,10 @@ class Trials:
             _log.debug("trying new slices in process %d", self._child.pid)
         bounds = self._bounds()
         path = subject.source if isinstance(subject.source, Path) else None
+        packed = OWN + ways(subject.size, on_disk=path is not None)[0] * subject.size <= bounds.room
         request: dict[str, Any] = {
             "path": None if path is None else str(path),
+            "packed": packed,
             "digest": subject.digest,
             "inputs": _documents(subject.inputs),
             "outputs": _documents(subject.outputs),

@@ -27,18 +27,22 @@ def main() -> None:
 
 def _tried(request: Mapping[str, Any], payload: bytes, stage: Any) -> dict[str, Any]:  # noqa: ANN401
     from edge_runtime.errors import EdgeError
+    from edge_runtime.inference.mapped_weights import LARGE
     from edge_runtime.inference.native import return_unused_memory
     from edge_runtime.tensors import Tensor
 
     path, digest = request.get("path"), request.get("digest")
     source: bytes | Path = Path(path) if path is not None else payload
     if digest and isinstance(source, Path):
-        # Read here, so that the tried bytes have the digest even if the file changes.
+        # Here, so that the tried bytes have the digest even if the file changes.
         try:
-            source = source.read_bytes()
+            with source.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if source.stat().st_size < LARGE:
+                source = source.read_bytes()
         except OSError:
             return {"damaged": True}
-        if f"sha256:{hashlib.sha256(source).hexdigest()}" != digest:
+        if f"sha256:{found}" != digest:
             return {"damaged": True}
     tensors = [
         None if request[name] is None else tuple(Tensor.of(t) for t in request[name])
@@ -63,7 +67,7 @@ def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any]
     from edge_runtime.trials.verdicts import out_of_memory
 
     stage("loading it")
-    session = Session(source, inputs, outputs, request["threads"])
+    session = Session(source, inputs, outputs, request["threads"], packed=request.get("packed", True))
     given = Given.of(request["given"])
     try:
         samples = make(session.inputs, session.dimensions, given)

@@ -21,6 +21,7 @@ from typing import Any, Final
 import orjson
 
 from edge_runtime.errors import NotTried
+from edge_runtime.inference.loading_core import LOADING_CORE
 from edge_runtime.inference.memory import resident
 from edge_runtime.trials.pauses import RUNNING, Pause, after
 from edge_runtime.trials.verdicts import MEMORY, STOP, TIME, Bounds, End
@@ -78,6 +79,7 @@ class Child:
             )
         except OSError as error:
             raise NotTried(f"the trial process cannot be started: {error}") from error
+        LOADING_CORE.release(self.pid)
         # Before its imports, which are most of its work: requests take precedence if processors are few.
         with contextlib.suppress(OSError):
             if idle:
