@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import onnx
 import pytest
 import pytest_asyncio
 
@@ -83,6 +84,47 @@ async def test_every_codec_is_measured_at_every_cut_and_the_response_is_kept(
     assert known.json() == found
 
 
+async def test_agreement_with_the_full_model_needs_no_labels(
+    store: httpx.AsyncClient, chain_model: bytes
+) -> None:
+    model = await _model(store, chain_model)
+    found = (await _ask(store, model, packed(inputs=IMAGES), metric="Agreement")).json()
+    assert found["metric"] == "Agreement"
+    at = {(m["exit"], *m["cut"], m["codec"]): m["accuracy"] for m in found["measured"]}
+    assert at["final", "pool1", "fp32"] == 1.0
+    assert 0.9 < at["final", "pool1", "int8"] <= 1.0
+    whole = run(chain_model, {"image": IMAGES})
+    early = (whole["exit1_logits"].argmax(1) == whole["logits"].argmax(1)).mean()
+    assert at["exit1", "image", "fp32"] == pytest.approx(early)
+    assert [exit_["exit"] for exit_ in found["confidences"][0]["exits"]] == ["exit1", "exit2", "final"]
+
+
+async def test_a_model_whose_batch_is_one_is_measured_one_sample_after_the_other(
+    store: httpx.AsyncClient, chain_model: bytes, labels: Any
+) -> None:
+    fixed = onnx.load_from_string(chain_model)
+    for value in (*fixed.graph.input, *fixed.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    await store.put("/v1/files/chain.onnx", content=fixed.SerializeToString())
+    model = (await store.post("/v1/models", json={"storageUri": "store://chain.onnx"})).json()["digest"]
+    found = (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()
+    at = {(m["exit"], *m["cut"], m["codec"]): m["accuracy"] for m in found["measured"]}
+    assert at["final", "pool1", "fp32"] == 1.0
+    assert 0.9 < at["final", "pool1", "int8"] <= 1.0
+
+
+async def test_an_unknown_metric_and_one_for_other_outputs_are_refused(
+    store: httpx.AsyncClient, chain_model: bytes
+) -> None:
+    model = await _model(store, chain_model)
+    words = np.array(["a b"] * 120)
+    unknown = await _ask(store, model, packed(inputs=IMAGES, labels=words), metric="BLEU")
+    assert mentions("validation.metric", "BLEU", "WordErrorRate").search(unknown.json()["error"]["message"])
+    other = await _ask(store, model, packed(inputs=IMAGES, labels=words), metric="WordErrorRate")
+    parts = ("exit exit1 gives float32 [120, 10]", "WordErrorRate", "[N, steps, classes]")
+    assert mentions(*parts).search(other.json()["error"]["message"])
+
+
 async def test_a_cut_that_fails_is_reported_and_the_others_are_measured(
     store: httpx.AsyncClient, chain_model: bytes, labels: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +152,7 @@ async def test_a_cut_that_fails_is_reported_and_the_others_are_measured(
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ({"labels": None}, ("labels", "archive")),
+        ({"labels": None}, ("labels are missing", "Accuracy")),
         (
             {"inputs": IMAGES[:50], "labels": np.zeros(50, np.int64)},
             ("50 samples", 100),
@@ -124,6 +166,7 @@ async def test_a_cut_that_fails_is_reported_and_the_others_are_measured(
         ({"labels": np.zeros(120, np.float32)}, ("labels are float32 [120]", "120 inputs")),
         ({"inputs": np.full_like(IMAGES, np.nan)}, ("inputs", "finite")),
         ({"labels": np.full(120, 77)}, ("0.000", "120 samples")),
+        ({"inputs": None}, ("inputs are missing", "labels")),
     ],
 )
 async def test_unusable_validation_data_is_refused_with_a_message(
