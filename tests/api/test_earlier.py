@@ -57,3 +57,12 @@ def test_a_quantity_that_was_a_number_is_read_and_named() -> None:
 def test_the_cache_of_a_service_could_be_a_number() -> None:
     body = {"kind": "InferenceService", "spec": {"resultCache": {"maxBytes": 1024}}}
     assert in_this_version(body)["spec"] == {"resultCache": {"maxBytes": "1024"}}
+
+
+@pytest.mark.parametrize("kind", ["Placement", "ModelProfile"])
+def test_the_one_output_of_a_model_is_read_as_a_list(kind: str) -> None:
+    output = {"name": "logits", "datatype": "FP32", "shape": [-1, 10]}
+    stored = {"kind": kind, "spec": {"model": {"digest": "sha256:0", "output": output}}}
+    read = in_this_version(stored)
+    assert read["spec"]["model"] == {"digest": "sha256:0", "outputs": [output]}
+    assert in_this_version(read) is read

@@ -66,4 +66,19 @@ def _service(spec: Body, found: list[str]) -> Body:
     return _as_text(spec, "resultCache.maxBytes", found)
 
 
-_KINDS: dict[str, Callable[[Body, list[str]], Body]] = {"DevicePool": _pool, "InferenceService": _service}
+def _model_with_outputs(spec: Body, found: list[str]) -> Body:
+    """Models had one output."""
+    model = spec.get("model")
+    if not isinstance(model, Mapping) or not isinstance(model.get("output"), Mapping):
+        return spec
+    found.append("spec.model.output: is now a list: write outputs")
+    named = {field: value for field, value in model.items() if field != "output"}
+    return {**spec, "model": {"outputs": [model["output"]], **named}}
+
+
+_KINDS: dict[str, Callable[[Body, list[str]], Body]] = {
+    "DevicePool": _pool,
+    "InferenceService": _service,
+    "Placement": _model_with_outputs,
+    "ModelProfile": _model_with_outputs,
+}

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from edge_api.objects import KeyedBy, Part
 from edge_api.rules import Digest, matching, one_of_each
-from edge_api.tensors import Exit
+from edge_api.tensors import COMPARABLE, ONE_FORM, Exit
 
 SCHEMES = ("store", "http", "https", "file")
 """Those of the model store's sources; a test compares them."""
@@ -67,16 +67,17 @@ class ModelSource(Part):
     )
     exits: (
         Annotated[
-            tuple[Exit, ...],
+            tuple[Annotated[Exit, ONE_FORM], ...],
             Field(min_length=1, max_length=64),
             one_of_each("name", "exits"),
+            COMPARABLE,
             KeyedBy("name"),
         ]
         | None
     ) = Field(
         default=None,
         description="Exits ordered by depth, 1 to 64; the last one is the full model. Overrides the "
-        "metadata entry edge.exits of the ONNX file. Default: that entry.",
+        "metadata entry edge.exits of the ONNX file. Default: that entry, else one exit with all outputs.",
     )
     validation: Validation | None = Field(
         default=None,

@@ -7,14 +7,14 @@ from pydantic import Field
 from edge_api.model_sources import Metric
 from edge_api.objects import AGE, Column, KeyedBy, KubernetesObject, Part, Resource
 from edge_api.quantities import Duration, Share
-from edge_api.rules import Digest, ExitName, Label, Name, TensorName
+from edge_api.rules import Digest, ExitName, Label, Name, TensorName, TensorNames
 from edge_api.tensors import Exit, Tensor, Tensors
 
 
 class Cut(Part):
     """Tensors at which a model can be cut."""
 
-    tensor: TensorName = Field(
+    tensor: TensorNames = Field(
         description="Name of the tensor that crosses the link; several are joined by +."
     )
     tensors: Annotated[tuple[TensorName, ...], Field(min_length=2, max_length=64)] | None = Field(
@@ -47,9 +47,12 @@ class ProfiledModel(Part):
     exits: Annotated[tuple[ProfiledExit, ...], Field(min_length=1, max_length=64), KeyedBy("name")] = Field(
         description="Exits ordered by depth; the last one is the full model."
     )
-    output: Tensor | None = Field(
+    outputs: Tensors | None = Field(
         default=None,
-        description="Output of the full model. Default: not recorded; the operator calls the model store.",
+        description="Outputs of the full model. Default: not recorded; the operator calls the model store.",
+    )
+    output: Tensor | None = Field(
+        default=None, description="The only output, as earlier versions write it. Default: see outputs."
     )
     input_copies: Annotated[tuple[TensorName, ...], Field(max_length=1024)] | None = Field(
         default=None,
@@ -61,8 +64,10 @@ class ProfiledModel(Part):
 class SegmentCost(Part):
     """Compute time between two consecutive cuts."""
 
-    start: TensorName = Field(alias="from", description="Cut (or input) at which the segment starts.")
-    end: TensorName = Field(alias="to", description="Cut (or output of the exit) at which it ends.")
+    start: TensorNames = Field(alias="from", description="Cut (or input) at which the segment starts.")
+    end: TensorNames = Field(
+        alias="to", description="Cut at which it ends, or the outputs of the exit, several joined by +."
+    )
     mean: Duration = Field(description="Mean duration of a run with a batch of one.")
     p95: Duration = Field(description="95th percentile of the duration of a run.")
     runs: int = Field(ge=1, description="Number of runs that were measured.")
@@ -150,7 +155,7 @@ class CodecAccuracy(Part):
         description="Name of the codec, e.g. int8."
     )
     exit: Name = Field(description="Name of the exit.")
-    cut: TensorName = Field(description="Tensors of the cut, several joined by +.")
+    cut: TensorNames = Field(description="Tensors of the cut, several joined by +.")
     bytes: int = Field(ge=0, description="Bytes that cross the link for a batch of one.")
     # Not Accuracy: a rule of CEL in a list of this length costs the API server too much.
     accuracy: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(

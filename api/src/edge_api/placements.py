@@ -18,7 +18,7 @@ from edge_api.policies import (
     ResultCache,
 )
 from edge_api.quantities import Bandwidth, Duration, Quantity, Share
-from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, Text
+from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, TensorNames, Text
 from edge_api.tensors import Slice, Tensor, Tensors
 
 UNENCODED: Final = "fp32"
@@ -28,11 +28,24 @@ Url = Annotated[str, Field(max_length=2048, pattern="^https?://.+")]
 
 
 class PlacedModel(Part):
-    """Inputs and output of the model."""
+    """Inputs and outputs of the model."""
 
     digest: Digest = Field(description="SHA-256 digest of the whole model's ONNX file.")
     inputs: Tensors = Field(description="Inputs of the model.")
-    output: Tensor = Field(description="Output of the full model; every exit uses its name.")
+    outputs: Tensors = Field(
+        default=(),
+        description="Outputs of the full model, 1 to 64. Exits use their names, unless outputs of the route "
+        "has others. Default: the one in output.",
+    )
+    output: Tensor | None = Field(
+        default=None, description="The only output, as earlier versions write it. Default: see outputs."
+    )
+
+    @model_validator(mode="after")
+    def _has_outputs(self) -> Self:
+        if not self.outputs:
+            raise ValueError("outputs: the model has none: list the outputs of the full model")
+        return self
 
 
 class PlacedSlo(Part):
@@ -134,14 +147,21 @@ class Stage(Part):
         return self
 
 
+class RouteOutput(Part):
+    """An output in the response of a route."""
+
+    name: TensorName = Field(description="Name in the response.")
+    tensor: TensorName = Field(description="Name of the output of the last stage's slice.")
+
+
 class Route(Part):
     """An exit and the stages that compute it."""
 
-    name: Annotated[str, Field(min_length=1, max_length=600)] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=4200)] = Field(
         description="Name of the route: <exit>@<cut>, or <exit>@local."
     )
     exit: ExitName = Field(description="Exit that answers.")
-    cut: TensorName = Field(description="Tensors that leave this node, joined by +, or local if none does.")
+    cut: TensorNames = Field(description="Tensors that leave this node, joined by +, or local if none does.")
     cut_tensors: Annotated[tuple[TensorName, ...], Field(min_length=1, max_length=64)] | None = Field(
         default=None, description="The tensors in cut, as a list. Default: the one tensor in cut."
     )
@@ -170,6 +190,11 @@ class Route(Part):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=8)] = Field(
         description="Stages in the order in which they run."
     )
+    outputs: Annotated[tuple[RouteOutput, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Outputs of the last stage in the order of the response, with their names there. "
+        "Default: its outputs, in order, with the names in model.outputs.",
+    )
 
 
 class IntermediateSlice(Part):
@@ -189,7 +214,7 @@ class PlacementSpec(Part):
     node: Name = Field(description="Name of the entry node.")
     isolation: Isolation = Field(default="Shared", description=ISOLATION)
     mode: Mode = Field(default="Auto", description="Mode in which the routes were chosen. Default: Auto.")
-    model: PlacedModel = Field(description="Inputs and output of the model.")
+    model: PlacedModel = Field(description="Inputs and outputs of the model.")
     slo: PlacedSlo = Field(description="The SLO to meet.")
     link: PlacedLink | None = Field(
         default=None, description="Link to measure. Default: none, all routes are local."

@@ -192,6 +192,8 @@ Label = Annotated[str, Field(max_length=63), LABEL]
 ObjectName = Annotated[str, Field(max_length=253), OBJECT_NAME]
 ExitName = Annotated[str, Field(max_length=63), EXIT_NAME]
 TensorName = Annotated[str, Field(min_length=1, max_length=512)]
+TensorNames = Annotated[str, Field(min_length=1, max_length=4096)]
+"""Names of tensors, joined by +."""
 Text = Annotated[str, Field(max_length=4096)]
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 Accuracy = Annotated[

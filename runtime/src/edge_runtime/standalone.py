@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Final
@@ -106,7 +107,8 @@ class StandaloneModel:
         inputs, outputs, within = request.inputs, request.outputs, request.within
         exit_ = ""
         if self.exits:
-            exit_ = next((name for name, output in reversed(self.exits.items()) if output in outputs), "")
+            requested = set(outputs)
+            exit_ = next((name for name, own in reversed(self.exits.items()) if requested >= set(own)), "")
         self._queue.admit(self._session.seconds)
         try:
             due = None if within is None else start + usable(within)
@@ -122,8 +124,8 @@ class StandaloneModel:
         finally:
             self._queue.leave()
         parameters = self._counted(exit_, start, within)
-        if exit_:
-            output = self.exits[exit_]
+        if exit_ and len(self.exits[exit_]) == 1:
+            (output,) = self.exits[exit_]
             result = results[outputs.index(output)]
             items = output in self._batched and rowwise(result, inputs.values())
             if (sure := confidence(result, items=items)) is not None:
@@ -181,7 +183,7 @@ class StandaloneModel:
             self._subsets.close()
 
 
-def read_exits(session: Session) -> dict[str, str]:
+def read_exits(session: Session) -> dict[str, tuple[str, ...]]:
     """Outputs by exit name, first to last, from the file's metadata; empty without any."""
     found = session.metadata.get(EXITS_KEY)
     if found is None:
@@ -191,7 +193,8 @@ def read_exits(session: Session) -> dict[str, str]:
     except BadExitError as error:
         _log.warning("the exits in the metadata %s are ignored: %s", EXITS_KEY, error)
         return {}
-    return {e.name: e.output for e in exits if e.output in session.contract.outputs_by_name}
+    known = session.contract.outputs_by_name
+    return {e.name: e.outputs for e in exits if all(name in known for name in e.outputs)}
 
 
 def batched_outputs(path: Path, names: Collection[str]) -> frozenset[str]:
@@ -377,7 +380,7 @@ async def serve_standalone(
         max_batch=max_batch,
         memoization=memoization,
         subsets=subsets,
-        batched=await asyncio.to_thread(batched_outputs, path, exits.values()),
+        batched=await asyncio.to_thread(batched_outputs, path, list(chain.from_iterable(exits.values()))),
         stuck_after=stuck_after,
     )
     memoizing = MemoizingBackend(model, metrics.registry, name, token_bytes(16))

@@ -53,7 +53,7 @@ def _check_composition(model: bytes, images: Array, output: str) -> None:
 
 
 def _composed(graph: Graph, images: Array, output: str, level: Any) -> Array:
-    names = [c.tensor for c in graph.cuts(output)] + [output]
+    names = [c.tensor for c in graph.cuts([output])] + [output]
     value = images
     for start, end in pairwise(names):
         value = _run(graph.slice([start], [end]), {start: value}, end, level)

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import pytest_asyncio
+from onnx import helper, numpy_helper
 
 from edge_runtime.errors import CannotLoad
 from edge_runtime.inference.memory import Memory
@@ -21,7 +22,7 @@ from edge_runtime.store import codec_measurements, measuring_process
 from edge_runtime.store.app import StoreApp
 from messages import mentions
 from misbehaving import crashing, endless
-from networks import run
+from networks import info, model_of, run
 
 IMAGES = np.random.default_rng(3).normal(size=(120, 1, 16, 16)).astype(np.float32)
 
@@ -111,6 +112,35 @@ async def test_a_model_whose_batch_is_one_is_measured_one_sample_after_the_other
     at = {(m["exit"], *m["cut"], m["codec"]): m["accuracy"] for m in found["measured"]}
     assert at["final", "pool1", "fp32"] == 1.0
     assert 0.9 < at["final", "pool1", "int8"] <= 1.0
+
+
+async def test_a_detector_with_an_exit_of_several_outputs_is_measured_by_its_boxes(
+    store: httpx.AsyncClient,
+) -> None:
+    """It gives the four numbers that it gets, plus one of its own that rounds, as the only box."""
+    nodes = [
+        helper.make_node("Mul", ["x", "one"], ["inner"]),
+        helper.make_node("Reshape", ["inner", "box"], ["boxes"]),
+        helper.make_node("ReduceMax", ["inner"], ["high"], axes=[1]),
+        helper.make_node("Sigmoid", ["high"], ["scores"]),
+    ]
+    shapes = [
+        numpy_helper.from_array(np.ones(4, np.float32), "one"),
+        numpy_helper.from_array(np.array([-1, 1, 4]), "box"),
+    ]
+    exits = [{"name": "final", "outputs": ["boxes", "scores"]}]
+    outputs = [info("boxes", "N", 1, 4), info("scores", "N", 1)]
+    await store.put("/v1/files/boxes.onnx", content=model_of(nodes, [info("x", "N", 4)], outputs, shapes))
+    asked = {"storageUri": "store://boxes.onnx", "exits": exits}
+    model = (await store.post("/v1/models", json=asked)).json()["digest"]
+    corners = np.random.default_rng(2).uniform(0, 9, (120, 2, 2)).astype(np.float32)
+    boxes = np.concatenate([corners[:, 0], corners[:, 0] + 1 + corners[:, 1]], axis=1)
+    data = packed(inputs=boxes, boxes=boxes, classes=np.zeros(120, np.int64), images=np.arange(120))
+    found = (await _ask(store, model, data, exits, metric="MeanAveragePrecision")).json()
+    at = {(m["exit"], *m["cut"], m["codec"]): m["accuracy"] for m in found["measured"]}
+    assert at["final", "inner", "fp32"] == pytest.approx(1.0)
+    assert 0.5 < at["final", "inner", "int8"] <= 1.0
+    assert found["confidences"] == []
 
 
 async def test_an_unknown_metric_and_one_for_other_outputs_are_refused(

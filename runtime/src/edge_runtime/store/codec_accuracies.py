@@ -69,7 +69,7 @@ class Refusal:
 
 def measure_codecs(
     graph: Graph,
-    exits: Mapping[str, str],
+    exits: Mapping[str, str | Sequence[str]],
     samples: Mapping[str, Array],
     labels: Array,
     *,
@@ -81,17 +81,18 @@ def measure_codecs(
 ) -> tuple[CodecAccuracy, ...]:
     """Measures the accuracy of every exit, cut and codec on labeled samples.
 
-    exits: outputs by name of the exit. samples: every input of the graph, [N, ...]. labels: [N, ...], of
-    the metric. cuts: by exit; all cuts of one tensor when None. codecs: all when None. The
-    model runs in slices as they are served: head, encoder, decoder with tail. The cuts at which the fewest
+    exits: output or outputs by name of the exit. samples: every input of the graph, [N, ...]. labels: [N,
+    ...], of the metric. cuts: by exit; all cuts of one tensor when None. codecs: all when None. The model
+    runs in slices as they are served: head, encoder, decoder with tail. The cuts at which the fewest
     bytes cross come first, and none is begun once `enough` returns True. A codec that a cut cannot carry is
     left out there, and `refused` is called; one that changes no tensor of a cut is left out without a call.
     Raises BadRequest when samples and labels do not fit, and what the whole model raises.
     """
     _check(graph, samples, labels)
-    outputs = list(exits.values())
+    ends = {name: (found,) if isinstance(found, str) else tuple(found) for name, found in exits.items()}
+    outputs = _outputs(ends)
     wholes = in_batches(slice_session(graph, graph.needed_inputs(outputs), outputs), samples)
-    chosen = cuts or {name: [c.tensors for c in graph.cuts(output)] for name, output in exits.items()}
+    chosen = cuts or {name: [c.tensors for c in graph.cuts(end)] for name, end in ends.items()}
     by_cut: dict[tuple[str, ...], list[str]] = {}
     for name, listed in chosen.items():
         for cut in listed:
@@ -100,7 +101,7 @@ def measure_codecs(
     for cut in sorted(by_cut, key=lambda tensors: sum(graph.tensor(name).item_bytes() for name in tensors)):
         if enough():
             break
-        named = {name: exits[name] for name in by_cut[cut]}
+        named = {name: ends[name] for name in by_cut[cut]}
         found += _Cut(graph, cut, named, samples, labels, metric, wholes).measured(codecs or names(), refused)
     order = list(exits)
     return tuple(sorted(found, key=lambda m: order.index(m.exit)))
@@ -110,7 +111,7 @@ def measure_codecs(
 class _Cut:
     graph: Graph
     tensors: tuple[str, ...]
-    exits: Mapping[str, str]
+    exits: Mapping[str, tuple[str, ...]]
     samples: Mapping[str, Array]
     labels: Array
     metric: AccuracyMetric
@@ -126,7 +127,7 @@ class _Cut:
         made = [name for name in cut if name not in self.samples]
         try:
             maker = slice_session(graph, graph.needed_inputs(made), made) if made else None
-            plain = slice_session(graph, cut, list(self.exits.values()))
+            plain = slice_session(graph, cut, _outputs(self.exits))
             batches = self._held(maker)
         except (EdgeError, ValueError, MemoryError) as error:
             for codec in codecs:
@@ -165,7 +166,7 @@ class _Cut:
         if codec == FP32:
             return _joined(plain, (in_batches(plain, values) for values in batches()))
         encoder = slice_session(graph, cut, cut, encode=codec)
-        tail = slice_session(graph, cut, list(self.exits.values()), decode=codec)
+        tail = slice_session(graph, cut, _outputs(self.exits), decode=codec)
 
         def sent() -> Iterator[Mapping[str, Array]]:
             for values in batches():
@@ -179,8 +180,8 @@ class _Cut:
 
     def _compared(self, codec: str, answers: Mapping[str, Array]) -> Iterator[CodecAccuracy]:
         sent = wire_bytes([self.graph.tensor(name) for name in self.tensors], codec)
-        for name, output in self.exits.items():
-            found, whole = (answers[output],), (self.wholes[output],)
+        for name, outputs in self.exits.items():
+            found, whole = [answers[each] for each in outputs], [self.wholes[each] for each in outputs]
             accuracy = (
                 self.metric.accuracy(found, self.labels) if self.metric.takes(found, self.labels) else 0.0
             )
@@ -193,6 +194,11 @@ class _Cut:
                 self.metric.agreement(found, whole),
                 _error(found, whole),
             )
+
+
+def _outputs(exits: Mapping[str, Sequence[str]]) -> list[str]:
+    """The outputs of all exits, each once."""
+    return list(dict.fromkeys(name for outputs in exits.values() for name in outputs))
 
 
 def _error(found: Sequence[Array], whole: Sequence[Array]) -> float:

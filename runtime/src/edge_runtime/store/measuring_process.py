@@ -21,6 +21,7 @@ from edge_runtime.store.accuracies.metric import AccuracyMetric, Outputs
 from edge_runtime.store.accuracy_metrics import metric_named
 from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
 from edge_runtime.store.exit_confidences import exit_confidences
+from edge_runtime.store.measured_models import only_input, stated_accuracy
 from edge_runtime.store.validation_data import LEAST, read_validation, spread
 from edge_runtime.tensors import Array
 from edge_runtime.trials.child_server import ReportStage, serve
@@ -55,7 +56,10 @@ class Order:
     def of(cls, document: Mapping[str, Any]) -> Order:
         """Reads its JSON document."""
         fields = {name: document[name] for name in cls.__dataclass_fields__}
-        return cls(**fields | {"exits": tuple(DeclaredExit(**entry) for entry in document["exits"])})
+        exits = tuple(
+            DeclaredExit(**entry | {"outputs": tuple(entry["outputs"])}) for entry in document["exits"]
+        )
+        return cls(**fields | {"exits": exits})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +102,18 @@ def _read(order: Order) -> _Task:
 
     graph = Graph(blob(order.model), blob)
     inputs, labels, metric = read_validation(
-        blob(order.validation), graph.tensor(graph.input), order.limit, metric_named(order.metric)
+        blob(order.validation), graph.tensor(only_input(graph)), order.limit, metric_named(order.metric)
     )
     return _Task(graph, order.exits, inputs, labels, metric, order.budget)
 
 
 def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
     begun = clock()
-    graph, exits = task.graph, {exit_.name: exit_.output for exit_ in task.exits}
+    graph, exits = task.graph, {exit_.name: exit_.outputs for exit_ in task.exits}
     chosen = spread(len(task.inputs), _affordable(task, clock))
     inputs = task.inputs[chosen]
-    wholes = in_batches(_whole(task), {graph.input: inputs})
-    answers = {name: (wholes[output],) for name, output in exits.items()}
+    wholes = in_batches(_whole(task), {only_input(graph): inputs})
+    answers = {name: [wholes[output] for output in outputs] for name, outputs in exits.items()}
     last = answers[task.exits[-1].name]
     labels = task.metric.reference(last) if task.labels is None else task.labels[chosen]
     for exit_ in task.exits:
@@ -119,11 +123,11 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
     measured = measure_codecs(
         graph,
         exits,
-        {graph.input: inputs},
+        {only_input(graph): inputs},
         labels,
         metric=task.metric,
         cuts={
-            e.name: [c.tensors for c in worthwhile(graph.cuts(e.output, MOST_TENSORS))] for e in task.exits
+            e.name: [c.tensors for c in worthwhile(graph.cuts(e.outputs, MOST_TENSORS))] for e in task.exits
         },
         codecs=[codec for codec in names() if _possible(graph, codec)],
         enough=lambda: clock() - begun > task.budget,
@@ -141,7 +145,7 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
 
 def _affordable(task: _Task, clock: Callable[[], float]) -> int:
     """Number of samples that the whole model can process several times within the budget; at least LEAST."""
-    feeds = {task.graph.input: task.inputs[:_TRIAL]}
+    feeds = {only_input(task.graph): task.inputs[:_TRIAL]}
     session = _whole(task)
     in_batches(session, feeds)
     begun = clock()
@@ -164,12 +168,12 @@ def _check_form(exit_: DeclaredExit, outputs: Outputs, labels: Array, metric: Ac
 def check_claims(task: _Task, outputs: Outputs, labels: Array) -> None:
     """Raises BadRequest if the last exit is so much less accurate than declared that data must be wrong."""
     last, metric = task.exits[-1], task.metric
-    found = metric.accuracy(outputs, labels)
-    doubt = max(_DOUBT, 3 * sqrt(last.accuracy * (1 - last.accuracy) / len(labels)))
-    if found < last.accuracy - doubt:
+    found, stated = metric.accuracy(outputs, labels), stated_accuracy(last)
+    doubt = max(_DOUBT, 3 * sqrt(stated * (1 - stated) / len(labels)))
+    if found < stated - doubt:
         raise BadRequest(
             f"validation: exit {last.name} has {metric.name} {found:.3f} on {len(labels)} samples, but "
-            f"declares {last.accuracy:g}: give inputs as the model takes them, and {metric.wanted}"
+            f"declares {stated:g}: give inputs as the model takes them, and {metric.wanted}"
         )
 
 
@@ -184,8 +188,8 @@ def _possible(graph: Graph, codec: str) -> bool:
 
 
 def _whole(task: _Task) -> Session:
-    outputs = [exit_.output for exit_ in task.exits]
-    start = [task.graph.input]
+    outputs = list(dict.fromkeys(name for exit_ in task.exits for name in exit_.outputs))
+    start = [only_input(task.graph)]
     return Session(task.graph.slice(start, outputs), *task.graph.contract(start, outputs))
 
 
