@@ -98,7 +98,7 @@ lock: $(UV) ## Resolves requirements/*.lock (UPGRADE=1: to the newest versions)
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/bootstrap.in -o requirements/bootstrap.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/build.in -o requirements/build.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) operator/pyproject.toml -o requirements/operator.lock
-	@$(COMPILE) $(if $(UPGRADE),--upgrade) --extra tracing --extra sources runtime/pyproject.toml -o requirements/runtime.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --extra metrics --extra sources --extra tracing runtime/pyproject.toml -o requirements/runtime.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/triton.in -o requirements/triton.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/perf-analyzer.in -o requirements/perf-analyzer.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/release.in -o requirements/release.lock

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from edge_api.inferenceservices import Optimize
-from edge_api.model_sources import SCHEMES
+from edge_api.model_sources import SCHEMES, Metric
 from edge_planning import OBJECTIVES
 from edge_runtime.inference.providers import PROVIDERS
 from edge_runtime.store.accuracy_metrics import METRICS
@@ -34,6 +34,10 @@ def test_manifests_take_the_schemes_of_the_model_stores_sources() -> None:
     assert set(SCHEMES) == set(SOURCES)
 
 
+def test_manifests_take_the_metrics_of_the_model_store_whose_default_is_the_first() -> None:
+    assert get_args(Metric) == tuple(each.name for each in METRICS)
+
+
 # Accuracy is the default of the API, Latency a class of the planner as well.
 @pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - {"Accuracy", "Latency"}))
 def test_only_the_registry_and_the_api_name_an_objective(name: str) -> None:
@@ -41,6 +45,6 @@ def test_only_the_registry_and_the_api_name_an_objective(name: str) -> None:
     assert found <= {"objectives.py", "inferenceservices.py"}
 
 
-@pytest.mark.parametrize("name", [each.name for each in (*PROVIDERS, *METRICS)])
+@pytest.mark.parametrize("name", [*(each.name for each in PROVIDERS), *(each.name for each in METRICS)])
 def test_only_the_registry_names_a_provider_or_a_metric(name: str) -> None:
     assert len(naming(name, ["runtime/src"])) == 1

@@ -1,6 +1,6 @@
 """Where a model comes from: its address, its exits, and the data that it is measured on."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,13 +27,24 @@ _CREDENTIALS = (
 )
 
 
+Metric = Literal[
+    "Accuracy",
+    "MeanAveragePrecision",
+    "WordErrorRate",
+    "CharacterErrorRate",
+    "MeanSquaredError",
+    "Agreement",
+]
+"""Those of the model store; a test compares them."""
+
+
 class Validation(Part):
-    """Labeled inputs on which the accuracy of codecs and the confidence of exits are measured."""
+    """Inputs, in most cases labeled, on which the accuracy of codecs and exits is measured."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
         description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has the "
-        "arrays inputs, as the model takes them, and labels, the class number of each; 100 samples or more, "
-        "of which at most 1000 are used. Required."
+        "array inputs, as the model takes them, 100 samples or more, of which at most 1000 are used, and the "
+        "arrays that metric needs. Required."
     )
     secret_name: ObjectName | None = Field(default=None, description=_CREDENTIALS)
     digest: Digest | None = Field(
@@ -55,6 +66,16 @@ class Samples(Part):
         default=None,
         description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
         "is refused. Default: any file is accepted.",
+    )
+    metric: Metric | None = Field(
+        default=None,
+        description="Metric of the accuracy, from 0 to 1, with its arrays in the file. Accuracy: share of "
+        "right classes, by labels [N], whole numbers. MeanAveragePrecision: that of COCO, by boxes [M, 4] "
+        "(x1, y1, x2, y2), classes [M] and images [M], the row in inputs of each box. WordErrorRate and "
+        "CharacterErrorRate: max(0, 1 - rate), by labels [N], texts, and for outputs of numbers alphabet "
+        "[classes], texts, empty for the blank of CTC. MeanSquaredError: max(0, 1 - error / variance of the "
+        "labels), by labels [N, ...], numbers. Agreement: with the full model, without labels. Default: "
+        "Accuracy.",
     )
 
 

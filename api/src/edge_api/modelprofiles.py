@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from edge_api.model_sources import Metric
 from edge_api.objects import AGE, Column, KeyedBy, KubernetesObject, Part, Resource
 from edge_api.quantities import Duration, Share
 from edge_api.rules import Digest, ExitName, Label, Name, TensorName, TensorNames, Text
@@ -242,6 +243,11 @@ class ModelProfileSpec(Part):
         default=None,
         description="What confidence thresholds do to early exits, measured on spec.model.validation of the "
         "service. Default: not measured.",
+    )
+    metric: Metric | None = Field(
+        default=None,
+        description="Metric of the accuracies in codecs and confidences: that of spec.model.validation of "
+        "the service. Default: Accuracy.",
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from edge_api import reasons
-from edge_api.model_sources import ModelSource, Validation
+from edge_api.model_sources import Metric, ModelSource, Validation
 from edge_api.objects import written
 from edge_api.placements import UNENCODED
 from edge_api.store_access import AUDIENCE, NAMESPACE_HEADER
@@ -264,10 +264,11 @@ class ExitConfidence(_Answer):
 
 
 class CodecAccuracies(_Answer):
-    """Accuracies measured on a number of samples; empty until complete."""
+    """Accuracies measured on a number of samples; empty until complete. metric: None is Accuracy."""
 
     complete: bool
     samples: int
+    metric: Metric | None = None
     measured: tuple[CodecAccuracy, ...] = ()
     refused: tuple[CodecRefusal, ...] = ()
     confidences: tuple[ExitConfidence, ...] = ()

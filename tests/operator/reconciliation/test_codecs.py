@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from edge_api import reasons
+from edge_api.model_sources import Validation
 from edge_operator.effects.needs import MEASURING
 from edge_operator.errors import StoreError
 from edge_operator.pool.codecs import usable_codecs
 from edge_operator.store import CodecAccuracies
 
-MODEL = {
+MODEL: dict[str, Any] = {
     "storageUri": "store://digits/digits.onnx",
     "validation": {"storageUri": "store://digits/heldout.npz"},
 }
@@ -174,3 +175,22 @@ def test_a_cut_where_a_codec_saves_nothing_is_not_used_with_it(world: Any) -> No
         ("final", "pool1"),
         ("final", "pool2"),
     }
+
+
+def test_the_metric_of_the_validation_data_reaches_the_store_and_the_profile(world: Any) -> None:
+    asked: list[Validation] = []
+    answer = measured(world.store.card).model_copy(update={"metric": "Agreement"})
+
+    def codecs(_: object, validation: Validation) -> CodecAccuracies:
+        asked.append(validation)
+        return answer
+
+    world.store.codecs = codecs
+    world.change(model=MODEL | {"validation": MODEL["validation"] | {"metric": "Agreement"}})
+    world.settle()
+    assert asked[0].metric == "Agreement"
+    profile = next(b for (kind, *_), b in world.cluster.objects.items() if kind == "ModelProfile")
+    assert profile["spec"]["metric"] == "Agreement"
+    world.change(model=MODEL)
+    world.settle()
+    assert asked[-1].metric is None

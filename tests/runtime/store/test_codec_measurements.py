@@ -10,8 +10,10 @@ from typing import Any
 
 import httpx
 import numpy as np
+import onnx
 import pytest
 import pytest_asyncio
+from onnx import helper, numpy_helper
 
 from edge_runtime.errors import CannotLoad
 from edge_runtime.inference.memory import Memory
@@ -20,7 +22,7 @@ from edge_runtime.store import codec_measurements, measuring_process
 from edge_runtime.store.app import StoreApp
 from messages import mentions
 from misbehaving import crashing, endless
-from networks import run
+from networks import info, model_of, run
 
 IMAGES = np.random.default_rng(3).normal(size=(120, 1, 16, 16)).astype(np.float32)
 
@@ -83,6 +85,76 @@ async def test_every_codec_is_measured_at_every_cut_and_the_response_is_kept(
     assert known.json() == found
 
 
+async def test_agreement_with_the_full_model_needs_no_labels(
+    store: httpx.AsyncClient, chain_model: bytes
+) -> None:
+    model = await _model(store, chain_model)
+    found = (await _ask(store, model, packed(inputs=IMAGES), metric="Agreement")).json()
+    assert found["metric"] == "Agreement"
+    at = {(m["exit"], *m["cut"], m["codec"]): m["accuracy"] for m in found["measured"]}
+    assert at["final", "pool1", "fp32"] == 1.0
+    assert 0.9 < at["final", "pool1", "int8"] <= 1.0
+    whole = run(chain_model, {"image": IMAGES})
+    early = (whole["exit1_logits"].argmax(1) == whole["logits"].argmax(1)).mean()
+    assert at["exit1", "image", "fp32"] == pytest.approx(early)
+    assert [exit_["exit"] for exit_ in found["confidences"][0]["exits"]] == ["exit1", "exit2", "final"]
+
+
+async def test_a_model_whose_batch_is_one_is_measured_one_sample_after_the_other(
+    store: httpx.AsyncClient, chain_model: bytes, labels: Any
+) -> None:
+    fixed = onnx.load_from_string(chain_model)
+    for value in (*fixed.graph.input, *fixed.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    await store.put("/v1/files/chain.onnx", content=fixed.SerializeToString())
+    model = (await store.post("/v1/models", json={"storageUri": "store://chain.onnx"})).json()["digest"]
+    found = (await _ask(store, model, packed(inputs=IMAGES, labels=labels))).json()
+    at = {(m["exit"], *m["cut"], m["codec"]): m["accuracy"] for m in found["measured"]}
+    assert at["final", "pool1", "fp32"] == 1.0
+    assert 0.9 < at["final", "pool1", "int8"] <= 1.0
+
+
+async def test_a_detector_with_an_exit_of_several_outputs_is_measured_by_its_boxes(
+    store: httpx.AsyncClient,
+) -> None:
+    """It gives the four numbers that it gets, plus one of its own that rounds, as the only box."""
+    nodes = [
+        helper.make_node("Mul", ["x", "one"], ["inner"]),
+        helper.make_node("Reshape", ["inner", "box"], ["boxes"]),
+        helper.make_node("ReduceMax", ["inner"], ["high"], axes=[1]),
+        helper.make_node("Sigmoid", ["high"], ["scores"]),
+    ]
+    shapes = [
+        numpy_helper.from_array(np.ones(4, np.float32), "one"),
+        numpy_helper.from_array(np.array([-1, 1, 4]), "box"),
+    ]
+    exits = [{"name": "final", "outputs": ["boxes", "scores"]}]
+    outputs = [info("boxes", "N", 1, 4), info("scores", "N", 1)]
+    await store.put("/v1/files/boxes.onnx", content=model_of(nodes, [info("x", "N", 4)], outputs, shapes))
+    asked = {"storageUri": "store://boxes.onnx", "exits": exits}
+    model = (await store.post("/v1/models", json=asked)).json()["digest"]
+    corners = np.random.default_rng(2).uniform(0, 9, (120, 2, 2)).astype(np.float32)
+    boxes = np.concatenate([corners[:, 0], corners[:, 0] + 1 + corners[:, 1]], axis=1)
+    data = packed(inputs=boxes, boxes=boxes, classes=np.zeros(120, np.int64), images=np.arange(120))
+    found = (await _ask(store, model, data, exits, metric="MeanAveragePrecision")).json()
+    at = {(m["exit"], *m["cut"], m["codec"]): m["accuracy"] for m in found["measured"]}
+    assert at["final", "inner", "fp32"] == pytest.approx(1.0)
+    assert 0.5 < at["final", "inner", "int8"] <= 1.0
+    assert found["confidences"] == []
+
+
+async def test_an_unknown_metric_and_one_for_other_outputs_are_refused(
+    store: httpx.AsyncClient, chain_model: bytes
+) -> None:
+    model = await _model(store, chain_model)
+    words = np.array(["a b"] * 120)
+    unknown = await _ask(store, model, packed(inputs=IMAGES, labels=words), metric="BLEU")
+    assert mentions("validation.metric", "BLEU", "WordErrorRate").search(unknown.json()["error"]["message"])
+    other = await _ask(store, model, packed(inputs=IMAGES, labels=words), metric="WordErrorRate")
+    parts = ("exit exit1 gives float32 [120, 10]", "WordErrorRate", "[N, steps, classes]")
+    assert mentions(*parts).search(other.json()["error"]["message"])
+
+
 async def test_a_cut_that_fails_is_reported_and_the_others_are_measured(
     store: httpx.AsyncClient, chain_model: bytes, labels: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +182,7 @@ async def test_a_cut_that_fails_is_reported_and_the_others_are_measured(
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ({"labels": None}, ("labels", "archive")),
+        ({"labels": None}, ("labels are missing", "Accuracy")),
         (
             {"inputs": IMAGES[:50], "labels": np.zeros(50, np.int64)},
             ("50 samples", 100),
@@ -124,6 +196,7 @@ async def test_a_cut_that_fails_is_reported_and_the_others_are_measured(
         ({"labels": np.zeros(120, np.float32)}, ("labels are float32 [120]", "120 inputs")),
         ({"inputs": np.full_like(IMAGES, np.nan)}, ("inputs", "finite")),
         ({"labels": np.full(120, 77)}, ("0.000", "120 samples")),
+        ({"inputs": None}, ("inputs are missing", "labels")),
     ],
 )
 async def test_unusable_validation_data_is_refused_with_a_message(

@@ -20,9 +20,9 @@ def logits(*sure: float, classes: int = 4) -> Array:
 
 def test_inputs_leave_at_the_first_exit_that_is_sure_enough() -> None:
     answers = {
-        "exit1": logits(0.97, 0.72, 0.4, 0.4),
-        "exit2": logits(0.97, 0.97, 0.72, 0.4),
-        "final": logits(0.9, 0.9, 0.9, 0.9),
+        "exit1": [logits(0.97, 0.72, 0.4, 0.4)],
+        "exit2": [logits(0.97, 0.97, 0.72, 0.4)],
+        "final": [logits(0.9, 0.9, 0.9, 0.9)],
     }
     labels = np.array([0, 1, 0, 0])
     found = {each["threshold"]: each["exits"] for each in exit_confidences(answers, labels)}
@@ -42,6 +42,6 @@ def test_the_share_of_a_batch_is_that_of_its_least_certain_item() -> None:
 
 def test_a_model_with_one_exit_or_without_classes_has_no_confidences() -> None:
     labels = np.array([0, 0])
-    assert exit_confidences({"final": logits(0.9, 0.9)}, labels) == []
+    assert exit_confidences({"final": [logits(0.9, 0.9)]}, labels) == []
     boxes = np.zeros((2, 3, 4), dtype=np.float32)
-    assert exit_confidences({"exit1": boxes, "final": logits(0.9, 0.9)}, labels) == []
+    assert exit_confidences({"exit1": [boxes], "final": [logits(0.9, 0.9)]}, labels) == []

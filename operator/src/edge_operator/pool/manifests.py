@@ -179,6 +179,7 @@ def model_profile(
     """
     measured = accuracies.measured if accuracies is not None and accuracies.complete else ()
     found = accuracies.confidences if accuracies is not None and accuracies.complete else ()
+    metric = accuracies.metric if accuracies is not None and accuracies.complete else None
     confidences = (
         tuple(ExitConfidence.model_validate(each.model_dump(by_alias=True)) for each in found) or None
     )
@@ -212,6 +213,7 @@ def model_profile(
         if 0 < len(measured) <= MOST_CODEC_ACCURACIES
         else None,
         confidences=confidences,
+        metric=metric,
     )
 
 
@@ -225,7 +227,9 @@ def codec_accuracies(spec: ModelProfileSpec) -> store.CodecAccuracies | None:
     )
     found = (each.model_dump() for each in spec.confidences or ())
     confidences = tuple(store.ExitConfidence.model_validate(each) for each in found)
-    return store.CodecAccuracies(complete=True, samples=0, measured=measured, confidences=confidences)
+    return store.CodecAccuracies(
+        complete=True, samples=0, metric=spec.metric, measured=measured, confidences=confidences
+    )
 
 
 def _codec_accuracy(found: store.CodecAccuracy) -> CodecAccuracy:

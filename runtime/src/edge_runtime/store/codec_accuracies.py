@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 from typing import Any, Final
 
 import numpy as np
@@ -12,9 +13,10 @@ from edge_runtime.codecs.contracts import FP32, is_encoded, names, wire_bytes
 from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.slicing.graphs import Graph
-from edge_runtime.store.accuracy_metrics import metric_of
+from edge_runtime.store.accuracies.metric import AccuracyMetric, ragged
+from edge_runtime.store.accuracy_metrics import METRICS
 from edge_runtime.store.codec_checks import CutSlices, check_values, run_named, slice_session
-from edge_runtime.tensors import Array
+from edge_runtime.tensors import Array, Tensor
 
 BATCH: Final = 8
 """Samples in a batch: larger batches take more memory and are hardly faster."""
@@ -26,9 +28,9 @@ HELD: Final = 32 << 20
 class CodecAccuracy:
     """An exit's result with the model cut and one codec on the hop.
 
-    cut: the tensors that cross. bytes: what crosses for one item. accuracy: the share of samples that are
-    right by the metric of the labels. agreement: the share answered as by the whole model in fp32. error: the
-    greatest difference of an output from the whole model's, as a share of that output's range.
+    cut: the tensors that cross. bytes: what crosses for one item. accuracy: by the metric. agreement: with
+    the whole model in fp32, by the metric. error: the greatest difference of an output from the whole
+    model's, as a share of that output's range; NaN for texts, and if the number of results differs.
     """
 
     exit: str
@@ -48,7 +50,7 @@ class CodecAccuracy:
             "bytes": self.bytes,
             "accuracy": self.accuracy,
             "agreement": self.agreement,
-            "error": self.error,
+            "error": None if isnan(self.error) else self.error,
         }
 
 
@@ -67,10 +69,11 @@ class Refusal:
 
 def measure_codecs(
     graph: Graph,
-    exits: Mapping[str, str],
+    exits: Mapping[str, str | Sequence[str]],
     samples: Mapping[str, Array],
     labels: Array,
     *,
+    metric: AccuracyMetric = METRICS[0],
     cuts: Mapping[str, Sequence[Sequence[str]]] | None = None,
     codecs: Sequence[str] | None = None,
     enough: Callable[[], bool] = lambda: False,
@@ -78,17 +81,18 @@ def measure_codecs(
 ) -> tuple[CodecAccuracy, ...]:
     """Measures the accuracy of every exit, cut and codec on labeled samples.
 
-    exits: outputs by name of the exit. samples: every input of the graph, [N, ...]. labels: [N, ...], of one
-    of the accuracy metrics. cuts: by exit; all cuts of one tensor when None. codecs: all when None. The
-    model runs in slices as they are served: head, encoder, decoder with tail. The cuts at which the fewest
+    exits: output or outputs by name of the exit. samples: every input of the graph, [N, ...]. labels: [N,
+    ...], of the metric. cuts: by exit; all cuts of one tensor when None. codecs: all when None. The model
+    runs in slices as they are served: head, encoder, decoder with tail. The cuts at which the fewest
     bytes cross come first, and none is begun once `enough` returns True. A codec that a cut cannot carry is
     left out there, and `refused` is called; one that changes no tensor of a cut is left out without a call.
     Raises BadRequest when samples and labels do not fit, and what the whole model raises.
     """
     _check(graph, samples, labels)
-    outputs = list(exits.values())
+    ends = {name: (found,) if isinstance(found, str) else tuple(found) for name, found in exits.items()}
+    outputs = _outputs(ends)
     wholes = in_batches(slice_session(graph, graph.needed_inputs(outputs), outputs), samples)
-    chosen = cuts or {name: [c.tensors for c in graph.cuts([output])] for name, output in exits.items()}
+    chosen = cuts or {name: [c.tensors for c in graph.cuts(end)] for name, end in ends.items()}
     by_cut: dict[tuple[str, ...], list[str]] = {}
     for name, listed in chosen.items():
         for cut in listed:
@@ -97,8 +101,8 @@ def measure_codecs(
     for cut in sorted(by_cut, key=lambda tensors: sum(graph.tensor(name).item_bytes() for name in tensors)):
         if enough():
             break
-        named = {name: exits[name] for name in by_cut[cut]}
-        found += _Cut(graph, cut, named, samples, labels, wholes).measured(codecs or names(), refused)
+        named = {name: ends[name] for name in by_cut[cut]}
+        found += _Cut(graph, cut, named, samples, labels, metric, wholes).measured(codecs or names(), refused)
     order = list(exits)
     return tuple(sorted(found, key=lambda m: order.index(m.exit)))
 
@@ -107,9 +111,10 @@ def measure_codecs(
 class _Cut:
     graph: Graph
     tensors: tuple[str, ...]
-    exits: Mapping[str, str]
+    exits: Mapping[str, tuple[str, ...]]
     samples: Mapping[str, Array]
     labels: Array
+    metric: AccuracyMetric
     wholes: Mapping[str, Array]
 
     def measured(
@@ -122,7 +127,7 @@ class _Cut:
         made = [name for name in cut if name not in self.samples]
         try:
             maker = slice_session(graph, graph.needed_inputs(made), made) if made else None
-            plain = slice_session(graph, cut, list(self.exits.values()))
+            plain = slice_session(graph, cut, _outputs(self.exits))
             batches = self._held(maker)
         except (EdgeError, ValueError, MemoryError) as error:
             for codec in codecs:
@@ -145,7 +150,7 @@ class _Cut:
         return lambda: held
 
     def _batches(self, maker: Session | None) -> Iterator[Mapping[str, Array]]:
-        for feeds in _portions(self.samples, 1 if maker is not None and maker.proven.alone else BATCH):
+        for feeds in _portions(self.samples, BATCH if maker is None or _batches(maker) else 1):
             yield feeds if maker is None else {**feeds, **run_named(maker, feeds)}
 
     def _answers(
@@ -161,7 +166,7 @@ class _Cut:
         if codec == FP32:
             return _joined(plain, (in_batches(plain, values) for values in batches()))
         encoder = slice_session(graph, cut, cut, encode=codec)
-        tail = slice_session(graph, cut, list(self.exits.values()), decode=codec)
+        tail = slice_session(graph, cut, _outputs(self.exits), decode=codec)
 
         def sent() -> Iterator[Mapping[str, Array]]:
             for values in batches():
@@ -175,33 +180,48 @@ class _Cut:
 
     def _compared(self, codec: str, answers: Mapping[str, Array]) -> Iterator[CodecAccuracy]:
         sent = wire_bytes([self.graph.tensor(name) for name in self.tensors], codec)
-        for name, output in self.exits.items():
-            whole = self.wholes[output]
-            yield _compared(
-                name, self.tensors, codec, size=sent, answers=answers[output], whole=whole, labels=self.labels
+        for name, outputs in self.exits.items():
+            found, whole = [answers[each] for each in outputs], [self.wholes[each] for each in outputs]
+            accuracy = (
+                self.metric.accuracy(found, self.labels) if self.metric.takes(found, self.labels) else 0.0
+            )
+            yield CodecAccuracy(
+                name,
+                self.tensors,
+                codec,
+                sent,
+                accuracy,
+                self.metric.agreement(found, whole),
+                _error(found, whole),
             )
 
 
-def _compared(
-    name: str, cut: tuple[str, ...], codec: str, *, size: int, answers: Array, whole: Array, labels: Array
-) -> CodecAccuracy:
-    metric = metric_of(labels, len(answers))
-    return CodecAccuracy(
-        name,
-        cut,
-        codec,
-        size,
-        metric.right(answers, labels),
-        metric.alike(answers, whole),
-        float(np.abs(answers - whole).max() / max(np.ptp(whole), np.finfo(np.float32).tiny)),
-    )
+def _outputs(exits: Mapping[str, Sequence[str]]) -> list[str]:
+    """The outputs of all exits, each once."""
+    return list(dict.fromkeys(name for outputs in exits.values() for name in outputs))
+
+
+def _error(found: Sequence[Array], whole: Sequence[Array]) -> float:
+    """The greatest difference as a share of the output's range; NaN if they are not comparable numbers."""
+    errors = []
+    for mine, other in zip(found, whole, strict=True):
+        if mine.shape != other.shape or mine.dtype.kind not in "fiu":
+            return nan
+        apart = np.abs(mine.astype(np.float64) - other).max(initial=0.0)
+        errors.append(float(apart / max(np.ptp(other.astype(np.float64)), np.finfo(np.float32).tiny)))
+    return max(errors)
 
 
 def in_batches(session: Session, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """A session's outputs by name for any number of samples; one by one unless it keeps rows separate."""
     given = {t.name: feeds[t.name] for t in session.inputs}
-    size = 1 if session.proven.alone else BATCH
+    size = BATCH if _batches(session) else 1
     return _joined(session, (run_named(session, portion) for portion in _portions(given, size)))
+
+
+def _batches(session: Session) -> bool:
+    """Whether several samples can be run together."""
+    return not session.proven.alone and all(t.has_batch for t in session.inputs)
 
 
 def _portions(feeds: Mapping[str, Array], size: int) -> Iterator[dict[str, Array]]:
@@ -211,8 +231,20 @@ def _portions(feeds: Mapping[str, Array], size: int) -> Iterator[dict[str, Array
 
 
 def _joined(session: Session, parts: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
+    """The outputs of all samples; rows that differ in their shape as an object array [N]."""
     listed = list(parts)
-    return {t.name: np.concatenate([part[t.name] for part in listed]) for t in session.outputs}
+    return {t.name: _stacked([_with_rows(t, part[t.name]) for part in listed]) for t in session.outputs}
+
+
+def _with_rows(tensor: Tensor, array: Array) -> Array:
+    """An output whose first dimension is not the batch is the row of the one sample that was run."""
+    return array if tensor.has_batch or tensor.shape[:1] == (1,) else array[None]
+
+
+def _stacked(parts: Sequence[Array]) -> Array:
+    if len({part.shape[1:] for part in parts}) == 1:
+        return np.concatenate(parts)
+    return ragged([row for part in parts for row in part])
 
 
 def _why(error: Exception) -> str:
@@ -224,9 +256,17 @@ def _check(graph: Graph, samples: Mapping[str, Array], labels: Array) -> None:
         raise BadRequest(f"samples: given for {sorted(samples)}, but the model's inputs are {graph.inputs}")
     for name, values in samples.items():
         tensor = graph.tensor(name)
-        if not len(labels) or len(values) != len(labels) or not tensor.fits(values.shape):
+        if not len(labels) or len(values) != len(labels) or not tensor.fits(_one_of(tensor, values)):
             raise BadRequest(
                 f"samples: {name} is {list(values.shape)} for {len(labels)} labels: the model takes {tensor}"
             )
-        if tensor.shape[:1] != (-1,):
-            raise BadRequest(f"samples: input {name} has a fixed batch: export the model with an open one")
+        if tensor.shape[:1] not in ((-1,), (1,)):
+            raise BadRequest(
+                f"samples: input {name} has a batch of {tensor.shape[0] if tensor.shape else 0}: export the "
+                "model with an open one, or of 1"
+            )
+
+
+def _one_of(tensor: Tensor, values: Array) -> tuple[int, ...]:
+    """The shape of what a run takes of the samples: one row for a model whose batch is 1."""
+    return (1, *values.shape[1:]) if tensor.shape[:1] == (1,) else values.shape

@@ -51,10 +51,10 @@ class CutSlices:
         """Raises BadRequest if the results with the codec differ too much at any batch size.
 
         samples: of every input. The head may differ by at most a few steps, the tail by at most that or the
-        error of the codec itself. Raises errors of sessions.
+        error of the codec itself. A model whose batch is 1 runs with one item. Raises errors of sessions.
         """
         start = 0
-        for size in _SIZES:
+        for size in _SIZES if all(t.has_batch for t in self.head.inputs) else (1,):
             rows = np.arange(start, start + size)
             start += size
             self._check({name: array[rows % len(array)] for name, array in samples.items()}, cut, codec, size)

@@ -18,9 +18,10 @@ from edge_runtime.inference.sessions import engine_version, provider
 from edge_runtime.json_values import Json
 from edge_runtime.model_metadata import read_exits
 from edge_runtime.slicing import Graph
+from edge_runtime.store.accuracy_metrics import metric_named
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.holdings import Holdings
-from edge_runtime.store.measured_models import only_input, only_output
+from edge_runtime.store.measured_models import only_input
 from edge_runtime.store.measuring_process import MODULE, Order
 from edge_runtime.store.reachable import NOTHING, Reachable
 from edge_runtime.store.sources import fetch
@@ -54,24 +55,25 @@ class CodecMeasurements:
         self._closed = False
 
     def ask(self, request: Json, holdings: Holdings) -> dict[str, Any]:
-        """`{"complete", "samples", "measured": [...], "refused": [...], "confidences": [...]}` of
+        """`{"complete", "samples", "metric", "measured": [...], "refused": [...], "confidences": [...]}` of
         `{"model", "exits"?, "validation"}`.
 
-        validation: `{"storageUri", "digest"?}`. holdings: of the caller. Starts the measurement and waits
-        briefly; if that is not enough, `complete` is false and there are no results yet. Raises ModelError,
-        StorageError, BadRequest.
+        validation: `{"storageUri", "digest"?, "metric"?}`. holdings: of the caller. Starts the measurement
+        and waits briefly; if that is not enough, `complete` is false and there are no results yet. Raises
+        ModelError, StorageError, BadRequest.
         """
         if not isinstance(request, dict) or not isinstance(request.get("validation"), dict):
-            raise BadRequest("validation: missing: write {storageUri, digest?} of an .npz file")
+            raise BadRequest("validation: missing: write {storageUri, digest?, metric?} of an .npz file")
         source = request["validation"]
         uri, digest = source.get("storageUri"), source.get("digest")
         if not isinstance(uri, str) or not uri:
             raise BadRequest(f"validation.storageUri: {shown(uri)} is not a string: write store://<path>")
         model = check_digest(request.get("model"), "model")
         holdings.check_registered(model)
+        metric = metric_named(source.get("metric"))
         wanted = None if digest is None else check_digest(digest, "validation.digest")
         stored = fetch(uri, wanted, holdings, "validation", self._allowed)
-        asked = [model, stored.digest, request.get("exits"), forms(), "confidences"]
+        asked = [model, stored.digest, request.get("exits"), forms(), "confidences", metric.name]
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         path = self._blobs.root / "codecs" / f"{key}.json"
         if path.is_file():
@@ -83,9 +85,7 @@ class CodecMeasurements:
             graph = self._graph(model)
             exits = read_exits(graph, request.get("exits"))
             data = self._blobs.read_blob(stored.digest)
-            read_validation(data, graph.tensor(only_input(graph)), self._blobs.limit)
-            for exit_ in exits:
-                only_output(exit_)
+            read_validation(data, graph.tensor(only_input(graph)), self._blobs.limit, metric)
             running = self._begin(
                 key,
                 Order(
@@ -95,12 +95,20 @@ class CodecMeasurements:
                     exits,
                     self._blobs.limit,
                     self._budget,
+                    metric.name,
                 ),
             )
         try:
             found = running.result(_WAIT)
         except TimeoutError:
-            return {"complete": False, "samples": 0, "measured": [], "refused": [], "confidences": []}
+            return {
+                "complete": False,
+                "samples": 0,
+                "metric": metric.name,
+                "measured": [],
+                "refused": [],
+                "confidences": [],
+            }
         except (NotTried, TrialOverran):  # which may be otherwise the next time
             with self._lock:
                 self._running.pop(key, None)

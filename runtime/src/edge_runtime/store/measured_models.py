@@ -1,4 +1,4 @@
-"""The models whose accuracy can be measured: of one input, with exits of one output."""
+"""The models whose accuracy can be measured: those of one input."""
 
 from edge_planning.declared_exits import DeclaredExit
 from edge_runtime.errors import BadRequest
@@ -13,16 +13,6 @@ def only_input(graph: Graph) -> str:
             f"accuracies are measured on models with one: remove spec.model.validation"
         )
     return graph.inputs[0]
-
-
-def only_output(exit_: DeclaredExit) -> str:
-    """Returns the only output of an exit. Raises BadRequest for an exit of several."""
-    if len(exit_.outputs) != 1:
-        raise BadRequest(
-            f"validation: exit {exit_.name} has {len(exit_.outputs)} outputs ({', '.join(exit_.outputs)}), "
-            f"and accuracies are measured on exits with one: remove spec.model.validation"
-        )
-    return exit_.outputs[0]
 
 
 def stated_accuracy(exit_: DeclaredExit) -> float:

@@ -17,10 +17,11 @@ from edge_runtime.errors import BadRequest, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.model_metadata import MOST_TENSORS, worthwhile
 from edge_runtime.slicing import Graph
-from edge_runtime.store.accuracy_metrics import metric_of
+from edge_runtime.store.accuracies.metric import AccuracyMetric, Outputs
+from edge_runtime.store.accuracy_metrics import metric_named
 from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
 from edge_runtime.store.exit_confidences import exit_confidences
-from edge_runtime.store.measured_models import only_input, only_output, stated_accuracy
+from edge_runtime.store.measured_models import only_input, stated_accuracy
 from edge_runtime.store.validation_data import LEAST, read_validation, spread
 from edge_runtime.tensors import Array
 from edge_runtime.trials.child_server import ReportStage, serve
@@ -34,7 +35,7 @@ _DOUBT: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to measure: digests of a model and of its validation data in a folder of blobs.
+    """What to measure: digests of a model and of its validation data in a folder of blobs, and the metric.
 
     limit: maximum bytes of the unpacked data. budget: seconds after which no further cut is started.
     """
@@ -45,6 +46,7 @@ class Order:
     exits: tuple[DeclaredExit, ...]
     limit: int
     budget: float
+    metric: str
 
     def document(self) -> dict[str, Any]:
         """The order as JSON."""
@@ -65,7 +67,8 @@ class _Task:
     graph: Graph
     exits: tuple[DeclaredExit, ...]
     inputs: Array
-    labels: Array
+    labels: Array | None
+    metric: AccuracyMetric
     budget: float
 
 
@@ -99,22 +102,31 @@ def _read(order: Order) -> _Task:
 
     graph = Graph(blob(order.model), blob)
     validation = blob(order.validation).read_bytes()
-    inputs, labels = read_validation(validation, graph.tensor(only_input(graph)), order.limit)
-    return _Task(graph, order.exits, inputs, labels, order.budget)
+    inputs, labels, metric = read_validation(
+        validation, graph.tensor(only_input(graph)), order.limit, metric_named(order.metric)
+    )
+    return _Task(graph, order.exits, inputs, labels, metric, order.budget)
 
 
 def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
     begun = clock()
-    graph, exits = task.graph, {exit_.name: only_output(exit_) for exit_ in task.exits}
-    chosen = spread(len(task.labels), _affordable(task, clock))
-    inputs, labels = task.inputs[chosen], task.labels[chosen]
-    check_claims(task, inputs, labels)
+    graph, exits = task.graph, {exit_.name: exit_.outputs for exit_ in task.exits}
+    chosen = spread(len(task.inputs), _affordable(task, clock))
+    inputs = task.inputs[chosen]
+    wholes = in_batches(_whole(task), {only_input(graph): inputs})
+    answers = {name: [wholes[output] for output in outputs] for name, outputs in exits.items()}
+    last = answers[task.exits[-1].name]
+    labels = task.metric.reference(last) if task.labels is None else task.labels[chosen]
+    for exit_ in task.exits:
+        _check_form(exit_, answers[exit_.name], labels, task.metric)
+    check_claims(task, last, labels)
     refused: list[Refusal] = []
     measured = measure_codecs(
         graph,
         exits,
         {only_input(graph): inputs},
         labels,
+        metric=task.metric,
         cuts={
             e.name: [c.tensors for c in worthwhile(graph.cuts(e.outputs, MOST_TENSORS))] for e in task.exits
         },
@@ -122,9 +134,9 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
         enough=lambda: clock() - begun > task.budget,
         refused=refused.append,
     )
-    wholes = in_batches(_whole(task), {only_input(graph): inputs})
     return {
-        "confidences": exit_confidences({name: wholes[output] for name, output in exits.items()}, labels),
+        "confidences": exit_confidences(answers, labels, task.metric),
+        "metric": task.metric.name,
         "complete": True,
         "samples": len(labels),
         "measured": [found.document() for found in measured],
@@ -136,30 +148,33 @@ def _affordable(task: _Task, clock: Callable[[], float]) -> int:
     """Number of samples that the whole model can process several times within the budget; at least LEAST."""
     feeds = {only_input(task.graph): task.inputs[:_TRIAL]}
     session = _whole(task)
-    session.run(feeds)
+    in_batches(session, feeds)
     begun = clock()
-    session.run(feeds)
+    in_batches(session, feeds)
     each = max(clock() - begun, 1e-9) / _TRIAL
     return int(min(_MOST_SAMPLES, max(LEAST, task.budget / _PASSES / each)))
 
 
-def check_claims(task: _Task, inputs: Array, labels: Array) -> None:
-    """Raises BadRequest if the last exit is so much less accurate than declared that data must be wrong."""
-    last = task.exits[-1]
-    answers = in_batches(_whole(task), {only_input(task.graph): inputs})[only_output(last)]
-    metric = metric_of(labels, len(inputs))
-    if not metric.rates(answers):
+def _check_form(exit_: DeclaredExit, outputs: Outputs, labels: Array, metric: AccuracyMetric) -> None:
+    """Raises BadRequest if the outputs of an exit cannot be compared with the labels."""
+    if not metric.takes(outputs, labels):
+        found = " and ".join(f"{each.dtype} {list(each.shape)}" for each in outputs)
+        shape = "" if labels.dtype.kind == "O" else f" with labels {labels.dtype} {list(labels.shape)}"
         raise BadRequest(
-            f"validation: exit {last.name} gives {list(answers.shape)}; accuracies of codecs are measured "
-            f"for models that give {metric.outputs}"
+            f"validation: exit {exit_.name} gives {found}{shape}; metric {metric.name} is measured for "
+            f"models that give {metric.outputs}"
         )
-    found = metric.right(answers, labels)
-    stated = stated_accuracy(last)
+
+
+def check_claims(task: _Task, outputs: Outputs, labels: Array) -> None:
+    """Raises BadRequest if the last exit is so much less accurate than declared that data must be wrong."""
+    last, metric = task.exits[-1], task.metric
+    found, stated = metric.accuracy(outputs, labels), stated_accuracy(last)
     doubt = max(_DOUBT, 3 * sqrt(stated * (1 - stated) / len(labels)))
     if found < stated - doubt:
         raise BadRequest(
-            f"validation: exit {last.name} classifies {found:.3f} of {len(labels)} samples correctly, but "
-            f"declares {stated:g}: give inputs as the model takes them, and as labels {metric.labels}"
+            f"validation: exit {last.name} has {metric.name} {found:.3f} on {len(labels)} samples, but "
+            f"declares {stated:g}: give inputs as the model takes them, and {metric.wanted}"
         )
 
 
@@ -174,7 +189,7 @@ def _possible(graph: Graph, codec: str) -> bool:
 
 
 def _whole(task: _Task) -> Session:
-    outputs = [only_output(exit_) for exit_ in task.exits]
+    outputs = list(dict.fromkeys(name for exit_ in task.exits for name in exit_.outputs))
     start = [only_input(task.graph)]
     return Session(task.graph.slice(start, outputs), *task.graph.contract(start, outputs))
 
