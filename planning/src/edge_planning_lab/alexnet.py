@@ -74,7 +74,11 @@ def alexnet(widths: Widths = WIDE, framing: float = FRAMING) -> Model:
         for name, accuracy in zip(sorted(ways), ACCURACIES, strict=True)
     )
     graph = Graph(
-        "alexnet", ("image",), tuple(exit_.output for exit_ in exits), tuple(net.layers), dict(net.tensors)
+        "alexnet",
+        ("image",),
+        tuple(name for exit_ in exits for name in exit_.outputs),
+        tuple(net.layers),
+        dict(net.tensors),
     )
     return Model("alexnet", exits, graph)
 

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from edge_api import placements, tensors
+from edge_api.earlier import in_this_version
 from edge_api.placements import UNENCODED, Codec
 from edge_api.placements import PlacedLink as LinkSettings
 from edge_api.words import shown
@@ -222,7 +223,7 @@ def parse_placement(document: Json) -> Placement:
         raise BadPlacement(
             f"metadata.name: {shown(metadata.get('name'))} is not a name: write one such as digits-edge-a"
         )
-    spec = _spec(document["spec"])
+    spec = _spec(in_this_version({"kind": "Placement", "spec": document["spec"]})["spec"])
     namespace, generation = metadata.get("namespace"), metadata.get("generation")
     return Placement(
         name=metadata["name"],

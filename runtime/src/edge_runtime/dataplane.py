@@ -267,9 +267,7 @@ class Dataplane:
         self.metrics.request(exit_, route, outcome, seconds, met=met)
         self.window.add(self._clock() - seconds, seconds, met=met)
 
-    async def _respond(
-        self, table: LoadedTable, request: InferenceRequest, admitted: _Admitted
-    ) -> _Computed:
+    async def _respond(self, table: LoadedTable, request: InferenceRequest, admitted: _Admitted) -> _Computed:
         """Raises CannotAnswer if no route can respond."""
         start, deadline, inputs = admitted.start, admitted.deadline, request.inputs
         left = deadline - (self._clock() - start)

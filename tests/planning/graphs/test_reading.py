@@ -12,6 +12,7 @@ from benchmarks.graphs.transformers import transformer
 from edge_planning import BadValueError, Cut
 from edge_planning.graphs.layer_listing import layer_table
 from edge_planning.graphs.onnx_reading import read_graph, read_model
+from messages import mentions
 
 Write = Callable[..., ModelProto]
 WEIGHT = np.zeros((4, 8), np.float32)
@@ -73,9 +74,9 @@ def test_outputs_that_nothing_computes_are_not_exits(write: Write) -> None:
         [("Relu", "x", "y")], {"x": ("n", 4)}, {"w": (2,), "y": None, "x": ("n", 4)}, weights=weights
     )
     read = read_model(model, name="m")
-    assert [exit_.output for exit_ in read.exits] == ["y"]
+    assert [exit_.outputs for exit_ in read.exits] == [("y",)]
     assert read.graph is not None
-    assert "w, x" in read.graph.warnings[-1]
+    assert mentions("final", "w, x").search(read.graph.warnings[-2])
 
 
 def test_what_a_file_says_wrongly_of_a_tensor_that_can_be_inferred_does_not_count(write: Write) -> None:
@@ -252,12 +253,29 @@ def test_half_precision_and_four_bits_have_their_sizes() -> None:
 
 
 def test_a_cut_at_several_inputs_has_the_bytes_of_all() -> None:
-    model = read_model(build("camera_and_sensors"), name="m")
-    assert [exit_.name for exit_ in model.exits] == ["box", "label"]
+    exits = [{"name": name, "output": name, "accuracy": 1} for name in ("box", "label")]
+    model = read_model(build("camera_and_sensors"), name="m", exits=exits)
     picture, readings = 4 * 3 * 64 * 64, 4 * 12
-    sizes = [[cut.size for cut in exit_.cuts] for exit_ in model.exits]
-    shared = [picture + readings, 4 * 96, 4 * 48, 4 * 48]
+    first = [exit_.cuts[0].size for exit_ in model.exits]
+    assert first == [picture + readings] * 2
+    sizes = [[cut.size for cut in exit_.cuts if len(cut.tensors) == 1] for exit_ in model.exits]
+    shared = [4 * 96, 4 * 48, 4 * 48]
     assert sizes == [[*shared, 4 * 4], [*shared, 4 * 10]]
+
+
+def test_an_input_that_a_later_layer_reads_passes_beside_a_cut_with_its_bytes(write: Write) -> None:
+    nodes = [("MatMul", "x w", "h"), ("Add", "h state", "y"), ("MatMul", "y v", "z")]
+    weights = {"w": np.ones((8, 2), np.float32), "v": np.ones((2, 3), np.float32)}
+    model = read_model(
+        write(nodes, {"x": ("n", 8), "state": (1, 2)}, {"z": ("n", 3), "y": ("n", 2)}, weights=weights),
+        name="m",
+    )
+    assert model.exits[0].outputs == ("z", "y")
+    assert model.exits[0].cuts == (
+        Cut(("x", "state"), 32 + 8),
+        Cut(("state", "h"), 8 + 8),
+        Cut("y", 8),
+    )
 
 
 def two_exits(write: Write, exits: str | None = None) -> ModelProto:
@@ -273,7 +291,7 @@ STATED = (
 
 def test_exits_are_those_that_the_file_states(write: Write) -> None:
     model = read_model(two_exits(write, STATED), name="m")
-    assert [(e.name, e.output, e.accuracy) for e in model.exits] == [("a", "early", 0.8), ("b", "late", 0.9)]
+    assert [(e.name, e.end, e.accuracy) for e in model.exits] == [("a", "early", 0.8), ("b", "late", 0.9)]
     assert model.exits[0].cuts == (Cut("x", 16), Cut("h", 32))
     assert model.exits[1].cuts == (Cut("x", 16), Cut("h", 32), Cut("early", 32))
     assert model.graph is not None
@@ -286,12 +304,21 @@ def test_exits_that_are_given_come_before_those_that_are_stated(write: Write) ->
     assert [(e.name, e.accuracy) for e in model.exits] == [("only", 0.95)]
 
 
-def test_without_exits_every_output_is_one_and_a_warning_is_logged(write: Write) -> None:
+def test_without_exits_all_outputs_are_one_and_a_warning_says_that_no_accuracy_is_stated(
+    write: Write,
+) -> None:
     model = read_model(two_exits(write), name="m")
-    assert [(e.name, e.accuracy) for e in model.exits] == [("early", 1.0), ("late", 1.0)]
+    assert [(e.name, e.outputs, e.accuracy) for e in model.exits] == [("final", ("early", "late"), 1.0)]
+    assert model.exits[0].segments() == (("x", "h"), ("h", "early"), ("early", "early+late"))
     assert model.graph is not None
     (warning,) = model.graph.warnings
-    assert "accuracy 1" in warning
+    assert mentions("final", "accuracy", "1").search(warning)
+
+
+def test_an_exit_can_be_several_outputs_without_an_accuracy(write: Write) -> None:
+    stated = '[{"name": "both", "outputs": ["late", "early"]}]'
+    model = read_model(two_exits(write, stated), name="m")
+    assert [(e.name, e.outputs, e.accuracy) for e in model.exits] == [("both", ("late", "early"), 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -317,6 +344,16 @@ def test_without_exits_every_output_is_one_and_a_warning_is_logged(write: Write)
         ),
         (STATED.replace('"b"', '"a"'), r"exits\[1\].name: 'a' is listed twice"),
         (STATED.replace("early", "late"), r"exits\[1\].output: 'late' is listed twice"),
+        ('[{"name": "a", "output": "late", "outputs": ["early"]}]', r"exits\[0\].output: 'late' .*outputs"),
+        ('[{"name": "a", "outputs": []}]', r"exits\[0\].outputs: \[\] "),
+        ('[{"name": "a", "outputs": ["late", "late"]}]', r"exits\[0\].outputs\[1\]: 'late' is listed twice"),
+        ('[{"name": "a", "outputs": ["late", "h"]}]', r"exits\[0\].outputs\[1\]: 'h' .*early, late"),
+        ('[{"name": "a", "output": "late", "responseNames": "Mine"}]', r"exits\[0\].responseNames: 'Mine'"),
+        (STATED.replace(', "accuracy": 0.8', ""), r"exits\[0\].accuracy: None is missing"),
+        (
+            STATED.replace('"output": "late"', '"outputs": ["late", "early"]'),
+            r"exits\[0\].outputs: .* 2 .*Own",
+        ),
     ],
 )
 def test_a_bad_exit_is_named(write: Write, stated: str, message: str) -> None:

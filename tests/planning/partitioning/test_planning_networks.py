@@ -155,7 +155,7 @@ def test_a_residual_networks_choice_keeps_edgents_rule(slo: float) -> None:
     options = candidates(asked(model, OBJECTIVES["Accuracy"], slo))
     seen = set()
     for bandwidth in np.geomspace(2e5, 5e8, 40).tolist():
-        times = {e.name: least(graph, e.output, bandwidth) for e in model.exits}
+        times = {e.name: least(graph, e.end, bandwidth) for e in model.exits}
         in_time = [e for e in model.exits if times[e.name] <= slo]
         choice = choose(options, slo, bandwidth)
         assert choice is not None

@@ -178,7 +178,7 @@ class Stack:
                 "model": {
                     "digest": self.metadata["digest"],
                     "inputs": self.metadata["inputs"],
-                    "output": self.metadata["exits"][-1]["tensor"],
+                    "outputs": [self.metadata["exits"][-1]["tensor"]],
                 },
                 "slo": {"latency": latency, "percentile": 95},
                 "link": {
@@ -250,7 +250,7 @@ class Stack:
         far = copy.deepcopy(self.placement(self.local()))
         spec = far["spec"]
         del spec["link"]
-        spec["model"] |= {"inputs": tail["inputs"], "output": tail["outputs"][0]}
+        spec["model"] |= {"inputs": tail["inputs"], "outputs": tail["outputs"]}
         spec["routes"][0]["stages"][0]["slice"] = tail
         return far
 

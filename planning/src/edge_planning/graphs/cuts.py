@@ -1,9 +1,17 @@
-"""The cuts that separate the inputs from an output."""
+"""The cuts that separate the inputs from the outputs of an exit."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from edge_planning.errors import BadValueError, require
 from edge_planning.graphs.values import Graph
+
+Outputs = str | Sequence[str]
+"""The name of one output, or those of several."""
+
+
+def named(outputs: Outputs) -> tuple[str, ...]:
+    """Returns the names of outputs as a tuple."""
+    return (outputs,) if isinstance(outputs, str) else tuple(outputs)
 
 
 def makers(graph: Graph) -> dict[str, int]:
@@ -11,10 +19,10 @@ def makers(graph: Graph) -> dict[str, int]:
     return {name: number for number, layer in enumerate(graph.layers) for name in layer.outputs}
 
 
-def on_the_way(graph: Graph, output: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Returns the inputs that lead to the output, and the numbers of the layers in between, in order."""
-    require_tensors(graph, (output,))
-    wanted = {output}
+def on_the_way(graph: Graph, outputs: Outputs) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Returns the inputs that lead to the outputs, and the numbers of the layers in between, in order."""
+    require_tensors(graph, named(outputs))
+    wanted = set(named(outputs))
     behind = set()
     for number in range(len(graph.layers) - 1, -1, -1):
         layer = graph.layers[number]
@@ -31,15 +39,19 @@ def on_the_way(graph: Graph, output: str) -> tuple[tuple[str, ...], tuple[int, .
     return inputs, tuple(found)
 
 
-def chain_cuts(graph: Graph, output: str) -> tuple[tuple[str, ...], ...]:
-    """Returns all cuts of one tensor before an output, from the input to the deepest.
+def chain_cuts(graph: Graph, outputs: Outputs) -> tuple[tuple[str, ...], ...]:
+    """Returns the cuts of one intermediate tensor before an exit, from the inputs to the deepest.
 
-    The first is the set of all inputs that lead to the output. The output itself is not a cut. A tensor is a
-    cut exactly when, at some point of a run in topological order, it is the only tensor still needed: then
-    every layer is either before or behind it. One pass finds all of them.
+    The first is the set of all inputs that lead to the outputs; the outputs themselves are not a cut. A cut
+    is what is still needed at some point of a run in topological order: then every layer is either before or
+    behind it. Beside the intermediate tensor it has the inputs that layers behind it read, such as a state,
+    and the outputs that are already computed; then it is a cut only if it is smaller than all inputs. One
+    pass finds all of them.
     """
-    inputs, layers = on_the_way(graph, output)
-    require(bool(inputs), f"graph {graph.name}: the output {output} depends on no input")
+    results = set(named(outputs))
+    inputs, layers = on_the_way(graph, outputs)
+    require(bool(inputs), f"graph {graph.name}: the output {', '.join(results)} depends on no input")
+    passing = results | set(inputs)
     readers = dict.fromkeys(inputs, 0)
     for number in layers:
         readers |= dict.fromkeys(graph.layers[number].outputs, 0)
@@ -47,36 +59,45 @@ def chain_cuts(graph: Graph, output: str) -> tuple[tuple[str, ...], ...]:
         for name in graph.layers[number].inputs:
             if name in readers:
                 readers[name] += 1
-    alive = {name for name in inputs if readers[name]}
-    found = [inputs]
+    alive = {name for name in inputs if readers[name] or name in results}
+    order = {name: place for place, name in enumerate((*inputs, *readers))}
+    whole = sum(graph.tensors[name].size for name in inputs)
+    found = {frozenset(inputs): inputs}
     for number in layers:
         layer = graph.layers[number]
         for name in layer.inputs:
             if name in readers:
                 readers[name] -= 1
-                if not readers[name] and name != output:
+                if not readers[name] and name not in results:
                     alive.discard(name)
-        alive.update(name for name in layer.outputs if readers[name] or name == output)
-        if len(alive) == 1 and output not in alive:
-            found.append(tuple(alive))
-    return tuple(found)
+        alive.update(name for name in layer.outputs if readers[name] or name in results)
+        if results <= alive or len(alive - passing) > 1:
+            continue
+        if len(alive) == 1 or sum(graph.tensors[name].size for name in alive) < whole:
+            found.setdefault(frozenset(alive), tuple(sorted(alive, key=order.__getitem__)))
+    return tuple(found.values())
 
 
-def crossing_cuts(graph: Graph, output: str) -> tuple[tuple[str, ...], ...]:
+def crossing_cuts(graph: Graph, outputs: Outputs) -> tuple[tuple[str, ...], ...]:
     """Returns the cuts of chain_cuts whose tensors can be sent; the first, the inputs, is always included."""
-    first, *rest = chain_cuts(graph, output)
-    sent = [graph.tensors[name] for (name,) in rest]
-    return (first, *((tensor.name,) for tensor in sent if tensor.crosses and tensor.size))
+    first, *rest = chain_cuts(graph, outputs)
+    inputs = set(graph.inputs)
+
+    def can_be_sent(names: tuple[str, ...]) -> bool:
+        tensors = [graph.tensors[name] for name in names]
+        return all((tensor.crosses or tensor.name in inputs) and tensor.size for tensor in tensors)
+
+    return (first, *(names for names in rest if can_be_sent(names)))
 
 
-def path_around(graph: Graph, tensors: Collection[str], output: str) -> tuple[str, ...] | None:
-    """Returns a path of tensors from an input to the output that avoids `tensors`, or None."""
-    require_tensors(graph, (output, *tensors))
-    # Backwards from the output: `onward` holds the tensor that each one leads to.
+def path_around(graph: Graph, tensors: Collection[str], outputs: Outputs) -> tuple[str, ...] | None:
+    """Returns a path of tensors from an input to an output that avoids `tensors`, or None."""
+    require_tensors(graph, (*named(outputs), *tensors))
+    # Backwards from the outputs: `onward` holds the tensor that each one leads to.
     maker = makers(graph)
     inputs, cut = set(graph.inputs), set(tensors)
-    onward: dict[str, str] = {output: ""}
-    waiting = [output] if output not in cut else []
+    onward = {output: "" for output in named(outputs) if output not in cut}
+    waiting = list(onward)
     while waiting:
         name = waiting.pop()
         if name in inputs:
@@ -91,20 +112,20 @@ def path_around(graph: Graph, tensors: Collection[str], output: str) -> tuple[st
     return None
 
 
-def separates(graph: Graph, tensors: Collection[str], output: str) -> bool:
-    """Returns whether every path from an input to the output passes through one of `tensors`."""
-    return path_around(graph, tensors, output) is None
+def separates(graph: Graph, tensors: Collection[str], outputs: Outputs) -> bool:
+    """Returns whether every path from an input to an output passes through one of `tensors`."""
+    return path_around(graph, tensors, outputs) is None
 
 
-def require_cut(graph: Graph, tensors: Collection[str], output: str) -> None:
-    """Raises BadValueError with a path that avoids the cut if it does not separate inputs and output."""
-    path = path_around(graph, tensors, output)
+def require_cut(graph: Graph, tensors: Collection[str], outputs: Outputs) -> None:
+    """Raises BadValueError with a path that avoids the cut if it does not separate inputs and outputs."""
+    path = path_around(graph, tensors, outputs)
     if path is None:
         return
     shown = " -> ".join(path if len(path) <= 6 else (*path[:3], "...", *path[-2:]))
     raise BadValueError(
         f"graph {graph.name}: cut {', '.join(tensors) or '(empty)'} does not separate the inputs from "
-        f"{output}: path {shown} avoids it"
+        f"{', '.join(named(outputs))}: path {shown} avoids it"
     )
 
 

@@ -35,21 +35,29 @@ class Cut:
         return "+".join(self.tensors)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Exit:
-    """An output at which inference can end.
+    """A set of outputs at which inference can end.
+
+    An exit of one output: `Exit("final", "logits", 0.98, cuts)`.
 
     Attributes:
         accuracy: Share of correct results, 0 to 1.
-        cuts: Ordered by depth. The first is the model's input (a cut there runs all layers remotely).
+        cuts: Ordered by depth. The first is the model's inputs (a cut there runs all layers remotely).
     """
 
     name: str
-    output: str
+    outputs: tuple[str, ...]
     accuracy: float
     cuts: tuple[Cut, ...]
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, name: str, outputs: str | tuple[str, ...], accuracy: float, cuts: tuple[Cut, ...]
+    ) -> None:
+        for field_, value in (("name", name), ("accuracy", accuracy), ("cuts", cuts)):
+            object.__setattr__(self, field_, value)
+        object.__setattr__(self, "outputs", (outputs,) if isinstance(outputs, str) else tuple(outputs))
+        require(bool(self.outputs), f"exit {self.name}: no outputs: name at least one", BadModelError)
         require(
             0 <= self.accuracy <= 1,
             f"exit {self.name}: accuracy {self.accuracy} must be between 0 and 1",
@@ -60,16 +68,20 @@ class Exit:
         require(
             len(set(names)) == len(names), f"exit {self.name}: a cut is listed twice: {names}", BadModelError
         )
-        outputs = [cut.name for cut in self.cuts if self.output in cut.tensors]
         require(
-            not outputs,
-            f"exit {self.name}: its output {self.output} cannot be one of its cuts",
+            not any(set(self.outputs) <= set(cut.tensors) for cut in self.cuts),
+            f"exit {self.name}: its output {self.end} cannot be one of its cuts",
             BadModelError,
         )
 
+    @property
+    def end(self) -> str:
+        """The outputs' names, joined by `+`."""
+        return "+".join(self.outputs)
+
     def segments(self) -> tuple[tuple[str, str], ...]:
-        """Segments from the input to this exit, as pairs of names of cuts; the last ends at the output."""
-        return tuple(pairwise([*(cut.name for cut in self.cuts), self.output]))
+        """Segments from the inputs to this exit, as pairs of names of cuts; the last ends at the outputs."""
+        return tuple(pairwise([*(cut.name for cut in self.cuts), self.end]))
 
 
 @dataclass(frozen=True, slots=True)

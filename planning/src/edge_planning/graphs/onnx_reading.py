@@ -39,9 +39,9 @@ def read_model(
 ) -> Model:
     """Returns a model with its graph, its exits, and the cuts of one tensor before each exit.
 
-    `exits`: {"name", "output", "accuracy"} each, by depth. Default: the file's metadata `edge.exits` (a JSON
-    list of the same form), otherwise every output, with a warning. `bounds`: Sizes of symbolic dimensions, by
-    name.
+    `exits`: {"name", "output" or "outputs", "accuracy"} each, by depth. Default: the file's metadata
+    `edge.exits` (a JSON list of the same form), otherwise one exit with all outputs, with a warning.
+    `bounds`: Sizes of symbolic dimensions, by name.
 
     Raises:
         BadValueError: As in read_graph, and for exits that are not exits of this model.

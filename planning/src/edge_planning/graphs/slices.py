@@ -2,23 +2,23 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from edge_planning.graphs.cuts import makers, require_cut, require_tensors
+from edge_planning.graphs.cuts import Outputs, makers, named, require_cut, require_tensors
 from edge_planning.graphs.values import Graph, Layer
 
 
 def slice_layers(
-    graph: Graph, cut: Collection[str], output: str
+    graph: Graph, cut: Collection[str], outputs: Outputs
 ) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
-    """Returns head and tail: the layers from the inputs to the cut, and those from the cut to the output.
+    """Returns head and tail: the layers from the inputs to the cut, and those from the cut to the outputs.
 
     Both are in topological order. A layer that both sides need (one without inputs, or one between two
     tensors of the cut) is in both.
 
     Raises:
-        BadValueError: The cut does not separate the inputs from the output.
+        BadValueError: The cut does not separate the inputs from the outputs.
     """
-    require_cut(graph, cut, output)
-    return layers_between(graph, (), cut), layers_between(graph, cut, (output,))
+    require_cut(graph, cut, outputs)
+    return layers_between(graph, (), cut), layers_between(graph, cut, named(outputs))
 
 
 def layers_between(graph: Graph, given: Collection[str], wanted: Iterable[str]) -> tuple[Layer, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_planning.errors import require
-from edge_planning.graphs.cuts import makers, on_the_way
+from edge_planning.graphs.cuts import Outputs, makers, named, on_the_way
 from edge_planning.graphs.values import Graph
 from edge_planning.partitioning.partitions import Floats, PartitionProblem
 from edge_planning.partitioning.series import cheapest, costs_of
@@ -24,24 +24,26 @@ class EnvelopeCut:
 
 
 def envelope_cuts(
-    graph: Graph, output: str, head_seconds: Floats, tail_seconds: Floats
+    graph: Graph, outputs: Outputs, head_seconds: Floats, tail_seconds: Floats
 ) -> tuple[EnvelopeCut, ...]:
     """Returns every cut on the lower envelope of head + tail + bytes x (seconds per byte), the input first.
 
-    The other cuts follow in order of decreasing bytes. The layer that produces the output is always behind
+    The other cuts follow in order of decreasing bytes. The layers that produce the outputs are always behind
     the cut. At the intersection of two known lines a minimum cut searches for a lower line, until there is
     none (Eisner and Severance, J. ACM 1976). This takes at most two minimum cuts per line of the envelope,
     and three more. `head_seconds` and `tail_seconds` are [layers of the graph].
     """
-    _, numbers = on_the_way(graph, output)
-    require(bool(numbers), f"graph {graph.name}: the output {output} depends on no input")
-    s = structure_of(graph, numbers, output)
+    _, numbers = on_the_way(graph, outputs)
+    require(bool(numbers), f"graph {graph.name}: the output {', '.join(named(outputs))} depends on no input")
+    s = structure_of(graph, numbers, outputs)
     for name, values in (("head_seconds", head_seconds), ("tail_seconds", tail_seconds)):
         require(values.shape == (len(graph.layers),), f"{name}: shape {values.shape}")
     seconds = np.stack([head_seconds, tail_seconds])[:, list(numbers)]
     PartitionProblem(s, seconds, np.zeros(1), np.zeros(1))  # raises for invalid values
     allowed = seconds.copy()
-    allowed[0, numbers.index(makers(graph)[output])] = np.inf
+    maker = makers(graph)
+    last = [maker[name] for name in named(outputs) if maker.get(name) in numbers]
+    allowed[0, [numbers.index(number) for number in last]] = np.inf
 
     def cut(tiers: Ints) -> EnvelopeCut:
         made = np.where(s.producer < 0, 0, tiers[s.producer])

@@ -44,7 +44,7 @@ def with_found_cuts(model: Model, ends: Iterable[tuple[ClassProfile, ClassProfil
     for near, far in ends:
         head, tail = (np.array(list(_seconds(model, profile).values())) for profile in (near, far))
         for exit_ in model.exits:
-            for cut in envelope_cuts(priced, exit_.output, head, tail):
+            for cut in envelope_cuts(priced, exit_.outputs, head, tail):
                 if _usable(graph, exit_, cut.tensors):
                     found[exit_.name].append(_cut(graph, cut.tensors))
     return replace(model, exits=tuple(_merged(graph, exit_, found[exit_.name]) for exit_ in model.exits))
@@ -84,7 +84,7 @@ def _with_prices(graph: Graph) -> Graph:
 
 def _bounds(exit_: Exit) -> Iterator[tuple[tuple[str, str], tuple[str, ...], tuple[str, ...]]]:
     """Yields each segment with the tensors at its two ends."""
-    ends = [*(cut.tensors for cut in exit_.cuts), (exit_.output,)]
+    ends = [*(cut.tensors for cut in exit_.cuts), exit_.outputs]
     return ((pair, *tensors) for pair, tensors in zip(exit_.segments(), pairwise(ends), strict=True))
 
 
@@ -110,7 +110,7 @@ def _seconds(model: Model, profile: ClassProfile) -> dict[str, float]:
 def _usable(graph: Graph, exit_: Exit, tensors: tuple[str, ...]) -> bool:
     return (
         0 < len(tensors) <= MOST_TENSORS
-        and exit_.output not in tensors
+        and set(exit_.outputs).isdisjoint(tensors)
         and all(graph.tensors[name].crosses and graph.tensors[name].size for name in tensors)
     )
 
@@ -121,7 +121,7 @@ def _cut(graph: Graph, tensors: tuple[str, ...]) -> Cut:
 
 def _merged(graph: Graph, exit_: Exit, found: list[Cut]) -> Exit:
     for cut in exit_.cuts:
-        require_cut(graph, cut.tensors, exit_.output)
+        require_cut(graph, cut.tensors, exit_.outputs)
     first, *listed = exit_.cuts
     known = {frozenset(cut.tensors) for cut in exit_.cuts}
     new = [cut for cut in dict.fromkeys(found) if frozenset(cut.tensors) not in known][:MOST_CUTS]

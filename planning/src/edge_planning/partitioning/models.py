@@ -50,9 +50,9 @@ def graph_problem(
 
 def _with_cuts(graph: Graph, exit_: Exit, head: Floats, tail: Floats) -> Exit:
     for cut in exit_.cuts:
-        require_cut(graph, cut.tensors, exit_.output)
+        require_cut(graph, cut.tensors, exit_.outputs)
     known = {cut.tensors: cut for cut in exit_.cuts}
-    for found in envelope_cuts(graph, exit_.output, head, tail):
+    for found in envelope_cuts(graph, exit_.outputs, head, tail):
         known.setdefault(tuple(sorted(found.tensors)), Cut(tuple(sorted(found.tensors)), found.size))
     first, *others = known.values()
 
@@ -64,7 +64,7 @@ def _with_cuts(graph: Graph, exit_: Exit, head: Floats, tail: Floats) -> Exit:
 
 def _before(graph: Graph, exit_: Exit, seconds: Floats) -> tuple[float, ...]:
     times = {layer.outputs[0]: float(each) for layer, each in zip(graph.layers, seconds, strict=True)}
-    ends = [*(cut.tensors for cut in exit_.cuts), (exit_.output,)]
+    ends = [*(cut.tensors for cut in exit_.cuts), exit_.outputs]
     return tuple(
         sum(times[layer.outputs[0]] for layer in layers_between(graph, (), tensors)) for tensors in ends
     )

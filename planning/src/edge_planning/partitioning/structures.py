@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_planning.errors import require
+from edge_planning.graphs.cuts import Outputs, named
 from edge_planning.graphs.values import Graph
 from edge_planning.partitioning.blocks import Blocks, blocks_of
 from edge_planning.partitioning.windows import Windows, windows_of
@@ -55,11 +56,13 @@ class Structure:
         object.__setattr__(self, "windows", windows)
 
 
-def structure_of(graph: Graph, layers: tuple[int, ...] | None = None, output: str | None = None) -> Structure:
-    """Returns the structure of a graph, or of some of its layers (by number, in order) and one output."""
+def structure_of(
+    graph: Graph, layers: tuple[int, ...] | None = None, outputs: Outputs | None = None
+) -> Structure:
+    """Returns the structure of a graph, or of some of its layers (by number, in order) and some outputs."""
     numbers = tuple(range(len(graph.layers))) if layers is None else layers
     maker = {name: v for v, number in enumerate(numbers) for name in graph.layers[number].outputs}
-    outputs = graph.outputs if output is None else (output,)
+    results = graph.outputs if outputs is None else named(outputs)
     tensors: dict[str, int] = {}
     pairs: list[tuple[int, int]] = []
     known = set(graph.inputs) | maker.keys()
@@ -70,7 +73,7 @@ def structure_of(graph: Graph, layers: tuple[int, ...] | None = None, output: st
             )
             if name in known:
                 pairs.append((tensors.setdefault(name, len(tensors)), v))
-    for name in outputs:
+    for name in results:
         require(name in known, f"graph {graph.name}: no layer produces the output {name}")
         tensors.setdefault(name, len(tensors))
     links = np.array(pairs, dtype=np.int64).reshape(-1, 2)
@@ -81,5 +84,5 @@ def structure_of(graph: Graph, layers: tuple[int, ...] | None = None, output: st
         np.array([maker.get(name, -1) for name in tensors], dtype=np.int64),
         links[:, 0],
         links[:, 1],
-        np.array([tensors[name] for name in outputs], dtype=np.int64),
+        np.array([tensors[name] for name in results], dtype=np.int64),
     )

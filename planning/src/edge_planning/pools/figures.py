@@ -42,7 +42,7 @@ class Figures:
         return sums[stop] - sums[start]
 
     def tensors(self, exit_: Exit) -> tuple[str, ...]:
-        """Returns the names of an exit's cuts and, last, of its output."""
+        """Returns the names of an exit's cuts and, last, of its outputs."""
         if id(exit_) not in self._tensors:
-            self._tensors[id(exit_)] = exit_, (*(cut.name for cut in exit_.cuts), exit_.output)
+            self._tensors[id(exit_)] = exit_, (*(cut.name for cut in exit_.cuts), exit_.end)
         return self._tensors[id(exit_)][1]

@@ -192,8 +192,8 @@ class MemoizingBackend:
         seconds, limit = self._clock() - start, self._limit(within)
         self._source.repeated(response, outcome, seconds, within)
         met = limit is None or seconds <= limit
-        parameters = {**response.parameters, **parameters, "deadline_met": met}
-        return replace(response, outputs=outputs, parameters=parameters)
+        told = {**response.parameters, **parameters, "deadline_met": met}
+        return replace(response, outputs=outputs, parameters=told)
 
     def _limit(self, within: float | None) -> float | None:
         limits = [limit for limit in (within, self._source.target) if limit is not None]

@@ -21,6 +21,7 @@ def encode_response(
     contract: Contract,
     arrays: Sequence[Array],
     parameters: Mapping[str, Json],
+    *,
     tensors: Sequence[Tensor] | None = None,
 ) -> tuple[list[bytes | memoryview], int | None]:
     """The parts of a response's body, and the length of its JSON header if raw bytes follow.

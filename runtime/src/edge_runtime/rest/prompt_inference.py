@@ -45,8 +45,9 @@ def json_length(headers: Sequence[Header]) -> int | None:
 
 def encoded(model: str, request: DecodedRequest, contract: Contract, result: InferenceResponse) -> Response:
     """The response to an inference."""
+    arrays, parameters = result.outputs, result.parameters
     parts, length = encode_response(
-        model, MODEL_VERSION, request, contract, result.outputs, result.parameters, result.tensors
+        model, MODEL_VERSION, request, contract, arrays, parameters, tensors=result.tensors
     )
     headers = [JSON] if length is None else [_BINARY, (_HEADER, b"%d" % length)]
     return Response(200, headers, parts)

@@ -156,9 +156,7 @@ class EarlyExitLoader:
         return {"points": points, "rest": rest}
 
 
-async def _loaded(
-    found: Json, placement: Placement, local: LoadedRoute, load: Load
-) -> BranchedRoute | None:
+async def _loaded(found: Json, placement: Placement, local: LoadedRoute, load: Load) -> BranchedRoute | None:
     model = placement.spec.model.outputs
 
     async def part(slice_: Json, *, ends: bool = True, **change: Any) -> LoadedRoute:  # noqa: ANN401
