@@ -42,8 +42,17 @@ class Server:
 
     def check(self) -> None:
         """Raises RuntimeError with the end of its log if the process has ended."""
-        if self.process.poll() is not None:
-            raise RuntimeError(f"the process ended with {self.process.returncode}: {self.tail()}")
+        if not self._runs:
+            raise RuntimeError(f"the process ended: {self.tail()}")
+
+    @property
+    def _runs(self) -> bool:
+        """Whether the process runs; right also in a child of the process that started it."""
+        try:
+            state = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        return state != "Z"
 
     def tail(self) -> str:
         """The end of its log."""
