@@ -42,7 +42,7 @@ def main() -> None:
     images, labels = kept["images"].astype(np.float32) / 255, kept["labels"]
     told = {p.key: p.value for p in graph.model.metadata_props}["edge.exits"]
     exits = {e["name"]: e["output"] for e in json.loads(told)}
-    measured = measure_codecs(graph, exits, {graph.input: images}, labels)
+    measured = measure_codecs(graph, exits, {graph.inputs[0]: images}, labels)
     for line in _table(measured):
         print(line)
     last = list(exits.values())[-1]
@@ -51,11 +51,11 @@ def main() -> None:
         "summary": _summary(measured),
         "codecs": [m.document() for m in measured],
         "int8_ranges": _accuracies(graph, last, images, labels),
-        "seconds": {cut.tensor: _seconds(graph, cut.tensors) for cut in graph.cuts(last)},
+        "seconds": {cut.tensor: _seconds(graph, cut.tensors) for cut in graph.cuts([last])},
     }
     for cut, shares in result["int8_ranges"].items():  # type: ignore[attr-defined]
         print(cut, shares)
-    print("mean error:", _mean_errors(result["int8_ranges"], graph.input))  # type: ignore[arg-type]
+    print("mean error:", _mean_errors(result["int8_ranges"], graph.inputs[0]))  # type: ignore[arg-type]
     for codec, said in result["summary"].items():  # type: ignore[attr-defined]
         print(codec, said)
     print(json.dumps(result))
@@ -109,9 +109,9 @@ def _accuracies(graph: Graph, output: str, images: Array, labels: Array) -> dict
     """
     half = len(images) // 2
     found: dict[str, dict[str, float]] = {}
-    for cut in graph.cuts(output):
+    for cut in graph.cuts([output]):
         name = cut.tensors[0]
-        values = images if name == graph.input else _run(graph, graph.input, name, images)
+        values = images if name == graph.inputs[0] else _run(graph, graph.inputs[0], name, images)
         known, asked = values[:half], values[half:]
         extremes = float(known.min()), float(known.max())
         inner = tuple(float(q) for q in np.quantile(known, (0.001, 0.999)))

@@ -161,7 +161,7 @@ def test_what_is_read_of_a_file_is_what_onnxruntime_does_with_it(model: ModelPro
     output = model.graph.output[0].name
     graph = Graph(data)
     planned = read_model(data, name="odd")
-    cuts = {cut.tensors: cut.bytes for cut in graph.cuts(output)}
+    cuts = {cut.tensors: cut.bytes for cut in graph.cuts([output])}
     exits = [{"name": "final", "output": output, "accuracy": 0.9}]
     if _is_known(graph, output):
         (described,) = metadata_of(graph, len(data), exits).document()["exits"]

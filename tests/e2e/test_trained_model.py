@@ -21,7 +21,7 @@ def test_the_trained_model_keeps_its_accuracy_with_every_codec(installed: Trial)
         images, labels = held_out["images"][:100].astype(np.float32) / 255, held_out["labels"][:100]
     last = list(exits)[-1]
     cuts = {last: [["pool1"], ["reduce2"]]}
-    measured = measure_codecs(graph, {last: exits[last]}, {graph.input: images}, labels, cuts=cuts)
+    measured = measure_codecs(graph, {last: exits[last]}, {graph.inputs[0]: images}, labels, cuts=cuts)
     assert len(measured) == 2 * len(names())
     for m in measured:
         assert m.agreement >= {"fp32": 1.0, "fp16": 0.99}.get(m.codec, 0.97), m

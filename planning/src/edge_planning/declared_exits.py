@@ -53,6 +53,11 @@ class DeclaredExit:
     accuracy: float | None = None
     own_names: bool = False
 
+    @property
+    def end(self) -> str:
+        """The outputs' names, joined by `+`."""
+        return "+".join(self.outputs)
+
 
 def whole_model(outputs: Sequence[str]) -> tuple[DeclaredExit, ...]:
     """Returns the exit of a file that lists none: all of its computed outputs."""

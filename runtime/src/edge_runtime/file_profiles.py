@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from edge_planning.declared_exits import FINAL
 from edge_planning.text_tables import text_table
 from edge_runtime.errors import BadTensor, CannotLoad, EdgeError, ModelFailed
 from edge_runtime.inference.memory import Memory, cgroup_limit
@@ -24,6 +25,7 @@ from edge_runtime.standalone import admit_file, load_model, read_exits
 from edge_runtime.trials.admission import SECONDS, Subject, Trials
 
 Key = tuple[str, str]
+Outputs = tuple[str, ...]
 
 _LONG: Final = 2.0  # seconds; shorter measurements show no progress
 _EVERY: Final = 10.0
@@ -35,7 +37,7 @@ class FileProfile:
 
     samples: the inputs it was measured on.
     segments: measurement by (from, to) between adjacent cuts, and the bytes that cross at `from`.
-    exits: measurement of each exit as a whole, by name.
+    exits: outputs and measurement of each exit as a whole, by name.
     note: why there are no segments.
     """
 
@@ -44,7 +46,7 @@ class FileProfile:
     threads: int
     samples: Samples
     segments: dict[Key, tuple[int, Measured]]
-    exits: dict[str, tuple[str, Measured]]
+    exits: dict[str, tuple[Outputs, Measured]]
     note: str = ""
 
     def document(self) -> dict[str, Any]:
@@ -59,8 +61,8 @@ class FileProfile:
                 for (a, b), (size, measured) in self.segments.items()
             ],
             "exits": [
-                {"exit": name, "output": output, **measured.document()}
-                for name, (output, measured) in self.exits.items()
+                {"exit": name, "output": "+".join(outputs), **measured.document()}
+                for name, (outputs, measured) in self.exits.items()
             ],
             "note": self.note,
         }
@@ -70,8 +72,8 @@ class FileProfile:
         rows = [("from", "to", "bytes to cross", "mean ms", "p95 ms", "runs")]
         for (start, end), (size, measured) in self.segments.items():
             rows.append((start, end, f"{size:,}", *_columns(measured)))
-        for name, (output, measured) in self.exits.items():
-            rows.append((f"exit {name}" if name != output else "whole", output, "", *_columns(measured)))
+        for name, (outputs, measured) in self.exits.items():
+            rows.append((f"exit {name}", "+".join(outputs), "", *_columns(measured)))
         table = text_table(rows, right=range(2, 6), ruled=True)
         notes = [f"note: {self.note}"] if self.note else []
         return "\n".join([table, *self.samples.lines(), *notes])
@@ -106,12 +108,12 @@ def profile_file(
         raise CannotLoad(f"{path}: cannot be measured on {what} ({error}): {samples.advice()}") from error
     data = path.read_bytes()
     stated = read_exits(whole)
-    exits = stated or {t.name: t.name for t in whole.outputs}
+    exits = stated or {FINAL: tuple(t.name for t in whole.outputs)}
     note = ""
     try:
         graph = Graph(_with_sizes(data, samples.sizes()))
         if not stated:  # a constant output takes no time
-            exits = {name: name for name in exits if name in graph.computed} or exits
+            exits = {FINAL: graph.computed} if graph.computed else exits
         with trials:
             parts = _parts(graph, exits, samples, partial(_part, graph, threads, trials), progress)
     except EdgeError as error:
@@ -128,14 +130,14 @@ def profile_file(
         threads,
         samples,
         {key: (part.bytes, measured[key]) for key, part in parts.items() if key[0]},
-        {name: (output, measured["", name]) for name, output in exits.items()},
+        {name: (outputs, measured["", name]) for name, outputs in exits.items()},
         note,
     )
 
 
 def _parts(
     graph: Graph,
-    exits: Mapping[str, str],
+    exits: Mapping[str, Outputs],
     samples: Samples,
     part: Callable[[Sequence[str], Sequence[str]], Session],
     progress: Callable[[int, int], None],
@@ -145,11 +147,11 @@ def _parts(
     Raises EdgeError for a graph that cannot be cut, or whose segments do not run one after the other.
     """
     made, parts = TimedSlices(part, samples.feeds), dict[Key, TimedSlice]()
-    cuts = {output: graph.cuts(output) for output in exits.values()}
-    for name, output in exits.items():
-        parts["", name] = made.between(cuts[output][0].tensors, (output,))
-    for output, found in cuts.items():
-        for start, end in pairwise([*(c.tensors for c in found), (output,)]):
+    cuts = {outputs: graph.cuts(outputs) for outputs in exits.values()}
+    for name, outputs in exits.items():
+        parts["", name] = made.between(cuts[outputs][0].tensors, outputs)
+    for outputs, found in cuts.items():
+        for start, end in pairwise([*(c.tensors for c in found), outputs]):
             parts["+".join(start), "+".join(end)] = made.between(start, end)
             progress(0, 1)
     return parts

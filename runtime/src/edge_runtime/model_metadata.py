@@ -16,6 +16,7 @@ from edge_planning.declared_exits import (
     UnknownOutputError,
     check_exits,
     parse_exits,
+    whole_model,
 )
 from edge_runtime.errors import BadAccuracy, BadRequest, EdgeError, NoExits, UnknownOutput
 from edge_runtime.graph_analysis.analysis import unrepeatable
@@ -27,29 +28,52 @@ _ERRORS: Mapping[type[BadExitError], type[EdgeError]] = {
     UnknownOutputError: UnknownOutput,
 }
 MOST_TENSORS = 4
-"""Maximum tensors of a cut in the metadata; each more would need another round of slices to profile."""
+"""Maximum intermediate tensors of a cut in the metadata; each more would need another round of slices to
+profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedExit:
+    """An exit, its outputs and the cuts before it."""
+
+    declared: DeclaredExit
+    tensors: tuple[Tensor, ...]
+    cuts: tuple[Cut, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The exit as JSON."""
+        return {
+            "name": self.declared.name,
+            "outputs": list(self.declared.outputs),
+            "accuracy": self.declared.accuracy,
+            "responseNames": "Own" if self.declared.own_names else "Final",
+            "tensors": [tensor.document() for tensor in self.tensors],
+            "cuts": [{"tensor": c.tensor, "tensors": list(c.tensors), "bytes": c.bytes} for c in self.cuts],
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """A model's input, its exits with their cuts, and the segments between adjacent cuts.
+    """A model's inputs, its exits with their cuts, and the segments between adjacent cuts.
 
-    input_copies: tensors that are only copies of the input.
+    input_copies: tensors that are only copies of an input.
     unrepeatable: why the same inputs may give other outputs next time; empty if they are known not to.
+    local: why inputs and activations cannot leave the node at which requests arrive; empty if they can.
     """
 
     digest: str
     size: int
-    input: Tensor
-    exits: tuple[tuple[DeclaredExit, Tensor, tuple[Cut, ...]], ...]
+    inputs: tuple[Tensor, ...]
+    exits: tuple[DescribedExit, ...]
     input_copies: tuple[str, ...]
     unrepeatable: str
+    local: str
 
     def segments(self) -> list[tuple[str, str]]:
-        """Every (from, to) between adjacent cuts of an exit, or its last cut and its output, once."""
+        """Every (from, to) between adjacent cuts of an exit, or its last cut and its outputs, once."""
         found: dict[tuple[str, str], None] = {}
-        for exit_, _, cuts in self.exits:
-            names = [c.tensor for c in cuts] + [exit_.output]
+        for exit_ in self.exits:
+            names = [c.tensor for c in exit_.cuts] + [exit_.declared.end]
             found.update(dict.fromkeys(pairwise(names)))
         return list(found)
 
@@ -58,38 +82,46 @@ class ModelMetadata:
         return {
             "digest": self.digest,
             "size": self.size,
-            "inputs": [self.input.document()],
-            "exits": [
-                {
-                    "name": exit_.name,
-                    "output": exit_.output,
-                    "accuracy": exit_.accuracy,
-                    "tensor": tensor.document(),
-                    "cuts": [
-                        {"tensor": c.tensor, "tensors": list(c.tensors), "bytes": c.bytes} for c in cuts
-                    ],
-                }
-                for exit_, tensor, cuts in self.exits
-            ],
+            "inputs": [tensor.document() for tensor in self.inputs],
+            "exits": [exit_.document() for exit_ in self.exits],
             "inputCopies": list(self.input_copies),
             "unrepeatable": self.unrepeatable,
+            "local": self.local,
             "segments": [{"from": start, "to": end} for start, end in self.segments()],
         }
 
 
 def metadata_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> ModelMetadata:
-    """Metadata with the `given` exits, else the file's own. Raises ModelError with the field and the fix."""
-    exits = read_exits(graph, given)
-    described = tuple(
-        (e, graph.tensor(e.output), worthwhile(graph.cuts(e.output, MOST_TENSORS))) for e in exits
+    """Metadata with the `given` exits, else the file's own, else one exit with all outputs.
+
+    Raises ModelError with the field and the fix.
+    """
+    exits = tuple(
+        DescribedExit(
+            exit_,
+            tuple(graph.tensor(name) for name in exit_.outputs),
+            worthwhile(graph.cuts(exit_.outputs, MOST_TENSORS)),
+        )
+        for exit_ in read_exits(graph, given)
     )
     return ModelMetadata(
         graph.digest,
         size,
-        graph.tensor(graph.input),
-        described,
+        tuple(graph.tensor(name) for name in graph.inputs),
+        exits,
         graph.input_copies,
         unrepeatable(graph.model),
+        _staying(graph.strings([name for exit_ in exits for name in exit_.cuts[0].tensors])),
+    )
+
+
+def _staying(strings: Sequence[str]) -> str:
+    if not strings:
+        return ""
+    named = ", ".join(dict.fromkeys(strings))
+    return (
+        f"model: input {named} contains strings, whose bytes are not known in advance: "
+        f"requests are served at the node at which they arrive"
     )
 
 
@@ -106,14 +138,18 @@ def worthwhile(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
 
 
 def read_exits(graph: Graph, given: Sequence[Any] | None) -> tuple[DeclaredExit, ...]:
-    """Returns the given exits, else those of the file's metadata, each checked against the graph."""
+    """Returns the given exits, else those of the file's metadata, each checked against the graph.
+
+    If neither lists any, the model has one, with all outputs that are computed from an input. Raises NoExits
+    if there are none.
+    """
     stated = {p.key: p.value for p in graph.model.metadata_props}.get(EXITS_KEY)
     if not given and stated is None:
-        raise NoExits(
-            f"model.exits: neither the manifest nor the file's metadata ({EXITS_KEY}) names an exit: "
-            f"give at least {{name: final, output: {(graph.computed or graph.outputs)[-1]}, "
-            f"accuracy: <share of correct predictions on held-out data>}}"
-        )
+        if not graph.computed:
+            raise NoExits(
+                f"model: no output ({', '.join(graph.outputs)}) is computed from an input: use another file"
+            )
+        return whole_model(graph.computed)
     try:
         return check_exits(given, graph.outputs) if given else parse_exits(stated or "", graph.outputs)
     except BadExitError as error:

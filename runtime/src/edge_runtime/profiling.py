@@ -154,30 +154,29 @@ async def profile_device(
     inputs that do not match the model.
     """
     metadata = await store.metadata(model)
-    source = metadata["inputs"][0]["name"]
     pairs = [(segment["from"], segment["to"]) for segment in metadata["segments"]]
-    # Services choose the names of exits and share measurements, so an exit is identified by its output.
-    wholes = {exit_["output"]: (source, exit_["output"]) for exit_ in metadata["exits"]}
-    names = {exit_["output"]: exit_["name"] for exit_ in metadata["exits"]}
-    tensors = {
-        cut["tensor"]: cut.get("tensors", [cut["tensor"]])
-        for exit_ in metadata["exits"]
-        for cut in exit_["cuts"]
-    }
+    # Services choose the names of exits and share measurements, so an exit is identified by its outputs.
+    wholes = {_end(exit_): (exit_["cuts"][0]["tensor"], _end(exit_)) for exit_ in metadata["exits"]}
+    names = {_end(exit_): exit_["name"] for exit_ in metadata["exits"]}
+    tensors = {_end(exit_): exit_["outputs"] for exit_ in metadata["exits"]}
+    tensors |= {cut["tensor"]: cut["tensors"] for exit_ in metadata["exits"] for cut in exit_["cuts"]}
+    sources = {start for start, _ in wholes.values()}
     order = list(dict.fromkeys([*wholes.values(), *pairs]))
     sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], Session] = {}
     with Trials(None, Memory(cgroup_limit()), threads, trial_seconds) as trials:
         for pair in order:
-            start, end = (tuple(tensors.get(name, [name])) for name in pair)
-            begins = given if pair[0] == source else NOTHING
+            start, end = (tuple(tensors[name]) for name in pair)
+            begins = given if pair[0] in sources else NOTHING
             sessions[start, end] = await _session(
                 store, model, threads, trials=trials, start=start, end=end, given=begins
             )
-    first = next(iter(sessions.values()))
-    samples = make(first.inputs, first.dimensions, given)
+    whole = [sessions[tuple(tensors[start]), tuple(tensors[end])] for start, end in wholes.values()]
+    inputs = {tensor.name: tensor for session in whole for tensor in session.inputs}
+    dimensions = {name: found for session in whole for name, found in session.dimensions.items()}
+    samples = make(tuple(inputs.values()), dimensions, given)
     try:
         slices = TimedSlices(lambda start, end: sessions[tuple(start), tuple(end)], samples.feeds)
-        runs = {pair: slices.between(*(tensors.get(name, [name]) for name in pair)).run for pair in order}
+        runs = {pair: slices.between(*(tensors[name] for name in pair)).run for pair in order}
         measured = measure_all(runs, seconds, progress)
     except (BadTensor, ModelFailed) as error:
         what = "zeros" if samples.made else "the given inputs"
@@ -213,11 +212,15 @@ def relative_error(
     """The largest |sum of segments - whole| / whole over the exits, which are identified by their outputs."""
     worst = 0.0
     for exit_ in described:
-        names = [c["tensor"] for c in exit_["cuts"]] + [exit_["output"]]
+        names = [c["tensor"] for c in exit_["cuts"]] + [_end(exit_)]
         total = sum(segments[pair].mean for pair in pairwise(names))
-        whole = exits[exit_["output"]].mean
+        whole = exits[_end(exit_)].mean
         worst = max(worst, abs(total - whole) / whole)
     return worst
+
+
+def _end(exit_: Mapping[str, Any]) -> str:
+    return "+".join(exit_["outputs"])
 
 
 async def _session(

@@ -208,8 +208,8 @@ def read_exits(session: Session) -> dict[str, tuple[str, ...]]:
     except BadExitError as error:
         _log.warning("the exits in the metadata %s are ignored: %s", EXITS_KEY, error)
         return {}
-    known = session.contract.outputs_by_name.keys()
-    return {e.name: e.outputs for e in exits if known >= set(e.outputs)}
+    known = session.contract.outputs_by_name
+    return {e.name: e.outputs for e in exits if all(name in known for name in e.outputs)}
 
 
 def batched_outputs(path: Path, names: Iterable[str]) -> frozenset[str]:

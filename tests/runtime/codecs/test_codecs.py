@@ -272,7 +272,7 @@ def test_several_tensors_are_encoded_separately_and_forwarded_unchanged(codec: s
     model = unet(32, 4)
     data, feeds = with_noise(model), feeds_for(model)
     graph = Graph(data)
-    cuts = [c.tensors for c in graph.cuts("mask", 4)]
+    cuts = [c.tensors for c in graph.cuts(["mask"], 4)]
     start, end = next((a, b) for a, b in pairwise(cuts) if len(set(a) & set(b)) >= 2)
     first = run(graph.slice(cuts[0], start, encode=codec), feeds)
     second = run(graph.slice(start, end, decode=codec, encode=codec), first)

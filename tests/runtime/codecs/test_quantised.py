@@ -119,7 +119,7 @@ def test_no_listed_cut_of_a_quantized_network_gives_other_answers_with_a_codec(
 ) -> None:
     square, blocks = drawn
     graph = Graph(network(seed, opset, blocks, square=square))
-    for cut in graph.cuts("y", 3):
+    for cut in graph.cuts(["y"], 3):
         check_hop(graph, cut.tensors, "y", codec, BATCHES)
 
 
@@ -129,7 +129,7 @@ def test_the_optimizer_leaves_every_operator_of_a_codec_and_changes_no_other(
 ) -> None:
     for seed, block in enumerate(SQUARE if square else FLAT):
         graph = Graph(network(seed, 17, [block], square=square))
-        for cut in graph.cuts("y")[1:]:
+        for cut in graph.cuts(["y"])[1:]:
             plain = graph.slice(["x"], cut.tensors), graph.slice(cut.tensors, ["y"])
             right = [of_the_model(optimized_operators(data, tmp_path)) for data in plain]
             for codec in (FP16, INT8, PER_CHANNEL):
@@ -201,7 +201,7 @@ def test_a_model_from_the_tools_of_onnxruntime_is_cut_anywhere_with_any_codec(
 ) -> None:
     found = 0
     for output in quantised.outputs:
-        for cut in quantised.cuts(output, 3):
+        for cut in quantised.cuts([output], 3):
             check_hop(quantised, cut.tensors, output, codec, BATCHES)
             found += 1
     assert found > 10

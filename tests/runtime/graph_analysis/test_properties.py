@@ -201,7 +201,7 @@ def test_real_networks_and_their_slices_run_in_batches(name: str) -> None:
     assert proven_of(data) == KEPT
     graph = Graph(data)
     last = graph.outputs[-1]
-    cuts = graph.cuts(last) if len(graph.inputs) == 1 else []
+    cuts = graph.cuts([last]) if len(graph.inputs) == 1 else []
     inside = [c.tensors for c in cuts[1:-1]]
     for cut in inside[:: max(len(inside) // 3, 1)]:
         for codec in ("fp32", "fp16", "int8"):

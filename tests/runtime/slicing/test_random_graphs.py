@@ -77,7 +77,7 @@ def test_any_set_of_tensors_is_a_cut_exactly_when_it_separates(graph: Graph, dat
 @given(graphs(), st.integers(1, 3))
 def test_every_listed_cut_separates_and_is_within_the_width_limit(graph: Graph, most: int) -> None:
     output = graph.outputs[0]
-    cuts = graph.cuts(output, most)
+    cuts = graph.cuts([output], most)
     assert cuts[0].tensors == graph.needed_inputs([output])
     for i, cut in enumerate(cuts):
         assert i == 0 or len(cut.tensors) <= most

@@ -1,8 +1,9 @@
 """Cuts an ONNX graph: the tensors that separate the inputs from an exit, and the subgraph between two cuts.
 
-A cut of one tensor is a dominator of the exit's output in the subgraph of the exit's ancestors. In a
+A cut of one tensor is a dominator of the exit's outputs in the subgraph of the exit's ancestors. In a
 topological order of that subgraph a vertex is a dominator exactly if no edge jumps over it, so one sweep
-finds all of them in linear time.
+finds all of them in linear time. Inputs that operators behind a cut read, such as a state, and outputs that
+are computed before it are tensors of the cut, too.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ _FOLDED: Final = frozenset(
 # These compute nothing: the cut in front of one is equivalent, and more exits share it.
 _VIEWS: Final = frozenset(["Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze"])
 _SHOWN: Final = 6
+_MOST_ON_A_HOP: Final = 64
+"""Tensors that a Placement can list for a hop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +91,6 @@ class Graph:
         self._taken |= self._constants | set(self.inputs)
 
     @property
-    def input(self) -> str:
-        """The only input. Raises BadRequest for a model with several."""
-        if len(self.inputs) != 1:
-            raise BadRequest(
-                f"model: the graph has {len(self.inputs)} inputs ({', '.join(self.inputs)}): "
-                f"use a model with one input tensor"
-            )
-        return self.inputs[0]
-
-    @property
     def computed(self) -> tuple[str, ...]:
         """The outputs that are computed from an input, without constants and forwarded inputs."""
         return tuple(n for n in self.outputs if n not in self.inputs and self.needed_inputs([n]))
@@ -116,6 +109,11 @@ class Graph:
             else f'"{name}" is not a tensor of the graph: use one between {", ".join(self.inputs)} and '
             f"{', '.join(self.outputs)}"
         )
+
+    def strings(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of some tensors that contain strings, whose bytes are not known in advance."""
+        known = ((name, self._known.get(name)) for name in names)
+        return tuple(name for name, found in known if found and found.tensor.datatype == "BYTES")
 
     @property
     def draws(self) -> bool:
@@ -147,30 +145,44 @@ class Graph:
         _, needed = self._structure.between((), names)
         return tuple(name for name in self.inputs if name in needed)
 
-    def cuts(self, output: str, most: int = 1) -> list[Cut]:
-        """The cuts of an exit from the inputs to the deepest, each of at most `most` tensors.
+    def cuts(self, outputs: Sequence[str], most: int = 1) -> list[Cut]:
+        """The cuts of an exit from the inputs to the deepest, each of at most `most` intermediate tensors.
 
-        The first consists of all inputs that the exit needs. Raises UnknownOutput if the graph has no such
-        output, and BadRequest if dimensions other than the batch are open, so that bytes are unknown.
+        The first consists of all inputs that the exit needs. With inputs and outputs that pass beside it, a
+        cut has more than `most` tensors only if it has fewer bytes than the first. An exit that needs strings
+        has only the first, with the bytes of empty ones: strings stay where they arrive. Raises UnknownOutput
+        if the graph lacks an output, and BadRequest if dimensions other than the batch are open, so that
+        bytes are unknown.
         """
-        if output not in self.outputs:
+        if unknown := [name for name in outputs if name not in self.outputs]:
             raise UnknownOutput(
-                f'"{output}" is not an output of the graph: use one of {", ".join(self.outputs)}'
+                f'"{unknown[0]}" is not an output of the graph: use one of {", ".join(self.outputs)}'
             )
         for name, sizes in self._open.items():
             raise BadRequest(
                 f"model: input {name} leaves dimension {', '.join(sizes)} open: "
                 f"export it with only the batch (dimension 0) open"
             )
-        found = list(self._structure.separators(output, most))
+        found = list(self._structure.separators(outputs, most))
         if not found or not set(found[0]) <= set(self.inputs):
             raise BadRequest(
-                f'"{output}" is not computed from the input {", ".join(self.inputs)}: use another output'
+                f'"{", ".join(outputs)}" is not computed from the input {", ".join(self.inputs)}: '
+                f"use another output"
             )
-        self._check_sizes(found[0])
-        first, *rest = (names for i, names in enumerate(found) if i == 0 or self._can_cross(names))
+        first = found[0]
+        if self.strings(first):
+            return [Cut(first, max(self._bytes(first), 1))]
+        self._check_sizes(first)
+        whole = self._bytes(first)
+        rest = [
+            names
+            for names in found[1:]
+            if self._can_cross(names)
+            and len(names) <= _MOST_ON_A_HOP
+            and (len(names) <= most or self._bytes(names) < whole)
+        ]
         fused = [
-            a for a, b in zip(rest, [*rest, (output,)][1:], strict=True) if not self._only(_FOLDED, a, b)
+            a for a, b in zip(rest, [*rest, tuple(outputs)][1:], strict=True) if not self._only(_FOLDED, a, b)
         ]
         kept = [first]
         for names in fused:
@@ -247,13 +259,7 @@ class Graph:
             )
 
     def _check_sizes(self, names: Sequence[str]) -> None:
-        """Raises BadRequest for inputs that are empty or whose bytes are unknown."""
-        for name in names:
-            if self._known[name].item_bytes is None:
-                raise BadRequest(
-                    f"model: input {name} contains strings, whose bytes are not known in advance: "
-                    f"use a model with numeric inputs"
-                )
+        """Raises BadRequest for inputs that are empty."""
         if not self._bytes(names):
             sizes = "; ".join(f"{name} {list(self._known[name].tensor.shape)}" for name in names)
             raise BadRequest(
@@ -266,11 +272,15 @@ class Graph:
         return sum(self._known[name].item_bytes or 0 for name in names)
 
     def _can_cross(self, names: Sequence[str]) -> bool:
-        """Whether tensors have known sizes, in total not 0, and a batch if the inputs have one."""
+        """Whether tensors have known sizes, in total not 0, and a batch if the inputs have one.
+
+        An input crosses as it is in the request, with a batch or without.
+        """
         batched = any(self._known[i].tensor.shape[:1] == (-1,) for i in self.inputs)
-        known = [self._known.get(name) for name in names]
+        known = [(self._known.get(name), name in self.inputs) for name in names]
         return bool(self._bytes([n for n in names if n in self._known])) and all(
-            k is not None and k.item_bytes is not None and (k.in_items or not batched) for k in known
+            k is not None and k.item_bytes is not None and (k.in_items or given or not batched)
+            for k, given in known
         )
 
     def _only(self, kinds: frozenset[str], start: Sequence[str], end: Sequence[str]) -> bool:

@@ -74,20 +74,22 @@ class Structure:
                     todo.append(read)
         return []
 
-    def separators(self, output: str, most: int) -> Iterator[tuple[str, ...]]:
-        """Sets of at most `most` tensors that separate the inputs from an output, in order; the inputs first.
+    def separators(self, outputs: Sequence[str], most: int) -> Iterator[tuple[str, ...]]:
+        """Sets of tensors that separate the inputs from some outputs, in order; the inputs first.
 
-        The tensors computed before an operator and read at or after it are such a set. A single tensor
-        separates exactly if it is such a set, so one sweep finds all of them.
+        The tensors computed before an operator and needed at or after it are such a set. A single tensor
+        separates exactly if it is such a set, so one sweep finds all of them. Sets with more than `most`
+        tensors that are neither inputs nor outputs are left out; those pass beside the others.
         """
-        operators = self.before([output])
+        operators = self.before(outputs)
         last_use = {name: position for position, i in enumerate(operators) for name in self.reads[i]}
-        last_use[output] = len(operators)
+        last_use |= dict.fromkeys(outputs, len(operators))
+        passing = {*self.inputs, *outputs}
         opened = dict.fromkeys(name for name in self.inputs if name in last_use)
         if not operators:
             return
         for position, i in enumerate(operators):
-            if opened and (position == 0 or len(opened) <= most):
+            if opened and (position == 0 or len(opened.keys() - passing) <= most):
                 yield tuple(opened)
             opened |= dict.fromkeys(name for name in self.outputs[i] if last_use.get(name, -1) > position)
             for name in self.reads[i]:

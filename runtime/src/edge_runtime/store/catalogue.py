@@ -185,8 +185,8 @@ class Catalogue:
 
 def _joined(known: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
     """Metadata with the exits and segments of both; those of `metadata` replace known ones."""
-    named = {(e["name"], e["output"]) for e in metadata["exits"]}
-    exits = [e for e in known["exits"] if (e["name"], e["output"]) not in named] + metadata["exits"]
+    named = {(e["name"], *e["outputs"]) for e in metadata["exits"]}
+    exits = [e for e in known["exits"] if (e["name"], *e["outputs"]) not in named] + metadata["exits"]
     segments = [s for s in known["segments"] if s not in metadata["segments"]] + metadata["segments"]
     return {**metadata, "exits": exits, "segments": segments}
 

@@ -88,7 +88,7 @@ def measure_codecs(
     _check(graph, samples, labels)
     outputs = list(exits.values())
     wholes = in_batches(slice_session(graph, graph.needed_inputs(outputs), outputs), samples)
-    chosen = cuts or {name: [c.tensors for c in graph.cuts(output)] for name, output in exits.items()}
+    chosen = cuts or {name: [c.tensors for c in graph.cuts([output])] for name, output in exits.items()}
     by_cut: dict[tuple[str, ...], list[str]] = {}
     for name, listed in chosen.items():
         for cut in listed:

@@ -20,6 +20,7 @@ from edge_runtime.model_metadata import read_exits
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.holdings import Holdings
+from edge_runtime.store.measured_models import only_input, only_output
 from edge_runtime.store.measuring_process import MODULE, Order
 from edge_runtime.store.reachable import NOTHING, Reachable
 from edge_runtime.store.sources import fetch
@@ -82,7 +83,9 @@ class CodecMeasurements:
             graph = self._graph(model)
             exits = read_exits(graph, request.get("exits"))
             data = self._blobs.read_blob(stored.digest)
-            read_validation(data, graph.tensor(graph.input), self._blobs.limit)
+            read_validation(data, graph.tensor(only_input(graph)), self._blobs.limit)
+            for exit_ in exits:
+                only_output(exit_)
             running = self._begin(
                 key,
                 Order(

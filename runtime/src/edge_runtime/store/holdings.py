@@ -15,6 +15,7 @@ from typing import Any
 
 from edge_runtime.errors import NotFound
 from edge_runtime.store.blobs import Blobs, check_digest, named_file
+from edge_runtime.store.earlier_metadata import in_this_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ class Holdings:
 
     def metadata(self, digest: str) -> dict[str, Any] | None:
         """Metadata of a model; None if it is missing or damaged, so that it is rebuilt."""
-        return document(self.metadata_path(digest))
+        found = document(self.metadata_path(digest))
+        return None if found is None else in_this_form(found)
 
     def metadata_path(self, digest: str) -> Path:
         """Path of a model's metadata, whether it exists or not."""
@@ -101,7 +103,7 @@ class Holdings:
         for folder in folders:
             found = document(folder / "models" / _metadata_file(digest))
             if found is not None:
-                yield found
+                yield in_this_form(found)
 
     def check_registered(self, digest: str) -> None:
         """Raises NotFound for a model that the namespace did not register."""

@@ -20,6 +20,7 @@ from edge_runtime.slicing import Graph
 from edge_runtime.store.accuracy_metrics import metric_of
 from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
 from edge_runtime.store.exit_confidences import exit_confidences
+from edge_runtime.store.measured_models import only_input, only_output, stated_accuracy
 from edge_runtime.store.validation_data import LEAST, read_validation, spread
 from edge_runtime.tensors import Array
 from edge_runtime.trials.child_server import ReportStage, serve
@@ -53,7 +54,10 @@ class Order:
     def of(cls, document: Mapping[str, Any]) -> Order:
         """Reads its JSON document."""
         fields = {name: document[name] for name in cls.__dataclass_fields__}
-        return cls(**fields | {"exits": tuple(DeclaredExit(**entry) for entry in document["exits"])})
+        exits = tuple(
+            DeclaredExit(**entry | {"outputs": tuple(entry["outputs"])}) for entry in document["exits"]
+        )
+        return cls(**fields | {"exits": exits})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +98,13 @@ def _read(order: Order) -> _Task:
         return Path(order.blobs, digest.removeprefix("sha256:")).read_bytes()
 
     graph = Graph(blob(order.model), blob)
-    inputs, labels = read_validation(blob(order.validation), graph.tensor(graph.input), order.limit)
+    inputs, labels = read_validation(blob(order.validation), graph.tensor(only_input(graph)), order.limit)
     return _Task(graph, order.exits, inputs, labels, order.budget)
 
 
 def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
     begun = clock()
-    graph, exits = task.graph, {exit_.name: exit_.output for exit_ in task.exits}
+    graph, exits = task.graph, {exit_.name: only_output(exit_) for exit_ in task.exits}
     chosen = spread(len(task.labels), _affordable(task, clock))
     inputs, labels = task.inputs[chosen], task.labels[chosen]
     check_claims(task, inputs, labels)
@@ -108,16 +112,16 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
     measured = measure_codecs(
         graph,
         exits,
-        {graph.input: inputs},
+        {only_input(graph): inputs},
         labels,
         cuts={
-            e.name: [c.tensors for c in worthwhile(graph.cuts(e.output, MOST_TENSORS))] for e in task.exits
+            e.name: [c.tensors for c in worthwhile(graph.cuts(e.outputs, MOST_TENSORS))] for e in task.exits
         },
         codecs=[codec for codec in names() if _possible(graph, codec)],
         enough=lambda: clock() - begun > task.budget,
         refused=refused.append,
     )
-    wholes = in_batches(_whole(task), {graph.input: inputs})
+    wholes = in_batches(_whole(task), {only_input(graph): inputs})
     return {
         "confidences": exit_confidences({name: wholes[output] for name, output in exits.items()}, labels),
         "complete": True,
@@ -129,7 +133,7 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
 
 def _affordable(task: _Task, clock: Callable[[], float]) -> int:
     """Number of samples that the whole model can process several times within the budget; at least LEAST."""
-    feeds = {task.graph.input: task.inputs[:_TRIAL]}
+    feeds = {only_input(task.graph): task.inputs[:_TRIAL]}
     session = _whole(task)
     session.run(feeds)
     begun = clock()
@@ -141,7 +145,7 @@ def _affordable(task: _Task, clock: Callable[[], float]) -> int:
 def check_claims(task: _Task, inputs: Array, labels: Array) -> None:
     """Raises BadRequest if the last exit is so much less accurate than declared that data must be wrong."""
     last = task.exits[-1]
-    answers = in_batches(_whole(task), {task.graph.input: inputs})[last.output]
+    answers = in_batches(_whole(task), {only_input(task.graph): inputs})[only_output(last)]
     metric = metric_of(labels, len(inputs))
     if not metric.rates(answers):
         raise BadRequest(
@@ -149,11 +153,12 @@ def check_claims(task: _Task, inputs: Array, labels: Array) -> None:
             f"for models that give {metric.outputs}"
         )
     found = metric.right(answers, labels)
-    doubt = max(_DOUBT, 3 * sqrt(last.accuracy * (1 - last.accuracy) / len(labels)))
-    if found < last.accuracy - doubt:
+    stated = stated_accuracy(last)
+    doubt = max(_DOUBT, 3 * sqrt(stated * (1 - stated) / len(labels)))
+    if found < stated - doubt:
         raise BadRequest(
             f"validation: exit {last.name} classifies {found:.3f} of {len(labels)} samples correctly, but "
-            f"declares {last.accuracy:g}: give inputs as the model takes them, and as labels {metric.labels}"
+            f"declares {stated:g}: give inputs as the model takes them, and as labels {metric.labels}"
         )
 
 
@@ -168,8 +173,8 @@ def _possible(graph: Graph, codec: str) -> bool:
 
 
 def _whole(task: _Task) -> Session:
-    outputs = [exit_.output for exit_ in task.exits]
-    start = [task.graph.input]
+    outputs = [only_output(exit_) for exit_ in task.exits]
+    start = [only_input(task.graph)]
     return Session(task.graph.slice(start, outputs), *task.graph.contract(start, outputs))
 
 
