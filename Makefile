@@ -46,7 +46,7 @@ coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of eve
 	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool" $(TESTS)
 
 ##@ Benchmarks: each prints one JSON object as its last line
-.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-size perf-analyzer fuzz-runtime
+.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-size perf-analyzer fuzz-runtime models
 bench-planner: $(VENV)/.synced ## Correctness and speed of the planner (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
@@ -77,6 +77,9 @@ perf-analyzer: $(VENV)/.synced ## Installs Triton's load tool and runs it (ARGS=
 fuzz-runtime: $(VENV)/.synced ## Sends damaged requests to a server for ten minutes (ARGS="--seconds 60")
 	@$(BIN)/python -m benchmarks.runtime.fuzzing $(ARGS)
 
+models: $(VENV)/.synced ## Serves ONNX files of PyPI's packages and compares every response with onnxruntime's (ARGS="--only PART …")
+	@$(BIN)/python -m benchmarks.bench_models $(ARGS)
+
 ##@ Development
 .PHONY: setup format generate figures lock up down release-dry-run clean
 setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targets
@@ -104,6 +107,8 @@ lock: $(UV) ## Resolves requirements/*.lock (UPGRADE=1: to the newest versions)
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/release.in -o requirements/release.lock
 	@for peer in kserve mlserver; do \
 	  $(COMPILE) $(if $(UPGRADE),--upgrade) requirements/peers-$$peer.in -o requirements/peers-$$peer.lock; done
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --no-deps requirements/models.in -o requirements/models.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/exporters.in -o requirements/exporters.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --all-extras requirements/dev.in $(PROJECTS) -o requirements/dev.lock
 
 up: $(VENV)/.synced ## Boots the testbed's cluster

@@ -17,6 +17,7 @@ from edge_operator.pool.branches import with_branch_cuts
 from edge_operator.pool.pieces import pieces
 from edge_operator.store import DeviceProfile, LayerGraph, ModelCard
 from edge_planning import EntryProblem, Plan, Slo, plan_entry
+from edge_runtime.errors import UnknownTensor
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs
 from edge_runtime.store.catalogue import Catalogue
@@ -145,3 +146,25 @@ def test_a_cut_that_the_store_does_not_list_is_planned_and_its_slices_give_the_m
 def test_the_bytes_of_a_tensor_are_those_of_the_store() -> None:
     tensors = {each["name"]: each["bytes"] for each in layer_graph(Graph(model()))["tensors"]}
     assert (tensors["image"], tensors["a3"], tensors["b1"]) == (1024, 64, 128)
+
+
+def test_a_layer_has_the_input_whose_sizes_it_needs_since_a_slice_needs_that_tensor() -> None:
+    weights = [
+        numpy_helper.from_array(np.ones(shape, np.float32), name)
+        for name, shape in {"w1": (8, 6), "row": (1, 6)}.items()
+    ]
+    weights += [numpy_helper.from_array(np.array([value], np.int64), f"i{value}") for value in (0, 1, 6)]
+    nodes = [
+        helper.make_node("MatMul", ["image", "w1"], ["hidden"]),
+        helper.make_node("Shape", ["image"], ["shape"]),
+        helper.make_node("Slice", ["shape", "i0", "i1"], ["rows"]),
+        helper.make_node("Concat", ["rows", "i6"], ["size"], axis=0),
+        helper.make_node("Expand", ["row", "size"], ["wide"]),
+        helper.make_node("Add", ["hidden", "wide"], ["logits"]),
+    ]
+    data = model_of(nodes, [info("image", "N", 8)], [info("logits", "N", 6)], weights, EXITS)
+    graph = Graph(data)
+    last = next(layer for layer in layer_graph(graph)["layers"] if layer["outputs"] == ["logits"])
+    assert set(last["inputs"]) == {"hidden", "image"}
+    with pytest.raises(UnknownTensor, match="do not separate"):
+        graph.slice(["hidden"], ["logits"])

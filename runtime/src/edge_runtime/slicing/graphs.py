@@ -8,7 +8,7 @@ are computed before it are tensors of the cut, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Final
@@ -168,6 +168,13 @@ class Graph:
         """The inputs that tensors depend on, in the model's order."""
         _, needed = self._structure.between((), names)
         return tuple(name for name in self.inputs if name in needed)
+
+    def sources(self, names: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+        """The tensors of `known` that others are computed from with none of `known` in between.
+
+        Unlike layers at fixed sizes, a slice computes sizes from the tensor that has them.
+        """
+        return self._structure.sources(names, known)
 
     def cuts(self, outputs: Sequence[str], most: int = 1) -> list[Cut]:
         """The cuts of an exit from the inputs to the deepest, each of at most `most` intermediate tensors.

@@ -40,6 +40,22 @@ class Structure:
                 todo.extend(name for name in self.reads[maker] if name in self.live)
         return sorted(i for i in found if i in self.draws or not self.live.isdisjoint(self.reads[i]))
 
+    def sources(self, names: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+        """The live tensors of `known` that others are computed from with none of `known` in between."""
+        found: dict[str, None] = {}
+        seen = set(names)
+        todo = deque(seen)
+        while todo:
+            maker = self.maker.get(todo.popleft())
+            for read in self.reads[maker] if maker is not None else ():
+                if read in self.live and read not in seen:
+                    seen.add(read)
+                    if read in known:
+                        found[read] = None
+                    else:
+                        todo.append(read)
+        return tuple(found)
+
     def between(self, given: Collection[str], outputs: Iterable[str]) -> tuple[set[int], set[str]]:
         """Operators that compute `outputs` from `given` and constants, and the inputs that are missing."""
         found: set[int] = set()

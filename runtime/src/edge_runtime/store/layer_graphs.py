@@ -12,6 +12,7 @@ from edge_runtime.slicing import Graph
 def layer_graph(graph: Graph) -> dict[str, Any]:
     """Returns the layers with their FLOPs, and the bytes of each tensor for one item, 0 if it cannot be sent.
 
+    A layer also has the tensors whose sizes it is computed from: a slice needs them.
     A model that draws at random or whose layers cannot be read has no layers here: only the cuts of its
     metadata are used.
     """
@@ -27,7 +28,7 @@ def layer_graph(graph: Graph) -> dict[str, Any]:
             {
                 "name": layer.name,
                 "kind": layer.kind,
-                "inputs": list(layer.inputs),
+                "inputs": list(dict.fromkeys([*layer.inputs, *graph.sources(layer.outputs, tensors)])),
                 "outputs": list(layer.outputs),
                 "flops": layer.flops,
             }

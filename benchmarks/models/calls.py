@@ -1,0 +1,60 @@
+"""Requests with Triton's Python clients, over HTTP and gRPC."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc
+import tritonclient.http
+from tritonclient.utils import np_to_triton_dtype
+
+from benchmarks.models.inputs import Array, Feeds
+from benchmarks.models.servers import Server
+
+_SECONDS = 120.0
+
+
+class Caller:
+    """Clients of one server; http or grpc."""
+
+    def __init__(self, server: Server, *, http: bool) -> None:
+        self._http = http
+        self._library: Any = tritonclient.http if http else tritonclient.grpc
+        if http:
+            address = server.url.removeprefix("http://")
+            timeouts = {"connection_timeout": _SECONDS, "network_timeout": _SECONDS}
+            self._client: Any = tritonclient.http.InferenceServerClient(address, **timeouts)
+        else:
+            self._client = tritonclient.grpc.InferenceServerClient(server.target)
+
+    def infer(
+        self, model: str, feeds: Feeds, outputs: Sequence[str]
+    ) -> tuple[dict[str, Array], Mapping[str, Any]]:
+        """Returns the outputs by name, and the parameters of the response."""
+        inputs = []
+        for name, array in feeds.items():
+            given = self._library.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+            given.set_data_from_numpy(_sendable(array))
+            inputs.append(given)
+        seconds = {} if self._http else {"client_timeout": _SECONDS}
+        found = self._client.infer(model, inputs, **seconds)
+        return {name: found.as_numpy(name) for name in outputs}, self._parameters(found)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+    def _parameters(self, found: Any) -> Mapping[str, Any]:  # noqa: ANN401
+        response = found.get_response()
+        if self._http:
+            return dict(response.get("parameters", {}))
+        return {
+            key: getattr(value, value.WhichOneof("parameter_choice"))
+            for key, value in response.parameters.items()
+        }
+
+
+def _sendable(array: Array) -> Array:
+    if array.dtype.kind != "O":
+        return array
+    return np.array([str(text).encode() for text in array.ravel()], object).reshape(array.shape)

@@ -1,0 +1,68 @@
+"""Values for the inputs of a model: of its datatype, in the shape that the model gets in use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Feeds = dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class InputValues:
+    """Shapes and values of one input.
+
+    Attributes:
+        shape: In use.
+        other: A second one, where sizes are open.
+        noise: Standard deviation of normal values.
+        below: Limit of integers from 0.
+        words: Texts to draw from.
+        values: All elements, or one for all.
+    """
+
+    shape: tuple[int, ...]
+    other: tuple[int, ...] | None = None
+    noise: float | None = None
+    below: int | None = None
+    words: tuple[str, ...] = ()
+    values: Any = None
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Self:
+        """Reads an entry of a catalogue."""
+        other = entry.get("other")
+        return cls(
+            tuple(entry["shape"]),
+            None if other is None else tuple(other),
+            entry.get("noise"),
+            entry.get("below"),
+            tuple(entry.get("words", ())),
+            entry.get("values", entry.get("is")),
+        )
+
+    def array(self, dtype: npt.DTypeLike, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        """Returns values of this shape."""
+        if self.noise is not None:
+            found = rng.normal(0.0, self.noise, shape)
+        elif self.below is not None:
+            found = rng.integers(0, self.below, shape)
+        elif self.words:
+            found = rng.choice(np.array(self.words, object), shape)
+        else:
+            found = np.broadcast_to(np.asarray(self.values), shape)
+        return np.array(found, dtype)
+
+
+def requests(inputs: Mapping[str, InputValues], dtypes: Mapping[str, npt.DTypeLike]) -> list[Feeds]:
+    """Returns the feeds of the requests: two in the shapes in use, and one in the others, if any."""
+    rng = np.random.default_rng(13)
+    shapes = [{name: each.shape for name, each in inputs.items()}] * 2
+    if any(each.other is not None for each in inputs.values()):
+        shapes.append({name: each.other or each.shape for name, each in inputs.items()})
+    return [
+        {name: inputs[name].array(dtypes[name], shape, rng) for name, shape in one.items()} for one in shapes
+    ]
