@@ -52,6 +52,16 @@ class Validation(Part):
         description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
         "is refused. Default: any file is accepted.",
     )
+    metric: Metric | None = Field(
+        default=None,
+        description="Metric of the accuracy, from 0 to 1, with its arrays in the file. Accuracy: share of "
+        "right classes, by labels [N], whole numbers. MeanAveragePrecision: that of COCO, by boxes [M, 4] "
+        "(x1, y1, x2, y2), classes [M] and images [M], the row in inputs of each box. WordErrorRate and "
+        "CharacterErrorRate: max(0, 1 - rate), by labels [N], texts, and for outputs of numbers alphabet "
+        "[classes], texts, empty for the blank of CTC. MeanSquaredError: max(0, 1 - error / variance of the "
+        "labels), by labels [N, ...], numbers. Agreement: with the full model, without labels. Default: "
+        "Accuracy.",
+    )
 
 
 class Samples(Part):
@@ -66,16 +76,6 @@ class Samples(Part):
         default=None,
         description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
         "is refused. Default: any file is accepted.",
-    )
-    metric: Metric | None = Field(
-        default=None,
-        description="Metric of the accuracy, from 0 to 1, with its arrays in the file. Accuracy: share of "
-        "right classes, by labels [N], whole numbers. MeanAveragePrecision: that of COCO, by boxes [M, 4] "
-        "(x1, y1, x2, y2), classes [M] and images [M], the row in inputs of each box. WordErrorRate and "
-        "CharacterErrorRate: max(0, 1 - rate), by labels [N], texts, and for outputs of numbers alphabet "
-        "[classes], texts, empty for the blank of CTC. MeanSquaredError: max(0, 1 - error / variance of the "
-        "labels), by labels [N, ...], numbers. Agreement: with the full model, without labels. Default: "
-        "Accuracy.",
     )
 
 
