@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
 
 from edge_runtime.json_values import Json
@@ -12,7 +12,7 @@ from edge_runtime.json_values import Json
 _NANOSECONDS = 1e9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Execution:
     """One successful run of a session, as one of the services in it sees it.
 
@@ -46,11 +46,12 @@ class Duration:
 
 @dataclass(slots=True)
 class _Batches:
-    """Runs of one number of rows."""
+    """Runs of one number of rows, and their times in seconds."""
 
-    stacking: Duration = field(default_factory=Duration)
-    inferring: Duration = field(default_factory=Duration)
-    splitting: Duration = field(default_factory=Duration)
+    count: int = 0
+    stacking: float = 0.0
+    inferring: float = 0.0
+    splitting: float = 0.0
 
 
 class ModelStatistics:
@@ -100,10 +101,13 @@ class ModelStatistics:
             self._stacking += requests * execution.stacking
             self._inferring += requests * execution.inferring
             self._splitting += requests * execution.splitting
-            batches = self._batches.setdefault(execution.rows, _Batches())
-            batches.stacking.add(execution.stacking)
-            batches.inferring.add(execution.inferring)
-            batches.splitting.add(execution.splitting)
+            batches = self._batches.get(execution.rows)
+            if batches is None:
+                batches = self._batches[execution.rows] = _Batches()
+            batches.count += 1
+            batches.stacking += execution.stacking
+            batches.inferring += execution.inferring
+            batches.splitting += execution.splitting
 
     def hopped(self, seconds: float) -> None:
         """Adds the time in which another node computed the rest of a request."""
@@ -137,9 +141,9 @@ class ModelStatistics:
                 "batch_stats": [
                     {
                         "batch_size": rows,
-                        "compute_input": batches.stacking.document(),
-                        "compute_infer": batches.inferring.document(),
-                        "compute_output": batches.splitting.document(),
+                        "compute_input": Duration(batches.count, batches.stacking).document(),
+                        "compute_infer": Duration(batches.count, batches.inferring).document(),
+                        "compute_output": Duration(batches.count, batches.splitting).document(),
                     }
                     for rows, batches in sorted(self._batches.items())
                 ],

@@ -13,7 +13,7 @@ from edge_runtime.json_values import Json
 from edge_runtime.model_statistics import ModelStatistics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, reused
-from edge_runtime.tensors import Contract, rows
+from edge_runtime.tensors import Contract, batch_size
 
 SERVER: Final = "edge-runtime"
 VERSION: Final = version("edge-runtime")
@@ -233,8 +233,8 @@ def _count(backend: Backend, request: InferenceRequest, response: InferenceRespo
         backend.statistics.reused(seconds)
         return
     contract = backend.contract
-    arrays = [request.inputs[t.name] for t in contract.inputs] if contract is not None else ()
-    backend.statistics.succeeded(seconds, rows(contract.inputs, arrays) or 1 if contract is not None else 1)
+    count = batch_size(contract.inputs, request.inputs) if contract is not None else 1
+    backend.statistics.succeeded(seconds, count)
 
 
 async def _within(backend: Backend, request: InferenceRequest) -> InferenceResponse:

@@ -110,6 +110,14 @@ def rows(tensors: Sequence[Tensor], arrays: Sequence[Array]) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
+def batch_size(tensors: Sequence[Tensor], arrays: Mapping[str, Array]) -> int:
+    """Rows of the batch of a request's inputs; 1 for a model without one."""
+    if len(tensors) == 1:  # as of most models, whose short requests this would delay
+        (tensor,) = tensors
+        return arrays[tensor.name].shape[0] if tensor.has_batch else 1
+    return rows(tensors, [arrays[tensor.name] for tensor in tensors]) or 1
+
+
 def size_of(tensor: Tensor, array: Array) -> int:
     """Bytes of an array of a tensor on the wire."""
     if tensor.datatype != "BYTES":

@@ -12,7 +12,7 @@ from edge_planning.routing.batches import Waiting
 from edge_runtime.errors import NotReady
 from edge_runtime.inference.sessions import Halt, Session
 from edge_runtime.model_statistics import Execution
-from edge_runtime.tensors import Array, rows
+from edge_runtime.tensors import Array, batch_size
 
 InferenceResult = list[Array] | Exception
 Said = Callable[[Sequence[float]], None]
@@ -77,11 +77,6 @@ def going_down() -> NotReady:
     return NotReady("the server is shutting down: send the request to another one")
 
 
-def rows_of(session: Session, feeds: Mapping[str, Array]) -> int:
-    """Rows of a request's batch; 1 for a model without one."""
-    return rows(session.inputs, [feeds[tensor.name] for tensor in session.inputs]) or 1
-
-
 def report_waits(jobs: Sequence[Job]) -> None:
     """Tells each service in a run that starts how long its own requests waited."""
     waits: dict[Said, list[float]] = {}
@@ -98,7 +93,7 @@ def report_run(jobs: Sequence[Job], inferring: float, stacking: float = 0.0, spl
     for job in jobs:
         if job.ran is not None:
             waits.setdefault(job.ran, []).append(job.begun - job.asked.arrival)
-    total = sum(rows_of(job.session, job.feeds) for job in jobs) if waits else 0
+    total = sum(batch_size(job.session.inputs, job.feeds) for job in jobs) if waits else 0
     for ran, seconds in waits.items():
         ran(Execution(total, seconds, inferring, stacking, splitting))
 

@@ -41,7 +41,6 @@ from edge_runtime.inference.jobs import (
     report_run,
     report_waits,
     resolve,
-    rows_of,
     shapes,
     split,
     stacked,
@@ -51,7 +50,7 @@ from edge_runtime.inference.sessions import Halt, Session, Shapes, shapes_of
 from edge_runtime.inference.slowdowns import Slowdown
 from edge_runtime.inference.spare_time import SpareTime
 from edge_runtime.model_statistics import Execution
-from edge_runtime.tensors import Array
+from edge_runtime.tensors import Array, batch_size
 
 _log = logging.getLogger(__name__)
 
@@ -225,7 +224,7 @@ class Runner:
                 start = self._clock()
                 results = self._timed(session, feeds, shapes, names)
                 if ran is not None:
-                    ran(Execution(rows_of(session, feeds), (0.0,), self._clock() - start))
+                    ran(Execution(batch_size(session.inputs, feeds), (0.0,), self._clock() - start))
                 return results
         return None
 
