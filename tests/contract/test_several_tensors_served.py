@@ -41,7 +41,7 @@ class Serving:
         deadline, seen = time.monotonic() + within, ""
         while seen != route:
             assert time.monotonic() < deadline, f"{seen} responds, not {route}"
-            reply: dict[str, Any] = self.runtimes.ask(**self.feeds).json()
+            reply: dict[str, Any] = self.runtimes.ask("cam", "branches", **self.feeds).json()
             assert "parameters" in reply, reply
             seen = reply["parameters"]["route"]
         return {
