@@ -162,7 +162,7 @@ async def test_requests_batched_together_leave_at_the_exits_that_they_would_alon
             part.session.seconds = 1.0
             return await runner.run(part.session, {t.name: known[t.name] for t in part.session.inputs})
 
-        output, part = await run_until_confident(branched, each, 0.9, run, lambda: 1000.0)
+        (output,), part = await run_until_confident(branched, each, 0.9, run, lambda: 1000.0)
         return output, part.name  # type: ignore[attr-defined]
 
     one_by_one = Runner(largest=1)
