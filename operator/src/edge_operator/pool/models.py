@@ -89,7 +89,8 @@ def registered(draft: Draft) -> ModelCard | Blocked:
         return _fetched(draft, source, fetch)
     unresolved = CardOf(draft.key, draft.service.spec.model)
     # It was registered under the address, before the status named the digest.
-    card = draft.lookups.known(unresolved)
+    same = source.inputs == unresolved.source.inputs
+    card = draft.lookups.known(unresolved) if same else None
     if card is not None and source.digest in (None, card.digest):
         return card
     try:
