@@ -192,6 +192,32 @@ async def test_grpc_calls_and_streams_reach_the_node_that_serves_the_model(tmp_p
     assert outcomes == ["ok"] * 5
 
 
+async def test_configuration_and_statistics_are_those_of_the_node_that_serves_the_model(
+    tmp_path: Path,
+) -> None:
+    namespace = Namespace(ones=["edge-b"])
+
+    def by_grpc() -> tuple[str, int, int]:
+        with triton.InferenceServerClient(f"127.0.0.1:{namespace.grpc['edge-a']}") as client:
+            configuration = client.get_model_config("ones").config
+            (found,) = client.get_inference_statistics("ones").model_stats
+            return (
+                configuration.name,
+                found.inference_count,
+                len(client.get_inference_statistics().model_stats),
+            )
+
+    async with two_nodes(tmp_path, namespace):
+        port = namespace.http["edge-a"]
+        await post(port, "/v2/models/ones/infer", ZEROS)
+        code, configuration = await post(port, "/v2/models/ones/config", None, method="GET")
+        assert (code, configuration["name"], configuration["platform"]) == (200, "ones", "edge-intelligence")
+        code, found = await post(port, "/v2/models/ones/stats", None, method="GET")
+        assert (code, found["model_stats"][0]["inference_count"]) == (200, 1)
+        assert await post(port, "/v2/models/stats", None, method="GET") == (200, {"model_stats": []})
+        assert await asyncio.to_thread(by_grpc) == ("ones", 1, 0)
+
+
 async def test_a_model_that_no_node_serves_is_unknown(tmp_path: Path) -> None:
     namespace = Namespace()
 
