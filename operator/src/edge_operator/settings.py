@@ -9,7 +9,7 @@ from edge_operator.errors import SettingsError
 
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 StatusRights = Literal["Auto", "Policy", "Roles", "Namespace"]
-_FETCHER_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+_FETCHER_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}}
 _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "192Mi"}}
 
 
