@@ -287,4 +287,4 @@ def test_every_value_is_used_by_a_template() -> None:
 def test_the_notes_say_what_to_do_next() -> None:
     said = (CHART / "templates" / "NOTES.txt").read_text()
     assert "kubectl get inferenceservices -A" in said
-    assert "/v1/files/" in said
+    assert "edge-runtime store put" in said

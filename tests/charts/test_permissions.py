@@ -390,3 +390,22 @@ def test_what_explain_reads_is_granted_by_the_roles_that_it_names(render: Render
 
 def test_no_rule_has_a_wildcard(render: Render) -> None:
     assert not any("*" in use for use in granted(render()))
+
+
+def test_without_fetching_the_operator_creates_no_jobs_in_namespaces_of_services(render: Render) -> None:
+    def verbs(*settings: str) -> set[str]:
+        return {
+            verb
+            for body in render(*settings)
+            if (body["kind"], body["metadata"]["name"]) == ("ClusterRole", "edge-intelligence-edge-operator")
+            for rule in body["rules"]
+            if "jobs" in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    assert verbs() == {"get", "list", "watch", "create", "patch", "delete"}
+    assert verbs("store.fetching.enabled=false") == {"get", "list", "watch"}
+    assert not operator_settings(render("store.fetching.enabled=false")).fetching.enabled
+    assert operator_settings(render("store.allowInternal={10.1.0.0/16}")).fetching.allow_internal == (
+        "10.1.0.0/16",
+    )

@@ -67,6 +67,10 @@ def no_network() -> Iterator[None]:
     pytest_socket.enable_socket()
 
 
+def _matches(labels: Mapping[str, str], key: str, value: str | None = None) -> bool:
+    return key in labels if value is None else labels.get(key) == value
+
+
 @dataclass
 class FakeCluster(ResizedPods, ServedKinds):
     """Objects by (kind, namespace, name); generation and resourceVersion count as the API server's do.
@@ -110,7 +114,7 @@ class FakeCluster(ResizedPods, ServedKinds):
             for (k, n, _), body in list(self.objects.items())
             if k == kind.kind
             and namespace in (None, n)
-            and all((body["metadata"].get("labels") or {}).get(w[0]) in w[1:] or len(w) == 1 for w in wanted)
+            and all(_matches(body["metadata"].get("labels") or {}, *w) for w in wanted)
         ]
 
     def apply(self, wanted: Object, seen: Object | None = None, *, unchanged: bool = False) -> Object:

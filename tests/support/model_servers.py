@@ -10,9 +10,10 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from testbed.binaries import REGISTRY, S3_SERVER, Binaries, Program
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCESS_KEY, SECRET_KEY = "edge", "a secret of the test"
-INDEX = "application/vnd.oci.image.index.v1+json"
+LOOPBACK = "127.0.0.1"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TAR, GZIPPED_TAR = "application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -40,13 +41,18 @@ def free_port(host: str) -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], address: str, environment: Mapping[str, str], log: Path) -> Iterator[None]:
-    """Runs a server until the end of the block, from when it accepts connections."""
+def running(
+    command: list[str], address: str, environment: Mapping[str, str], log: Path, prefix: Sequence[str] = ()
+) -> Iterator[None]:
+    """Runs a server until the end of the block, from when it accepts connections.
+
+    prefix: of commands in the network where its address is.
+    """
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=output)
+        process = subprocess.Popen([*prefix, *command], env=dict(environment), stdout=output, stderr=output)
         try:
             until = time.monotonic() + 60
-            while not _accepts(address):
+            while not _accepts(address, prefix):
                 assert process.poll() is None, log.read_text()[-2000:]
                 assert time.monotonic() < until, f"{command[0]} does not listen at {address}"
                 time.sleep(0.05)
@@ -56,8 +62,12 @@ def running(command: list[str], address: str, environment: Mapping[str, str], lo
             process.wait()
 
 
-def _accepts(address: str) -> bool:
+def _accepts(address: str, prefix: Sequence[str]) -> bool:
     host, _, port = address.rpartition(":")
+    connect = f"import socket; socket.create_connection(({host!r}, {port}), 1).close()"
+    if prefix:
+        argv = [*prefix, sys.executable, "-c", connect]
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
     try:
         socket.create_connection((host, int(port)), 1).close()
     except OSError:
@@ -90,15 +100,15 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server(folder: Path, host: str = "127.0.0.1") -> Iterator[S3Server]:
-    """Runs versitygw over a folder."""
+def s3_server(folder: Path, address: str = "", prefix: Sequence[str] = ()) -> Iterator[S3Server]:
+    """Runs versitygw over a folder. address, prefix: default: a free port of this machine."""
     buckets = folder / "buckets"
     buckets.mkdir(parents=True)
-    address = f"{host}:{free_port(host)}"
+    address = address or f"{LOOPBACK}:{free_port(LOOPBACK)}"
     keys = ["--access", ACCESS_KEY, "--secret", SECRET_KEY]
     command = [str(program(S3_SERVER)), "--port", address, *keys, "posix", "--nometa", str(buckets)]
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-    with running(command, address, environment, folder / "s3.log"):
+    with running(command, address, environment, folder / "s3.log", prefix):
         yield S3Server(f"http://{address}", buckets)
 
 
@@ -108,7 +118,7 @@ class Registry:
 
     address: str
 
-    def push_image(self, name: str, layers: list[Mapping[str, bytes]], *, zipped: bool = True) -> str:
+    def push_image(self, name: str, layers: Sequence[Mapping[str, bytes]], *, zipped: bool = True) -> str:
         """Pushes an image NAME:TAG, whose layers have these files by path. Returns its address."""
         blobs = [_tar(files) for files in layers]
         blobs = [gzip.compress(blob, mtime=0) for blob in blobs] if zipped else blobs
@@ -146,10 +156,10 @@ class Registry:
 
 
 @contextlib.contextmanager
-def registry(folder: Path, host: str = "127.0.0.1") -> Iterator[Registry]:
-    """Runs distribution's registry over a folder."""
+def registry(folder: Path, address: str = "", prefix: Sequence[str] = ()) -> Iterator[Registry]:
+    """Runs distribution's registry over a folder, which keeps what was pushed before. Others: as above."""
     folder.mkdir(parents=True, exist_ok=True)
-    address = f"{host}:{free_port(host)}"
+    address = address or f"{LOOPBACK}:{free_port(LOOPBACK)}"
     config = folder / "registry.json"
     config.write_text(
         json.dumps(
@@ -163,7 +173,7 @@ def registry(folder: Path, host: str = "127.0.0.1") -> Iterator[Registry]:
     )
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "OTEL_TRACES_EXPORTER": "none"}
     command = [str(program(REGISTRY)), "serve", str(config)]
-    with running(command, address, environment, folder / "registry.log"):
+    with running(command, address, environment, folder / "registry.log", prefix):
         yield Registry(address)
 
 

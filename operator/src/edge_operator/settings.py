@@ -9,7 +9,7 @@ from edge_operator.errors import SettingsError
 
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 StatusRights = Literal["Auto", "Policy", "Roles", "Namespace"]
-_FETCHER_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+_FETCHER_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}}
 _DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "192Mi"}}
 
 
@@ -22,12 +22,14 @@ class Fetching:
         resources: Of their container.
         allow_internal: Hosts and networks with internal addresses that they may read.
         plain_http: Registries that they call without TLS.
+        node_selector: Of the nodes that they run on, except for volumes, which have nodes of their own.
     """
 
     enabled: bool = True
     resources: Mapping[str, Any] = field(default_factory=lambda: _FETCHER_RESOURCES)
     allow_internal: tuple[str, ...] = ()
     plain_http: tuple[str, ...] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ def _fetching(environment: Mapping[str, str]) -> Fetching:
         resources=found.get("resources") or _FETCHER_RESOURCES,
         allow_internal=tuple(lists["allowInternal"]),
         plain_http=tuple(lists["plainHttp"]),
+        node_selector=found.get("nodeSelector") or {},
     )
 
 

@@ -39,7 +39,10 @@ def chart_values(cluster: DemoCluster) -> dict[str, Any]:
             "tritonControlSecrets": ["triton-control"] if cluster.triton is None else [],
         },
         "runtime": {"image": {"repository": runtime, "tag": runtime_tag}},
-        "store": {"nodeSelector": dict(cluster.cloud_selector)},
+        "store": {
+            "nodeSelector": dict(cluster.cloud_selector),
+            "fetching": {"nodeSelector": dict(cluster.cloud_selector)},
+        },
     }
 
 

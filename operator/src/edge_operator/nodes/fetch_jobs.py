@@ -61,6 +61,8 @@ def fetch_job(
     # The pod's status then has the error that the Job ended with.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     pod = restricted_pod(container, "", settings) | {"serviceAccountName": order.name}
+    if not order.claim:
+        pod["nodeSelector"] = dict(settings.fetching.node_selector)
     if order.secret:
         container["envFrom"] = [{"secretRef": {"name": order.secret}}]
         _mount(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 import time
@@ -52,7 +53,9 @@ class StoreClient:
         access: Access,
         sleep: Callable[[float], None] = time.sleep,
         environment: Mapping[str, str] = os.environ,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
+        """transport: in place of connections."""
         self._access, self._sleep, self._environment = access, sleep, environment
         url = httpx.URL(access.url)
         if url.scheme not in ("http", "https") or not url.host:
@@ -60,7 +63,10 @@ class StoreClient:
         self._extensions = {"sni_hostname": url.host}
         self._host = url.netloc.decode()
         self._base = str(_elsewhere(url, access.connect_to)).rstrip("/")
-        self._client = httpx.Client(timeout=_TIMES, verify=_context(access), trust_env=False)
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
+        self._client = httpx.Client(
+            timeout=_TIMES, verify=_context(access), trust_env=False, transport=transport
+        )
 
     def close(self) -> None:
         """Closes the connection."""

@@ -91,7 +91,8 @@ class _File:
     def begin(self, answer: aiohttp.ClientResponse) -> int:
         """Returns how many bytes of the response are not wanted, because they arrived before."""
         skipped = self.offset if answer.status == _PARTIAL else 0
-        self.version = _version(answer)
+        if not skipped:  # the rest is of the version that If-Range named
+            self.version = _version(answer)
         length = answer.content_length
         try:
             self.offset = self.receiver.begin(None if length is None else skipped + length, self.version)

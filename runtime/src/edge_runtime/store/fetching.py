@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from edge_api.words import shown
-from edge_runtime.errors import BadRequest, NotFound, Refused, UnsupportedScheme
+from edge_runtime.errors import BadRequest, DigestMismatch, NotFound, Refused, UnsupportedScheme
 from edge_runtime.slicing.reading import parse
 from edge_runtime.slicing.tensordata import pins
 from edge_runtime.store.addresses import Address
@@ -82,7 +82,10 @@ def _put(
     with ProgressBar(f"fetch {address.uri}") as bar:
         sending = Sending(client, name, bar.update)
         read(address, sending, said)
-        stored = sending.end(digest)
+        try:
+            stored = sending.end(digest)
+        except DigestMismatch as error:
+            raise DigestMismatch(f"{field}.{error}") from error
     _log.info("stored %s: %s, %d bytes", name, stored["digest"], stored["size"])
 
 

@@ -36,7 +36,9 @@ _ALWAYS: Final = {
     "NO_GCE_CHECK": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    # Over HTTP alone: the connections of Xet and of gRPC are not Python's, and no hook sees them.
     "HF_HUB_DISABLE_XET": "1",
+    "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
 }
 _TRIES: Final = 5
 """Attempts in a row that bring no byte, before the file counts as unreachable."""

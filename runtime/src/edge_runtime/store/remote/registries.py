@@ -230,6 +230,7 @@ def _read_from_layers(registry: Registry, layers: list[Mapping[str, Any]], recei
                 folder, name = str(PurePosixPath(path).parent), PurePosixPath(path).name
                 if name.startswith(_WHITEOUT):
                     hidden.add(str(PurePosixPath(folder) / name.removeprefix(_WHITEOUT)))
+                    continue
                 if not member.isfile() or path in hidden or not _in_image(path, registry.reference):
                     continue
                 seen.append(path)
