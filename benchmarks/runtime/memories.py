@@ -67,7 +67,7 @@ def taken(folder: Path, kind: str, digest: str) -> dict[str, float]:
     sessions: list[Session] = []
 
     def load() -> int:
-        sessions.append(Session(cache.path(digest), _ENDS[kind][:1], _ENDS[kind][1:]))
+        sessions.append(Session(cache.path(digest), _ENDS[kind][:1], _ENDS[kind][1:], mapped=True))
         sessions[-1].warm()
         time.sleep(_SETTLING)
         return resident()

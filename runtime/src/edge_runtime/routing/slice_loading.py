@@ -211,7 +211,9 @@ class SliceLoader:
 
     def _opened(self, slice_: Slice, source: Blob | Path, *, packed: bool = True) -> Session:
         known = self._proven(slice_)
-        session = Session(source, slice_.inputs, slice_.outputs, self._threads, known, packed=packed)
+        session = Session(
+            source, slice_.inputs, slice_.outputs, self._threads, known, mapped=True, packed=packed
+        )
         try:
             session.warm(several=known is None)  # its trial has run several items
         except (BadTensor, ModelFailed) as error:  # zeros need not be a valid input
