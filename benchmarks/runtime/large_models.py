@@ -9,7 +9,7 @@ processor time of an inference of one item and of 8 (the least of several). `dis
 disk divided by those of the slice. `equal`: whether the slices compute what the whole file does.
 
 `external`, not with --quick: a model with 2.9 GB of external data, more than one protobuf message can have,
-is cut in two, and the slice of all of it is refused with a sentence.
+is cut in two, and the slice of all of it is refused with a message.
 """
 
 import asyncio

@@ -5,7 +5,8 @@ dense layers are loaded as a runtime loads slices, several times, each in a proc
 onnxruntime has loaded another one before. Medians in MB: the `file`; the additional memory of the process at
 most `while_loading`, once the session is `loaded` and was run, with three of them `loaded_thrice`, and what
 is `left` some time after all three were freed. `peak_ratio` is the maximum while loading divided by the file:
-the runtime loads a slice only if `edge_runtime.inference.memory.PEAK` times its size is free.
+the runtime packs the weights of a slice only if `edge_runtime.inference.memory.FROM_DISK` times its size is
+free.
 """
 
 import ctypes
@@ -66,11 +67,8 @@ def taken(folder: Path, kind: str, digest: str) -> dict[str, float]:
     sessions: list[Session] = []
 
     def load() -> int:
-        data = cache.read(digest)
-        assert data is not None
-        with data:
-            sessions.append(Session(data, _ENDS[kind][:1], _ENDS[kind][1:]))
-            sessions[-1].warm()
+        sessions.append(Session(cache.path(digest), _ENDS[kind][:1], _ENDS[kind][1:], mapped=True))
+        sessions[-1].warm()
         time.sleep(_SETTLING)
         return resident()
 

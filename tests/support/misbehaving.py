@@ -20,9 +20,9 @@ def harmless(seed: int = 0) -> bytes:
     return _model(nodes, 6, sizes=np.array([2, 6], np.int64), shift=shift)
 
 
-def large() -> bytes:
-    """x [N, 8] -> y [N, 6] with 4.5 MiB of weights."""
-    rng, hidden = np.random.default_rng(0), (9 << 20) // (2 * 4 * (8 + 6))
+def large(mib: float = 4.5) -> bytes:
+    """x [N, 8] -> y [N, 6] with so many MiB of weights."""
+    rng, hidden = np.random.default_rng(0), int(mib * (1 << 20)) // (4 * (8 + 6))
     wide, narrow = rng.normal(size=(8, hidden)), rng.normal(size=(hidden, 6))
     nodes = [
         helper.make_node("MatMul", ["x", "wide"], ["h"]),

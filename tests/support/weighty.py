@@ -57,7 +57,7 @@ def _loaded(path: Path, *, whole: bool, packed: bool) -> dict[str, Any]:
     x, y = ((Tensor(name, "FP32", (-1, WIDTH)),) for name in ("x", "y"))
     Session(weighty(1), x, y).warm()
     before = reset_peak()
-    session = Session(path.read_bytes() if whole else path, x, y, packed=packed)
+    session = Session(path.read_bytes() if whole else path, x, y, mapped=True, packed=packed)
     session.warm()
     size = path.stat().st_size
     return {"peak": (peak() - before) / size, "native": session.native}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Collection
+from pathlib import Path
 from threading import get_native_id
 
 import pytest
 
-from edge_runtime.inference.loading_core import LoadingCore, own_threads, parts
+from edge_runtime.inference.loading_core import LoadingCore, own_threads, parts, used_by_others
 
 LOOP, INFERENCE, SESSIONS, LATER = 1001, 1002, 1003, 1004
 ALL = frozenset(range(4))
@@ -25,7 +26,10 @@ class Kernel:
         self.granted = frozenset(granted)
         self.threads = {t: frozenset(used or granted) for t in (get_native_id(), LOOP, INFERENCE, SESSIONS)}
         self.given: dict[int, frozenset[int]] = {}
-        self.core = LoadingCore(self.cores_of, self.confine, lambda: list(self.threads), len(ALL))
+        self.others = 0.4
+        self.core = LoadingCore(
+            self.cores_of, self.confine, lambda: list(self.threads), len(ALL), lambda: self.others
+        )
 
     def cores_of(self, thread: int) -> frozenset[int]:
         return self.threads[thread or get_native_id()]
@@ -122,8 +126,44 @@ def test_one_core_and_a_kernel_that_forbids_it_change_nothing() -> None:
         raise PermissionError
 
     kernel = Kernel(ALL)
-    with LoadingCore(kernel.cores_of, forbidden, lambda: list(kernel.threads), len(ALL)).taken(SESSIONS):
+    core = LoadingCore(kernel.cores_of, forbidden, lambda: list(kernel.threads), len(ALL), lambda: 0.0)
+    with core.taken(SESSIONS):
         assert set(kernel.threads.values()) == {ALL}
+
+
+def test_nothing_is_confined_beside_programs_that_use_the_cores() -> None:
+    kernel = Kernel(ALL)
+    kernel.others = 0.6
+    with kernel.core.taken(SESSIONS):
+        assert set(kernel.threads.values()) == {ALL}
+
+
+@pytest.mark.parametrize(
+    ("fields", "own", "expected"),
+    [
+        ("104 0 102 900 0 0 0 0 0 0", 0.05, 0.25),  # 60 ms more, 50 of them its own, in 40 ms
+        ("104 999 102 900 0 0 0 0 0 0", 0.06, 0.0),  # of low priority
+        ("100 0 100 900 0 1 2 1 0 0", 0.0, 1.0),
+        ("100 0 100 900 0 0 0 0 0 0", 0.01, 0.0),  # ticks are coarse
+        ("nothing", 0.0, 0.0),
+    ],
+)
+def test_the_cores_that_others_use_are_counted_without_low_priority_and_its_own(
+    tmp_path: Path, fields: str, own: float, expected: float
+) -> None:
+    stat, now = tmp_path / "stat", [0.0]
+    stat.write_text("cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 1\n")
+
+    def sleep(seconds: float) -> None:
+        now.append(now[-1] + seconds)
+        stat.write_text(f"cpu  {fields}\ncpu0 1\n")
+
+    found = used_by_others(stat, sleep, lambda: now[-1], lambda: own if len(now) > 1 else 0.0)
+    assert found == pytest.approx(expected)
+
+
+def test_without_the_kernels_counts_no_core_is_used(tmp_path: Path) -> None:
+    assert used_by_others(tmp_path / "stat") == 0.0
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
@@ -134,7 +174,7 @@ def test_the_threads_of_a_real_process_are_confined_and_released() -> None:
     number = thread.native_id or 0
     try:
         assert {get_native_id(), number} <= set(own_threads())
-        with LoadingCore().taken():
+        with LoadingCore(others=lambda: 0.0).taken():
             assert os.sched_getaffinity(0) == {max(before)}
             assert os.sched_getaffinity(number) == before - {max(before)}
         assert os.sched_getaffinity(0) == os.sched_getaffinity(number) == before

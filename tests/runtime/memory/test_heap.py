@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -67,6 +69,24 @@ def test_a_requested_trim_waits_for_what_is_being_freed() -> None:
     heap.later(lambda: calls.append("freed"), LARGE)
     heap.trim()
     assert calls == ["freed", "trimmed"]
+
+
+def test_the_memory_of_large_blocks_is_returned_when_they_are_freed() -> None:
+    program = """
+import ctypes
+from edge_runtime.inference.heap import keep_large_blocks_apart
+from edge_runtime.inference.memory import resident
+keep_large_blocks_apart()
+c, size, before = ctypes.CDLL(None), 16 << 20, resident()
+c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+for _ in range(3):  # malloc retains the second one and the next by default
+    first, second = c.malloc(size), c.malloc(64)
+    ctypes.memset(first, 1, size)
+    c.free(first)
+print(resident() - before)
+"""
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert int(found.stdout) < 8 << 20
 
 
 def _fail(why: str) -> None:

@@ -16,7 +16,7 @@ from onnx import TensorProto, numpy_helper
 
 import weighty as weighty_module
 from edge_runtime.graph_analysis.detached_weights import detached
-from edge_runtime.inference.mapped_weights import LARGE, mapped
+from edge_runtime.inference.mapped_weights import LARGE, divided
 from edge_runtime.inference.sessions import Session
 from edge_runtime.tensors import Tensor
 from weighty import WIDTH, weighty
@@ -64,13 +64,13 @@ def test_a_file_that_is_no_model_is_not_mapped(tmp_path: Path, damage: str) -> N
     }[damage]
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
-    assert mapped(path) is None
+    assert divided(path) is None
 
 
 def test_a_small_file_is_not_mapped(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(weighty(1, width=256))
-    assert mapped(path) is None
+    assert divided(path) is None
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["C API", "Python API"])
@@ -79,9 +79,13 @@ def test_results_equal_those_of_the_whole_file(tmp_path: Path, *, packed: bool, 
     model = weighty(2)
     path = tmp_path / "model.onnx"
     path.write_bytes(model)
-    assert mapped(path) is not None
+    assert divided(path) is not None
     x = np.random.default_rng(1).normal(size=(3, WIDTH)).astype(np.float32)
-    session = Session(path, X, Y, packed=packed) if declared else Session(path, packed=packed)
+    session = (
+        Session(path, X, Y, mapped=True, packed=packed)
+        if declared
+        else Session(path, mapped=True, packed=packed)
+    )
     assert session.native is declared
     assert session.size == len(model)
     (expected,) = Session(model, X, Y).run({"x": x})

@@ -246,12 +246,12 @@ class WatchedCore(LoadingCore):
 
 @pytest.mark.parametrize("cached", [False, True])
 async def test_a_large_slice_is_loaded_on_a_core_of_its_own(tmp_path: Path, *, cached: bool) -> None:
-    model, core = large(), WatchedCore()
-    cache = SliceCache(tmp_path, Shelf(model, harmless()))
+    model, core = large(17), WatchedCore()
+    cache = SliceCache(tmp_path, Shelf(model, large()))
     if cached:
         await cache.fetch(digest_of(model))
     loader = SliceLoader(cache, None, core=core)
-    await loader.session(slice_of(harmless()), {})
+    await loader.session(slice_of(large()), {})
     assert core.taken_by == [], "a small one"
     await loader.session(slice_of(model), {})
     assert set(core.taken_by) == {"loading"}
@@ -292,8 +292,8 @@ async def test_a_large_slice_whose_packed_weights_do_not_fit_is_served_unpacked_
 
 async def test_sessions_of_several_threads_are_not_confined_to_a_core(tmp_path: Path) -> None:
     core = WatchedCore()
-    loader = SliceLoader(SliceCache(tmp_path, Shelf(large())), None, threads=2, core=core)
-    await loader.session(slice_of(large()), {})
+    loader = SliceLoader(SliceCache(tmp_path, Shelf(large(17))), None, threads=2, core=core)
+    await loader.session(slice_of(large(17)), {})
     assert core.taken_by == []
     loader.close()
 

@@ -21,6 +21,8 @@ _Work = tuple[Callable[[], None], int]
 
 _LEAST: Final = 8 << 20  # bytes of models below which trimming is not worth its time
 _QUIET: Final = 1.0  # seconds
+_M_MMAP_THRESHOLD: Final = -3
+_APART: Final = 8 << 20  # bytes of a block
 
 
 def trim_heap() -> None:
@@ -28,6 +30,16 @@ def trim_heap() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # only glibc has it
         trim(0)
+
+
+def keep_large_blocks_apart() -> None:
+    """Has malloc map each large block by itself, so that its memory is returned as soon as it is freed.
+
+    By default malloc retains freed blocks of up to 32 MiB: the layouts of weights that packing has replaced.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # only glibc has it
+        mallopt(_M_MMAP_THRESHOLD, _APART)
 
 
 class HeapThread:

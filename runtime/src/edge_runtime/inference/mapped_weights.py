@@ -50,7 +50,7 @@ HERE: Final = Weights()
 """In the model's bytes."""
 
 
-def mapped(file: Path, *, packed: bool = True) -> tuple[bytes, Weights] | None:
+def divided(file: Path, *, packed: bool = True) -> tuple[bytes, Weights] | None:
     """The model without the weights, and where they are; None for a file that is small or no model."""
     size = file.stat().st_size
     if size < LARGE:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edge_runtime.inference.heap import HeapThread, trim_heap
+from edge_runtime.inference.heap import HeapThread, keep_large_blocks_apart, trim_heap
 from edge_runtime.inference.mapped_weights import HERE, Weights
 from edge_runtime.tensors import Array
 
@@ -124,6 +124,7 @@ class Library:
         self.environment = self.made(self._now(3, c_int, c_char_p, pointer), _QUIET, b"edge")
         self.memory = self.made(self._now(69, c_int, c_int, pointer), _ARENA, 0)
         self.allocator = self.made(self._now(78, pointer))
+        keep_large_blocks_apart()
         self.heap = HeapThread()
 
     def check(self, status: int | None) -> None:

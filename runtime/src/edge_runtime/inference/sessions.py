@@ -20,7 +20,7 @@ from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.alarms import ALARMS
 from edge_runtime.inference.locales import lacking
-from edge_runtime.inference.mapped_weights import HERE, Weights, mapped
+from edge_runtime.inference.mapped_weights import HERE, Weights, divided
 from edge_runtime.inference.native import NativeSession, RunOptions, library
 from edge_runtime.inference.providers import CPU, Provider, in_order, preferred
 from edge_runtime.inference.shape_timing import shapes_determine_duration
@@ -119,14 +119,17 @@ class Session:
         threads: int = 1,
         proven: ProvenProperties | None = None,
         *,
+        mapped: bool = False,
         packed: bool = True,
     ) -> None:
         """Raises CannotLoad if onnxruntime rejects the model, or it does not match the contract.
 
         inputs, outputs: the contract; by default the file's own. proven: by default derived from the graph.
-        packed: whether a large file's weights are copied to the layout that is read fastest.
+        mapped: whether the weights of a large file, which must not change then, are mapped from it. packed:
+        whether these are copied to the layout that is read fastest.
         """
-        self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())), packed=packed)
+        parts = divided(model, packed=packed) if mapped and isinstance(model, Path) else None
+        self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())), parts)
         self._unproven: ModelSource | None = model  # until it has run with several items
         self.size = model.stat().st_size if isinstance(model, Path) else len(model)
         self._native = isinstance(self._session, NativeSession)
@@ -384,17 +387,15 @@ def _another(seconds: Sequence[float], *, once: bool) -> bool:
     return len(seconds) < _WARM_RUNS or (len(seconds) < _SHORT_RUNS and seconds[-1] < _SHORT)
 
 
-def _open(model: ModelSource, threads: int, contract: Sequence[Tensor], *, packed: bool) -> Untyped:
-    """Opens a model, by onnxruntime's C API if its contract allows it, and with the weights of a large file
-    mapped.
-    """
-    if isinstance(model, Path):
-        parts = mapped(model, packed=packed)
-        if parts is not None:
-            try:
-                return _opened(parts[0], threads, contract, parts[1])
-            except Exception as error:  # onnxruntime's exceptions have no common base
-                _log.debug("%s cannot be loaded with mapped weights: %s", model, _first_line(error))
+def _open(
+    model: ModelSource, threads: int, contract: Sequence[Tensor], parts: tuple[bytes, Weights] | None
+) -> Untyped:
+    """Opens a model, by onnxruntime's C API if its contract allows it. parts: for mapped weights."""
+    if parts is not None:
+        try:
+            return _opened(parts[0], threads, contract, parts[1])
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            _log.debug("%s cannot be loaded with mapped weights: %s", model, _first_line(error))
     try:
         return _opened(model, threads, contract)
     except Exception as error:  # onnxruntime's exceptions have no common base

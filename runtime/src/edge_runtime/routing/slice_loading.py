@@ -8,6 +8,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 from weakref import WeakValueDictionary
 
 from edge_runtime.assignment import Slice
@@ -27,6 +28,7 @@ from edge_runtime.trials.findings import proven
 _log = logging.getLogger(__name__)
 
 Failures = dict[str, EdgeError]
+_LONG: Final = 16 << 20  # bytes from which loading a slice takes several of the kernel's ticks
 _Key = tuple[str, tuple[Tensor, ...], tuple[Tensor, ...]]
 
 
@@ -191,27 +193,30 @@ class SliceLoader:
                 FROM_DISK,
                 size,
             )
-        with self._core():
+        with self._core(size):
             if not self._cache.whole(digest):
                 return None
             return self._opened(slice_, self._cache.path(digest), packed=packed)
 
     def _load(self, slice_: Slice, data: Blob) -> Session:
         self._memory.check(f"slice {slice_.digest}", len(data))
-        if len(data) < LARGE:
-            return self._opened(slice_, data)
-        with self._core():
+        with self._core(len(data)):
             return self._opened(slice_, data)
 
-    def _core(self) -> contextlib.AbstractContextManager[None]:
-        """A core for loading, unless sessions have threads of their own, which would be confined to it."""
-        if self._threads > 1 or provider() is not CPU:
+    def _core(self, size: int) -> contextlib.AbstractContextManager[None]:
+        """A core for loading a slice of this many bytes, if that takes long.
+
+        Not if sessions have threads of their own, which would be confined to it.
+        """
+        if size < _LONG or self._threads > 1 or provider() is not CPU:
             return contextlib.nullcontext()
         return self._loading_core.taken(*creating_threads())
 
     def _opened(self, slice_: Slice, source: Blob | Path, *, packed: bool = True) -> Session:
         known = self._proven(slice_)
-        session = Session(source, slice_.inputs, slice_.outputs, self._threads, known, packed=packed)
+        session = Session(
+            source, slice_.inputs, slice_.outputs, self._threads, known, mapped=True, packed=packed
+        )
         try:
             session.warm(several=known is None)  # its trial has run several items
         except (BadTensor, ModelFailed) as error:  # zeros need not be a valid input

@@ -61,6 +61,11 @@ class Subject:
     must_fit: bool = True
     given: Given = NOTHING
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether its file keeps its content, so that its weights can be mapped."""
+        return bool(self.digest) and isinstance(self.source, Path)
+
 
 class Trials:
     """At most one trial process, and its verdicts. `started` counts the processes."""
@@ -160,7 +165,7 @@ class Trials:
 
     def check_room(self, subject: Subject) -> None:
         """Raises CannotLoad without enough memory for the trial, which says nothing about the slice."""
-        on_disk = isinstance(subject.source, Path)
+        on_disk = subject.is_kept
         self._memory.check(subject.what, subject.size, on_disk=on_disk)
         room, factor = self._memory.room(), ways(subject.size, on_disk=on_disk)[-1]
         if OWN + factor * subject.size > room:
@@ -216,7 +221,7 @@ class Trials:
             _log.debug("trying new slices in process %d", self._child.pid)
         bounds = self._bounds()
         path = subject.source if isinstance(subject.source, Path) else None
-        packed = OWN + ways(subject.size, on_disk=path is not None)[0] * subject.size <= bounds.room
+        packed = OWN + ways(subject.size, on_disk=subject.is_kept)[0] * subject.size <= bounds.room
         request: dict[str, Any] = {
             "path": None if path is None else str(path),
             "packed": packed,

@@ -67,7 +67,14 @@ def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any]
     from edge_runtime.trials.verdicts import out_of_memory
 
     stage("loading it")
-    session = Session(source, inputs, outputs, request["threads"], packed=request.get("packed", True))
+    session = Session(
+        source,
+        inputs,
+        outputs,
+        request["threads"],
+        mapped=bool(request.get("digest")),
+        packed=request.get("packed", True),
+    )
     given = Given.of(request["given"])
     try:
         samples = make(session.inputs, session.dimensions, given)
