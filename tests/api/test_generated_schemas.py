@@ -145,6 +145,7 @@ def test_lists_with_a_key_are_merged_by_it_and_all_others_are_replaced_whole() -
     }
     assert keyed == {
         "InferenceService.spec.model.exits": ["name"],
+        "InferenceService.spec.model.inputs": ["name"],
         "InferenceService.status.conditions": ["type"],
         "InferenceService.status.entries": ["node"],
         "InferenceService.status.slo.windows": ["window"],

@@ -19,11 +19,18 @@ _BEGIN, _END = "<!-- generated: reasons -->\n", "<!-- end -->\n"
 _HEADER = "# Generated from api/src/edge_api by `make generate`. Do not edit.\n"
 
 
+class _Written(yaml.SafeDumper):
+    """Writes a part that occurs twice in full each time, without anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 def files() -> dict[str, str]:
     """The text of each file by its name; the same on every call."""
     return {
         f"{GROUP}_{kind.resource.plural}.yaml": _HEADER
-        + yaml.safe_dump(definition(kind), sort_keys=False, width=110, allow_unicode=True)
+        + yaml.dump(definition(kind), Dumper=_Written, sort_keys=False, width=110, allow_unicode=True)
         for kind in KINDS.values()
     }
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AwareDatetime, Field
 
 from edge_api.counts import CountOrPercent
+from edge_api.model_inputs import ModelInput
 from edge_api.model_sources import ModelSource
 from edge_api.objects import (
     AGE,
@@ -341,6 +342,11 @@ class ModelStatus(StatusPart):
     digest: Digest = Field(
         description="SHA-256 digest of the ONNX file that is served. Bytes that change at the address are "
         "not rolled out: set spec.model.digest to their digest to serve them."
+    )
+    inputs: Annotated[tuple[ModelInput, ...], Field(max_length=64), KeyedBy("name")] | None = Field(
+        default=None,
+        description="Shapes of inputs, from those of requests, at which the model is measured. Default: "
+        "spec.model.inputs or the file states them, or no request has come yet.",
     )
 
 

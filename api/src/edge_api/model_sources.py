@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from edge_api.model_inputs import ONE_FORM as ONE_SHAPE
+from edge_api.model_inputs import WITHIN, ModelInput
 from edge_api.objects import KeyedBy, Part
 from edge_api.rules import Digest, matching, one_of_each
 from edge_api.tensors import COMPARABLE, ONE_FORM, Exit
@@ -32,8 +34,23 @@ class Validation(Part):
     )
 
 
+class Samples(Part):
+    """Inputs on which the model is measured and warmed up."""
+
+    storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
+        description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has an "
+        "array named after each input, with one sample after the other along the first dimension; at most 8 "
+        "are used. Required."
+    )
+    digest: Digest | None = Field(
+        default=None,
+        description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
+        "is refused. Default: any file is accepted.",
+    )
+
+
 class ModelSource(Part):
-    """Where the model is, and its exits."""
+    """Where the model is, its exits and its inputs."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
         description="Address of the ONNX file: store://<path> for a file in the model store, or an "
@@ -62,4 +79,23 @@ class ModelSource(Part):
         default=None,
         description="Data on which the accuracy with every codec is measured at every cut and "
         "exit, so that activations can be sent with them. Default: none, hops use fp32.",
+    )
+    inputs: (
+        Annotated[
+            tuple[Annotated[ModelInput, ONE_SHAPE, WITHIN], ...],
+            Field(min_length=1, max_length=64),
+            one_of_each("name", "inputs"),
+            KeyedBy("name"),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Shapes of inputs whose dimensions the ONNX file leaves open, besides the batch. "
+        "Overrides the metadata entry edge.inputs of the file. Default: that entry, else the shape of the "
+        "samples, else the shapes of requests; until these are known, every entry node answers with its "
+        "local route.",
+    )
+    samples: Samples | None = Field(
+        default=None,
+        description="Inputs on which the model is measured, in place of generated ones. Default: none.",
     )

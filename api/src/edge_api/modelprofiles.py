@@ -7,6 +7,7 @@ from pydantic import Field
 from edge_api.objects import AGE, Column, KeyedBy, KubernetesObject, Part, Resource
 from edge_api.quantities import Duration, Share
 from edge_api.rules import Digest, ExitName, Label, Name, TensorName, TensorNames, Text
+from edge_api.shapes import BytesAt, DurationsAt, MeasuredShapes
 from edge_api.tensors import Exit, Tensor, Tensors
 
 
@@ -19,7 +20,12 @@ class Cut(Part):
     tensors: Annotated[tuple[TensorName, ...], Field(min_length=2, max_length=64)] | None = Field(
         default=None, description="The tensors that cross the link, if several. Default: the one in tensor."
     )
-    bytes: int = Field(ge=0, description="Bytes of the tensors for a batch of one.")
+    bytes: int = Field(
+        ge=0, description="Bytes of the tensors for a batch of one, at the largest of the model's shapes."
+    )
+    bytes_at: BytesAt | None = Field(
+        default=None, description="Bytes at each of the model's shapes, in order. Default: bytes."
+    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,6 +64,11 @@ class ProfiledModel(Part):
         description="Inputs and tensors that are only copies of one, which spec.privacy can keep local. "
         "Default: not known.",
     )
+    shapes: MeasuredShapes | None = Field(
+        default=None,
+        description="Shapes of requests that were stated or counted, from the smallest to the largest; "
+        "bytesAt of cuts are in this order. Default: no dimension besides the batch is open.",
+    )
     stays_local: Text | None = Field(
         default=None,
         description="Why requests can be served only at the entry node, e.g. that an input contains strings. "
@@ -75,6 +86,12 @@ class SegmentCost(Part):
     mean: Duration = Field(description="Mean duration of a run with a batch of one.")
     p95: Duration = Field(description="95th percentile of the duration of a run.")
     runs: int = Field(ge=1, description="Number of runs that were measured.")
+    mean_at: DurationsAt | None = Field(
+        default=None, description="Mean duration at each of the shapes, in order. Default: mean."
+    )
+    p95_at: DurationsAt | None = Field(
+        default=None, description="95th percentile at each of the shapes, in order. Default: p95."
+    )
 
 
 class ExitCost(Part):
@@ -84,6 +101,12 @@ class ExitCost(Part):
     mean: Duration = Field(description="Mean duration of a run with a batch of one.")
     p95: Duration = Field(description="95th percentile of the duration of a run.")
     runs: int | None = Field(default=None, ge=1, description="Number of runs that were measured.")
+    mean_at: DurationsAt | None = Field(
+        default=None, description="Mean duration at each of the shapes, in order. Default: mean."
+    )
+    p95_at: DurationsAt | None = Field(
+        default=None, description="95th percentile at each of the shapes, in order. Default: p95."
+    )
 
 
 class AssumedSize(Part):
@@ -141,6 +164,16 @@ class ClassCosts(Part):
     assumed: Annotated[tuple[AssumedSize, ...], Field(min_length=1, max_length=64)] | None = Field(
         default=None,
         description="Dynamic dimensions of the inputs, and the sizes that were used for them. Default: none.",
+    )
+    shapes: MeasuredShapes | None = Field(
+        default=None,
+        description="Shapes at which the model was measured, from the smallest to the largest. Default: one "
+        "shape, with the sizes in assumed.",
+    )
+    shape_error: Share | None = Field(
+        default=None,
+        description="Largest relative difference, over the exits, between a measured time and the line "
+        "through those at the shapes below and above it. Default: not known, with fewer than three shapes.",
     )
     requests: RequestTime | None = Field(
         default=None,

@@ -19,6 +19,7 @@ from edge_api.policies import (
 )
 from edge_api.quantities import Bandwidth, Duration, Quantity, Share
 from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, TensorNames, Text
+from edge_api.shapes import BytesAt, DurationsAt, InputShapes, MeasuredShapes, ShapeCounts
 from edge_api.tensors import Slice, Tensor, Tensors
 
 UNENCODED: Final = "fp32"
@@ -46,6 +47,16 @@ class PlacedModel(Part):
         if not self.outputs:
             raise ValueError("outputs: the model has none: list the outputs of the full model")
         return self
+
+
+class PlacedShapes(Part):
+    """Shapes of requests that the routes have costs for."""
+
+    planned: InputShapes = Field(description="Shape of each input that the routes are planned for.")
+    measured: MeasuredShapes = Field(
+        description="Shapes of computeAt and bytesAt of the stages, from the smallest to the largest. Costs "
+        "of other shapes lie on lines between these."
+    )
 
 
 class PlacedSlo(Part):
@@ -136,6 +147,15 @@ class Stage(Part):
     )
     predicted_compute: Duration | None = Field(
         default=None, description="Compute time that the plan predicts. Default: unknown."
+    )
+    compute_at: DurationsAt | None = Field(
+        default=None,
+        description="Compute time at each of the measured shapes, in order. Default: predictedCompute.",
+    )
+    bytes_at: BytesAt | None = Field(
+        default=None,
+        description="Bytes that the hop to this stage carries at each of the measured shapes, in order. "
+        "Default: those of the slice's inputs.",
     )
 
     @model_validator(mode="after")
@@ -251,6 +271,11 @@ class PlacementSpec(Part):
         "raises it with the number of Placements of the pool, so that all reports of counters together "
         "are at most 60 writes a minute. Default: 8s.",
     )
+    shapes: PlacedShapes | None = Field(
+        default=None,
+        description="Shapes of requests, for which a request is routed by its own. Default: the inputs have "
+        "no open dimension besides the batch, or their sizes are unknown.",
+    )
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=16)] = Field(
         description="Routes by falling minBandwidth, 1 to 16. For each request, the runtime uses the "
         "route with the highest expected worth, given the probability that it meets the deadline on the "
@@ -351,6 +376,12 @@ class PlacementStatus(StatusPart):
         default=None,
         description="How far compute times were from the plan, by exit. The operator takes the margin of the "
         "next plan from them. Updated once a minute.",
+    )
+    shapes: ShapeCounts | None = Field(
+        default=None,
+        description="Shapes of the requests since the runtime started, for a batch of one, at most 32; the "
+        "rarest are counted with the next larger one. Updated once a minute, and at the first request. "
+        "Default: the inputs have no open dimension besides the batch.",
     )
     requests: Annotated[int, Field(ge=0)] = Field(
         default=0,

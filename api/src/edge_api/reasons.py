@@ -35,6 +35,7 @@ from edge_api.reason_registry import (
     known,
     registered,
 )  # fmt: skip
+from edge_api.shape_reasons import BAD_INPUTS, BAD_SAMPLES, INPUTS_REFUSED, SHAPES_UNKNOWN
 from edge_api.tenant_reasons import (
     ALL_SERVED,
     DRAINED,
@@ -50,42 +51,12 @@ from edge_api.tenant_reasons import (
 )  # fmt: skip
 
 __all__ = [
-    "ACTIVE",
-    "ALL_SERVED",
-    "CERTIFICATES_ISSUED",
-    "CONDITIONS",
-    "CONTROL_OPEN",
-    "DEGRADED",
-    "DRAINED",
-    "EVENT",
-    "HELD",
-    "MODEL_READY",
-    "NAMESPACES_FOUND",
-    "NO_NAMESPACES",
-    "OTHER_KINDS",
-    "PLACED",
-    "PLACING",
-    "PLANNED",
-    "POOL_CERTIFICATES",
-    "POOL_CONTROL",
-    "POOL_READY",
-    "PROFILED",
-    "PROGRESSING",
-    "READY",
-    "REASONS",
-    "RECLAIMED",
-    "SATISFIED",
-    "SERVICES_REFUSED",
-    "SLO_MET",
-    "STEPPED_DOWN",
-    "TENANT_ACTIVE",
-    "TENANT_DRAINED",
-    "TENANT_HELD",
-    "TENANT_READY",
-    "TENANT_SATISFIED",
-    "ConditionType",
-    "Reason",
-    "known",
+    "ACTIVE", "ALL_SERVED", "BAD_INPUTS", "BAD_SAMPLES", "CERTIFICATES_ISSUED", "CONDITIONS",
+    "CONTROL_OPEN", "DEGRADED", "DRAINED", "EVENT", "HELD", "INPUTS_REFUSED", "MODEL_READY",
+    "NAMESPACES_FOUND", "NO_NAMESPACES", "OTHER_KINDS", "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES",
+    "POOL_CONTROL", "POOL_READY", "PROFILED", "PROGRESSING", "READY", "REASONS", "RECLAIMED", "SATISFIED",
+    "SERVICES_REFUSED", "SHAPES_UNKNOWN", "SLO_MET", "STEPPED_DOWN", "TENANT_ACTIVE", "TENANT_DRAINED",
+    "TENANT_HELD", "TENANT_READY", "TENANT_SATISFIED", "ConditionType", "Reason", "known",
 ]  # fmt: skip
 """Names of other modules that belong here, too."""
 

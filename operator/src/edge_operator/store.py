@@ -35,6 +35,7 @@ class CardCut(_Answer):
     tensor: str
     tensors: tuple[str, ...] = ()
     bytes: int
+    bytes_at: tuple[int, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -75,10 +76,27 @@ class CardExit(_Answer):
         }
 
 
+class CardShape(_Answer):
+    """The shape of each input of a request, by name."""
+
+    inputs: dict[str, tuple[int, ...]]
+
+
+class UnknownSize(_Answer):
+    """An open dimension of an input whose size nothing states; symbol: its name in the file."""
+
+    input: str
+    dimension: int
+    symbol: str
+
+
 class ModelCard(_Answer):
     """The metadata that the store found in a model's file.
 
     local: why requests can be served only at the node at which they arrive; empty if they need not.
+    shapes: of requests, from the smallest to the largest, in the order of `bytes_at` of cuts; empty if only
+    the batch is open. unknown_sizes: open dimensions without a size; advice: what to write about them.
+    samples: digest of the file of samples.
     """
 
     digest: str
@@ -87,6 +105,10 @@ class ModelCard(_Answer):
     exits: tuple[CardExit, ...]
     input_copies: tuple[str, ...] = ()
     local: str = ""
+    shapes: tuple[CardShape, ...] = ()
+    unknown_sizes: tuple[UnknownSize, ...] = ()
+    advice: str = ""
+    samples: str | None = None
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
@@ -160,8 +182,21 @@ class RequestTime(_Answer):
     hop_seconds_per_byte: float = Field(ge=0)
 
 
+class ProfileShape(_Answer):
+    """Compute times of a model at one shape of its inputs."""
+
+    inputs: dict[str, tuple[int, ...]]
+    segments: tuple[SegmentTime, ...]
+    exits: tuple[ExitTime, ...]
+
+
 class DeviceProfile(_Answer):
-    """Compute times of a model on a device class, measured on one of its nodes."""
+    """Compute times of a model on a device class, measured on one of its nodes.
+
+    segments, exits: at the largest of the shapes. shapes: from the smallest to the largest; empty if only the
+    batch is open. refused: why the model could not be measured on its inputs; it then has no times.
+    samples_digest: of the file of samples that it was measured on.
+    """
 
     model: str
     selection: str = ""
@@ -173,6 +208,9 @@ class DeviceProfile(_Answer):
     relative_error: float = 0.0
     assumed: tuple[AssumedSize, ...] = ()
     requests: RequestTime | None = None
+    shapes: tuple[ProfileShape, ...] = ()
+    refused: str = ""
+    samples_digest: str | None = None
 
 
 class CodecAccuracy(_Answer):

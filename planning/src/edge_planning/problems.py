@@ -8,9 +8,10 @@ from math import inf, isfinite
 from edge_planning.costs.energy import Radio
 from edge_planning.costs.profiles import ClassProfile
 from edge_planning.distributions import Distribution, LogUniform
-from edge_planning.errors import BadPlacesError, require
+from edge_planning.errors import BadPlacesError, BadProfileError, require
 from edge_planning.graphs.models import Model
 from edge_planning.objectives import ACCURACY, Objective
+from edge_planning.request_shapes import RequestShape
 
 
 class Mode(StrEnum):
@@ -310,7 +311,29 @@ class EntryProblem:
         """Whether the entry node's energy is known, at least in part."""
         return self.active_power > 0 or self.radio is not None
 
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Sentences about sizes that were assumed for the costs at any place, each once."""
+        return tuple(dict.fromkeys(each for profile in self._profiles() for each in profile.assumptions))
+
+    def _profiles(self) -> tuple[ClassProfile, ...]:
+        between = (intermediate.profile for intermediate in self.intermediates)
+        return (self.entry, *between, *(() if self.remote is None else (self.remote,)))
+
+    def _require_one_shape(self) -> None:
+        """Raises BadProfileError if times and bytes are for different shapes."""
+        planned = RequestShape.of(self.model.shapes)
+        for profile in self._profiles():
+            measured = RequestShape.of(profile.shapes)
+            require(
+                not planned.inputs or not measured.inputs or planned == measured,
+                f"device class {profile.name}: its times are for {measured}, but the model's cuts for "
+                f"{planned}: take both at one shape",
+                BadProfileError,
+            )
+
     def __post_init__(self) -> None:
+        self._require_one_shape()
         for name in ("rtt", "local_overhead", "hop_overhead", "active_power", "uplink_used"):
             value = getattr(self, name)
             require(isfinite(value) and value >= 0, f"{name} {value} must be finite and >= 0")

@@ -111,6 +111,9 @@ def _profile_device(arguments: argparse.Namespace) -> int:
         )
         await store.put_profile(profile)
         store.close()
+        if "refused" in profile:
+            log.warning("stored without times: %s", profile["refused"])
+            return
         log.info(
             "stored; the sum of segments and the whole model differ by at most %.1f %%",
             100 * profile["relativeError"],

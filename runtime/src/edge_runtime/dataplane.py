@@ -35,6 +35,7 @@ from edge_runtime.routing.early_exits import run_until_confident
 from edge_runtime.routing.fallbacks.deferred import DeferredFallback
 from edge_runtime.routing.generations import Generations
 from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
+from edge_runtime.shape_counts import RequestShapes
 from edge_runtime.status import Window
 from edge_runtime.tensors import Array, Contract, rows
 
@@ -79,7 +80,7 @@ class Dataplane:
     def __init__(
         self, generations: Generations, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self.window, self.residuals = Window(), Residuals()
+        self.window, self.residuals, self.shapes = Window(), Residuals(), RequestShapes()
         self._generations, self.metrics, self._clock = generations, metrics, clock
         self._queue, self._breakers = generations.queue, generations.resources.breakers
         self._active_route = generations.active_route
@@ -205,6 +206,7 @@ class Dataplane:
         met = seconds <= table.placement.spec.slo.latency
         self.metrics.request(route.exit, route.name, outcome, seconds, met=met)
         self.window.add(start, seconds, met=met)
+        self.shapes.add(table.placement.spec.model.digest, table.contract.inputs, request.inputs)
         parameters: dict[str, str | bool | float] = {
             "exit": route.exit,
             "route": route.name,
@@ -272,7 +274,10 @@ class Dataplane:
         start, deadline, inputs = admitted.start, admitted.deadline, request.inputs
         left = deadline - (self._clock() - start)
         spare = self._queue.spare if admitted.beyond else None
-        found = self._active_route.choose(table, self._generations.link, left, admitted.wait, spare=spare)
+        size = table.request_size(inputs)
+        found = self._active_route.choose(
+            table, self._generations.link, left, admitted.wait, spare=spare, size=size
+        )
         chosen = found.loaded
         try:
             chosen.outputs.check(request.outputs)
@@ -340,7 +345,8 @@ class Dataplane:
         if table is None or local is None or session is None or all(r is not loaded for r in table.routes):
             return
         if rows(session.inputs, list(feeds.values())) in (None, 1):
-            self.residuals.add(table.placement.spec.model.digest, loaded.route.exit, local.compute, seconds)
+            predicted = table.predicted(loaded, feeds, local.compute)
+            self.residuals.add(table.placement.spec.model.digest, loaded.route.exit, predicted, seconds)
 
     async def _run_split(
         self,

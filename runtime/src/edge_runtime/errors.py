@@ -84,6 +84,18 @@ class BadAccuracy(ModelError):
     """An accuracy is not between 0 and 1."""
 
 
+class BadInputs(ModelError):
+    """A shape that is stated for an input does not match the file."""
+
+
+class InputsRefused(ModelError):
+    """The model fails on the inputs that it is measured on."""
+
+
+class BadSamples(ModelError):
+    """The file of samples has no inputs that the model takes."""
+
+
 class StorageError(EdgeError):
     """Stored bytes are missing, wrong or out of reach."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +21,8 @@ from edge_planning.declared_exits import (
 )
 from edge_runtime.errors import BadAccuracy, BadRequest, EdgeError, NoExits, UnknownOutput
 from edge_runtime.graph_analysis.analysis import unrepeatable
+from edge_runtime.graph_analysis.index_ranges import index_ranges
+from edge_runtime.model_shapes import ModelShapes, ShapedCut, shapes_of
 from edge_runtime.slicing import Cut, Graph
 from edge_runtime.tensors import Tensor
 
@@ -38,7 +41,7 @@ class DescribedExit:
 
     declared: DeclaredExit
     tensors: tuple[Tensor, ...]
-    cuts: tuple[Cut, ...]
+    cuts: tuple[ShapedCut, ...]
 
     def document(self) -> dict[str, Any]:
         """The exit as JSON."""
@@ -48,7 +51,7 @@ class DescribedExit:
             "accuracy": self.declared.accuracy,
             "responseNames": "Own" if self.declared.own_names else "Final",
             "tensors": [tensor.document() for tensor in self.tensors],
-            "cuts": [{"tensor": c.tensor, "tensors": list(c.tensors), "bytes": c.bytes} for c in self.cuts],
+            "cuts": [cut.document() for cut in self.cuts],
         }
 
 
@@ -58,6 +61,7 @@ class ModelMetadata:
 
     input_copies: tensors that are only copies of an input.
     unrepeatable: why the same inputs may give other outputs next time; empty if they are known not to.
+    index_ranges: number of values that an input can have which is an index, by input.
     local: why inputs and activations cannot leave the node at which requests arrive; empty if they can.
     """
 
@@ -68,6 +72,8 @@ class ModelMetadata:
     input_copies: tuple[str, ...]
     unrepeatable: str
     local: str
+    shapes: ModelShapes = field(default_factory=ModelShapes)
+    index_ranges: Mapping[str, int] = field(default_factory=dict)
 
     def segments(self) -> list[tuple[str, str]]:
         """Every (from, to) between adjacent cuts of an exit, or its last cut and its outputs, once."""
@@ -88,19 +94,25 @@ class ModelMetadata:
             "unrepeatable": self.unrepeatable,
             "local": self.local,
             "segments": [{"from": start, "to": end} for start, end in self.segments()],
+            **self.shapes.document(),
+            "indexRanges": dict(self.index_ranges),
         }
 
 
-def metadata_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> ModelMetadata:
+def metadata_of(
+    graph: Graph, size: int, given: Sequence[Any] | None = None, shapes: ModelShapes | None = None
+) -> ModelMetadata:
     """Metadata with the `given` exits, else the file's own, else one exit with all outputs.
 
-    Raises ModelError with the field and the fix.
+    shapes: at which the model is measured; default: those in the file's metadata. Raises ModelError with the
+    field and the fix.
     """
+    shapes = shapes_of(graph, None) if shapes is None else shapes
     exits = tuple(
         DescribedExit(
             exit_,
             tuple(graph.tensor(name) for name in exit_.outputs),
-            worthwhile(graph.cuts(exit_.outputs, MOST_TENSORS)),
+            shapes.cuts(graph, partial(_cuts, outputs=exit_.outputs)),
         )
         for exit_ in read_exits(graph, given)
     )
@@ -111,8 +123,14 @@ def metadata_of(graph: Graph, size: int, given: Sequence[Any] | None = None) -> 
         exits,
         graph.input_copies,
         unrepeatable(graph.model),
-        _staying(graph.strings([name for exit_ in exits for name in exit_.cuts[0].tensors])),
+        _staying(graph.strings(graph.needed_inputs([name for e in exits for name in e.declared.outputs]))),
+        shapes,
+        index_ranges(graph.model),
     )
+
+
+def _cuts(graph: Graph, outputs: Sequence[str]) -> tuple[Cut, ...]:
+    return worthwhile(graph.cuts(outputs, MOST_TENSORS))
 
 
 def _staying(strings: Sequence[str]) -> str:

@@ -218,6 +218,7 @@ class PlacedService:
             summary=self.dataplane.window.summary(self.generations.resources.clock()),
             now=datetime.now(UTC),
             residuals=self.dataplane.residuals.report(self.generations.resources.clock()),
+            shapes=self.dataplane.shapes.report(self.generations.resources.clock()),
         )
 
     async def write_status(self, statuses: Statuses) -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, pairwise
+from pathlib import Path
 from statistics import median
+from tempfile import NamedTemporaryFile
 from typing import Any, Final, TypeVar
 
-from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
+from edge_planning.request_shapes import RequestShape
+from edge_runtime.errors import InputsRefused
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session
-from edge_runtime.model_store import ModelStore
+from edge_runtime.model_store import Blob, ModelStore
 from edge_runtime.request_costs import measure_requests
 from edge_runtime.samples.flags import NOTHING, Given
-from edge_runtime.samples.making import make
+from edge_runtime.shape_profiles import runs_at_shapes
 from edge_runtime.tensors import Array, Tensor, size_of
 from edge_runtime.trials.admission import SECONDS, Subject, Trials
 
@@ -147,13 +151,17 @@ async def profile_device(
     given: Given = NOTHING,
     trial_seconds: float = SECONDS,
 ) -> dict[str, Any]:
-    """Measures a model on this machine with the `given` inputs; returns the DeviceProfile.
+    """Measures a model on this machine; returns the DeviceProfile.
 
-    selection: of the nodes that are measured, as the operator names it. Each slice is tried in a separate
-    process first, for up to `trial_seconds`. Raises StorageError and CannotLoad, and BadRequest for given
-    inputs that do not match the model.
+    It is measured at each shape in its metadata, on the `given` inputs, else on its samples, else on
+    generated ones. selection: of the nodes that are measured, as the operator names it. Each slice is tried
+    in a separate process first, for up to `trial_seconds`. If the model refuses generated inputs, the
+    DeviceProfile says why and has no times. Raises StorageError and CannotLoad, InputsRefused if the model
+    fails on samples or given inputs, and BadRequest for given inputs that do not match the model.
     """
     metadata = await store.metadata(model)
+    shapes = [RequestShape.of(each["inputs"]) for each in metadata.get("shapes", [])]
+    digest = metadata.get("samples") if given == NOTHING else None
     pairs = [(segment["from"], segment["to"]) for segment in metadata["segments"]]
     # Services choose the names of exits and share measurements, so an exit is identified by its outputs.
     wholes = {_end(exit_): (exit_["cuts"][0]["tensor"], _end(exit_)) for exit_ in metadata["exits"]}
@@ -166,39 +174,68 @@ async def profile_device(
     with Trials(None, Memory(cgroup_limit()), threads, trial_seconds) as trials:
         for pair in order:
             start, end = (tuple(tensors[name]) for name in pair)
-            begins = given if pair[0] in sources else NOTHING
+            begins = NOTHING
+            if pair[0] in sources:
+                begins = given if given != NOTHING or not shapes else Given(shapes[-1].shapes())
             sessions[start, end] = await _session(
                 store, model, threads, trials=trials, start=start, end=end, given=begins
             )
     whole = [sessions[tuple(tensors[start]), tuple(tensors[end])] for start, end in wholes.values()]
     inputs = {tensor.name: tensor for session in whole for tensor in session.inputs}
     dimensions = {name: found for session in whole for name, found in session.dimensions.items()}
-    samples = make(tuple(inputs.values()), dimensions, given)
-    try:
-        slices = TimedSlices(lambda start, end: sessions[tuple(start), tuple(end)], samples.feeds)
-        runs = {pair: slices.between(*(tensors[name] for name in pair)).run for pair in order}
-        measured = measure_all(runs, seconds, progress)
-    except (BadTensor, ModelFailed) as error:
-        what = "zeros" if samples.made else "the given inputs"
-        raise CannotLoad(
-            f"the model cannot be measured on {what} ({error}): {samples.advice()}, "
-            f"by edge-runtime profile-device on this node"
-        ) from error
-    requests = await asyncio.to_thread(measure_requests, seconds)
-    for pair, result in measured.items():
-        progress(f"{pair[0]} -> {pair[1]}: {_say(result)}")
-    progress(f"requests: {requests}")
-    segments = {pair: measured[pair] for pair in pairs}
-    exits = {output: measured[pair] for output, pair in wholes.items()}
-    return {
+
+    def runs_of(feeds: Sequence[Mapping[str, Array]]) -> dict[tuple[str, str], Callable[[], object]]:
+        slices = TimedSlices(lambda start, end: sessions[tuple(start), tuple(end)], feeds)
+        return {pair: slices.between(*(tensors[name] for name in pair)).run for pair in order}
+
+    described = {
         "model": model,
         "selection": selection,
         "deviceClass": device_class,
         "node": node,
         "threads": threads,
-        **samples.document(),
-        "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
-        "exits": [{"exit": names[output], "output": output, **m.document()} for output, m in exits.items()],
+        "samplesDigest": digest,
+    }
+    with _sample_file(await store.blob(digest) if digest else None) as file:
+        try:
+            prepared = runs_at_shapes(
+                runs_of,
+                tuple(inputs.values()),
+                dimensions,
+                given if file is None else Given(samples=file),
+                shapes=shapes,
+                ranges=metadata.get("indexRanges"),
+                progress=progress,
+            )
+        except InputsRefused as error:
+            if given != NOTHING:
+                raise
+            progress(f"not measured: {error}")
+            return {**described, "segments": [], "exits": [], "relativeError": 0.0, "refused": str(error)}
+    at: list[dict[str, Any]] = []
+    for each in prepared:
+        measured = measure_all(each.runs, seconds / len(prepared), progress)
+        for pair, result in measured.items():
+            progress(f"{each.shape or ''} {pair[0]} -> {pair[1]}: {_say(result)}".strip())
+        segments = {pair: measured[pair] for pair in pairs}
+        exits = {output: measured[pair] for output, pair in wholes.items()}
+        at.append(
+            {
+                "inputs": each.shape.document() if each.shape is not None else {},
+                "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
+                "exits": [
+                    {"exit": names[output], "output": output, **m.document()} for output, m in exits.items()
+                ],
+            }
+        )
+    requests = await asyncio.to_thread(measure_requests, seconds)
+    progress(f"requests: {requests}")
+    return {
+        **described,
+        **prepared[-1].samples.document(),
+        "segments": at[-1]["segments"],
+        "exits": at[-1]["exits"],
+        "shapes": at if shapes else [],
         "relativeError": relative_error(metadata["exits"], segments, exits),
         "requests": requests.document(),
     }
@@ -217,6 +254,18 @@ def relative_error(
         whole = exits[_end(exit_)].mean
         worst = max(worst, abs(total - whole) / whole)
     return worst
+
+
+@contextmanager
+def _sample_file(data: Blob | None) -> Iterator[Path | None]:
+    """A file with the samples as long as they are read; None without samples."""
+    if data is None:
+        yield None
+        return
+    with NamedTemporaryFile(suffix=".npz") as file:
+        file.write(data)
+        file.flush()
+        yield Path(file.name)
 
 
 def _end(exit_: Mapping[str, Any]) -> str:

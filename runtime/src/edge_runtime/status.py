@@ -100,6 +100,7 @@ class Report:
     now: datetime
     reason: str = ""
     residuals: Sequence[Mapping[str, Any]] = ()
+    shapes: Sequence[Mapping[str, Any]] = ()
     counted: Counted | None = None
     slo_met: bool | None = None
     peer_scheme: str = ""
@@ -122,6 +123,7 @@ def status_document(report: Report) -> dict[str, Any]:
         "localLinks": [{"peer": peer} | _stated(each) for peer, each in report.local_links.items()] or None,
         "latency": None if p50 is None or p95 is None else {"p50": p50, "p95": p95},
         "residuals": list(report.residuals) or None,
+        "shapes": list(report.shapes) or None,
         "requests": counted.requests if counted is not None else 0,
         "met": counted.met if counted is not None else 0,
         "since": _rfc3339(counted.since) if counted is not None else None,

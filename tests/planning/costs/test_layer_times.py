@@ -17,6 +17,14 @@ GRAPH: Graph = MODEL.graph
 NUMBER = {layer.name: index for index, layer in enumerate(GRAPH.layers)}
 
 
+def test_estimates_say_that_unknown_sizes_count_as_one() -> None:
+    assert class_profile(MODEL, DESKTOP).assumptions == ()
+    unsized = replace(MODEL, graph=replace(GRAPH, unsized=("boxes", "scores", "classes", "kept")))
+    (sentence,) = class_profile(unsized, DESKTOP).assumptions
+    assert "boxes, scores, classes and 1 more" in sentence
+    assert "lower bounds" in sentence
+
+
 def test_a_convolution_on_the_pi_is_the_published_line() -> None:
     # 6.13e-3 * 3 + 2.67e-2 * 25 * 96 - 9.909 ms
     estimate = layer_times(GRAPH, RASPBERRY_PI_3)[NUMBER["conv1"]]

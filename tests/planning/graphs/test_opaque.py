@@ -108,9 +108,10 @@ def test_a_dimension_without_a_bound_is_named_and_counted_as_one(write: Write) -
     (warning,) = graph.warnings
     assert warning.startswith("a, b, c ")
     assert "x, [1, ?, 4]" in warning
+    assert graph.unsized == ("x", "a", "b")
     assert chain_cuts(graph, "y") == (("x",), ("c",))
     bounded = read_graph(model, name="m", bounds={"sequence": 9})
-    assert bounded.warnings == ()
+    assert bounded.warnings == bounded.unsized == ()
     assert len(bounded.layers) == 4
 
 

@@ -59,8 +59,57 @@ def test_bytes_of_an_open_size_are_not_made_up(write: Write, size: int | str | N
     name = size if isinstance(size, str) else "x.2"
     with pytest.raises(BadValueError, match=rf"input x .*dimension 2 \({name}\)"):
         read_model(model, name="m")
-    bounded = read_model(model, name="m", bounds={name: 7})
-    assert [(cut.name, cut.size) for cut in bounded.exits[0].cuts] == [("x", 3 * 7 * 5 * 4)]
+    for given in ({"bounds": {name: 7}}, {"shapes": {"x": (1, 3, 7, 5)}}):
+        read = read_model(model, name="m", **given)
+        assert [(cut.name, cut.size) for cut in read.exits[0].cuts] == [("x", 3 * 7 * 5 * 4)]
+        assert read.shapes == {"x": (1, 3, 7, 5)}
+
+
+def test_the_refusal_of_an_open_size_says_what_to_pass(write: Write) -> None:
+    model = write([("Relu", "x", "y")], {"x": ("n", 3, "H", -1)}, {"y": None})
+    with pytest.raises(BadValueError, match=r"2 \(H\), 3 \(x\.3\).*shapes=\{'x': \(1, 3, H, x\.3\)\}"):
+        read_model(model, name="m")
+    with pytest.raises(BadValueError, match=r"3 \(x\.3\).*shapes=\{'x': \(1, 3, 64, x\.3\)\}"):
+        read_model(model, name="m", bounds={"H": 64})
+
+
+def test_one_shape_gives_the_size_of_a_dimension_that_inputs_share(write: Write) -> None:
+    model = write([("Add", "a b", "y")], {"a": ("n", "L"), "b": ("n", "L")}, {"y": None})
+    read = read_model(model, name="m", shapes={"a": (1, 9)})
+    assert read.shapes == {"a": (1, 9), "b": (1, 9)}
+
+
+def test_a_first_dimension_that_is_no_batch_takes_its_size(write: Write) -> None:
+    model = write([("Relu", "x", "y")], {"x": ("L",)}, {"y": None})
+    assert read_model(model, name="m", shapes={"x": (16000,)}).exits[0].cuts == (Cut("x", 64000),)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "sentence"),
+    [
+        ({"z": (1, 2)}, r"shapes\['z'\]: not an input: its inputs are a, b"),
+        ({"a": (1, 2)}, r"shapes\['a'\]: \[1, 2\] has 2 dimensions, but the input has 3: n, 3, L"),
+        ({"a": (1, 4, 2)}, r"dimension 1 is 4, but the file fixes it to 3"),
+        ({"a": (1, 3, 0)}, r"dimension 2 is 0, but must be >= 1"),
+        ({"a": (1, 3, 5), "b": (1, 3, 6)}, r"dimension 2 is 6, but shapes\['a'\] gives L as 5"),
+    ],
+)
+def test_a_shape_that_contradicts_the_file_is_named(
+    write: Write, shapes: dict[str, tuple[int, ...]], sentence: str
+) -> None:
+    model = write([("Add", "a b", "y")], {"a": ("n", 3, "L"), "b": ("n", 3, "L")}, {"y": None})
+    with pytest.raises(BadValueError, match=sentence):
+        read_model(model, name="m", shapes=shapes)
+
+
+def test_a_shape_and_a_bound_that_differ_are_named(write: Write) -> None:
+    model = write([("Relu", "x", "y")], {"x": (1, "L")}, {"y": None})
+    with pytest.raises(BadValueError, match=r"shapes give L as 5, but bounds as 4"):
+        read_model(model, name="m", shapes={"x": (1, 5)}, bounds={"L": 4})
+
+
+def test_a_model_without_open_sizes_belongs_to_no_shape(write: Write) -> None:
+    assert read_model(write([("Relu", "x", "y")], {"x": ("n", 4)}, {"y": None}), name="m").shapes == {}
 
 
 def test_a_size_of_0_is_none_that_can_be_sent(write: Write) -> None:
@@ -381,3 +430,14 @@ def test_a_graph_as_a_table_shows_layers_cuts_sums_and_warnings(write: Write) ->
         "   late      matmul  1x4      0.00          0.1         0.0",
         "   3 layers                   0.00          0.2         0.1",
     ]
+
+
+def test_the_largest_shapes_in_the_metadata_of_a_file_count_if_none_are_passed(write: Write) -> None:
+    model = write([("Relu", "x", "y")], {"x": ("n", "L")}, {"y": None})
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "edge.inputs", '[{"name": "x", "maxShape": [1, 64], "typicalShape": [1, 9]}]'
+    assert read_model(model, name="m").shapes == {"x": (1, 64)}
+    assert read_model(model, name="m", shapes={"x": (1, 5)}).shapes == {"x": (1, 5)}
+    entry.value = '[{"name": "x", "shape": [64]}]'
+    with pytest.raises(BadValueError, match=r"model m: inputs\[0\]\.shape: \[64\] has 1 dimensions"):
+        read_model(model, name="m")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from edge_runtime.errors import CannotLoad
+from edge_runtime.errors import InputsRefused
 from edge_runtime.model_metadata import metadata_of
-from edge_runtime.profiling import Measured, measure, measure_all, profile_device, relative_error
+from edge_runtime.model_shapes import shapes_of
+from edge_runtime.profiling import Measured, Progress, measure, measure_all, profile_device, relative_error
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.slicing import Graph, digest_of
+from messages import mentions
 from networks import info, model_of
 
 
@@ -55,8 +58,8 @@ def test_a_round_in_which_the_machine_was_busy_spoils_no_slice() -> None:
 
 def test_the_relative_error_is_the_largest_over_the_exits() -> None:
     exits = [
-        {"name": "exit1", "output": "a", "cuts": [{"tensor": "image"}, {"tensor": "c1"}]},
-        {"name": "final", "output": "b", "cuts": [{"tensor": "image"}, {"tensor": "c1"}]},
+        {"name": "exit1", "outputs": ["a"], "cuts": [{"tensor": "image"}, {"tensor": "c1"}]},
+        {"name": "final", "outputs": ["b"], "cuts": [{"tensor": "image"}, {"tensor": "c1"}]},
     ]
     segments = {
         ("image", "c1"): Measured(1.0, 1.0, 5),
@@ -70,9 +73,12 @@ def test_the_relative_error_is_the_largest_over_the_exits() -> None:
 class Cutting:
     """The model store's calls for one model, without a store."""
 
-    def __init__(self, model: bytes) -> None:
-        self._graph, self._metadata = Graph(model), metadata_of(Graph(model), len(model)).document()
-        self._slices: dict[str, bytes] = {}
+    def __init__(self, model: bytes, inputs: Sequence[Any] = (), samples: bytes | None = None) -> None:
+        self._graph = Graph(model)
+        metadata = metadata_of(self._graph, len(model), shapes=shapes_of(self._graph, inputs))
+        kept = {} if samples is None else {digest_of(samples): samples}
+        self._metadata = metadata.document() | {"samples": next(iter(kept), None)}
+        self._slices: dict[str, bytes] = kept
 
     async def metadata(self, model: str) -> Any:
         return self._metadata
@@ -91,20 +97,29 @@ class Cutting:
         return self._slices[digest]
 
 
+ADDENDS = {"minus": -1, "zero": 0, "one": 1}
+
+
 def _shares(first: str) -> bytes:
     """1 / x, or 1 / (x + an addend), in integers."""
     nodes = [
         helper.make_node("Add", ["x", first], ["more"]),
         helper.make_node("Div", ["one", "more"], ["y"]),
     ]
-    constants = {"zero": np.array([0], np.int64), "one": np.array([1], np.int64)}
+    constants = {name: np.array([value], np.int64) for name, value in ADDENDS.items()}
     weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     x, y = (info(name, "N", 2, datatype="INT64") for name in "xy")
     return model_of(nodes, [x], [y], weights, [{"name": "full", "output": "y", "accuracy": 0.9}])
 
 
-def _profile(model: bytes, given: Given = NOTHING) -> dict[str, Any]:
-    store: Any = Cutting(model)
+def _profile(
+    model: bytes,
+    given: Given = NOTHING,
+    inputs: Sequence[Any] = (),
+    samples: bytes | None = None,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    store: Any = Cutting(model, inputs, samples)
     return asyncio.run(
         profile_device(
             store,
@@ -113,7 +128,7 @@ def _profile(model: bytes, given: Given = NOTHING) -> dict[str, Any]:
             "edge-b",
             selection="factory-1",
             seconds=0.002,
-            progress=lambda _: None,
+            progress=progress,
             given=given,
         )
     )
@@ -122,12 +137,110 @@ def _profile(model: bytes, given: Given = NOTHING) -> dict[str, Any]:
 def test_slices_in_the_middle_are_not_measured_on_zeros() -> None:
     found = _profile(_shares("one"))
     assert [(s["from"], s["to"]) for s in found["segments"]] == [("x", "more"), ("more", "y")]
-    assert found["inputs"] == [{"name": "x", "datatype": "INT64", "shape": [1, 2], "values": "zeros"}]
+    assert found["inputs"] == [{"name": "x", "datatype": "INT64", "shape": [1, 2], "values": "generated"}]
     assert found["assumed"] == [{"input": "x", "dimension": 0, "symbol": "N", "size": 1}]
 
 
-def test_a_model_that_refuses_zeros_is_measured_on_what_is_given() -> None:
-    with pytest.raises(CannotLoad, match=r"on zeros .*division by zero.*--input x=VALUE.*profile-device"):
-        _profile(_shares("zero"))
-    found = _profile(_shares("zero"), Given(values={"x": "3"}))
-    assert found["inputs"][0]["values"] == "given"
+def test_a_model_that_refuses_zeros_is_measured_on_generated_values() -> None:
+    found = _profile(_shares("zero"))
+    assert [e["exit"] for e in found["exits"]] == ["full"]
+    assert found["inputs"][0]["values"] == "generated"
+
+
+def test_a_model_that_refuses_generated_values_is_measured_on_zeros() -> None:
+    found = _profile(_shares("minus"))
+    assert found["inputs"][0]["values"] == "zeros"
+
+
+def test_a_model_that_refuses_both_has_no_times_and_says_why() -> None:
+    found = _profile(_inverse_of_a_product())
+    assert (found["segments"], found["exits"]) == ([], [])
+    assert mentions("division by zero", "--input x=VALUE").search(found["refused"])
+    given = _profile(_inverse_of_a_product(), Given(values={"x": "3"}))
+    assert given["inputs"][0]["values"] == "given"
+    assert "refused" not in given
+    with pytest.raises(InputsRefused, match="division by zero"):
+        _profile(_inverse_of_a_product(), Given(values={"x": "1"}))
+
+
+def _inverse_of_a_product() -> bytes:
+    """1 / (x (x - 1)) in integers."""
+    nodes = [
+        helper.make_node("Sub", ["x", "one"], ["less"]),
+        helper.make_node("Mul", ["x", "less"], ["product"]),
+        helper.make_node("Div", ["one", "product"], ["y"]),
+    ]
+    x, y = (info(name, "N", 2, datatype="INT64") for name in "xy")
+    exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
+    return model_of(nodes, [x], [y], [numpy_helper.from_array(np.array([1]), "one")], exits)
+
+
+STATED = [{"name": "x", "maxShape": [1, 3, 64, 64], "typicalShape": [1, 3, 16, 16]}]
+
+
+def test_a_model_with_open_dimensions_is_measured_at_each_of_its_shapes() -> None:
+    found = _profile(halving(), inputs=STATED)
+    assert [each["inputs"] for each in found["shapes"]] == [
+        {"x": [1, 3, 16, 16]},
+        {"x": [1, 3, 32, 32]},
+        {"x": [1, 3, 64, 64]},
+    ]
+    for each in found["shapes"]:
+        assert [(s["from"], s["to"]) for s in each["segments"]] == [
+            ("x", "halved"),
+            ("halved", "pooled"),
+            ("pooled", "y"),
+        ]
+        assert [e["output"] for e in each["exits"]] == ["y"]
+    assert found["segments"] == found["shapes"][-1]["segments"]
+    assert found["inputs"][0]["shape"] == [1, 3, 64, 64]
+    assert found["assumed"] == []
+
+
+def test_a_shape_between_that_the_model_refuses_is_left_out() -> None:
+    said: list[str] = []
+    found = _profile(halving(only=(16, 64)), inputs=STATED, progress=said.append)
+    assert [each["inputs"]["x"][2] for each in found["shapes"]] == [16, 64]
+    assert any("x=1x3x32x32 is left out" in line for line in said)
+
+
+def test_the_largest_shape_that_the_model_refuses_leaves_it_unmeasured() -> None:
+    found = _profile(halving(only=(16, 32)), inputs=STATED)
+    assert found["segments"] == []
+    assert "refused" in found
+
+
+def test_samples_of_the_model_are_used_at_every_shape() -> None:
+    file = io.BytesIO()
+    np.savez(file, x=np.ones((4, 3, 16, 16), np.float32))
+    found = _profile(halving(), inputs=STATED, samples=file.getvalue())
+    assert (found["inputs"][0]["values"], found["samples"]) == ("samples", 4)
+    assert found["samplesDigest"] == digest_of(file.getvalue())
+    assert len(found["shapes"]) == 3
+
+
+def halving(only: Sequence[int] = ()) -> bytes:
+    """A network for images of any size; with `only`, one that fails at other heights than these."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["halved"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["halved"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["y"]),
+    ]
+    weights = []
+    if only:
+        # An index beyond the table of heights is refused.
+        table = np.full(65, 70)
+        table[list(only)] = 0
+        weights = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array(2), "two")]
+        nodes = [
+            helper.make_node("Shape", ["x"], ["shape"]),
+            helper.make_node("Gather", ["shape", "two"], ["height"]),
+            helper.make_node("Gather", ["table", "height"], ["place"]),
+            helper.make_node("Gather", ["table", "place"], ["checked"]),
+            helper.make_node("Cast", ["checked"], ["number"], to=TensorProto.FLOAT),
+            *nodes[:2],
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("Add", ["flat", "number"], ["y"]),
+        ]
+    exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
+    return model_of(nodes, [info("x", "N", 3, "H", "W")], [info("y", "N", 3)], weights, exits)

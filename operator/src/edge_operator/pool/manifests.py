@@ -21,6 +21,7 @@ from edge_api.modelprofiles import (
 from edge_api.objects import written
 from edge_api.quantities import Duration, Share
 from edge_operator import store
+from edge_operator.pool import shapes
 from edge_operator.pool_nodes import PoolMember
 from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
 from edge_planning import problems
@@ -202,8 +203,11 @@ def model_profile(
             outputs=card.outputs,
             input_copies=card.input_copies or None,
             stays_local=card.local or None,
+            shapes=shapes.measured_shapes(card.shapes),
         ),
-        device_classes=tuple(_costs(profile) for profile in sorted(costs, key=lambda p: p.device_class)),
+        device_classes=tuple(
+            shapes.with_shapes(_costs(each), each) for each in sorted(costs, key=lambda p: p.device_class)
+        ),
         codecs=tuple(_codec_accuracy(each) for each in measured)
         if 0 < len(measured) <= MOST_CODEC_ACCURACIES
         else None,
@@ -231,36 +235,45 @@ def _codec_accuracy(found: store.CodecAccuracy) -> CodecAccuracy:
 
 
 def _cut(cut: store.CardCut) -> Cut:
-    return Cut(tensor=cut.tensor, tensors=cut.names if len(cut.names) > 1 else None, bytes=cut.bytes)
+    return Cut(
+        tensor=cut.tensor,
+        tensors=cut.names if len(cut.names) > 1 else None,
+        bytes=cut.bytes,
+        bytes_at=cut.bytes_at or None,
+    )
 
 
 def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
     """Returns the measurements in a ModelProfile by device class."""
     outputs = {e.name: "+".join(e.names) for e in spec.model.exits}
     return {
-        costs.name: DeviceProfile(
-            model=spec.model.digest,
-            selection=costs.selection or "",
-            device_class=costs.name,
-            node=costs.node,
-            threads=costs.threads,
-            segments=tuple(_segment_time(segment) for segment in costs.segments),
-            exits=tuple(
-                ExitTime(
-                    exit=e.exit,
-                    output=outputs.get(e.exit, ""),
-                    mean_seconds=e.mean,
-                    p95_seconds=e.p95,
-                    runs=e.runs or 0,
-                )
-                for e in costs.exits
-            ),
-            relative_error=costs.relative_error or 0.0,
-            assumed=tuple(store.AssumedSize(**dict(a)) for a in costs.assumed or ()),
-            requests=_measured_requests(costs.requests) if costs.requests is not None else None,
-        )
+        costs.name: shapes.read_shapes(costs, _device_profile(spec.model.digest, costs, outputs))
         for costs in spec.device_classes
     }
+
+
+def _device_profile(model: str, costs: ClassCosts, outputs: Mapping[str, str]) -> DeviceProfile:
+    return DeviceProfile(
+        model=model,
+        selection=costs.selection or "",
+        device_class=costs.name,
+        node=costs.node,
+        threads=costs.threads,
+        segments=tuple(_segment_time(segment) for segment in costs.segments),
+        exits=tuple(
+            ExitTime(
+                exit=e.exit,
+                output=outputs.get(e.exit, ""),
+                mean_seconds=e.mean,
+                p95_seconds=e.p95,
+                runs=e.runs or 0,
+            )
+            for e in costs.exits
+        ),
+        relative_error=costs.relative_error or 0.0,
+        assumed=tuple(store.AssumedSize(**dict(a)) for a in costs.assumed or ()),
+        requests=_measured_requests(costs.requests) if costs.requests is not None else None,
+    )
 
 
 def as_written(spec: ModelProfileSpec) -> ModelProfileSpec:

@@ -11,7 +11,7 @@ from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked
 from edge_operator.names import label_value, profile_job_name
 from edge_operator.nodes.workloads import profile_job
-from edge_operator.pool import attempts, manifests
+from edge_operator.pool import attempts, manifests, shapes
 from edge_operator.pool.actions import Apply, Delete
 from edge_operator.pool.attempts import Attempt
 from edge_operator.pool.facts import Lookups, NotKnownError, ProfileOf, ProfileThrough
@@ -83,8 +83,12 @@ class Measurement:
 
     @property
     def exits(self) -> frozenset[str]:
-        """The outputs of the service's exits: services give the exits of one file different names."""
-        return frozenset(exit_.end for exit_ in self.card.exits)
+        """The outputs of the service's exits, since services give the exits of one file different names, and
+        the shapes and samples that they are measured at.
+        """
+        ends = {exit_.end for exit_ in self.card.exits}
+        at = {str(shapes.shape_of(each)) for each in self.card.shapes}
+        return frozenset(ends | at | ({self.card.samples} if self.card.samples else set()))
 
 
 def measuring_nodes(jobs: Iterable[Object]) -> set[str]:
@@ -136,6 +140,10 @@ def _measured_through(wanted: Measurement, device_class: str) -> DeviceProfile |
 
 
 def _usable(profile: DeviceProfile, card: ModelCard) -> DeviceProfile | None:
+    if not shapes.is_measured(profile, card):
+        return None
+    if profile.refused:
+        return profile
     try:
         return manifests.of_exits(profile, card)
     except BadProfileError:

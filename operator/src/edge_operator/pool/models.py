@@ -5,10 +5,11 @@ from pydantic import ValidationError
 from edge_api import ModelProfile, reasons
 from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import ModelStatus
+from edge_api.model_inputs import ModelInput
 from edge_api.model_sources import ModelSource
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
-from edge_operator.pool import manifests, recorded
+from edge_operator.pool import manifests, recorded, shapes
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import AccuraciesOf, CardOf
 from edge_operator.pool.remedies import explained
@@ -27,7 +28,18 @@ def model(draft: Draft) -> ModelCard | Blocked:
     card = found if found is not None else registered(draft)
     if isinstance(card, Blocked):
         return card
-    draft.resolved = ModelStatus(storage_uri=source.storage_uri, digest=card.digest)
+    learned = _learned(draft, card)
+    if learned is not None and learned != source.inputs:
+        # The status has them from now on, so that later plans and restarts measure at the same shapes.
+        source = source.model_copy(update={"inputs": learned, "digest": card.digest})
+        draft.recorded = False
+        try:
+            card = draft.lookups.get(CardOf(draft.key, source))
+        except StoreError as error:
+            return _refused(draft, source, error)
+    draft.resolved = ModelStatus(storage_uri=source.storage_uri, digest=card.digest, inputs=learned)
+    if card.unknown_sizes:
+        card = shapes.unplanned(card, _unknown(card))
     try:
         manifests.planned_model(draft.key.name, card)
     except PlanningError as error:
@@ -44,6 +56,24 @@ def model(draft: Draft) -> ModelCard | Blocked:
         message += f"; {card.local}"
     draft.found(Finding(reasons.MODEL_READY, "True", reasons.FETCHED, message))
     return card
+
+
+def _learned(draft: Draft, card: ModelCard) -> tuple[ModelInput, ...] | None:
+    """Returns the shapes of requests as inputs, if nothing else states shapes; None before requests."""
+    status = draft.service.status
+    before = status.model.inputs if status is not None and status.model is not None else None
+    if draft.service.spec.model.inputs is not None or not (card.unknown_sizes or before):
+        return None
+    return shapes.learned_inputs(shapes.counted(draft.known.values()), before)
+
+
+def _unknown(card: ModelCard) -> str:
+    sizes = ", ".join(f"{e.input} dimension {e.dimension} ({e.symbol})" for e in card.unknown_sizes)
+    return (
+        f"the file leaves sizes open: {sizes}: write spec.model.{card.advice} with the sizes of requests, or "
+        f"maxShape and typicalShape; until sizes are known, requests are served at their entry nodes by the "
+        f"whole model"
+    )
 
 
 def registered(draft: Draft) -> ModelCard | Blocked:

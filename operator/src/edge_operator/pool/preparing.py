@@ -12,7 +12,7 @@ from edge_api.told_links import LINKS_ANNOTATION
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import FINALIZER
-from edge_operator.pool import models, node_links, profiles, rates
+from edge_operator.pool import models, node_links, profiles, rates, shapes
 from edge_operator.pool.actions import SetFinalizers
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError
@@ -22,8 +22,10 @@ from edge_operator.pool.rates import Measured
 from edge_operator.pool.remedies import explained
 from edge_operator.pool.results import Prepared, Ready
 from edge_operator.pool.server_links import Link
+from edge_operator.pool.shapes import PlannedShape
 from edge_operator.pool.surroundings import Surroundings, of_service, unfit
 from edge_operator.pool_nodes import missing_certificates
+from edge_operator.store import ModelCard
 from edge_planning.errors import PlanningError
 from edge_planning.pools import Observed
 
@@ -109,6 +111,7 @@ def _inputs(draft: Draft) -> tuple[object, ...]:
         own.refusals,
         state.jobs,
         state.job_pods,
+        shapes.summary(shapes.counted(draft.known.values()), draft.service.spec.slo.percentile),
     )
 
 
@@ -126,7 +129,18 @@ def _steps(draft: Draft) -> Ready | Blocked:
     if isinstance(profiled, Blocked):
         return profiled
     card, costs = profiled
-    return Ready(card, costs, found, surroundings.pool, draft.recorded)
+    planned = _planned_shape(draft, card)
+    if planned is None:
+        return Ready(card, costs, found, surroundings.pool, draft.recorded)
+    at = {name: shapes.profile_at(each, planned.shape) for name, each in costs.items()}
+    card_at = shapes.card_at(card, planned.shape)
+    return Ready(card_at, at, found, surroundings.pool, draft.recorded, planned, costs)
+
+
+def _planned_shape(draft: Draft, card: ModelCard) -> PlannedShape | None:
+    """Returns the shape that the service is planned for; None if only the batch is open."""
+    percentile = draft.service.spec.slo.percentile
+    return shapes.planned_shape(card, shapes.counted(draft.known.values()), percentile)
 
 
 def _surroundings(draft: Draft) -> Surroundings | Blocked:

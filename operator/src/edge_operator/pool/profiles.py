@@ -8,7 +8,7 @@ from edge_api.objects import written
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.nodes.workloads import metadata
-from edge_operator.pool import manifests, measurements, models, recorded
+from edge_operator.pool import manifests, measurements, models, recorded, shapes
 from edge_operator.pool.branches import with_branch_cuts
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import LayersOf
@@ -27,6 +27,8 @@ def profiles(
     accuracies: CodecAccuracies | None,
 ) -> Profiled | Blocked:
     """Returns metadata and measurements, both with the cuts that are found in the model's branches."""
+    if card.unknown_sizes:
+        return _without_plan(draft, card, reasons.SHAPES_UNKNOWN)
     pool = surroundings.pool
     remote = [server.device_class for server in pool.spec.triton_servers]
     wanted = {member.device_class for member in draft.members}
@@ -58,6 +60,9 @@ def profiles(
     )
     try:
         costs = measurements.stored_profiles(measurement, wanted | far | between, known)
+        refused = [costs[name] for name in sorted(costs) if costs[name].refused]
+        if refused:
+            return _without_plan(draft, shapes.unplanned(card, _refusal(refused[0])), reasons.INPUTS_REFUSED)
         blocked = measurements.measure(measurement, wanted - set(costs))
         # Local routes do not wait for the classes of Triton servers and of intermediate nodes.
         draft.unmeasured = measurements.measure(measurement, far - set(costs))
@@ -77,6 +82,20 @@ def profiles(
         return blocked
     measured, used = (far | between) & set(costs), bool(set(remote) & set(costs))
     return _profiled(draft, card, split, accuracies, ends, wanted | measured, through_triton=used)
+
+
+def _without_plan(draft: Draft, card: ModelCard, reason: str) -> Profiled:
+    """Returns metadata and measurements with which each entry node serves the whole model, without a plan."""
+    draft.found(Finding(reasons.PROFILED, "False", reason, card.local))
+    classes = {member.device_class: member.node.name for member in draft.members}
+    return card, {name: shapes.without_times(card, name, node) for name, node in classes.items()}
+
+
+def _refusal(profile: DeviceProfile) -> str:
+    return (
+        f"not measured on {profile.node}: {profile.refused}: write samples of requests into "
+        f"spec.model.samples; until then, requests are served at their entry nodes by the whole model"
+    )
 
 
 def _of_pool(measured: Mapping[str, DeviceProfile], pool: DevicePool) -> dict[str, DeviceProfile]:

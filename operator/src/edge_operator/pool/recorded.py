@@ -14,23 +14,29 @@ from edge_api.inferenceservices import InferenceService
 from edge_api.model_sources import ModelSource, Validation
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
+from edge_api.shapes import by_input
 from edge_api.tensors import Slice, Tensor
 from edge_operator.keys import SliceKey
 from edge_operator.names import CUTS_ANNOTATION, SOURCE_ANNOTATION, VALIDATION_ANNOTATION
 from edge_operator.pool.codecs import refusals
 from edge_operator.pool.pieces import pieces
-from edge_operator.store import CardCut, CardExit, CodecAccuracies, ModelCard
+from edge_operator.store import CardCut, CardExit, CardShape, CodecAccuracies, ModelCard
 from edge_planning import plans
 
 Ends = Iterable[tuple[str, str]]
 
 
 def resolved(service: InferenceService) -> ModelSource:
-    """Returns the source with the digest that its address resolved to earlier, unless the spec names one."""
+    """Returns the source with what the spec leaves to find: the digest that its address resolved to earlier.
+
+    Shapes that were taken from requests are those of the inputs, unless the spec states them.
+    """
     source, before = service.spec.model, service.status.model if service.status is not None else None
-    if source.digest is not None or before is None or before.storage_uri != source.storage_uri:
+    if before is None or before.storage_uri != source.storage_uri:
         return source
-    return source.model_copy(update={"digest": before.digest})
+    if source.inputs is None and before.inputs:
+        source = source.model_copy(update={"inputs": before.inputs})
+    return source if source.digest is not None else source.model_copy(update={"digest": before.digest})
 
 
 def annotations(
@@ -77,7 +83,10 @@ def metadata(profile: ModelProfileSpec) -> ModelCard | None:
             accuracy=e.accuracy,
             response_names=e.response_names or "Final",
             tensors=_named(outputs, e.names),
-            cuts=tuple(CardCut(tensor=c.tensor, tensors=c.names, bytes=c.bytes) for c in e.cuts),
+            cuts=tuple(
+                CardCut(tensor=c.tensor, tensors=c.names, bytes=c.bytes, bytes_at=c.bytes_at or ())
+                for c in e.cuts
+            ),
         )
         for e in model.exits
     )
@@ -88,6 +97,7 @@ def metadata(profile: ModelProfileSpec) -> ModelCard | None:
         exits=exits,
         input_copies=model.input_copies or (),
         local=model.stays_local or "",
+        shapes=tuple(CardShape(inputs=by_input(each.inputs)) for each in model.shapes or ()),
     )
 
 

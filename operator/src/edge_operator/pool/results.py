@@ -8,19 +8,28 @@ from edge_api.inferenceservices import ModelStatus
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pool.actions import Write
 from edge_operator.pool.facts import Fact, Need
+from edge_operator.pool.shapes import PlannedShape
 from edge_operator.pool_nodes import PoolMember
 from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A service that can be planned."""
+    """A service that can be planned.
+
+    Attributes:
+        card, costs: At the shape that is planned for, if dimensions besides the batch are open.
+        shape: That shape; None if only the batch is open.
+        measured: The costs at each measured shape; None if only the batch is open.
+    """
 
     card: ModelCard
     costs: Mapping[str, DeviceProfile]
     accuracies: CodecAccuracies | None
     pool: DevicePool
     recorded: bool
+    shape: PlannedShape | None = None
+    measured: Mapping[str, DeviceProfile] | None = None
 
 
 @dataclass(frozen=True, slots=True)

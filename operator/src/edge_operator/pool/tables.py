@@ -3,6 +3,7 @@
 What each entry node gets is planned with all services of the pool, in `demands`.
 """
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
 from edge_api import Placement, reasons
@@ -10,7 +11,7 @@ from edge_api.tensors import Slice
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.keys import SliceKey
 from edge_operator.nodes.peers import peers
-from edge_operator.pool import lost_slices, node_links, recorded, rendering, withheld
+from edge_operator.pool import lost_slices, node_links, recorded, rendering, shape_costs, withheld
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import SliceOf
 from edge_operator.pool.findings import planned_finding, without_routes
@@ -21,6 +22,9 @@ from edge_operator.pool.results import Ready, Rendered
 from edge_operator.pool.server_choice import lost_servers
 from edge_planning import Plan
 from edge_planning.plans import RouteTable
+
+_UNPLANNED = (reasons.SHAPES_UNKNOWN, reasons.INPUTS_REFUSED)
+"""Reasons for which a service is served without a plan."""
 
 
 def rendered(
@@ -106,6 +110,11 @@ def _finding(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> Fin
     One that kept the service from new tables has ended.
     """
     found = planned_finding(draft.service.spec, entries, ready.accuracies)
+    unplanned = next((each for each in draft.findings if each.reason in _UNPLANNED), None)
+    if unplanned is not None and isinstance(found, Finding):
+        return Finding(reasons.PLANNED, "Unknown", unplanned.reason, unplanned.message)
+    if ready.shape is not None and isinstance(found, Finding):
+        found = dataclasses.replace(found, message=f"{found.message}; {ready.shape}")
     status = draft.service.status
     if entries and all(each.adopted or each.intermediate for each in entries) and status is not None:
         before = next((c for c in status.conditions if c.type == reasons.PLANNED), None)
@@ -147,7 +156,7 @@ def _placement(
 ) -> Placement:
     addresses, node = peers(draft.settings, draft.known), entry.member.node.name
     reached = node_links.probed_addresses(draft.placements, draft.key, draft.isolation, addresses, node)
-    return rendering.placement(
+    made = rendering.placement(
         draft.body,
         draft.service.spec,
         entry.member,
@@ -165,6 +174,7 @@ def _placement(
         notes=entry.notes,
         report_interval=interval(draft, tables),
     )
+    return shape_costs.with_shapes(made, table, ready, entry.problem)
 
 
 def _servers(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> tuple[frozenset[str], str]:

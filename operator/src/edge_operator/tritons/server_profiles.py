@@ -19,7 +19,15 @@ from edge_api.devicepools import TritonServer
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Tensor
 from edge_operator.errors import TailRefusedError, TritonBusyError
-from edge_operator.store import AssumedSize, DeviceProfile, ExitTime, ModelCard, SegmentTime, Store
+from edge_operator.store import (
+    AssumedSize,
+    DeviceProfile,
+    ExitTime,
+    ModelCard,
+    ProfileShape,
+    SegmentTime,
+    Store,
+)
 from edge_operator.tritons.addresses import server_of
 from edge_operator.tritons.admission import footprint
 from edge_operator.tritons.admitted import Admitted
@@ -157,12 +165,22 @@ class ServerProfiles:
 
     def _measure(self, subject: Subject) -> DeviceProfile:
         card = subject.card
-        values: dict[str, Any] = {tensor.name: zeros(tensor) for tensor in card.inputs}
-        times: dict[Slicing, Timed] = {}
-        for start, end in slicings(card):
-            times[start, end] = timed = self._timed(subject, start, end, values)
-            values |= timed.outputs
-        return profile_of(subject, times)
+        found = []
+        for shape in card.shapes or (None,):
+            given = shape.inputs if shape is not None else {}
+            values: dict[str, Any] = {each.name: zeros(each, given.get(each.name)) for each in card.inputs}
+            times: dict[Slicing, Timed] = {}
+            for start, end in slicings(card):
+                times[start, end] = timed = self._timed(subject, start, end, values)
+                values |= timed.outputs
+            found.append(profile_of(subject, times))
+        if not card.shapes:
+            return found[0]
+        at = (
+            ProfileShape(inputs=shape.inputs, segments=each.segments, exits=each.exits)
+            for shape, each in zip(card.shapes, found, strict=True)
+        )
+        return found[-1].model_copy(update={"shapes": tuple(at), "assumed": ()})
 
     def _timed(self, subject: Subject, start: tuple[str, ...], end: tuple[str, ...], values: Arrays) -> Timed:
         server, url = subject.server, subject.server.url

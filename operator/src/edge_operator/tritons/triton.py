@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,9 +175,9 @@ async def _models(client: "tritonclient.http.aio.InferenceServerClient") -> froz
     return frozenset(entry["name"] for entry in statistics["model_stats"])
 
 
-def zeros(tensor: Tensor) -> "npt.NDArray[Any]":
-    """Returns an input of zeros, or of empty texts; open dimensions are 1."""
-    shape = [1 if size < 0 else size for size in tensor.shape]
+def zeros(tensor: Tensor, shape: Sequence[int] | None = None) -> "npt.NDArray[Any]":
+    """Returns an input of zeros, or of empty texts, in a shape; by default open dimensions are 1."""
+    shape = [1 if size < 0 else size for size in tensor.shape] if shape is None else shape
     if tensor.datatype == "BYTES":
         return np.full(shape, b"", dtype=np.object_)
     return np.zeros(shape, triton_to_np_dtype(tensor.datatype))

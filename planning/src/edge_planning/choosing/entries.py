@@ -75,7 +75,7 @@ def plan_of(problem: EntryProblem, every: Candidates) -> Plan | Infeasible:
     nearest = nearest if nearest < OVERLOADED else math.inf
     short = shortfall(problem, every, top)
     if short and problem.min_accuracy is not None:
-        return Infeasible((short,), nearest if math.isfinite(nearest) else None)
+        return Infeasible((short, *problem.assumptions), nearest if math.isfinite(nearest) else None)
     table = route_table(problem, useful(every))
     met_from = min((r.met_from for r in table.routes if r.met_from is not None), default=None)
     return Plan(
@@ -83,7 +83,7 @@ def plan_of(problem: EntryProblem, every: Candidates) -> Plan | Infeasible:
         met=met_from is not None,
         met_from=met_from,
         nearest_slo=nearest,
-        reasons=_reasons(problem, every, table, short, met_from),
+        reasons=(*_reasons(problem, every, table, short, met_from), *problem.assumptions),
     )
 
 

@@ -12,6 +12,8 @@ from edge_planning.graphs.models import Model
 from edge_planning.graphs.slices import layers_between
 from edge_planning.graphs.values import Graph, Layer
 
+_SHOWN = 3
+
 
 class EstimateSource(StrEnum):
     """The source of an estimate, the most reliable first."""
@@ -101,7 +103,22 @@ def class_profile(
             if loading:
                 mean += _loading(device_class, layers, first=start in graph.inputs)
             segments[start, end] = Timing(mean, mean)
-    return ClassProfile(device_class.name, segments)
+    return ClassProfile(
+        device_class.name, segments, shapes=model.shapes, assumptions=unknown_sizes(model.name, graph)
+    )
+
+
+def unknown_sizes(name: str, graph: Graph) -> tuple[str, ...]:
+    """Returns a sentence about the activations whose size is unknown; none if all are known."""
+    if not graph.unsized:
+        return ()
+    shown, more = graph.unsized[:_SHOWN], len(graph.unsized) - _SHOWN
+    named = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    sentence = (
+        f"model {name}: the size of {named} is unknown and counts as 1 for each unknown dimension, so the "
+        f"estimated times are lower bounds"
+    )
+    return (sentence,)
 
 
 def _loading(device_class: DeviceClass, layers: Iterable[Layer], *, first: bool) -> float:

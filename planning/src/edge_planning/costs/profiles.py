@@ -75,6 +75,8 @@ class ClassProfile:
         before: By exit name, mean seconds of the layers before each of its cuts, then of all its layers. It
             replaces `segments` for cuts that are sets of tensors.
         requests: Time outside of inference; None if it is not measured, and then not counted.
+        shapes: Shape of each input that the times are for, by name; empty if all shapes are fixed.
+        assumptions: Sentences about sizes that were assumed for the times. Plans repeat them.
     """
 
     name: str
@@ -83,6 +85,8 @@ class ClassProfile:
     margins: Mapping[str, float] = field(default_factory=dict)
     before: Mapping[str, Sequence[float]] = field(default_factory=dict)
     requests: RequestTime | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    assumptions: tuple[str, ...] = ()
 
     def means(self, exit_: Exit) -> list[float]:
         """Returns the mean seconds of each segment of an exit; BadProfileError if one is not measured."""

@@ -32,14 +32,16 @@ def assemble(network: OperationGraph) -> Graph:
     for name in dict.fromkeys(network.outputs):
         if (size := constants.get(name)) is not None:
             layers.append(Layer(f"constant:{name}", "constant", (), (name,), 0.0, size, size, 2 * size))
-    made = (name for layer in layers for name in layer.outputs)
+    tensors = dict.fromkeys([*network.inputs, *(name for layer in layers for name in layer.outputs)])
+    inner = (name for group in groups for each in group.members for name in each.outputs)
     return Graph(
         network.name,
         network.inputs,
         tuple(dict.fromkeys(network.outputs)),
         tuple(layers),
-        {name: _tensor(network, name) for name in (*network.inputs, *made)},
+        {name: _tensor(network, name) for name in tensors},
         (*network.warnings, *sentences, *costs.sentences()),
+        tuple(name for name in dict.fromkeys([*tensors, *inner]) if not network.type_of(name).known),
     )
 
 

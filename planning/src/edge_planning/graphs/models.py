@@ -96,6 +96,7 @@ class Model:
             by names as in Exit.segments; 0 for a segment without an entry.
         input_copies: Tensors, besides the first cut of each exit, that are only copies of an input
             (graphs.input_copies).
+        shapes: Shape of each input that the bytes are for, by name; empty if all shapes are fixed.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Model:
     graph: Graph | None = None
     memory: Mapping[tuple[str, str], float] = field(default_factory=dict, hash=False)
     input_copies: frozenset[str] = frozenset()
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         names = [exit_.name for exit_ in self.exits]

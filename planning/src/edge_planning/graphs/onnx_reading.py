@@ -1,11 +1,13 @@
 """Reads an ONNX file. Only this module and onnx_types depend on ONNX.
 
     read_model(data, name="digits") -> Model, with its Graph, its exits and their cuts
+    read_model(data, name="detector", shapes={"images": (1, 3, 640, 640)}) -> the same, for this shape
 
 External weights are not required: only their shapes are read.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
 import onnx
@@ -15,14 +17,17 @@ from onnx.checker import ValidationError
 from onnx.inliner import inline_local_functions
 
 from edge_planning.declared_exits import EXITS_KEY
-from edge_planning.errors import BadValueError, require
+from edge_planning.declared_inputs import INPUTS_KEY, BadInputError, parse_inputs
+from edge_planning.errors import BadModelError, BadValueError, require
 from edge_planning.graphs.assembling import assemble
 from edge_planning.graphs.exits import ExitDocument, read_exits
+from edge_planning.graphs.given_shapes import refusal, sizes_of
 from edge_planning.graphs.models import Model
 from edge_planning.graphs.onnx_types import BITS, OWN_DOMAINS, SMALL, open_dimensions, typed
 from edge_planning.graphs.operations import Attribute, Operation, OperationGraph, TensorType
 from edge_planning.graphs.ordering import ordered
 from edge_planning.graphs.values import Graph
+from edge_planning.request_shapes import Shape
 
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 """Exceptions that protobuf and onnx raise for a file that they can parse but that is invalid."""
@@ -36,37 +41,53 @@ def read_model(
     name: str,
     exits: Sequence[ExitDocument] | None = None,
     bounds: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Model:
     """Returns a model with its graph, its exits, and the cuts of one tensor before each exit.
 
     `exits`: {"name", "output" or "outputs", "accuracy"} each, by depth. Default: the file's metadata
     `edge.exits` (a JSON list of the same form), otherwise one exit with all outputs, with a warning.
-    `bounds`: Sizes of symbolic dimensions, by name.
+    `bounds`, `shapes`: As in read_graph; each dimension of an input that is neither fixed nor the batch needs
+    a size. Default of `shapes`: the largest ones in the file's metadata `edge.inputs`.
 
     Raises:
-        BadValueError: As in read_graph, and for exits that are not exits of this model.
+        BadValueError: As in read_graph, for exits that are not exits of this model, and for an input with an
+            open dimension without a size, with the shapes to pass.
     """
     model = _parsed(data, name)
-    graph = _graph(model, name, bounds or {})
+    sizes = _sizes(model, name, bounds, _stated_shapes(model, name) if shapes is None else shapes)
+    graph = _graph(model, name, sizes)
     for value in _inputs(model.graph):
-        _require_size(name, value, bounds or {})
+        _require_size(name, value, sizes)
     stated = next((entry.value for entry in model.metadata_props if entry.key == EXITS_KEY), None)
-    return read_exits(graph, exits, stated)
+    found = read_exits(graph, exits, stated)
+    dynamic = any(
+        axis and size for value in _inputs(model.graph) for axis, size in enumerate(open_dimensions(value))
+    )
+    return replace(found, shapes={n: graph.tensors[n].shape for n in graph.inputs}) if dynamic else found
 
 
-def read_graph(data: bytes | ModelProto, *, name: str, bounds: Mapping[str, int] | None = None) -> Graph:
+def read_graph(
+    data: bytes | ModelProto,
+    *,
+    name: str,
+    bounds: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Graph:
     """Returns the graph of an ONNX model, for a batch of one.
 
-    A symbolic first dimension of an input is the batch and is set to 1. Other symbolic dimensions take the
-    value in `bounds`, by name, or by tensor and axis (`image.2`) for those without a name. Parts that cannot
+    A symbolic first dimension of an input is the batch and is set to 1. Other symbolic dimensions take their
+    size from `shapes`, which has the whole shape of inputs by name, or from `bounds`, which has sizes by the
+    name of the dimension, or by tensor and axis (`image.2`) for those without a name. Parts that cannot
     be analyzed (control flow, operators that ONNX does not define, unknown shapes) become part of an opaque
     layer, with a message in the graph's warnings.
 
     Raises:
         BadValueError: The data is not an ONNX file, the graph has a cycle or reads a tensor without a
-            producer, or a bound is below 1.
+            producer, a bound is below 1, or a shape contradicts the file, a bound or another shape.
     """
-    return _graph(_parsed(data, name), name, bounds or {})
+    model = _parsed(data, name)
+    return _graph(model, name, _sizes(model, name, bounds, shapes))
 
 
 def _parsed(data: bytes | ModelProto, name: str) -> ModelProto:
@@ -86,21 +107,50 @@ def _parsed(data: bytes | ModelProto, name: str) -> ModelProto:
     return model
 
 
-def _require_size(name: str, value: ValueInfoProto, bounds: Mapping[str, int]) -> None:
+def _require_size(name: str, value: ValueInfoProto, sizes: Mapping[str, int]) -> None:
     """Raises BadValueError for an input of unknown size, because the first cut needs its bytes."""
     where, kind = f"model {name}: input {value.name}", value.type.tensor_type
     require(kind.elem_type in BITS, f"{where} has elements without a fixed width, so its size is unknown")
     require(kind.HasField("shape"), f"{where} has no shape, so its size is unknown: export it with a shape")
-    left = [
-        f"{axis} ({dimension})"
-        for axis, dimension in enumerate(open_dimensions(value))
-        if axis and dimension and dimension not in bounds
+    wanted = refusal(name, value.name, _dimensions(value), sizes)
+    require(not wanted, wanted)
+
+
+def _sizes(
+    model: ModelProto,
+    name: str,
+    bounds: Mapping[str, int] | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+) -> dict[str, int]:
+    """Returns the size of each symbolic dimension that is given, by name."""
+    given = dict(bounds or {})
+    inputs = {value.name: _dimensions(value) for value in _inputs(model.graph)}
+    for dimension, size in sizes_of(name, inputs, shapes or {}).items():
+        require(
+            given.setdefault(dimension, size) == size,
+            f"model {name}: shapes give {dimension} as {size}, but bounds as {given[dimension]}: give one",
+        )
+    return given
+
+
+def _stated_shapes(model: ModelProto, name: str) -> dict[str, Shape]:
+    """Returns the shapes in the file's metadata, by input."""
+    stated = next((entry.value for entry in model.metadata_props if entry.key == INPUTS_KEY), None)
+    if stated is None:
+        return {}
+    inputs = {value.name: _dimensions(value) for value in _inputs(model.graph)}
+    try:
+        return {each.name: each.largest for each in parse_inputs(stated, inputs)}
+    except BadInputError as error:
+        raise BadModelError(f"model {name}: {error}") from error
+
+
+def _dimensions(value: ValueInfoProto) -> list[int | str]:
+    """Returns the size of each fixed dimension, and the name of each other one."""
+    return [
+        name or dimension.dim_value
+        for name, dimension in zip(open_dimensions(value), value.type.tensor_type.shape.dim, strict=True)
     ]
-    require(
-        not left,
-        f"{where} has symbolic dimension {', '.join(left)}, so its size is unknown: pass a bound for each "
-        f"dimension but the batch, dimension 0",
-    )
 
 
 def _graph(model: ModelProto, name: str, bounds: Mapping[str, int]) -> Graph:

@@ -53,6 +53,7 @@ class Graph:
         inputs, outputs: Names of the tensors that enter and leave the graph.
         tensors: Every activation by name.
         warnings: One sentence per part that could not be analyzed and is one layer that cannot be cut.
+        unsized: Activations of unknown size; each unknown dimension counts as 1 in FLOPs and bytes.
     """
 
     name: str
@@ -61,3 +62,4 @@ class Graph:
     layers: tuple[Layer, ...]
     tensors: Mapping[str, Tensor] = field(hash=False)
     warnings: tuple[str, ...] = ()
+    unsized: tuple[str, ...] = ()

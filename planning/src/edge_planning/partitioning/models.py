@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge_planning.costs.classes import DeviceClass
-from edge_planning.costs.estimates import layer_times
+from edge_planning.costs.estimates import layer_times, unknown_sizes
 from edge_planning.costs.profiles import ClassProfile, Timing
 from edge_planning.errors import BadValueError
 from edge_planning.graphs.cuts import require_cut
@@ -44,7 +44,10 @@ def graph_problem(
     ]
     exits = tuple(_with_cuts(graph, exit_, *seconds) for exit_ in model.exits)
     before = [{exit_.name: _before(graph, exit_, times) for exit_ in exits} for times in seconds]
-    profiles = [ClassProfile(c.name, {}, before=b) for c, b in zip((entry, remote), before, strict=True)]
+    profiles = [
+        ClassProfile(c.name, {}, before=b, shapes=model.shapes, assumptions=unknown_sizes(model.name, graph))
+        for c, b in zip((entry, remote), before, strict=True)
+    ]
     return replace(model, exits=exits), profiles[0], profiles[1]
 
 

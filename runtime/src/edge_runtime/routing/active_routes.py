@@ -63,11 +63,12 @@ class ActiveRoute:
     def plain(self, table: LoadedTable, link: LinkMonitor | None) -> LoadedRoute | None:
         """Returns the route of a request that nothing else waits with; None if its choice needs `choose`.
 
-        It is the active route if that needs no hop, no hop is to be tested, and none is in flight.
+        It is the active route if that needs no hop, no hop is to be tested, none is in flight, and shapes of
+        requests make no difference.
         """
         index, blocked, view, _ = self._decide(table, link)
         loaded = table.routes[index]
-        if loaded.hop is not None or view.backlog > 0:
+        if loaded.hop is not None or view.backlog > 0 or table.shapes is not None:
             return None
         return None if blocked and self._breakers.testable(table.hops) else loaded
 
@@ -79,26 +80,35 @@ class ActiveRoute:
         wait: float = 0.0,
         *,
         spare: float | None = None,
+        size: float | None = None,
     ) -> Chosen:
         """Returns the route for one request that has `left` seconds, and that this node can start after
         `wait` seconds.
 
         spare: for a request beyond the planned rate, the part of a processor's time that such requests get.
-        With less than all of it, cheaper routes leave time for the requests after it.
+        With less than all of it, cheaper routes leave time for the requests after it. size: elements of the
+        request's inputs for a batch of one, if the table has costs by shape.
         """
         index, blocked, view, request = self._decide(table, link)
         if table.local is None:
             return Chosen(table.routes[index])
         beyond = spare is not None
-        if wait > 0 or view.backlog > 0 or beyond or left < _FRESH * request.deadline:
+        requirements, shapes = table.requirements, table.shapes
+        shaped = shapes is not None and size is not None and size != shapes.planned
+        if shapes is not None and size is not None and shaped:
+            slo = table.placement.spec.slo.latency
+            requirements, pace = shapes.requirements(requirements, size, slo), shapes.pace(size)
+            runs = zip(requirements, request.here, strict=True)
+            request = replace(request, here=[needs.here or pace * seconds for needs, seconds in runs])
+        if shaped or wait > 0 or view.backlog > 0 or beyond or left < _FRESH * request.deadline:
             fallbacks, here = _fallbacks(table, left, wait), [each / (spare or 1.0) for each in request.here]
             request = replace(
                 request, deadline=left, wait=wait, here=here, fallbacks=fallbacks, beyond=beyond
             )
-            index = best(table.requirements, view, request, blocked)
+            index = best(requirements, view, request, blocked)
         trial = self._tested(table, view, request, index) if blocked else None
         index = index if trial is None else trial
-        likely = chance(table.requirements[index], index, view, request)
+        likely = chance(requirements[index], index, view, request)
         return Chosen(table.routes[index], trial is not None, likely)
 
     def least_local(

@@ -14,8 +14,9 @@ from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.hops import Hop
 from edge_runtime.routing.response_outputs import NO_OUTPUTS, ResponseOutputs, response_outputs
+from edge_runtime.routing.shaped_tables import TableShapes, request_shape, table_shapes
 from edge_runtime.routing.slice_loading import SliceLoader
-from edge_runtime.tensors import Contract, Tensor
+from edge_runtime.tensors import Array, Contract, Tensor
 
 HopTo = Callable[[Sequence[Stage]], Hop]
 
@@ -67,6 +68,7 @@ class LoadedTable:
 
     fallbacks: local tails that can respond in place of a route's hop, by the route's name.
     branched_routes: local routes with early exits, by name. Both are loaded after the table.
+    shapes: costs by the shape of a request; None if only the batch is open.
     missing: routes that are omitted, and why.
     """
 
@@ -81,6 +83,22 @@ class LoadedTable:
     intermediates: tuple[LoadedIntermediate, ...] = ()
     fallbacks: dict[str, LoadedRoute] = field(default_factory=dict)
     branched_routes: dict[str, BranchedRoute] = field(default_factory=dict)
+    shapes: TableShapes | None = None
+
+    def request_size(self, inputs: Mapping[str, Array]) -> float | None:
+        """Elements of a request's inputs for a batch of one; None without costs by shape."""
+        return None if self.shapes is None else float(request_shape(self.contract.inputs, inputs).size)
+
+    def predicted(self, loaded: LoadedRoute, inputs: Mapping[str, Array], planned: float) -> float:
+        """Predicted compute time here, in seconds, of one of the routes on these inputs of the model.
+
+        planned: that at the shape that the table is planned for.
+        """
+        size = self.request_size(inputs)
+        if self.shapes is None or size is None:
+            return planned
+        costs = self.shapes.routes[next(i for i, each in enumerate(self.routes) if each is loaded)]
+        return planned if costs.here is None else costs.here.at(size)
 
     @property
     def has_fallback(self) -> bool:
@@ -183,7 +201,11 @@ async def load_table(
         intermediates.append(
             LoadedIntermediate(intermediate, session, hop, gives, LatencyStats(session.seconds))
         )
-    requirements = tuple(_requirement(r.route, placement.spec.slo.latency) for r in loaded)
+    shapes = table_shapes(placement, [each.route for each in loaded])
+    requirements = tuple(
+        _requirement(each.route, placement.spec.slo.latency, 0.0 if shapes is None else shapes.bits(number))
+        for number, each in enumerate(loaded)
+    )
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
     of_exits = [t for each in loaded if each.outputs.own for t in each.outputs.tensors]
@@ -198,15 +220,19 @@ async def load_table(
         tuple(r.hop for r in loaded),
         "; ".join(missing),
         tuple(intermediates),
+        shapes=shapes,
     )
 
 
-def _requirement(route: Route, slo: float) -> RouteRequirement:
-    """The route's input of the decision. The bytes of a hop whose tensors have open sizes are unknown."""
+def _requirement(route: Route, slo: float, at_planned: float = 0.0) -> RouteRequirement:
+    """The route's input of the decision. The bytes of a hop whose tensors have open sizes are unknown.
+
+    at_planned: bits of that hop at the planned shape; 0 if they are unknown.
+    """
     first = next((i for i, stage in enumerate(route.stages) if stage.runtime == "Triton"), None)
     sent = () if first is None else route.stages[first].slice.inputs
     known = all(t.datatype != "BYTES" and not t.any_rank and min(t.shape[1:], default=1) >= 0 for t in sent)
-    bits = 8.0 * sum(t.item_bytes() for t in sent) if known else 0.0
+    bits = at_planned or (8.0 * sum(t.item_bytes() for t in sent) if known else 0.0)
     here = route.local.compute if route.local is not None else 0.0
     beyond = sum(stage.compute for stage in route.stages if stage.address is not None)
     if bits and route.min_bandwidth:

@@ -1,4 +1,4 @@
-"""Generates the inputs of a model: from the given ones, with zeros and sizes of 1 for the rest."""
+"""Makes the inputs of a model: given ones, and for the rest zeros or generated values, with sizes of 1."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.samples.generating import generated, resized
 from edge_runtime.samples.reading import read_literal, read_npy, read_npz
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor, width
 
@@ -49,8 +50,8 @@ class Assumed:
 class Samples:
     """The inputs that a model is run on: one sample or several, each with all inputs by name.
 
-    values: `zeros`, `given` or `samples`, by input. assumed: sizes that were not given. of: number of samples
-    in the file, of which these are a selection.
+    values: `zeros`, `generated`, `given` or `samples`, by input. assumed: sizes that were not given. of:
+    number of samples in the file, of which these are a selection.
     """
 
     inputs: tuple[Tensor, ...]
@@ -61,8 +62,8 @@ class Samples:
 
     @property
     def made(self) -> list[str]:
-        """The inputs that are all zeros because no values were given."""
-        return [t.name for t in self.inputs if self.values[t.name] == "zeros"]
+        """The inputs whose values were not given."""
+        return [t.name for t in self.inputs if self.values[t.name] in ("zeros", "generated")]
 
     def sizes(self) -> dict[str, Shape]:
         """Shape by input, with -1 for an assumed size."""
@@ -71,6 +72,19 @@ class Samples:
             name: tuple(-1 if (name, axis) in guessed else size for axis, size in enumerate(array.shape))
             for name, array in self.feeds[0].items()
         }
+
+    def at(self, shapes: Mapping[str, Sequence[int]], ranges: Mapping[str, int] | None) -> Samples:
+        """The samples with inputs of other shapes: given ones repeated or cropped, others made again."""
+        feeds = tuple(
+            {
+                t.name: resized(feed[t.name], shapes[t.name])
+                if self.values[t.name] in ("given", "samples")
+                else _filling(t, shapes[t.name], ranges)
+                for t in self.inputs
+            }
+            for feed in self.feeds
+        )
+        return Samples(self.inputs, feeds, self.values, (), self.of)
 
     def document(self) -> dict[str, Any]:
         """The samples as JSON."""
@@ -120,7 +134,9 @@ class Samples:
     def _said(self, name: str) -> str:
         if self.values[name] == "samples":
             return f"{len(self.feeds)} of {self.of} samples"
-        return {"zeros": "all zeros", "given": "given values"}[self.values[name]]
+        return {"zeros": "all zeros", "generated": "generated values", "given": "given values"}[
+            self.values[name]
+        ]
 
     def _shape_flag(self, tensor: Tensor) -> str:
         open_ = {a.dimension: _placeholder(a) for a in self.assumed if a.input == tensor.name}
@@ -134,14 +150,30 @@ def _placeholder(assumed: Assumed) -> str:
     return symbol if re.fullmatch("[A-Z][A-Z0-9]{0,7}", symbol) else f"D{assumed.dimension}"
 
 
-def make(inputs: Sequence[Tensor], dimensions: Dimensions, given: Given = NOTHING) -> Samples:
-    """Generates the samples of a model with these inputs. Raises BadRequest with flag, value and fix."""
-    return _Making(inputs, dimensions, given).samples()
+def make(
+    inputs: Sequence[Tensor],
+    dimensions: Dimensions,
+    given: Given = NOTHING,
+    ranges: Mapping[str, int] | None = None,
+) -> Samples:
+    """Makes the samples of a model with these inputs.
+
+    ranges: values that inputs can look up, by input, for values that are not given (samples.generating); None
+    for zeros. Raises BadRequest with flag, value and fix.
+    """
+    return _Making(inputs, dimensions, given, ranges).samples()
 
 
 class _Making:
-    def __init__(self, inputs: Sequence[Tensor], dimensions: Dimensions, given: Given) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Tensor],
+        dimensions: Dimensions,
+        given: Given,
+        ranges: Mapping[str, int] | None,
+    ) -> None:
         self._inputs, self._dimensions, self._given = tuple(inputs), dimensions, given
+        self._ranges, self._rest = ranges, "zeros" if ranges is None else "generated"
         self._by_name = {t.name: t for t in inputs}
         self._sizes: dict[str, int] = {}  # of open dimensions by the file's names
         self._assumed: list[Assumed] = []
@@ -160,7 +192,7 @@ class _Making:
         values = {}
         for tensor in self._inputs:
             name = tensor.name
-            values[name] = "samples" if name in rows else "given" if name in literals else "zeros"
+            values[name] = "samples" if name in rows else "given" if name in literals else self._rest
             one = None
             if name not in rows:
                 one = whole[name] if name in whole else self._filled(tensor, literals.get(name))
@@ -263,14 +295,15 @@ class _Making:
         return parts
 
     def _filled(self, tensor: Tensor, value: Array | None) -> Array:
-        """One value for all elements, by default 0, false or empty, in the given or assumed shape."""
+        """One value for all elements, by default those of `_filling`, in the given or assumed shape."""
         shape = self._given.shapes.get(tensor.name)
         if shape is None:
             shape = tuple(
                 self._size(tensor.name, axis) if size < 0 else size for axis, size in enumerate(tensor.shape)
             )
-        fill: object = "" if tensor.datatype == "BYTES" else 0
-        return np.full(shape, fill if value is None else value[()], dtype=NUMPY_TYPES[tensor.datatype])
+        if value is None:
+            return _filling(tensor, shape, self._ranges)
+        return np.full(shape, value[()], dtype=NUMPY_TYPES[tensor.datatype])
 
     def _size(self, name: str, axis: int) -> int:
         symbols = self._dimensions.get(name, ())
@@ -280,3 +313,10 @@ class _Making:
             return self._sizes[called]
         self._assumed.append(Assumed(name, axis, called, 1))
         return 1
+
+
+def _filling(tensor: Tensor, shape: Sequence[int], ranges: Mapping[str, int] | None) -> Array:
+    """Values that are not given: generated ones; without ranges 0, false or empty."""
+    if ranges is not None:
+        return generated(tensor, shape, ranges.get(tensor.name))
+    return np.full(shape, "" if tensor.datatype == "BYTES" else 0, dtype=NUMPY_TYPES[tensor.datatype])

@@ -8,7 +8,8 @@ are computed before it are tensors of the cut, too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from edge_runtime.codecs.contracts import FP32, check_codec, wire_tensors
 from edge_runtime.errors import BadRequest, UnknownOutput, UnknownTensor
 from edge_runtime.graph_analysis.nodes import everywhere
 from edge_runtime.slicing.checking import read_model
+from edge_runtime.slicing.dimensions import Size
 from edge_runtime.slicing.shapes import check_input, infer, open_sizes
 from edge_runtime.slicing.structures import Structure
 from edge_runtime.slicing.tensordata import Fetch, digest_of
@@ -89,6 +91,26 @@ class Graph:
         self._known = infer(self.model, self.inputs)
         self._taken = {name for node in everywhere(graph.node) for name in (*node.input, *node.output)}
         self._taken |= self._constants | set(self.inputs)
+
+    @property
+    def dimensions(self) -> dict[str, tuple[Size, ...]]:
+        """The dimensions of each input, the open ones by name."""
+        return {name: self._known[name].dimensions for name in self.inputs}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an input has an open dimension besides its first one, the batch."""
+        return bool(self._open)
+
+    def at(self, shapes: Mapping[str, Sequence[int]]) -> Graph:
+        """The graph for inputs of these shapes, which gives its cuts and their bytes.
+
+        A first dimension of 1 is the batch and stays open. Slices of the graph returned are for these shapes
+        alone.
+        """
+        sized = copy(self)
+        sized._open, sized._known = {}, infer(self.model, self.inputs, shapes)  # noqa: SLF001 - its own class
+        return sized
 
     @property
     def computed(self) -> tuple[str, ...]:
@@ -172,8 +194,8 @@ class Graph:
             )
         for name, sizes in self._open.items():
             raise BadRequest(
-                f"model: input {name} leaves dimension {', '.join(sizes)} open: "
-                f"export it with only the batch (dimension 0) open"
+                f"model: input {name} leaves dimension {', '.join(sizes)} open, so the bytes of its cuts are "
+                f"unknown: give its shape"
             )
         found = list(self._structure.separators(outputs, most))
         if not found or not set(found[0]) <= set(self.inputs):

@@ -46,14 +46,19 @@ class Known:
         return prod(numbers) * width(self.tensor.datatype)
 
 
-def infer(model: ModelProto, inputs: Sequence[str]) -> Mapping[str, Known]:
+def infer(
+    model: ModelProto, inputs: Sequence[str], shapes: Mapping[str, Sequence[int]] | None = None
+) -> Mapping[str, Known]:
     """What is known of every tensor that has a datatype and a rank.
 
     If inference finds nothing, the file's declaration is used for sizes, but not for equality of dimensions.
+    shapes: sizes for the open dimensions of inputs; a first dimension of 1 stays open, it is the batch.
     """
-    given = {v.name: v for v in model.graph.input if v.name in inputs}
-    open_ = OpenDimensions.of({name: _dimensions(v.type.tensor_type.shape) for name, v in given.items()})
     light = _without_weights(model)
+    given = {v.name: v for v in light.graph.input if v.name in inputs}
+    for name, shape in (shapes or {}).items():
+        _fix(given[name], shape)
+    open_ = OpenDimensions.of({name: _dimensions(v.type.tensor_type.shape) for name, v in given.items()})
     seen = _Seen.of(light, open_)
     claims = {v.name: v for v in (*model.graph.output, *model.graph.value_info) if _is_news(v, seen.tensors)}
     if claims:
@@ -141,6 +146,14 @@ def _follows(seen: Sequence[tuple[DimensionSizes, Inferred | None]], open_: Open
         for sample, size in sizes
         if sample == ones or sample in same_results
     )
+
+
+def _fix(value: ValueInfoProto, shape: Sequence[int]) -> None:
+    """Gives the open dimensions of an input their sizes."""
+    dims = value.type.tensor_type.shape
+    for axis, (dim, named, size) in enumerate(zip(dims.dim, _dimensions(dims), shape, strict=True)):
+        if not isinstance(named, int) and (axis or size > 1):
+            dim.dim_value = size
 
 
 def _is_news(value: ValueInfoProto, known: Mapping[str, str]) -> bool:

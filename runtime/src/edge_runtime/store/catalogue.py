@@ -18,19 +18,23 @@ from typing import Any, Final
 
 from edge_api.words import shown
 from edge_runtime.codecs.contracts import FP32, check_codec, form_of
-from edge_runtime.errors import BadRequest, DigestMismatch, NotFound
+from edge_runtime.errors import BadInputs, BadRequest, DigestMismatch, NotFound
 from edge_runtime.json_values import Json
 from edge_runtime.model_metadata import metadata_of
+from edge_runtime.model_shapes import shapes_of
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.codec_measurements import CodecMeasurements
 from edge_runtime.store.holdings import Holdings, document, not_registered
 from edge_runtime.store.layer_graphs import layer_graph
 from edge_runtime.store.reachable import NOTHING, Reachable
+from edge_runtime.store.sample_files import sampled_shapes
 from edge_runtime.store.sources import fetch, fetch_data
 
 # Version of the metadata of a slice: slices of another version are cut again.
 _FORM: Final = 2
+# Maximum shapes at which a model is measured for all its services; the oldest are dropped.
+_MOST_SHAPES: Final = 9
 
 _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
@@ -59,12 +63,18 @@ class Catalogue:
         return Graph(self._blobs.read_blob(digest), self._blobs.read_blob)
 
     def add_model(self, request: Json, holdings: Holdings) -> dict[str, Any]:
-        """Adds `{"storageUri", "digest"?, "exits"?}`, fetched if necessary. Returns the model's metadata."""
+        """Adds `{"storageUri", "digest"?, "exits"?, "inputs"?, "samples"?}`, fetched if necessary.
+
+        Returns the model's metadata.
+        """
         uri = _text(request, "storageUri")
         digest = request.get("digest")
         exits = request.get("exits")
         if exits is not None and not isinstance(exits, list):
             raise BadRequest(f"exits: {shown(exits)} is not a list: write [{{name, output, accuracy}}, …]")
+        inputs = request.get("inputs")
+        if inputs is not None and not isinstance(inputs, list):
+            raise BadInputs(f"model.inputs: {shown(inputs)} is not a list: write [{{name, shape}}, …]")
         wanted = None if digest is None else check_digest(digest, "model.digest")
         if wanted is None:
             holdings = dataclasses.replace(holdings, inherits=False)
@@ -72,10 +82,22 @@ class Catalogue:
         if (holdings.namespace, stored.digest) not in self._complete:
             fetch_data(uri, stored.digest, holdings, self._allowed)
             self._complete.add((holdings.namespace, stored.digest))
+        samples = self._samples(request.get("samples"), holdings)
         with self._lock:
-            metadata = metadata_of(self._graph(stored.digest), stored.size, exits).document()
+            graph = self._graph(stored.digest)
+            sampled = None if samples is None else sampled_shapes(graph, self._blobs.blob_path(samples))
+            shapes = shapes_of(graph, inputs, sampled)
+            metadata = metadata_of(graph, stored.size, exits, shapes).document() | {"samples": samples}
             self._remember(metadata, holdings)
         return metadata
+
+    def _samples(self, request: Json, holdings: Holdings) -> str | None:
+        """The digest of `{"storageUri", "digest"?}`, fetched if necessary; None without samples."""
+        if request is None:
+            return None
+        uri, digest = _text(request, "storageUri"), request.get("digest")
+        wanted = None if digest is None else check_digest(digest, "model.samples.digest")
+        return fetch(uri, wanted, holdings, "model.samples", self._allowed).digest
 
     def model(self, digest: str, holdings: Holdings) -> dict[str, Any]:
         """Metadata of a model by digest, with every requested exit, all of which are profiled."""
@@ -184,11 +206,14 @@ class Catalogue:
 
 
 def _joined(known: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
-    """Metadata with the exits and segments of both; those of `metadata` replace known ones."""
+    """Metadata with the exits, segments and shapes of both; exits of `metadata` replace known ones."""
     named = {(e["name"], *e["outputs"]) for e in metadata["exits"]}
     exits = [e for e in known["exits"] if (e["name"], *e["outputs"]) not in named] + metadata["exits"]
     segments = [s for s in known["segments"] if s not in metadata["segments"]] + metadata["segments"]
-    return {**metadata, "exits": exits, "segments": segments}
+    shapes = [s for s in known.get("shapes", []) if s not in metadata["shapes"]] + metadata["shapes"]
+    samples = metadata["samples"] or known.get("samples")
+    joined = {"exits": exits, "segments": segments, "shapes": shapes[-_MOST_SHAPES:], "samples": samples}
+    return {**metadata, **joined}
 
 
 def _text(request: Json, field: str) -> str:

@@ -1,0 +1,92 @@
+"""Costs of the stages of a Placement at each measured shape, by which runtimes route requests. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from edge_api import Placement, placements
+from edge_api.quantities import Duration
+from edge_operator.pool import manifests, shapes
+from edge_operator.pool.results import Ready
+from edge_planning import ClassProfile, EntryProblem, plans
+from edge_planning.graphs.models import Exit
+
+
+def with_shapes(
+    placement: Placement, table: plans.RouteTable, ready: Ready, problem: EntryProblem
+) -> Placement:
+    """Returns the Placement with the costs of its stages at each shape; as it is if only the batch is open.
+
+    table, problem: from which the Placement was made.
+    """
+    if ready.shape is None or ready.measured is None:
+        return placement
+    between = {each.name: each.profile.name for each in problem.intermediates}
+    remote = problem.remote.name if problem.remote is not None else ""
+    at = _ShapedCosts(ready, problem.entry.name, remote, between)
+    routes = tuple(
+        route.model_copy(update={"stages": at.stages(route, planned)})
+        for route, planned in zip(placement.spec.routes, table.routes, strict=True)
+    )
+    placed = shapes.placed(ready.shape.shape, ready.card.shapes)
+    spec = placement.spec.model_copy(update={"routes": routes, "shapes": placed})
+    return placement.model_copy(update={"spec": spec})
+
+
+class _ShapedCosts:
+    """Profiles of device classes at each shape of the metadata."""
+
+    def __init__(self, ready: Ready, entry: str, remote: str, between: Mapping[str, str]) -> None:
+        self._card, self._between = ready.card, between
+        self._entry, self._remote = entry, remote
+        model = manifests.planned_model("", ready.card)
+        self._exits: Mapping[str, Exit] = {each.name: each for each in model.exits}
+        measured = ready.measured or {}
+        self._profiles: Mapping[str, Sequence[ClassProfile]] = {
+            name: [
+                manifests.class_profile(shapes.profile_at(each, shapes.shape_of(shape)))
+                for shape in ready.card.shapes
+            ]
+            for name, each in measured.items()
+        }
+
+    def stages(self, route: placements.Route, planned: plans.Route) -> tuple[placements.Stage, ...]:
+        exit_ = self._exits[planned.exit]
+        ends = [cut for cut in (planned.cut, planned.second_cut) if cut is not None]
+        places = [name for name in (self._places(planned)) if name is not None]
+        head = route.stages[0].address is None
+        starts = [None, *ends] if head else ends
+        stages = []
+        for stage, start, end, place in zip(route.stages, starts, [*starts[1:], None], places, strict=True):
+            found = self._profiles.get(place)
+            compute = (
+                None if found is None else tuple(Duration(_between(p, exit_, start, end)) for p in found)
+            )
+            sent = self._sent(planned, start) if stage.runtime == "Triton" else None
+            stages.append(stage.model_copy(update={"compute_at": compute, "bytes_at": sent}))
+        return tuple(stages)
+
+    def _places(self, planned: plans.Route) -> tuple[str | None, ...]:
+        """The device classes of the stages, in order; None for a place without a stage."""
+        middle = self._between.get(planned.intermediate or "")
+        return (
+            None if planned.head is None else self._entry,
+            middle,
+            None if planned.tail is None else self._remote,
+        )
+
+    def _sent(self, planned: plans.Route, cut: str | None) -> tuple[int, ...] | None:
+        exit_ = next(each for each in self._card.exits if each.name == planned.exit)
+        found = next((each for each in exit_.cuts if each.tensor == cut), None)
+        if found is None or not found.bytes_at or not found.bytes:
+            return None
+        encoded = planned.bits / 8 / found.bytes  # a codec sends the same share of the bytes at each shape
+        return tuple(round(each * encoded) for each in found.bytes_at)
+
+
+def _between(profile: ClassProfile, exit_: Exit, start: str | None, end: str | None) -> float:
+    """Returns the mean seconds from one cut to another; None: the inputs, the outputs of the exit."""
+    if start is None and end is None:
+        return profile.whole(exit_)
+    names, means = [cut.name for cut in exit_.cuts], profile.means(exit_)
+    first = 0 if start is None else names.index(start)
+    last = len(names) if end is None else names.index(end)
+    return sum(means[first:last])

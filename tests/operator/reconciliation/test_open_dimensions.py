@@ -1,0 +1,163 @@
+"""Models whose inputs have open dimensions: their shapes, what is planned, and what is served until then."""
+
+from typing import Any
+
+import pytest
+
+from edge_api import reasons
+from edge_operator.pool.shapes import ENOUGH
+from edge_operator.store import CardShape, DeviceProfile, ProfileShape, UnknownSize
+from edge_planning.request_shapes import RequestShape
+from operator_objects import CARD, device_profile
+
+SMALL, LARGE = (1, 1, 16, 16), (1, 1, 32, 32)
+ADVICE = "inputs: [{name: image, shape: [1, 1, <H>, <W>]}]"
+OPEN_INPUTS = tuple(each.model_copy(update={"shape": (-1, 1, -1, -1)}) for each in CARD.inputs)
+UNKNOWN = CARD.model_copy(
+    update={
+        "inputs": OPEN_INPUTS,
+        "exits": tuple(each.model_copy(update={"cuts": ()}) for each in CARD.exits),
+        "unknown_sizes": (UnknownSize(input="image", dimension=2, symbol="H"),),
+        "advice": ADVICE,
+    }
+)
+
+
+def at_shapes(*shapes: tuple[int, ...]) -> Any:
+    """The metadata with bytes of cuts that grow with the elements of the input."""
+    most = 1
+    for size in shapes[-1]:
+        most *= size
+    share = [RequestShape.of({"image": shape}).size / most for shape in shapes]
+    exits = tuple(
+        each.model_copy(
+            update={
+                "cuts": tuple(
+                    cut.model_copy(update={"bytes_at": tuple(round(cut.bytes * part) for part in share)})
+                    for cut in each.cuts
+                )
+            }
+        )
+        for each in CARD.exits
+    )
+    found = tuple(CardShape(inputs={"image": shape}) for shape in shapes)
+    return CARD.model_copy(update={"inputs": OPEN_INPUTS, "exits": exits, "shapes": found})
+
+
+def measured(device_class: str, scale: float, *shapes: tuple[int, ...]) -> DeviceProfile:
+    """A profile whose times grow with the elements of the input."""
+    most = RequestShape.of({"image": shapes[-1]}).size
+    at = []
+    for shape in shapes:
+        found = device_profile(device_class, scale * RequestShape.of({"image": shape}).size / most)
+        at.append(ProfileShape(inputs={"image": shape}, segments=found.segments, exits=found.exits))
+    largest = device_profile(device_class, scale)
+    return largest.model_copy(update={"shapes": tuple(at)})
+
+
+def use(world: Any, card: Any, *shapes: tuple[int, ...]) -> None:
+    world.store.card = card
+    for device_class in list(world.store.profiles):
+        scale = world.store.profiles[device_class].exits[-1].mean_seconds / (
+            device_profile(device_class).exits[-1].mean_seconds
+        )
+        if shapes:
+            world.store.profiles[device_class] = measured(device_class, scale, *shapes)
+    world.change(model={"storageUri": "store://digits/open.onnx"})
+
+
+def counts(*found: tuple[tuple[int, ...], int]) -> dict[str, Any]:
+    shapes = [{"inputs": [{"name": "image", "shape": list(s)}], "count": count} for s, count in found]
+    return {"shapes": shapes}
+
+
+def test_until_shapes_are_known_the_service_is_served_locally_and_says_what_to_write(world: Any) -> None:
+    use(world, UNKNOWN)
+    world.settle()
+    for kind in (reasons.PROFILED, reasons.PLANNED):
+        condition = world.condition(kind)
+        assert condition["reason"] == reasons.SHAPES_UNKNOWN
+        assert f"spec.model.{ADVICE}" in condition["message"]
+        assert "image dimension 2 (H)" in condition["message"]
+    for body in world.placements().values():
+        assert [route["name"] for route in body["spec"]["routes"]] == ["final@local"]
+        assert "shapes" not in body["spec"]
+    assert world.jobs() == []
+    assert world.condition(reasons.READY)["status"] == "True"
+
+
+def test_a_service_is_planned_for_the_largest_shape_that_is_stated(world: Any) -> None:
+    use(world, at_shapes(SMALL, LARGE), SMALL, LARGE)
+    world.settle()
+    condition = world.condition(reasons.PLANNED)
+    assert "planned for image=1x1x32x32" in condition["message"]
+    for body in world.placements().values():
+        shapes = body["spec"]["shapes"]
+        assert shapes["planned"] == [{"name": "image", "shape": list(LARGE)}]
+        assert [each["inputs"][0]["shape"] for each in shapes["measured"]] == [list(SMALL), list(LARGE)]
+        for route in body["spec"]["routes"]:
+            for stage in route["stages"]:
+                assert len(stage["computeAt"]) == 2
+                if stage["runtime"] == "Triton":
+                    small, large = stage["bytesAt"]
+                    assert large == pytest.approx(4 * small, abs=4)
+
+
+def test_the_plan_follows_the_shapes_of_requests_at_the_percentile_of_the_slo(world: Any) -> None:
+    use(world, at_shapes(SMALL, LARGE), SMALL, LARGE)
+    world.settle()
+    before = world.placements()["cam-1"]["spec"]["routes"][-1]["predictedLatency"]
+    world.runtimes_report(**counts((SMALL, 20 * ENOUGH), (LARGE, 1)))
+    world.reconcile()
+    world.settle()
+    spec = world.placements()["cam-1"]["spec"]
+    assert spec["shapes"]["planned"] == [{"name": "image", "shape": list(SMALL)}]
+    assert "95th percentile" in world.condition(reasons.PLANNED)["message"]
+    assert spec["routes"][-1]["predictedLatency"] != before
+
+
+def test_shapes_of_the_first_requests_are_measured_where_none_are_stated(world: Any) -> None:
+    use(world, UNKNOWN)
+    world.settle()
+    world.store.card = at_shapes(SMALL, LARGE)
+    use_profiles = list(world.store.profiles)
+    world.runtimes_report(**counts((SMALL, 3), (LARGE, 1)))
+    for device_class in use_profiles:
+        world.store.profiles[device_class] = measured(device_class, 1.0, SMALL, LARGE)
+    world.reconcile()
+    world.settle()
+    assert world.store.registered[-1].inputs is not None
+    (stated,) = world.store.registered[-1].inputs
+    assert (stated.name, stated.max_shape, stated.typical_shape) == ("image", LARGE, SMALL)
+    assert world.service()["status"]["model"]["inputs"][0]["maxShape"] == list(LARGE)
+    assert world.condition(reasons.PROFILED)["status"] == "True"
+    assert "planned for image=1x1x32x32" in world.condition(reasons.PLANNED)["message"]
+
+
+def test_a_measurement_at_other_shapes_is_taken_again(world: Any) -> None:
+    use(world, at_shapes(SMALL, LARGE), SMALL, (1, 1, 24, 24))
+    world.reconcile()
+    assert world.condition(reasons.PROFILED)["reason"] == reasons.PROFILING
+    assert world.jobs()
+
+
+def test_a_model_that_refuses_its_inputs_is_served_locally_and_says_what_to_write(world: Any) -> None:
+    for device_class, profile in list(world.store.profiles.items()):
+        update = {"segments": (), "exits": (), "refused": "the model refuses generated values (Div)"}
+        world.store.profiles[device_class] = profile.model_copy(update=update)
+    world.settle()
+    condition = world.condition(reasons.PROFILED)
+    assert condition["reason"] == reasons.INPUTS_REFUSED
+    assert "the model refuses generated values (Div)" in condition["message"]
+    assert "spec.model.samples" in condition["message"]
+    for body in world.placements().values():
+        assert [route["name"] for route in body["spec"]["routes"]] == ["final@local"]
+
+
+def test_the_shapes_outlive_a_restart_of_the_operator(world: Any) -> None:
+    use(world, at_shapes(SMALL, LARGE), SMALL, LARGE)
+    world.settle()
+    before = {node: body["spec"] for node, body in world.placements().items()}
+    world.restart()
+    world.settle()
+    assert {node: body["spec"] for node, body in world.placements().items()} == before
