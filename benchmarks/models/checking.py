@@ -15,7 +15,7 @@ from benchmarks.models.calls import Caller
 from benchmarks.models.catalogue import ModelFile
 from benchmarks.models.cuts import wrong_cuts
 from benchmarks.models.inputs import Array, requests
-from benchmarks.models.planning import MODES, Operator, pool
+from benchmarks.models.planning import MODES, SAMPLES, Operator, pool
 from benchmarks.models.servers import Server
 from benchmarks.models.truth import Truth, difference
 from edge_planning import Infeasible
@@ -132,10 +132,9 @@ class _Check:
                 self._ask(server, self.model.name, http=http)
 
     def _measure(self, operator: Operator) -> None:
-        card = operator.register(self.model)
-        samples = self.folder / "samples.npz"
-        np.savez(samples, **{name: _saved(array) for name, array in self.feeds[0].items()})
-        self.known = operator.measure(card, samples)
+        samples = self.folder / SAMPLES
+        np.savez(samples, **{name: _sample(array) for name, array in self.feeds[0].items()})
+        self.known = operator.measure(operator.register(self.model, samples))
         self.found.local = self.known.costs["camera"].exits[-1].mean_seconds
 
     def _cut(self, operator: Operator) -> None:
@@ -202,5 +201,6 @@ class _Check:
             caller.close()
 
 
-def _saved(array: Array) -> Array:
-    return array.astype("U") if array.dtype.kind == "O" else array
+def _sample(array: Array) -> Array:
+    """One sample, along an additional first dimension; texts as NumPy saves them."""
+    return (array.astype("U") if array.dtype.kind == "O" else array)[np.newaxis]

@@ -1,8 +1,7 @@
 """What the operator does with a file: metadata, measurements, plans and Placements, by its own functions."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,18 +11,18 @@ from benchmarks.models.catalogue import ModelFile
 from benchmarks.models.servers import NAMESPACE, NODE
 from edge_api import DevicePool, InferenceService, Placement
 from edge_api.inferenceservices import Mode
-from edge_operator.pool import manifests, rendering
+from edge_operator.pool import manifests, rendering, shape_costs, shapes
 from edge_operator.pool.branches import with_branch_cuts
+from edge_operator.pool.results import Ready
 from edge_operator.pool_nodes import Node, PoolMember
 from edge_operator.store import DeviceProfile, ModelCard, ModelStore
 from edge_operator.tritons.residency import tails_of
 from edge_operator.tritons.tail_models import Tail
-from edge_planning import Infeasible, plan_entry
+from edge_planning import EntryProblem, Infeasible, plan_entry
 from edge_planning.plans import RouteTable
 from edge_runtime import model_store
 from edge_runtime.connections import Resolver
 from edge_runtime.profiling import profile_device
-from edge_runtime.samples.flags import Given
 
 MODES: Final[tuple[Mode, ...]] = ("LocalOnly", "PartitionOnly", "CloudOnly")
 _ENTRY, _CLOUD = "camera", "cloud"
@@ -32,6 +31,8 @@ _FASTER: Final = 0.05
 _SECONDS: Final = 0.02
 _SLO: Final = "60s"  # a machine that runs other programs still meets it
 _BANDWIDTH, _RTT = 1e9, 0.0002
+_MEMBER: Final = PoolMember(Node(NODE, {}, ready=True), _ENTRY, "Device")
+SAMPLES: Final = "samples.npz"
 
 
 def pool(triton: str) -> DevicePool:
@@ -48,9 +49,12 @@ def pool(triton: str) -> DevicePool:
 
 
 def service(model: ModelFile, mode: Mode) -> InferenceService:
-    """The manifest of a service with nothing but what every service needs."""
+    """The manifest of a service with nothing but what every service needs, and samples of its requests."""
     spec = {
-        "model": {"storageUri": f"store://{model.name}/{model.path.name}"},
+        "model": {
+            "storageUri": f"store://{model.name}/{model.path.name}",
+            "samples": {"storageUri": f"store://{model.name}/{SAMPLES}"},
+        },
         "slo": {"latency": _SLO},
         "devicePool": "factory",
         "mode": mode,
@@ -61,14 +65,6 @@ def service(model: ModelFile, mode: Mode) -> InferenceService:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A file's metadata and its measurements by device class, both with cuts in branches."""
-
-    card: ModelCard
-    costs: Mapping[str, DeviceProfile]
-
-
 class Operator:
     """The operator's functions around one model store."""
 
@@ -76,23 +72,31 @@ class Operator:
         self._pool, self._client = pool, httpx.Client(timeout=120.0)
         self.store = ModelStore(store_url, self._client, namespace=NAMESPACE)
 
-    def register(self, model: ModelFile) -> ModelCard:
-        """Uploads the file, with the data beside it, and returns the store's metadata."""
-        for path in (model.path, model.path.with_name(f"{model.path.name}.data")):
+    def register(self, model: ModelFile, samples: Path) -> ModelCard:
+        """Uploads the file, the data beside it and the samples; returns the store's metadata."""
+        for path in (model.path, model.path.with_name(f"{model.path.name}.data"), samples):
             if path.exists():
                 url = f"{self.store.url}/v1/files/{model.name}/{path.name}"
                 self._client.put(url, content=path.read_bytes()).raise_for_status()
-        return self.store.register(service(model, "Auto").spec.model)
+        return self.store.register(service(model, "LocalOnly").spec.model)
 
-    def measure(self, card: ModelCard, samples: Path) -> Known:
-        """Measures the model on samples as the profiling Job does; the cloud is assumed to be faster."""
-        document = asyncio.run(self._profile(card, samples))
-        entry = DeviceProfile.model_validate(document)
+    def measure(self, card: ModelCard) -> Ready:
+        """Measures the model as the profiling Job does; the cloud is assumed to be faster.
+
+        Raises RuntimeError with the reason if the model cannot be measured.
+        """
+        entry = DeviceProfile.model_validate(asyncio.run(self._profile(card)))
+        if card.unknown_sizes or entry.refused:
+            raise RuntimeError(entry.refused or card.local)
         costs = {_ENTRY: entry, _CLOUD: _faster(entry)}
         card, split = with_branch_cuts(card, costs, self.store.layers(card.digest), [(_ENTRY, _CLOUD)])
-        return Known(card, split)
+        planned = shapes.planned_shape(card, {}, 95.0)
+        if planned is None:
+            return Ready(card, split, None, self._pool, recorded=False)
+        at = {name: shapes.profile_at(each, planned.shape) for name, each in split.items()}
+        return Ready(shapes.card_at(card, planned.shape), at, None, self._pool, False, planned, split)  # noqa: FBT003
 
-    async def _profile(self, card: ModelCard, samples: Path) -> dict[str, Any]:
+    async def _profile(self, card: ModelCard) -> dict[str, Any]:
         client = model_store.ModelStore(self.store.url, Resolver())
         try:
             return await profile_device(
@@ -103,42 +107,31 @@ class Operator:
                 selection="",
                 seconds=_SECONDS,
                 progress=lambda _: None,
-                given=Given(samples=samples),
             )
         finally:
             client.close()
 
-    def plan(self, model: ModelFile, known: Known, mode: Mode) -> RouteTable | Infeasible:
+    def plan(self, model: ModelFile, ready: Ready, mode: Mode) -> RouteTable | Infeasible:
         """Returns the route table of a mode at the entry node, or why there is none."""
-        found = plan_entry(
-            manifests.entry_problem(
-                service(model, mode).spec,
-                manifests.planned_model(model.name, known.card),
-                known.costs,
-                PoolMember(Node(NODE, {}, ready=True), _ENTRY, "Device"),
-                remote=_CLOUD,
-                peer="cloud",
-                rtt=_RTT,
-                bandwidth=_BANDWIDTH,
-            )
-        )
+        found = plan_entry(_problem(model, ready, mode))
         return found if isinstance(found, Infeasible) else found.table
 
-    def place(self, model: ModelFile, known: Known, mode: Mode, table: RouteTable) -> Placement:
+    def place(self, model: ModelFile, ready: Ready, mode: Mode, table: RouteTable) -> Placement:
         """Returns the Placement of the entry node; the store cuts its slices."""
         one = service(model, mode)
-        keys = rendering.needed_slices(known.card, [table])
-        return rendering.placement(
+        keys = rendering.needed_slices(ready.card, [table])
+        made = rendering.placement(
             one.body(),
             one.spec,
-            PoolMember(Node(NODE, {}, ready=True), _ENTRY, "Device"),
+            _MEMBER,
             self._pool.spec,
-            card=known.card,
+            card=ready.card,
             table=table,
             slices={key: self.store.slice(*key) for key in keys},
             server=self._pool.spec.triton_servers[0],
             rtt=_RTT,
         )
+        return shape_costs.with_shapes(made, table, ready, _problem(model, ready, mode))
 
     def tails(self, placements: list[Placement]) -> Iterator[dict[str, Any]]:
         """The Placements by which a runtime serves the tails in place of Triton."""
@@ -149,10 +142,37 @@ class Operator:
         self._client.close()
 
 
+def _problem(model: ModelFile, ready: Ready, mode: Mode) -> EntryProblem:
+    return manifests.entry_problem(
+        service(model, mode).spec,
+        manifests.planned_model(model.name, ready.card),
+        ready.costs,
+        _MEMBER,
+        remote=_CLOUD,
+        peer="cloud",
+        rtt=_RTT,
+        bandwidth=_BANDWIDTH,
+    )
+
+
 def _faster(profile: DeviceProfile) -> DeviceProfile:
     segments = tuple(s.model_copy(update=_shorter(s.mean_seconds, s.p95_seconds)) for s in profile.segments)
     exits = tuple(e.model_copy(update=_shorter(e.mean_seconds, e.p95_seconds)) for e in profile.exits)
-    return profile.model_copy(update={"device_class": _CLOUD, "segments": segments, "exits": exits})
+    shaped = tuple(
+        each.model_copy(
+            update={
+                "segments": tuple(
+                    s.model_copy(update=_shorter(s.mean_seconds, s.p95_seconds)) for s in each.segments
+                ),
+                "exits": tuple(
+                    e.model_copy(update=_shorter(e.mean_seconds, e.p95_seconds)) for e in each.exits
+                ),
+            }
+        )
+        for each in profile.shapes
+    )
+    changed = {"device_class": _CLOUD, "segments": segments, "exits": exits, "shapes": shaped}
+    return profile.model_copy(update=changed)
 
 
 def _shorter(mean: float, p95: float) -> dict[str, float]:

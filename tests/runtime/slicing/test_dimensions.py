@@ -296,6 +296,14 @@ def test_an_output_that_is_a_constant_or_an_input_is_not_an_exit(tmp_path: Path)
     assert [size for size, _ in profile.segments.values()] == [16, 16]
 
 
+def test_an_output_that_is_a_sequence_is_left_out_of_the_exit() -> None:
+    made = chain(["N", 4])
+    made.graph.node.append(helper.make_node("SequenceConstruct", ["y"], ["several"]))
+    made.graph.output.append(helper.make_tensor_sequence_value_info("several", TensorProto.FLOAT, ["N", 4]))
+    data = made.SerializeToString()
+    assert [exit_.declared.outputs for exit_ in metadata_of(Graph(data), len(data)).exits] == [("y",)]
+
+
 def test_tensors_behind_a_sparse_weight_are_known() -> None:
     made = chain(["N", 4])
     del made.graph.initializer[:]

@@ -116,8 +116,13 @@ class Graph:
 
     @property
     def computed(self) -> tuple[str, ...]:
-        """The outputs that are computed from an input, without constants and forwarded inputs."""
-        return tuple(n for n in self.outputs if n not in self.inputs and self.needed_inputs([n]))
+        """The outputs that are computed from an input, without constants and forwarded inputs.
+
+        Sequences and maps are left out: they cannot be sent.
+        """
+        kinds = {o.name: o.type.WhichOneof("value") for o in self.model.graph.output}
+        sent = [name for name in self.outputs if kinds[name] in (None, "tensor_type")]
+        return tuple(n for n in sent if n not in self.inputs and self.needed_inputs([n]))
 
     def tensor(self, name: str) -> Tensor:
         """Datatype and shape of a tensor. Raises UnknownTensor if it does not exist, or they are unknown."""
