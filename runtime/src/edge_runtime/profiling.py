@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.inference.memory import Memory, cgroup_limit
-from edge_runtime.inference.sessions import Session
+from edge_runtime.inference.sessions import Session, provider
 from edge_runtime.model_store import ModelStore
 from edge_runtime.request_costs import measure_requests
 from edge_runtime.samples.flags import NOTHING, Given
@@ -196,6 +196,7 @@ async def profile_device(
         "deviceClass": device_class,
         "node": node,
         "threads": threads,
+        "executionProvider": provider().label,
         **samples.document(),
         "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
         "exits": [{"exit": names[output], "output": output, **m.document()} for output, m in exits.items()],

@@ -234,6 +234,7 @@ def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
             device_class=costs.name,
             node=costs.node,
             threads=costs.threads,
+            execution_provider=costs.execution_provider,
             segments=tuple(_segment_time(segment) for segment in costs.segments),
             exits=tuple(
                 ExitTime(
@@ -278,6 +279,7 @@ def _costs(profile: DeviceProfile) -> ClassCosts:
         selection=profile.selection or None,
         node=profile.node,
         threads=profile.threads,
+        execution_provider=profile.execution_provider,
         segments=tuple(_segment_cost(segment) for segment in profile.segments),
         exits=tuple(
             ExitCost(

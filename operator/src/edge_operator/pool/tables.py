@@ -105,7 +105,7 @@ def _finding(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> Fin
 
     One that kept the service from new tables has ended.
     """
-    found = planned_finding(draft.service.spec, entries, ready.accuracies)
+    found = planned_finding(draft.service.spec, entries, ready.accuracies, ready.costs)
     status = draft.service.status
     if entries and all(each.adopted or each.intermediate for each in entries) and status is not None:
         before = next((c for c in status.conditions if c.type == reasons.PLANNED), None)
