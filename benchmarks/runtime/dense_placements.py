@@ -68,7 +68,7 @@ def document(generation: int, *routes: dict[str, Any], probe: str = _NOWHERE) ->
         "service": "bench",
         "node": "here",
         "mode": "Auto",
-        "model": {"digest": last["digest"], "inputs": last["inputs"], "output": last["outputs"][0]},
+        "model": {"digest": last["digest"], "inputs": last["inputs"], "outputs": last["outputs"]},
         "slo": {"latency": "1s"},
         "routes": list(routes),
         "link": {"peer": "cloud", "probe": probe, "interval": interval, "budget": "1Gi"},

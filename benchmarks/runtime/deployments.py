@@ -301,7 +301,7 @@ class Deployment:
         model = {
             "digest": self._metadata["digest"],
             "inputs": self._metadata["inputs"],
-            "output": self._metadata["exits"][-1]["tensor"],
+            "outputs": self._metadata["exits"][-1]["tensors"],
         }
         probe = f"http://{self._cloud}:{STORE}/v1/probe"
         spec = {

@@ -132,7 +132,7 @@ def _placement(service: str, model: bytes) -> dict[str, Any]:
         "spec": {
             "service": service,
             "node": _NODE,
-            "model": {"digest": digest, "inputs": ends["inputs"], "output": ends["outputs"][0]},
+            "model": {"digest": digest, "inputs": ends["inputs"], "outputs": ends["outputs"]},
             "slo": {"latency": "10s"},
             "routes": [route],
         },

@@ -85,8 +85,8 @@ def profile(card: ModelCard, graph: LayerGraph, device_class: str, flops_per_sec
 
     flops = {layer.name: layer.flops for layer in graph.layers}
     exit_ = card.exits[0]
-    ends = [*(cut.names for cut in exit_.cuts), (exit_.output,)]
-    names = [*(cut.tensor for cut in exit_.cuts), exit_.output]
+    ends = [*(cut.names for cut in exit_.cuts), exit_.outputs]
+    names = [*(cut.tensor for cut in exit_.cuts), exit_.end]
     totals = [sum(flops[name] for name in behind(tensors)) / flops_per_second for tensors in ends]
     segments = [
         {"from": a, "to": b, "meanSeconds": y - x, "p95Seconds": y - x}

@@ -189,7 +189,7 @@ def test_every_modes_routes_load_and_their_slices_compose_to_the_whole_model(
     whole = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     image = np.random.default_rng(1).normal(size=(2, 8)).astype(np.float32)
     for loaded, route in zip(table.routes, placement.spec.routes, strict=True):
-        output = next(e.output for e in store.card.exits if e.name == route.exit)
+        (output,) = next(e.outputs for e in store.card.exits if e.name == route.exit)
         value = image
         for stage in route.stages:
             with store.client.blob(stage.slice.digest) as blob:

@@ -35,5 +35,5 @@ def test_exits_of_one_name_at_two_outputs_are_measured_and_read_each_as_what_it_
     times = {exit_.output: exit_.mean_seconds for exit_ in profile.exits}
     for card in (shallow, deep):
         read = manifests.of_exits(profile, card)
-        assert [(e.exit, e.output) for e in read.exits] == [(e.name, e.output) for e in card.exits]
+        assert [(e.exit, e.output) for e in read.exits] == [(e.name, e.end) for e in card.exits]
         assert all(e.mean_seconds == times[e.output] for e in read.exits)

@@ -28,7 +28,7 @@ PLACEMENT: dict[str, Any] = {
         "service": "s",
         "node": "n",
         "mode": "Auto",
-        "model": {"digest": f"sha256:{0:064}", "inputs": [_IMAGE], "output": _IMAGE},
+        "model": {"digest": f"sha256:{0:064}", "inputs": [_IMAGE], "outputs": [_IMAGE]},
         "slo": {"latency": "1s"},
         "link": {"peer": "cloud", "probe": "http://store/v1/probe"},
         "routes": [

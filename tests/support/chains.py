@@ -276,7 +276,7 @@ def stand_in(name: str, slice_: Document) -> Document:
         "name": "tail@local", "exit": "tail", "cut": "local", "accuracy": 1, "minBandwidth": "0",
         "predictedLatency": "1ms", "stages": [stage],
     }  # fmt: skip
-    model = {"digest": slice_["digest"], "inputs": slice_["inputs"], "output": slice_["outputs"][0]}
+    model = {"digest": slice_["digest"], "inputs": slice_["inputs"], "outputs": slice_["outputs"]}
     spec = {
         "service": name, "node": "cloud", "mode": "LocalOnly", "model": model, "slo": {"latency": "5s"},
         "routes": [route],

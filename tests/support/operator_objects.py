@@ -78,16 +78,16 @@ CARD = ModelCard.model_validate(
         "exits": [
             {
                 "name": "exit1",
-                "output": "exit1_logits",
+                "outputs": ["exit1_logits"],
                 "accuracy": 0.86,
-                "tensor": {"name": "exit1_logits", "datatype": "FP32", "shape": [-1, 10]},
+                "tensors": [{"name": "exit1_logits", "datatype": "FP32", "shape": [-1, 10]}],
                 "cuts": [{"tensor": "image", "bytes": 16384}, {"tensor": "pool1", "bytes": 4096}],
             },
             {
                 "name": "final",
-                "output": "logits",
+                "outputs": ["logits"],
                 "accuracy": 0.98,
-                "tensor": {"name": "logits", "datatype": "FP32", "shape": [-1, 10]},
+                "tensors": [{"name": "logits", "datatype": "FP32", "shape": [-1, 10]}],
                 "cuts": [
                     {"tensor": "image", "bytes": 16384},
                     {"tensor": "pool1", "bytes": 4096},

@@ -82,7 +82,7 @@ def placement(service: str, digest: str, *, name: str = "", generation: int = 1,
         "spec": {
             "service": service,
             "node": NODE,
-            "model": {"digest": digest, "inputs": [x], "output": y},
+            "model": {"digest": digest, "inputs": [x], "outputs": [y]},
             "slo": {"latency": "1s"},
             "routes": [route],
             **spec,

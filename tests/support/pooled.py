@@ -108,7 +108,7 @@ def placement(
     spec = {
         "service": "digits",
         "node": node,
-        "model": {"digest": CARD.digest, "inputs": ends["inputs"], "output": ends["outputs"][0]},
+        "model": {"digest": CARD.digest, "inputs": ends["inputs"], "outputs": ends["outputs"]},
         "slo": {"latency": "100ms"},
         "routes": [route | {"predictedLatency": "50ms", "stages": [stage]}],
     }

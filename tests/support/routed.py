@@ -19,8 +19,8 @@ Document = dict[str, Any]
 class Cutter:
     """Slices of a model as stages, with their bytes."""
 
-    def __init__(self, model: bytes, output: str) -> None:
-        self.graph, self.output, self.slices = Graph(model), output, dict[str, bytes]()
+    def __init__(self, model: bytes, outputs: Sequence[str]) -> None:
+        self.graph, self.outputs, self.slices = Graph(model), outputs, dict[str, bytes]()
 
     def stage(self, start: Sequence[str], end: Sequence[str], **place: str) -> Document:
         data = self.graph.slice(start, end)
@@ -44,7 +44,7 @@ class Cutter:
         model = {
             "digest": self.graph.digest,
             "inputs": [self.graph.tensor(name).document() for name in self.graph.inputs],
-            "output": self.graph.tensor(self.output).document(),
+            "outputs": [self.graph.tensor(name).document() for name in self.outputs],
         }
         spec = {
             "service": "digits", "node": "edge-a", "mode": "Auto", "model": model,
@@ -64,8 +64,8 @@ class Cutter:
 @contextmanager
 def routed(
     model: bytes,
-    output: str,
-    cuts: Sequence[str],
+    outputs: str | Sequence[str],
+    cuts: Sequence[str | Sequence[str]],
     folder: Path,
     *,
     last_of: bytes | None = None,
@@ -73,12 +73,14 @@ def routed(
 ) -> Iterator[Path]:
     """The sockets of an entry node that computes up to the first cut; the other stages are hops.
 
+    outputs, cuts: each the name of one tensor, or of several.
+
     last_of: the model whose last stage responds in place of this one's; empty: no response. local: whether
     there is a local route, too.
     """
-    cutter = Cutter(model, output)
-    inputs = cutter.graph.needed_inputs([output])
-    ends = [list(inputs), *([cut] for cut in cuts), [output]]
+    last_ones = _names(outputs)
+    cutter = Cutter(model, last_ones)
+    ends = [list(cutter.graph.needed_inputs(last_ones)), *map(_names, cuts), last_ones]
     pairs = list(itertools.pairwise(ends))
     if len(pairs) == 1:
         node = cutter.placement([cutter.route("full@local", cutter.stage(*pairs[0]))])
@@ -101,12 +103,16 @@ def routed(
             address = f"http://127.0.0.1:{port}"
             beyond = [{**here, "place": "near", "address": address, "model": "middle"}, *beyond]
         stages = [cutter.stage(*pairs[0]), *beyond]
-        routes = [cutter.route(f"full@{cuts[0]}", *stages, bandwidth="1" if local else "0")]
+        routes = [cutter.route(f"full@{'+'.join(ends[1])}", *stages, bandwidth="1" if local else "0")]
         if local:
             near = cutter.route("full@local", cutter.stage(ends[0], ends[-1]))
             routes.append(near | {"accuracy": 0.8})  # of equally accurate routes the fastest is used
         node = cutter.placement(routes)
         yield stack.enter_context(entry(cutter.keep(folder / "entry"), node))
+
+
+def _names(tensors: str | Sequence[str]) -> list[str]:
+    return [tensors] if isinstance(tensors, str) else list(tensors)
 
 
 def _free() -> int:

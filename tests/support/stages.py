@@ -114,7 +114,7 @@ def split(model: bytes, cut: str, folder: Path, address: str) -> tuple[Path, dic
             "service": "digits",
             "node": "edge-a",
             "mode": "CloudOnly",
-            "model": {"digest": digests[0], "inputs": ends["inputs"], "output": ends["outputs"][0]},
+            "model": {"digest": digests[0], "inputs": ends["inputs"], "outputs": ends["outputs"]},
             "slo": {"latency": "2s", "percentile": 95},
             "routes": [route],
         },

@@ -7,7 +7,7 @@ from pydantic import Field
 from edge_api.model_sources import Metric
 from edge_api.objects import AGE, Column, KeyedBy, KubernetesObject, Part, Resource
 from edge_api.quantities import Duration, Share
-from edge_api.rules import Digest, ExitName, Label, Name, TensorName, TensorNames
+from edge_api.rules import Digest, ExitName, Label, Name, TensorName, TensorNames, Text
 from edge_api.tensors import Exit, Tensor, Tensors
 
 
@@ -58,6 +58,11 @@ class ProfiledModel(Part):
         default=None,
         description="Inputs and tensors that are only copies of one, which spec.privacy can keep local. "
         "Default: not known.",
+    )
+    stays_local: Text | None = Field(
+        default=None,
+        description="Why requests can be served only at the entry node, e.g. that an input contains strings. "
+        "Default: they need not.",
     )
 
 

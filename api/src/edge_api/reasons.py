@@ -202,13 +202,13 @@ UNKNOWN_TENSOR: Final = registered(
 NO_EXITS: Final = registered(
     "NoExits",
     (MODEL_READY,),
-    "Neither the manifest nor the ONNX file lists the exits.",
-    "List them in spec.model.exits, or in the metadata entry edge.exits of the file.",
+    "No output of the model is computed from an input.",
+    "Use a file with such an output.",
 )
 BAD_ACCURACY: Final = registered(
     "BadAccuracy",
     (MODEL_READY,),
-    "The accuracy of an exit is not between 0 and 1.",
+    "The accuracy of an exit is not between 0 and 1, or missing although there are several exits.",
     "Correct it in spec.model.exits or in the metadata of the file.",
 )
 BAD_EXITS: Final = registered(

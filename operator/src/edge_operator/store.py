@@ -18,7 +18,7 @@ from edge_api.model_sources import Metric, ModelSource, Validation
 from edge_api.objects import written
 from edge_api.placements import UNENCODED
 from edge_api.store_access import AUDIENCE, NAMESPACE_HEADER
-from edge_api.tensors import Slice, Tensor
+from edge_api.tensors import ResponseNames, Slice, Tensor
 from edge_operator.certificates import client_context
 from edge_operator.errors import CertificatesError, StoreError
 
@@ -43,23 +43,55 @@ class CardCut(_Answer):
 
 
 class CardExit(_Answer):
-    """An exit, its tensor and its cuts from the input to the deepest."""
+    """An exit, its outputs and its cuts from the inputs to the deepest.
+
+    accuracy: None if none is stated. tensors: the outputs, where they are known; of the last exit always.
+    """
 
     name: str
-    output: str
-    accuracy: float
-    tensor: Tensor
+    outputs: tuple[str, ...]
+    accuracy: float | None = None
+    response_names: ResponseNames = "Final"
+    tensors: tuple[Tensor, ...] = ()
     cuts: tuple[CardCut, ...]
+
+    @property
+    def end(self) -> str:
+        """The outputs' names joined by +, which identify the exit in measurements."""
+        return "+".join(self.outputs)
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """The inputs of the model that the exit needs."""
+        return self.cuts[0].names
+
+    def document(self) -> dict[str, Any]:
+        """The exit as in a manifest."""
+        return {
+            "name": self.name,
+            "outputs": list(self.outputs),
+            "accuracy": self.accuracy,
+            "responseNames": self.response_names,
+        }
 
 
 class ModelCard(_Answer):
-    """The metadata that the store found in a model's file."""
+    """The metadata that the store found in a model's file.
+
+    local: why requests can be served only at the node at which they arrive; empty if they need not.
+    """
 
     digest: str
     size: int = 0
     inputs: tuple[Tensor, ...]
     exits: tuple[CardExit, ...]
     input_copies: tuple[str, ...] = ()
+    local: str = ""
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The outputs of the full model."""
+        return self.exits[-1].tensors
 
 
 class GraphLayer(_Answer):
@@ -103,6 +135,7 @@ class ExitTime(_Answer):
 
     exit: str
     output: str = ""
+    """The outputs' names joined by +; empty if an earlier version wrote it."""
     mean_seconds: float
     p95_seconds: float
     runs: int = 0
@@ -290,7 +323,7 @@ class ModelStore:
 
         The store starts measuring at the first request; the result is not complete until it is done.
         """
-        exits = [{"name": e.name, "output": e.output, "accuracy": e.accuracy} for e in card.exits]
+        exits = [exit_.document() for exit_ in card.exits]
         request = {"model": card.digest, "exits": exits, "validation": written(validation)}
         return _parsed(CodecAccuracies, self._json("POST", "/v1/codecs", request), "POST /v1/codecs")
 

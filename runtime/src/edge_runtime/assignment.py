@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from edge_api import placements, tensors
+from edge_api.earlier import in_this_version
 from edge_api.placements import UNENCODED, Codec
 from edge_api.placements import PlacedLink as LinkSettings
 from edge_api.words import shown
@@ -110,11 +111,6 @@ class Route(placements.Route):
         return self
 
     @property
-    def output(self) -> Tensor:
-        """The output of the last stage."""
-        return self.stages[-1].slice.outputs[0]
-
-    @property
     def sent(self) -> tuple[str, ...]:
         """Names in the model of the tensors that leave this node."""
         return self.cut_tensors or (self.cut,)
@@ -161,7 +157,7 @@ class PlacedModel(placements.PlacedModel):
     """The model as clients see it."""
 
     inputs: Tensors  # type: ignore[assignment]
-    output: AnyTensor  # type: ignore[assignment]
+    outputs: Tensors  # type: ignore[assignment]
 
 
 class Spec(placements.PlacementSpec):
@@ -227,7 +223,7 @@ def parse_placement(document: Json) -> Placement:
         raise BadPlacement(
             f"metadata.name: {shown(metadata.get('name'))} is not a name: write one such as digits-edge-a"
         )
-    spec = _spec(document["spec"])
+    spec = _spec(in_this_version({"kind": "Placement", "spec": document["spec"]})["spec"])
     namespace, generation = metadata.get("namespace"), metadata.get("generation")
     return Placement(
         name=metadata["name"],

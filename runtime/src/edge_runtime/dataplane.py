@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -23,13 +23,13 @@ from edge_planning.routing.deadlines import (
     usable,
 )
 from edge_runtime.codecs.contracts import without_range
-from edge_runtime.errors import CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, Overloaded
+from edge_runtime.errors import BadTensor, CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, Overloaded
 from edge_runtime.inference.runners import INLINE
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.residuals import Residuals
-from edge_runtime.responses import InferenceResponse, confidence, rowwise
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.routing.active_routes import Chosen
 from edge_runtime.routing.early_exits import run_until_confident
 from edge_runtime.routing.fallbacks.deferred import DeferredFallback
@@ -42,6 +42,9 @@ _log = logging.getLogger(__name__)
 
 _LATE: Final = 2.0
 """Deadlines after which a request beyond the planned rate is refused that had no turn among the others."""
+
+_Computed = tuple[Sequence[Array], LoadedRoute, str]
+"""The results of the last stage of a route, the route, and the outcome."""
 
 _OUTCOMES: Final[dict[type[Exception], str]] = {HopLate: "late", LinkBusy: "busy"}
 
@@ -135,7 +138,7 @@ class Dataplane:
                 if beyond and not waits:
                     left = _LATE * deadline - (self._clock() - start)
                     limit.reschedule(asyncio.get_running_loop().time() + left)
-                found = await self._respond(table, request.inputs, admitted)
+                found = await self._respond(table, request, admitted)
         except TimeoutError:
             raise Overloaded(
                 f"beyond the {self._queue.planned.rate:g} requests/s that are planned for, without a turn in "
@@ -169,6 +172,7 @@ class Dataplane:
             or self._leaves_early(table, loaded)
         ):
             return None
+        loaded.outputs.check(request.outputs)
         start = self._clock() if request.since is None else request.since
         deadline = table.placement.spec.slo.latency
         self._admit(table, request, start, deadline, idle=True)
@@ -180,7 +184,7 @@ class Dataplane:
         if results is None:
             return None
         self._ran(loaded, feeds, self._clock() - begin, waited=False)
-        return self._completed(table, request, start, deadline, (results[0], loaded, "ok"))
+        return self._completed(table, request, start, deadline, (results, loaded, "ok"))
 
     def _completed(
         self,
@@ -188,11 +192,15 @@ class Dataplane:
         request: InferenceRequest,
         start: float,
         deadline: float,
-        found: tuple[Array, LoadedRoute, str],
+        found: _Computed,
     ) -> InferenceResponse:
-        """Counts a request with an output by a route, and its outcome; returns its response."""
-        output, loaded, outcome = found
-        route = loaded.route
+        """Counts a request with results of a route, and its outcome; returns its response.
+
+        Raises BadTensor if the client named an output that the route does not compute.
+        """
+        results, loaded, outcome = found
+        route, outputs = loaded.route, loaded.outputs
+        selected = outputs.select(results, request.outputs)
         seconds = self._clock() - start
         met = seconds <= table.placement.spec.slo.latency
         self.metrics.request(route.exit, route.name, outcome, seconds, met=met)
@@ -203,9 +211,10 @@ class Dataplane:
             "cut": route.cut,
             "deadline_met": seconds <= deadline,
         }
-        if (sure := confidence(output, items=_items(loaded, output, request.inputs))) is not None:
+        if (sure := outputs.confidence(results, request.inputs)) is not None:
             parameters["confidence"] = sure
-        return InferenceResponse([output] * len(request.outputs), parameters, _worth(table, loaded, outcome))
+        others = outputs.tensors if outputs.own and not request.outputs else None
+        return InferenceResponse(selected, parameters, _worth(table, loaded, outcome), others)
 
     def _admit(
         self,
@@ -258,19 +267,23 @@ class Dataplane:
         self.metrics.request(exit_, route, outcome, seconds, met=met)
         self.window.add(self._clock() - seconds, seconds, met=met)
 
-    async def _respond(
-        self, table: LoadedTable, inputs: Mapping[str, Array], admitted: _Admitted
-    ) -> tuple[Array, LoadedRoute, str]:
-        """Returns the output, its route and the outcome. Raises CannotAnswer if no route can respond."""
+    async def _respond(self, table: LoadedTable, request: InferenceRequest, admitted: _Admitted) -> _Computed:
+        """Raises CannotAnswer if no route can respond."""
         start, deadline = admitted.start, admitted.deadline
         left = deadline - (self._clock() - start)
         spare = self._queue.spare if admitted.beyond else None
         found = self._active_route.choose(table, self._generations.link, left, admitted.wait, spare=spare)
         chosen = found.loaded
         try:
+            chosen.outputs.check(request.outputs)
+        except BadTensor:
+            if chosen.hop is not None:
+                self._ended(chosen, "nothing", trial=found.trial, fair=False)
+            raise
+        try:
             if chosen.hop is None:
-                return *await self._run_here(table, chosen, inputs, start + deadline, admitted.turn), "ok"
-            return await self._run_split(table, found, inputs, admitted)
+                return *await self._run_here(table, chosen, request, start + deadline, admitted.turn), "ok"
+            return await self._run_split(table, found, request, admitted)
         except (CannotAnswer, asyncio.CancelledError) as error:
             seconds = self._clock() - start
             if not isinstance(error, CannotAnswer) and seconds < deadline:
@@ -280,17 +293,20 @@ class Dataplane:
             raise
 
     async def _run_here(
-        self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], until: float, turn: _Turn
-    ) -> tuple[Array, LoadedRoute]:
+        self, table: LoadedTable, loaded: LoadedRoute, request: InferenceRequest, until: float, turn: _Turn
+    ) -> tuple[list[Array], LoadedRoute]:
+        inputs = request.inputs
         if not self._leaves_early(table, loaded):
-            return await self._run(loaded, inputs, turn), loaded
+            return await self._run_stage(loaded, inputs, turn), loaded
         branched, leave_at = (
             table.branched_routes[loaded.route.name],
             table.placement.spec.early_exit.leave_at,
         )
         assert leave_at is not None
         run = partial(self._run_stage, turn=turn)
-        return await run_until_confident(branched, inputs, leave_at, run, lambda: until - self._clock())
+        return await run_until_confident(
+            branched, inputs, leave_at, run, lambda: until - self._clock(), request.outputs
+        )
 
     @staticmethod
     def _leaves_early(table: LoadedTable, loaded: LoadedRoute) -> bool:
@@ -299,9 +315,6 @@ class Dataplane:
             table.placement.spec.early_exit.leave_at is not None
             and loaded.route.name in table.branched_routes
         )
-
-    async def _run(self, loaded: LoadedRoute, inputs: Mapping[str, Array], turn: _Turn) -> Array:
-        return (await self._run_stage(loaded, inputs, turn))[0]
 
     async def _run_stage(self, loaded: LoadedRoute, inputs: Mapping[str, Array], turn: _Turn) -> list[Array]:
         session = loaded.session
@@ -333,11 +346,12 @@ class Dataplane:
         self,
         table: LoadedTable,
         chosen: Chosen,
-        inputs: Mapping[str, Array],
+        request: InferenceRequest,
         admitted: _Admitted,
-    ) -> tuple[Array, LoadedRoute, str]:
-        """Computes by the hop or by a fallback at this node; returns the same as `_respond`."""
-        loaded, trial, known = chosen.loaded, chosen.trial, inputs
+    ) -> _Computed:
+        """Computes by the hop or by a fallback at this node."""
+        loaded, trial, inputs = chosen.loaded, chosen.trial, request.inputs
+        known = inputs
         start, deadline, turn = admitted.start, admitted.deadline, admitted.turn
         if loaded.session is not None and loaded.route.local is not None:
             behind = loaded.route.predicted_latency - loaded.route.local.compute
@@ -367,12 +381,13 @@ class Dataplane:
         allowed = allowance(action, times, fallback.stats if fallback is not None else None)
         if fallback is None:
             return await self._send(loaded, known, allowed, trial=trial), loaded, "ok"
-        deferred = DeferredFallback(lambda: self._run(fallback, known, turn))
-        if leave_at is not None and fallback is table.fallbacks.get(loaded.route.name):
-            output = await deferred.result()
-            if (confidence(output, items=_items(fallback, output, inputs)) or 0.0) >= leave_at:
+        deferred = DeferredFallback(lambda: self._run_stage(fallback, known, turn))
+        is_tail = fallback is table.fallbacks.get(loaded.route.name)
+        if leave_at is not None and is_tail and fallback.outputs.has(request.outputs):
+            results = await deferred.result()
+            if (fallback.outputs.confidence(results, inputs) or 0.0) >= leave_at:
                 self._ended(loaded, "nothing", trial=trial, fair=False)
-                return output, fallback, "ok"
+                return results, fallback, "ok"
         if allowed.fallback_in is not None:
             deferred.start_in(allowed.fallback_in)
         try:
@@ -388,7 +403,7 @@ class Dataplane:
 
     async def _run_instead(
         self, table: LoadedTable, loaded: LoadedRoute, inputs: Mapping[str, Array], turn: _Turn, unfit: str
-    ) -> tuple[Array, LoadedRoute, str]:
+    ) -> _Computed:
         """Uses the local route if the codec cannot carry the values.
 
         Raises HopFailed without a local route.
@@ -398,11 +413,11 @@ class Dataplane:
         if local is None:
             raise HopFailed(f"{loaded.route.name}: {unfit} has values that its codec cannot carry")
         self.metrics.fallback("failed")
-        return await self._run(local, inputs, turn), local, "fallback"
+        return await self._run_stage(local, inputs, turn), local, "fallback"
 
     async def _send(
         self, loaded: LoadedRoute, known: Mapping[str, Array], allowed: Allowance, *, trial: bool
-    ) -> Array:
+    ) -> list[Array]:
         hop, remote = loaded.hop, loaded.route.remote
         assert hop is not None
         assert remote is not None
@@ -412,9 +427,9 @@ class Dataplane:
             activations = [known[t.name] for t in remote.slice.inputs]
             async with asyncio.timeout(None) as limit:
                 with self._breakers.patient(hop, limit, allowed.expected):
-                    output = (await hop.infer(activations, allowed.seconds, only=allowed.only))[0]
+                    results = await hop.infer(activations, allowed.seconds, only=allowed.only)
             outcome = "ok"
-            return output
+            return results
         except TimeoutError:
             raise HopLate(f"{remote.place}: circuit breaker opened while waiting") from None
         except CannotAnswer as error:
@@ -436,11 +451,6 @@ class Dataplane:
     def _ended(self, loaded: LoadedRoute, outcome: str, *, trial: bool, fair: bool) -> bool:
         assert loaded.hop is not None
         return self._breakers.ended(loaded.hop, outcome, trial=trial, fair=fair)
-
-
-def _items(loaded: LoadedRoute, output: Array, inputs: Mapping[str, Array]) -> bool:
-    """Whether the rows of the output are the rows of the batch."""
-    return loaded.route.output.batched and rowwise(output, inputs.values())
 
 
 def _worth(table: LoadedTable, loaded: LoadedRoute, outcome: str) -> float:

@@ -8,10 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from edge_runtime.tensors import Array
+from edge_runtime.tensors import Array, Tensor
 
 _MOST_CLASSES: Final = 4096
 _SUM_ERROR: Final = 1e-3
+_SCORES: Final = frozenset(("FP16", "FP32", "FP64"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,21 @@ class InferenceResponse:
     """Arrays in the order of the requested outputs, and the response's parameters.
 
     accuracy: a cached response may replace a computation whose accuracy is no higher than this.
+    tensors: what the arrays are, if the client named no outputs and the exit has others than the model.
     """
 
     outputs: Sequence[Array]
     parameters: Mapping[str, str | bool | float]
     accuracy: float = 1.0
+    tensors: Sequence[Tensor] | None = None
+
+
+def has_classes(tensor: Tensor) -> bool:
+    """Whether an output can have a confidence: a row of scores of classes for each item of the batch."""
+    if not tensor.batched or tensor.datatype not in _SCORES:
+        return False
+    classes = tensor.shape[1] if len(tensor.shape) == 2 else -1
+    return (tensor.any_rank or len(tensor.shape) == 2) and (classes < 0 or 2 <= classes <= _MOST_CLASSES)
 
 
 def rowwise(output: Array, inputs: Iterable[Array]) -> bool:

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -41,7 +41,7 @@ from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
-from edge_runtime.responses import InferenceResponse, confidence, rowwise
+from edge_runtime.responses import InferenceResponse, confidence, has_classes, rowwise
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.samples.making import make
 from edge_runtime.serving import Service
@@ -88,13 +88,14 @@ class StandaloneModel:
             replace(memoization, unrepeatable=session.proven.unrepeatable),
             subsets,
         )
-        self._batched = frozenset(batched)
         self._session, self._metrics, self._clock = session, metrics, clock
+        self._names = [t.name for t in session.outputs]
         self.runner = Runner(largest=max_batch, clock=clock, stuck_after=stuck_after)
         self._queue = ServiceQueue(self.runner, metrics.batch)
         metrics.joins([session.proven])
         metrics.process.running(lambda: self.runner.running)
         self.exits = read_exits(session)
+        self._classes = _outputs_with_classes(self.exits, session.contract, batched)
 
     @property
     def contract(self) -> Contract:
@@ -104,11 +105,9 @@ class StandaloneModel:
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Returns the named outputs. Raises BadTensor, ModelFailed and Overloaded."""
         start = self._clock() if request.since is None else request.since
-        inputs, outputs, within = request.inputs, request.outputs, request.within
-        exit_ = ""
-        if self.exits:
-            requested = set(outputs)
-            exit_ = next((name for name, own in reversed(self.exits.items()) if requested >= set(own)), "")
+        inputs, within = request.inputs, request.within
+        outputs = request.outputs or self._names
+        exit_ = _exit_of(self.exits, outputs) if self.exits else ""
         self._queue.admit(self._session.seconds)
         try:
             due = None if within is None else start + usable(within)
@@ -124,11 +123,11 @@ class StandaloneModel:
         finally:
             self._queue.leave()
         parameters = self._counted(exit_, start, within)
-        if exit_ and len(self.exits[exit_]) == 1:
-            (output,) = self.exits[exit_]
+        output = self._classes.get(exit_)
+        if output is not None and output in outputs:
             result = results[outputs.index(output)]
-            items = output in self._batched and rowwise(result, inputs.values())
-            if (sure := confidence(result, items=items)) is not None:
+            sure = confidence(result, items=rowwise(result, inputs.values()))
+            if sure is not None:
                 parameters["confidence"] = sure
         return InferenceResponse(results, parameters)
 
@@ -142,7 +141,7 @@ class StandaloneModel:
         start = self._clock() if request.since is None else request.since
         self._queue.admit(self._session.seconds)
         try:
-            results = self._queue.run_now(self._session, request.inputs, request.outputs)
+            results = self._queue.run_now(self._session, request.inputs, request.outputs or None)
         except EdgeError:
             self._metrics.request("", "local", "failed", self._clock() - start, met=False)
             raise
@@ -183,6 +182,22 @@ class StandaloneModel:
             self._subsets.close()
 
 
+def _exit_of(exits: Mapping[str, Sequence[str]], outputs: Sequence[str]) -> str:
+    """The exit to which requested outputs belong: the first that has all, else the last that has any."""
+    whole = (name for name, own in exits.items() if set(own) >= set(outputs))
+    part = (name for name, own in reversed(list(exits.items())) if set(own) & set(outputs))
+    return next(whole, None) or next(part, "")
+
+
+def _outputs_with_classes(
+    exits: Mapping[str, Sequence[str]], contract: Contract, batched: Collection[str]
+) -> dict[str, str]:
+    """The output of each exit that has its confidence; none of an exit with several such outputs."""
+    known = {n: replace(t, batched=n in batched) for n, t in contract.outputs_by_name.items()}
+    found = {name: [each for each in own if has_classes(known[each])] for name, own in exits.items()}
+    return {name: own[0] for name, own in found.items() if len(own) == 1}
+
+
 def read_exits(session: Session) -> dict[str, tuple[str, ...]]:
     """Outputs by exit name, first to last, from the file's metadata; empty without any."""
     found = session.metadata.get(EXITS_KEY)
@@ -197,19 +212,19 @@ def read_exits(session: Session) -> dict[str, tuple[str, ...]]:
     return {e.name: e.outputs for e in exits if all(name in known for name in e.outputs)}
 
 
-def batched_outputs(path: Path, names: Collection[str]) -> frozenset[str]:
+def batched_outputs(path: Path, names: Iterable[str]) -> frozenset[str]:
     """Outputs whose rows are those of the inputs, as far as shape inference shows it.
 
     The file's names of dimensions do not show it: exporters name the number of detected boxes like the batch.
     """
-    if not names:
+    wanted, found = set(names), set()
+    if not wanted:
         return frozenset()
     from edge_runtime.slicing import Graph  # the import of onnx is slow
 
-    found = set()
     try:
         graph = Graph(path.read_bytes())
-        found = {name for name in names if graph.tensor(name).batched}
+        found = {name for name in wanted if graph.tensor(name).batched}
     except (EdgeError, OSError) as error:
         _log.info("responses have no confidence: %s", error)
     return frozenset(found)
@@ -380,7 +395,7 @@ async def serve_standalone(
         max_batch=max_batch,
         memoization=memoization,
         subsets=subsets,
-        batched=await asyncio.to_thread(batched_outputs, path, list(chain.from_iterable(exits.values()))),
+        batched=await asyncio.to_thread(batched_outputs, path, chain(*exits.values())),
         stuck_after=stuck_after,
     )
     memoizing = MemoizingBackend(model, metrics.registry, name, token_bytes(16))

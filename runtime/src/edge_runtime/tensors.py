@@ -83,14 +83,20 @@ class Tensor:
 
 
 class Contract:
-    """Inputs and outputs of a model, in the model's order and by name."""
+    """Inputs and outputs of a model, in the model's order and by name.
+
+    outputs_by_name: all outputs that can be requested, also those that only some exits have.
+    """
 
     __slots__ = ("inputs", "inputs_by_name", "outputs", "outputs_by_name")
 
-    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], of_exits: Sequence[Tensor] = ()
+    ) -> None:
+        """of_exits: outputs that are not the model's, but those of an exit with names of its own."""
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.inputs_by_name = {t.name: t for t in self.inputs}
-        self.outputs_by_name = {t.name: t for t in self.outputs}
+        self.outputs_by_name = {t.name: t for t in (*of_exits, *self.outputs)}
 
 
 def width(datatype: str) -> int:

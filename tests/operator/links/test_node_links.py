@@ -43,7 +43,7 @@ def published(planned: str = "50M", declared: str = "50M", **report: str) -> Pla
             "spec": {
                 "service": "digits",
                 "node": "cam",
-                "model": {"digest": slice_["digest"], "inputs": [tensor], "output": tensor},
+                "model": {"digest": slice_["digest"], "inputs": [tensor], "outputs": [tensor]},
                 "slo": {"latency": "100ms"},
                 "localLinks": [link],
                 "routes": [local],

@@ -16,7 +16,7 @@ def with_another_exit(card: ModelCard, name: str = "exit2") -> ModelCard:
     """Metadata for a service with an exit that no other service has named."""
     final = card.exits[-1]
     other = final.model_copy(
-        update={"name": name, "output": "exit2_logits", "accuracy": 0.9, "cuts": final.cuts[:2]}
+        update={"name": name, "outputs": ("exit2_logits",), "accuracy": 0.9, "cuts": final.cuts[:2]}
     )
     return card.model_copy(update={"exits": (other, final)})
 

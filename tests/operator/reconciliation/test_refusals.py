@@ -75,7 +75,7 @@ def test_a_bad_profile_alone_is_a_bad_profile(world: World, monkeypatch: pytest.
 
 def test_exits_out_of_order_are_reported_before_anything_is_measured(world: World) -> None:
     first, final = world.store.card.exits
-    deep = final.model_copy(update={"name": "deep", "output": "deep_logits"})
+    deep = final.model_copy(update={"name": "deep", "outputs": ("deep_logits",)})
     world.store.card = world.store.card.model_copy(update={"exits": (deep, first, final)})
     world.store.profiles.clear()
     world.reconcile()

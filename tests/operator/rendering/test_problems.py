@@ -28,9 +28,9 @@ CARD = ModelCard.model_validate(
         "exits": [
             {
                 "name": "final",
-                "output": "logits",
+                "outputs": ["logits"],
                 "accuracy": 0.9,
-                "tensor": {"name": "logits", "datatype": "FP32", "shape": [-1, 10]},
+                "tensors": [{"name": "logits", "datatype": "FP32", "shape": [-1, 10]}],
                 "cuts": [{"tensor": "image", "bytes": 16}],
             }
         ],

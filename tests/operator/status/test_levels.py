@@ -44,7 +44,7 @@ def entry(places: str, tier: str = "Edge", *, alive: bool = True) -> Entry:
                 "model": {
                     "digest": slice_["digest"],
                     "inputs": slice_["inputs"],
-                    "output": slice_["outputs"][0],
+                    "outputs": slice_["outputs"],
                 },
                 "slo": {"latency": "1s"},
                 "routes": [route],

@@ -26,7 +26,7 @@ def entry(name: str, attainment: str | None = None) -> Entry:
     spec = {
         "service": "s",
         "node": name,
-        "model": {"digest": SLICE["digest"], "inputs": [TENSOR], "output": TENSOR},
+        "model": {"digest": SLICE["digest"], "inputs": [TENSOR], "outputs": [TENSOR]},
         "slo": {"latency": "1s"},
         "routes": [route],
     }

@@ -29,7 +29,7 @@ spec:
   model:
     digest: "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
     inputs: [{name: image, datatype: FP32, shape: [-1, 1, 64, 64]}]
-    output: {name: logits, datatype: FP32, shape: [-1, 10]}
+    outputs: [{name: logits, datatype: FP32, shape: [-1, 10]}]
   slo: {latency: 150ms, percentile: 95}
   link: {peer: cloud, probe: "http://model-store:8080/v1/probe", interval: 2s}
   routes:
@@ -137,9 +137,9 @@ def _set(document: Any, path: list[str | int], value: object) -> None:
         ),
         (["spec", "routes", 0, "stages", 1, "address"], None, r"stages\[1\].*Triton .*address .*model"),
         (
-            ["spec", "model", "output", "datatype"],
+            ["spec", "model", "outputs", 0, "datatype"],
             "FP8",
-            r"spec\.model\.output\.datatype: \"FP8\" is not one",
+            r"spec\.model\.outputs\[0\]\.datatype: \"FP8\" is not one",
         ),
         (["spec", "routes", 0, "minBandwidth"], "-1", r"minBandwidth: \"-1\" .*quantity"),
         (["spec", "routes", 1, "minBandwidth"], "9G", "routes .*minBandwidth"),
@@ -161,6 +161,19 @@ def test_a_wrong_field_is_named_with_its_value_and_the_fix(
 ) -> None:
     _set(document, path, value)
     with pytest.raises(BadPlacement, match=sentence):
+        parse_placement(document)
+
+
+def test_a_placement_of_an_earlier_version_has_the_one_output_of_its_model(document: dict[str, Any]) -> None:
+    """It is on the disks of nodes, and in API servers until the operator writes it again."""
+    wanted = parse_placement(document)
+    (document["spec"]["model"]["output"],) = document["spec"]["model"].pop("outputs")
+    assert parse_placement(document) == wanted
+
+
+def test_a_placement_without_outputs_is_refused(document: dict[str, Any]) -> None:
+    del document["spec"]["model"]["outputs"]
+    with pytest.raises(BadPlacement, match=r"spec\.model.*outputs"):
         parse_placement(document)
 
 

@@ -165,7 +165,7 @@ def _placement(folder: Path, autonomy: str) -> dict[str, Any]:
             "service": "digits",
             "node": "edge-a",
             "mode": "Auto",
-            "model": {"digest": digest, "inputs": [x], "output": y},
+            "model": {"digest": digest, "inputs": [x], "outputs": [y]},
             "slo": {"latency": "100ms"},
             "autonomy": autonomy,
             "routes": [route],

@@ -55,8 +55,8 @@ def test_a_round_in_which_the_machine_was_busy_spoils_no_slice() -> None:
 
 def test_the_relative_error_is_the_largest_over_the_exits() -> None:
     exits = [
-        {"name": "exit1", "output": "a", "cuts": [{"tensor": "image"}, {"tensor": "c1"}]},
-        {"name": "final", "output": "b", "cuts": [{"tensor": "image"}, {"tensor": "c1"}]},
+        {"name": "exit1", "outputs": ["a"], "cuts": [{"tensor": "image"}, {"tensor": "c1"}]},
+        {"name": "final", "outputs": ["b"], "cuts": [{"tensor": "image"}, {"tensor": "c1"}]},
     ]
     segments = {
         ("image", "c1"): Measured(1.0, 1.0, 5),
@@ -131,3 +131,26 @@ def test_a_model_that_refuses_zeros_is_measured_on_what_is_given() -> None:
         _profile(_shares("zero"))
     found = _profile(_shares("zero"), Given(values={"x": "3"}))
     assert found["inputs"][0]["values"] == "given"
+
+
+def test_exits_of_several_outputs_are_measured_from_all_inputs_they_need() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "narrow"], ["h"]),
+        helper.make_node("Add", ["h", "state"], ["stateN"]),
+        helper.make_node("MatMul", ["stateN", "last"], ["y"]),
+    ]
+    constants = {"narrow": np.ones((64, 4), np.float32), "last": np.ones((4, 2), np.float32)}
+    weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    inputs, outputs = [info("x", "N", 64), info("state", 1, 4)], [info("y", "N", 2), info("stateN", "N", 4)]
+    exits = [
+        {"name": "early", "output": "stateN", "accuracy": 0.5, "responseNames": "Own"},
+        {"name": "full", "outputs": ["y", "stateN"], "accuracy": 0.9},
+    ]
+    found = _profile(model_of(nodes, inputs, outputs, weights, exits))
+    assert [(e["exit"], e["output"]) for e in found["exits"]] == [("early", "stateN"), ("full", "y+stateN")]
+    assert {(s["from"], s["to"]) for s in found["segments"]} == {
+        ("x+state", "state+h"),
+        ("state+h", "stateN"),
+        ("stateN", "y+stateN"),
+    }
+    assert [(i["name"], i["shape"]) for i in found["inputs"]] == [("x", [1, 64]), ("state", [1, 4])]

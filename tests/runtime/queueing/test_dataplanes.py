@@ -50,7 +50,7 @@ def _placement(folder: Path, model: bytes, item: tuple[int, ...] = (1024,), outp
                 "service": "m",
                 "node": "a",
                 "mode": "PartitionOnly",
-                "model": {"digest": f"sha256:{0:064}", "inputs": [x], "output": y},
+                "model": {"digest": f"sha256:{0:064}", "inputs": [x], "outputs": [y]},
                 "slo": {"latency": "50s"},
                 "routes": [route],
             },

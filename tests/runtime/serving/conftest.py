@@ -178,7 +178,7 @@ class Stack:
                 "model": {
                     "digest": self.metadata["digest"],
                     "inputs": self.metadata["inputs"],
-                    "output": self.metadata["exits"][-1]["tensor"],
+                    "outputs": self.metadata["exits"][-1]["tensors"],
                 },
                 "slo": {"latency": latency, "percentile": 95},
                 "link": {
@@ -192,7 +192,7 @@ class Stack:
         }
 
     def remote(self, cut: str = "pool1", exit_: str = "final", need: str = "1000") -> Document:
-        output = next(e["output"] for e in self.metadata["exits"] if e["name"] == exit_)
+        (output,) = next(e["outputs"] for e in self.metadata["exits"] if e["name"] == exit_)
         head = (
             {"place": "edge-a", "runtime": "Edge", "slice": self.slice("image", cut)}
             if cut != "image"
@@ -217,7 +217,7 @@ class Stack:
         }
 
     def local(self, exit_: str = "exit1") -> Document:
-        output = next(e["output"] for e in self.metadata["exits"] if e["name"] == exit_)
+        (output,) = next(e["outputs"] for e in self.metadata["exits"] if e["name"] == exit_)
         return {
             "name": f"{exit_}@local",
             "exit": exit_,
@@ -250,7 +250,7 @@ class Stack:
         far = copy.deepcopy(self.placement(self.local()))
         spec = far["spec"]
         del spec["link"]
-        spec["model"] |= {"inputs": tail["inputs"], "output": tail["outputs"][0]}
+        spec["model"] |= {"inputs": tail["inputs"], "outputs": tail["outputs"]}
         spec["routes"][0]["stages"][0]["slice"] = tail
         return far
 

@@ -12,6 +12,8 @@ import pytest
 from edge_planning.routing.latency_stats import LatencyStats
 from edge_runtime.routing.early_exits import run_until_confident
 from edge_runtime.routing.loaded_tables import BranchedRoute, BranchPoint
+from edge_runtime.routing.response_outputs import ResponseOutputs
+from edge_runtime.tensors import Tensor
 
 Stack = Any
 SURE, UNSURE = np.array([[9.0, 0.0]], np.float32), np.array([[0.1, 0.0]], np.float32)
@@ -49,7 +51,7 @@ def _ask(stack: Stack, image: Any, times: int) -> set[str]:
 
 async def test_a_sure_input_leaves_at_the_first_exit_that_is_sure() -> None:
     runs: list[str] = []
-    output, by = await run_until_confident(
+    (output,), by = await run_until_confident(
         _branched(), {"image": IMAGE}, 0.9, _runner(runs, e1=UNSURE, e2=SURE), lambda: 9.0
     )
     assert runs == ["trunk1", "e1", "trunk2", "e2"]
@@ -75,8 +77,12 @@ async def test_a_branch_is_left_out_when_the_rest_would_be_late_for_it() -> None
 def _branched(seconds: float = 0.0, rest: float = 0.0) -> BranchedRoute:
     def part(name: str, most: float) -> Any:
         session = SimpleNamespace(outputs=[SimpleNamespace(name=f"{name}.out")])
+        outputs = ResponseOutputs([Tensor(f"{name}.out", "FP32", (-1, 10))], [0])
         return SimpleNamespace(
-            route=SimpleNamespace(name=name), session=session, stats=LatencyStats(most / 1.3)
+            route=SimpleNamespace(name=name),
+            session=session,
+            stats=LatencyStats(most / 1.3),
+            outputs=outputs,
         )
 
     points = tuple(BranchPoint(part(f"trunk{i}", seconds), part(f"e{i}", seconds)) for i in (1, 2))

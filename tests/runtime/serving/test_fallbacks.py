@@ -71,13 +71,13 @@ async def test_a_fallback_starts_in_time_or_when_it_is_needed_and_only_once() ->
 
     async def work() -> Any:
         begun.append(True)
-        return np.zeros(1)
+        return [np.zeros(1)]
 
     early = DeferredFallback(work)
     early.start_in(0.001)
     while not begun:  # noqa: ASYNC110 - no event
         await asyncio.sleep(0.001)
-    assert (await early.result()).shape == (1,)
+    assert (await early.result())[0].shape == (1,)
     late = DeferredFallback(work)
     late.start_in(60)
     await late.result()

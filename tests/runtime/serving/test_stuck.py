@@ -48,7 +48,7 @@ def local(folder: Path, model: bytes, input_: str, output: str) -> None:
         "service": "digits",
         "node": "edge-a",
         "mode": "LocalOnly",
-        "model": {"digest": digest, "inputs": ends[0], "output": ends[1][0]},
+        "model": {"digest": digest, "inputs": ends[0], "outputs": ends[1]},
         "slo": {"latency": "100ms", "percentile": 95},
         "routes": [route],
     }

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from edge_runtime.errors import BadAccuracy, BadRequest, NoExits, NotOnnx, UnknownOutput
+from edge_runtime.errors import BadAccuracy, BadRequest, NotOnnx, UnknownOutput
 from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
 from messages import mentions
@@ -107,11 +107,13 @@ def test_a_name_given_twice_is_refused(chain_model: bytes) -> None:
         metadata_of(Graph(chain_model), 1, [*EXITS, {**EXITS[0], "output": "logits"}])
 
 
-def test_a_model_that_names_no_exit_is_refused_with_the_line_to_write(chain_model: bytes) -> None:
+def test_a_model_that_names_no_exit_has_one_with_all_outputs_and_no_accuracy(chain_model: bytes) -> None:
     model = onnx.load_model_from_string(chain_model)
     del model.metadata_props[:]
-    with pytest.raises(NoExits, match=mentions("{name: final, output: logits, accuracy: ")):
-        metadata_of(Graph(model.SerializeToString()), 1)
+    (exit_,) = metadata_of(Graph(model.SerializeToString()), 1).document()["exits"]
+    assert (exit_["name"], exit_["accuracy"]) == ("final", None)
+    assert exit_["outputs"] == [tensor["name"] for tensor in exit_["tensors"]]
+    assert exit_["outputs"] == [output.name for output in model.graph.output]
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[NaN", "{}", "null", "[1e999]"])

@@ -86,8 +86,8 @@ def test_a_slice_holds_its_own_weights_only_and_keeps_the_versions(chain_model: 
 
 def test_the_model_metadata_has_each_tensor_with_an_open_batch(chain_model: bytes) -> None:
     metadata = metadata_of(Graph(chain_model), len(chain_model))
-    assert metadata.input == Tensor("image", "FP32", (-1, 1, 16, 16))
-    assert [t.shape for _, t, _ in metadata.exits] == [(-1, 10)] * 3
+    assert metadata.inputs == (Tensor("image", "FP32", (-1, 1, 16, 16)),)
+    assert [[t.shape for t in exit_.tensors] for exit_ in metadata.exits] == [[(-1, 10)]] * 3
 
 
 def test_inputs_that_do_not_separate_the_output_are_refused(residual_model: bytes) -> None:

@@ -57,7 +57,7 @@ async def test_what_the_far_stage_reads_besides_the_cut_is_sent_with_it(
                 "service": "m",
                 "node": "a",
                 "mode": "PartitionOnly",
-                "model": {"digest": f"sha256:{0:064}", "inputs": [IMAGE, MASK], "output": LOGITS},
+                "model": {"digest": f"sha256:{0:064}", "inputs": [IMAGE, MASK], "outputs": [LOGITS]},
                 "slo": {"latency": "2s"},
                 "routes": [
                     {

@@ -67,7 +67,7 @@ class Client:
         asked = {
             "model": model["digest"],
             "inputs": [model["inputs"][0]["name"]],
-            "outputs": [first["output"]],
+            "outputs": first["outputs"],
         }
         return await self("POST", "/v1/slices", token, acts_for, json=asked)
 
@@ -188,7 +188,7 @@ async def test_a_namespace_with_the_same_bytes_registers_them_and_they_are_store
     store: Client, model: Any, chain_model: bytes, tmp_path: Path
 ) -> None:
     await store("PUT", "/v1/files/same.onnx", "bank", content=chain_model)
-    exits = [{"name": "only", "output": model["exits"][0]["output"], "accuracy": 0.5}]
+    exits = [{"name": "only", "outputs": model["exits"][0]["outputs"], "accuracy": 0.5}]
     asked = {"storageUri": "store://same.onnx", "exits": exits}
     again = (await store("POST", "/v1/models", "operator", "bank", json=asked)).json()
     assert again["digest"] == model["digest"]

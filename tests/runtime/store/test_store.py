@@ -145,7 +145,9 @@ async def test_the_model_metadata_lists_the_exits_their_cuts_and_the_segments(me
     assert [e["name"] for e in metadata["exits"]] == ["exit1", "exit2", "final"]
     assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 16, 16]}]
     assert metadata["unrepeatable"] == ""
-    assert metadata["exits"][0]["tensor"] == {"name": "exit1_logits", "datatype": "FP32", "shape": [-1, 10]}
+    assert metadata["exits"][0]["tensors"] == [
+        {"name": "exit1_logits", "datatype": "FP32", "shape": [-1, 10]}
+    ]
     assert metadata["exits"][0]["cuts"][0] == {"tensor": "image", "tensors": ["image"], "bytes": 1024}
     assert {"from": "image", "to": "relu1"} in metadata["segments"]
 

@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from edge_api import ModelProfile
+from edge_api.earlier import in_this_version
 from edge_operator.cluster import (
     DEVICE_POOLS,
     INFERENCE_SERVICES,
@@ -138,7 +139,7 @@ def _profiles(state: PoolState) -> dict[ServiceKey, ModelProfile]:
     for key, own in state.services.items():
         if own.profile is not None:
             try:
-                found[key] = ModelProfile.model_validate(own.profile)
+                found[key] = ModelProfile.model_validate(in_this_version(own.profile))
             except ValidationError:
                 continue
     return found
@@ -159,7 +160,7 @@ def _recorded(need: Need[object], profiles: Mapping[ServiceKey, ModelProfile]) -
 def _accuracies(need: AccuraciesOf, profiles: Mapping[ServiceKey, ModelProfile]) -> CodecAccuracies:
     for key, profile in profiles.items():
         model = profile.spec.model
-        exits = tuple((e.name, e.output, e.accuracy) for e in model.exits)
+        exits = tuple((e.name, e.names, e.accuracy) for e in model.exits)
         if (key.namespace, model.digest, exits) == (need.namespace, need.digest, need.exits):
             found = manifests.codec_accuracies(profile.spec)
             if found is not None:

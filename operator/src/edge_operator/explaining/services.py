@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from edge_api import ModelProfile, reasons
+from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import InferenceService
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import Condition
@@ -92,7 +93,7 @@ def _profile(state: PoolState, plan: PoolPlan, service: InferenceService, key: S
     if body is None:
         raise ExplanationError(f"{where}: not profiled yet: {_pending(service)}")
     try:
-        profile = ModelProfile.model_validate(body)
+        profile = ModelProfile.model_validate(in_this_version(body))
     except ValidationError as error:
         wrong = "; ".join(sentences(ModelProfile, error))
         raise ExplanationError(

@@ -104,6 +104,7 @@ class ServiceProblems:
                 codecs=self._codecs,
                 confidences=service.accuracies.confidences if service.accuracies is not None else (),
                 prices=self._pool.prices,
+                stays=bool(service.metadata.local),
             )
             made = replace(
                 made,
@@ -170,7 +171,7 @@ def _fingerprint(service: PooledService, pool: DevicePoolSpec, model: Model, cod
     that leaves out or rounds.
     """
     exits = [
-        (each.name, each.output, f"{each.accuracy:.3g}", [(cut.tensors, cut.size) for cut in each.cuts])
+        (each.name, each.end, f"{each.accuracy:.3g}", [(cut.tensors, cut.size) for cut in each.cuts])
         for each in model.exits
     ]
     profiles = [

@@ -57,7 +57,7 @@ class AccuraciesOf(Need[CodecAccuracies]):
     step: ClassVar[Step] = reasons.MODEL_READY
     namespace: str
     digest: str
-    exits: tuple[tuple[str, str, float], ...]
+    exits: tuple[tuple[str, tuple[str, ...], float | None], ...]
     validation: Validation
     card: ModelCard = field(compare=False)
 

@@ -34,6 +34,8 @@ from edge_planning.objectives import objective_of
 # Measured between two containers on one machine.
 LOCAL_OVERHEAD = 0.002
 HOP_OVERHEAD = 0.003
+UNSTATED = 1.0
+"""Accuracy that an only exit is planned with if it states none: relative to itself."""
 _MEGABYTE = 1_000_000
 
 
@@ -50,8 +52,12 @@ def entry_problem(
     codecs: tuple[problems.Codec, ...] = (problems.FP32,),
     confidences: Iterable[store.ExitConfidence] = (),
     prices: Prices = Prices(),
+    stays: bool = False,
 ) -> problems.EntryProblem:
-    """One service at one entry node; remote is the device class at the other end of the link, if any."""
+    """One service at one entry node; remote is the device class at the other end of the link, if any.
+
+    stays: whether requests can be served only there, whatever the privacy of the service.
+    """
     rate = service.planned_rate
     return problems.EntryProblem(
         model=model,
@@ -60,7 +66,7 @@ def entry_problem(
         rtt=rtt,
         slo=problems.Slo(float(service.slo.latency), service.slo.percentile),
         mode=problems.Mode(service.mode),
-        privacy=problems.Privacy(service.privacy),
+        privacy=problems.Privacy.LOCAL if stays else problems.Privacy(service.privacy),
         min_accuracy=service.slo.min_accuracy,
         node=member.node.name,
         peer=peer,
@@ -111,7 +117,12 @@ def planned_confidences(
 def planned_model(name: str, card: ModelCard) -> models.Model:
     """Returns the model's exits and cuts for planning."""
     exits = tuple(
-        models.Exit(e.name, e.output, e.accuracy, tuple(models.Cut(c.names, c.bytes) for c in e.cuts))
+        models.Exit(
+            e.name,
+            e.outputs,
+            UNSTATED if e.accuracy is None else e.accuracy,
+            tuple(models.Cut(c.names, c.bytes) for c in e.cuts),
+        )
         for e in card.exits
     )
     return models.Model(name, exits, input_copies=frozenset(card.input_copies))
@@ -131,18 +142,18 @@ def of_exits(profile: DeviceProfile, card: ModelCard) -> DeviceProfile:
     """Returns the measurements of a model's exits, under the exit names of its metadata.
 
     Services can name the exits of one file differently and share its measurements: an exit is identified by
-    its output. Raises BadProfileError for an exit of the metadata that was not measured.
+    its outputs. Raises BadProfileError for an exit of the metadata that was not measured.
     """
     planned, found = class_profile(profile), []
     for exit_ in planned_model(card.digest, card).exits:
         planned.means(exit_)
-        whole = next((e for e in profile.exits if exit_.output == (e.output or None)), None)
+        whole = next((e for e in profile.exits if exit_.end == (e.output or None)), None)
         whole = whole or next((e for e in profile.exits if not e.output and e.exit == exit_.name), None)
         if whole is None:
             raise BadProfileError(
-                f"device class {profile.device_class}: the exit at {exit_.output} is not measured"
+                f"device class {profile.device_class}: the exit at {exit_.end} is not measured"
             )
-        found.append(whole.model_copy(update={"exit": exit_.name, "output": exit_.output}))
+        found.append(whole.model_copy(update={"exit": exit_.name, "output": exit_.end}))
     return profile.model_copy(update={"exits": tuple(found)})
 
 
@@ -174,8 +185,10 @@ def model_profile(
     exits = tuple(
         ProfiledExit(
             name=e.name,
-            output=e.output,
+            output=e.end if len(e.outputs) == 1 else None,
+            outputs=e.outputs if len(e.outputs) > 1 else None,
             accuracy=e.accuracy,
+            response_names=None if e.response_names == "Final" else e.response_names,
             cuts=tuple(_cut(c) for c in e.cuts),
         )
         for e in card.exits
@@ -187,8 +200,9 @@ def model_profile(
             size=card.size or None,
             inputs=card.inputs,
             exits=exits,
-            output=card.exits[-1].tensor,
+            outputs=card.outputs,
             input_copies=card.input_copies or None,
+            stays_local=card.local or None,
         ),
         device_classes=tuple(_costs(profile) for profile in sorted(costs, key=lambda p: p.device_class)),
         codecs=tuple(_codec_accuracy(each) for each in measured)
@@ -226,7 +240,7 @@ def _cut(cut: store.CardCut) -> Cut:
 
 def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
     """Returns the measurements in a ModelProfile by device class."""
-    outputs = {e.name: e.output for e in spec.model.exits}
+    outputs = {e.name: "+".join(e.names) for e in spec.model.exits}
     return {
         costs.name: DeviceProfile(
             model=spec.model.digest,

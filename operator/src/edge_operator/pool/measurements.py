@@ -84,7 +84,7 @@ class Measurement:
     @property
     def exits(self) -> frozenset[str]:
         """The outputs of the service's exits: services give the exits of one file different names."""
-        return frozenset(exit_.output for exit_ in self.card.exits)
+        return frozenset(exit_.end for exit_ in self.card.exits)
 
 
 def measuring_nodes(jobs: Iterable[Object]) -> set[str]:

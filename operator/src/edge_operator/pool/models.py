@@ -3,6 +3,7 @@
 from pydantic import ValidationError
 
 from edge_api import ModelProfile, reasons
+from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import ModelStatus
 from edge_api.model_sources import ModelSource
 from edge_operator.conditions import Blocked, Finding
@@ -12,7 +13,7 @@ from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import AccuraciesOf, CardOf
 from edge_operator.pool.remedies import explained
 from edge_operator.pool.states import ServiceState
-from edge_operator.store import CodecAccuracies, ModelCard
+from edge_operator.store import CardExit, CodecAccuracies, ModelCard
 from edge_planning.errors import PlanningError
 
 
@@ -32,8 +33,15 @@ def model(draft: Draft) -> ModelCard | Blocked:
     except PlanningError as error:
         reason, message = explained(error, draft.key.name, draft.service.spec.device_pool)
         return Blocked(reasons.MODEL_READY, reason, message)
-    exits = ", ".join(f"{e.name} ({e.accuracy:g})" for e in card.exits)
+    if card.local and draft.service.spec.mode == "CloudOnly":
+        message = (
+            f'spec.mode: "CloudOnly" serves no request at its entry node, but {card.local}: choose another'
+        )
+        return Blocked(reasons.MODEL_READY, reasons.BAD_REQUEST, message)
+    exits = ", ".join(f"{e.name} ({_accuracy(e)})" for e in card.exits)
     message = f"{card.digest[:19]}… has the exits {exits}"
+    if card.local:
+        message += f"; {card.local}"
     draft.found(Finding(reasons.MODEL_READY, "True", reasons.FETCHED, message))
     return card
 
@@ -61,7 +69,7 @@ def accuracies(draft: Draft, card: ModelCard) -> CodecAccuracies | Blocked | Non
         found = manifests.codec_accuracies(draft.profile.spec)
         if found is not None and draft.profile.spec.model.digest == card.digest:
             return found
-    exits = tuple((e.name, e.output, e.accuracy) for e in card.exits)
+    exits = tuple((e.name, e.outputs, e.accuracy) for e in card.exits)
     try:
         return draft.lookups.get(AccuraciesOf(draft.key.namespace, card.digest, exits, validation, card))
     except StoreError as error:
@@ -74,9 +82,13 @@ def profile_of(own: ServiceState) -> ModelProfile | None:
     if own.profile is None:
         return None
     try:
-        return ModelProfile.model_validate(own.profile)
+        return ModelProfile.model_validate(in_this_version(own.profile))
     except ValidationError:
         return None
+
+
+def _accuracy(exit_: CardExit) -> str:
+    return "no accuracy stated, planned with 1" if exit_.accuracy is None else f"{exit_.accuracy:g}"
 
 
 def _refused(draft: Draft, source: ModelSource, error: StoreError) -> Blocked:

@@ -32,7 +32,7 @@ def pieces(card: ModelCard, route: plans.Route) -> Pieces:
     """The slices of one route, with the codecs of its hops at their edges."""
     exit_ = next(e for e in card.exits if e.name == route.exit)
     tensors = {cut.tensor: cut.names for cut in exit_.cuts}
-    start, end = tuple(tensor.name for tensor in card.inputs), (exit_.output,)
+    start, end = exit_.source, exit_.outputs
     if route.cut is None:
         return Pieces(SliceKey(card.digest, start, end), None, None)
     ways = [start, tensors[route.cut]]
@@ -46,7 +46,7 @@ def pieces(card: ModelCard, route: plans.Route) -> Pieces:
         for (before, behind), decode, encode in zip(pairwise(ways), arriving, leaving, strict=True)
     ]
     if ways[1] == start and codecs[0] == UNENCODED:
-        keys[0] = None  # the input is sent unchanged
+        keys[0] = None  # the inputs are sent unchanged
     head, *others = keys
     middle = others[0] if route.intermediate is not None else None
     tail = others[-1] if route.intermediate is None or route.second_cut is not None else None

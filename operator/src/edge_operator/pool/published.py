@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import ValidationError
 
 from edge_api import Placement
+from edge_api.earlier import in_this_version
 from edge_api.objects import ObjectMeta
 from edge_operator.cluster import Object
 from edge_operator.nodes.runtimes import is_current
@@ -15,7 +16,7 @@ def readable(bodies: Iterable[Object]) -> list[Placement]:
     found = []
     for body in bodies:
         try:
-            found.append(Placement.model_validate(body))
+            found.append(Placement.model_validate(in_this_version(body)))
         except ValidationError:
             continue
     return found
@@ -30,7 +31,7 @@ def by_node(bodies: Iterable[Object]) -> tuple[dict[str, Placement], dict[str, P
     former: dict[str, Placement] = {}
     for body in bodies:
         try:
-            placement = Placement.model_validate(body)
+            placement = Placement.model_validate(in_this_version(body))
         except ValidationError:
             continue
         (current if is_current(body) else former)[placement.spec.node] = placement

@@ -14,7 +14,7 @@ from edge_api.inferenceservices import InferenceService
 from edge_api.model_sources import ModelSource, Validation
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
-from edge_api.tensors import Slice
+from edge_api.tensors import Slice, Tensor
 from edge_operator.keys import SliceKey
 from edge_operator.names import CUTS_ANNOTATION, SOURCE_ANNOTATION, VALIDATION_ANNOTATION
 from edge_operator.pool.codecs import refusals
@@ -67,14 +67,16 @@ def card_of(profile: ModelProfile | None, source: ModelSource, *, tokens: bool =
 def metadata(profile: ModelProfileSpec) -> ModelCard | None:
     """Returns the metadata in a ModelProfile, whatever its source; None if it was written without."""
     model = profile.model
-    if model.output is None:
+    outputs = model.outputs
+    if outputs is None:
         return None
     exits = tuple(
         CardExit(
             name=e.name,
-            output=e.output,
+            outputs=e.names,
             accuracy=e.accuracy,
-            tensor=model.output.model_copy(update={"name": e.output}),
+            response_names=e.response_names or "Final",
+            tensors=_named(outputs, e.names),
             cuts=tuple(CardCut(tensor=c.tensor, tensors=c.names, bytes=c.bytes) for c in e.cuts),
         )
         for e in model.exits
@@ -85,7 +87,15 @@ def metadata(profile: ModelProfileSpec) -> ModelCard | None:
         inputs=model.inputs,
         exits=exits,
         input_copies=model.input_copies or (),
+        local=model.stays_local or "",
     )
+
+
+def _named(outputs: tuple[Tensor, ...], names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Returns the full model's outputs under the names of an exit's; none if they are not as many."""
+    if len(outputs) != len(names):
+        return ()
+    return tuple(t.model_copy(update={"name": name}) for t, name in zip(outputs, names, strict=True))
 
 
 def has_cuts_between(profile: ModelProfile, ends: Ends) -> bool:
@@ -114,7 +124,7 @@ def published_slices(
 
 
 def _ends_in(slice_: Slice, key: SliceKey) -> bool:
-    """Whether the slice has the exit's output: a spec can give the name of an exit to another output."""
+    """Whether the slice has the exit's outputs: a spec can give the name of an exit to other outputs."""
     return tuple(tensor.name for tensor in slice_.outputs) == key.outputs
 
 

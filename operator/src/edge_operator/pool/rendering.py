@@ -9,7 +9,16 @@ from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.names import placement_name
 from edge_api.objects import ObjectMeta
-from edge_api.placements import LocalLink, PlacedLink, PlacedModel, PlacedSlo, PlacementSpec, Route, Stage
+from edge_api.placements import (
+    LocalLink,
+    PlacedLink,
+    PlacedModel,
+    PlacedSlo,
+    PlacementSpec,
+    Route,
+    RouteOutput,
+    Stage,
+)
 from edge_api.policies import Isolation
 from edge_api.quantities import Duration, Quantity
 from edge_api.tensors import Slice
@@ -72,7 +81,6 @@ def placement(
     """
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     meta = metadata(service, placement_name(name, member.node.name), member.node.name)
-    final = card.exits[-1]
     labels = {ISOLATION_LABEL: isolation, POOL_LABEL: label_value(spec.device_pool)}
     labels |= peers.labels(member.node.name)
     return Placement(
@@ -88,7 +96,7 @@ def placement(
             node=member.node.name,
             isolation=isolation,
             mode=spec.mode,
-            model=PlacedModel(digest=card.digest, inputs=card.inputs, output=final.tensor),
+            model=PlacedModel(digest=card.digest, inputs=card.inputs, outputs=card.outputs),
             slo=PlacedSlo(
                 latency=Duration(spec.slo.latency),
                 percentile=spec.slo.percentile,
@@ -200,7 +208,16 @@ def _route(
         min_bandwidth=Quantity(route.min_bandwidth),
         predicted_latency=Duration(route.latency),
         stages=tuple(stages),
+        outputs=_response_outputs(card, route.exit),
     )
+
+
+def _response_outputs(card: ModelCard, name: str) -> tuple[RouteOutput, ...] | None:
+    """Returns the outputs of an exit that keeps its names; None if it answers under the last one's."""
+    exit_ = next(each for each in card.exits if each.name == name)
+    if exit_.response_names == "Final" or exit_ is card.exits[-1]:
+        return None
+    return tuple(RouteOutput(name=output, tensor=output) for output in exit_.outputs)
 
 
 def _duration(seconds: float | None) -> Duration | None:

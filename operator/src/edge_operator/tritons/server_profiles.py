@@ -64,7 +64,7 @@ class Subject:
     @property
     def key(self) -> tuple[str, str, frozenset[str]]:
         """What is measured: exits are identified by their outputs."""
-        return self.server.url, self.card.digest, frozenset(exit_.output for exit_ in self.card.exits)
+        return self.server.url, self.card.digest, frozenset(exit_.end for exit_ in self.card.exits)
 
 
 @dataclass(slots=True)
@@ -221,8 +221,7 @@ def _of(subject: Subject, measured: DeviceProfile) -> DeviceProfile:
 
 def slicings(card: ModelCard) -> tuple[Slicing, ...]:
     """Returns the first and last tensors of what is measured: whole exits, then segments in order."""
-    source = tuple(tensor.name for tensor in card.inputs)
-    wholes = [(source, (exit_.output,)) for exit_ in card.exits]
+    wholes = [(exit_.source, exit_.outputs) for exit_ in card.exits]
     segments = [pair for exit_ in card.exits for pair in _segments(card, exit_.name)]
     return tuple(dict.fromkeys([*wholes, *segments]))
 
@@ -230,11 +229,10 @@ def slicings(card: ModelCard) -> tuple[Slicing, ...]:
 def profile_of(subject: Subject, times: Mapping[Slicing, Timed]) -> DeviceProfile:
     """Returns the profile for measured slices. Pure."""
     card = subject.card
-    source = tuple(tensor.name for tensor in card.inputs)
     segments: dict[tuple[str, str], SegmentTime] = {}
     worst, exits = 0.0, []
     for exit_ in card.exits:
-        names = [*(cut.tensor for cut in exit_.cuts), exit_.output]
+        names = [*(cut.tensor for cut in exit_.cuts), exit_.end]
         total = 0.0
         for (start, end), pair in zip(pairwise(names), _segments(card, exit_.name), strict=True):
             mean, p95 = _figures(times[pair].seconds)
@@ -242,10 +240,10 @@ def profile_of(subject: Subject, times: Mapping[Slicing, Timed]) -> DeviceProfil
             segments[start, end] = SegmentTime.model_validate(
                 {"from": start, "to": end, "mean_seconds": mean, "p95_seconds": p95, "runs": RUNS}
             )
-        mean, p95 = _figures(times[source, (exit_.output,)].seconds)
+        mean, p95 = _figures(times[exit_.source, exit_.outputs].seconds)
         worst = max(worst, abs(total - mean) / mean if mean else 0.0)
         exits.append(
-            ExitTime(exit=exit_.name, output=exit_.output, mean_seconds=mean, p95_seconds=p95, runs=RUNS)
+            ExitTime(exit=exit_.name, output=exit_.end, mean_seconds=mean, p95_seconds=p95, runs=RUNS)
         )
     return DeviceProfile(
         model=card.digest,
@@ -261,7 +259,7 @@ def profile_of(subject: Subject, times: Mapping[Slicing, Timed]) -> DeviceProfil
 
 def _segments(card: ModelCard, exit_name: str) -> list[Slicing]:
     exit_ = next(each for each in card.exits if each.name == exit_name)
-    return list(pairwise([*(cut.names for cut in exit_.cuts), (exit_.output,)]))
+    return list(pairwise([*(cut.names for cut in exit_.cuts), exit_.outputs]))
 
 
 def _figures(seconds: tuple[float, ...]) -> tuple[float, float]:

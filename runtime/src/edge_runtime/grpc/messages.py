@@ -40,11 +40,13 @@ def read_request(request: Message, contract: Contract) -> DecodedRequest:
         check_output(entry.name, wanted, contract, f"outputs[{i}]")
         _refuse(entry.parameters, f"outputs[{i}]")
         wanted[entry.name] = True
-    if not wanted:
-        wanted = dict.fromkeys(contract.outputs_by_name, True)
+    named = bool(wanted)
+    if not named:
+        wanted = {t.name: True for t in contract.outputs}
     timeout = timeout_of(_parameter(request, "timeout"))
     stream = stream_of(_parameter(request, "sequence_id"))
-    return DecodedRequest(_read_inputs(request, contract), tuple(wanted.items()), request.id, timeout, stream)
+    inputs = _read_inputs(request, contract)
+    return DecodedRequest(inputs, tuple(wanted.items()), request.id, timeout, stream, named)
 
 
 def _parameter(request: Message, name: str) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import grpc
@@ -119,9 +120,8 @@ class Servicer:
                 model, contract, decoded = self._read(request)
                 response = await self._infer(model, decoded)
                 if _FINAL in request.parameters:
-                    response = InferenceResponse(
-                        response.outputs, {**response.parameters, "triton_final_response": True}
-                    )
+                    last = {**response.parameters, "triton_final_response": True}
+                    response = replace(response, parameters=last)
                 yield write_stream_response(write_response(model, decoded, contract, response))
             except EdgeError as error:
                 yield _stream_error(identity, str(error))
@@ -137,10 +137,9 @@ class Servicer:
         self, model: str, decoded: DecodedRequest, within: float | None = None
     ) -> InferenceResponse:
         """Infers within the request's timeout or the call's deadline, whichever is less."""
-        wanted = [name for name, _ in decoded.outputs]
         limits = [limit for limit in (decoded.timeout, within) if limit is not None]
         within = min(limits, default=None)
-        inference_request = InferenceRequest(decoded.inputs, wanted, within, decoded.stream)
+        inference_request = InferenceRequest(decoded.inputs, decoded.wanted, within, decoded.stream)
         response = await self._models.ask(model, inference_request)
         current.get().answered(response.parameters)
         return response
@@ -160,7 +159,7 @@ class Servicer:
         if layout is None or arrays is None:
             return None
         request = DecodedRequest(
-            arrays, layout.outputs, parts.id.decode("ascii"), layout.timeout, layout.stream
+            arrays, layout.outputs, parts.id.decode("ascii"), layout.timeout, layout.stream, layout.named
         )
         return model, contract, request
 
@@ -176,6 +175,7 @@ class Servicer:
                 request_id="",
                 timeout=decoded.timeout,
                 stream=decoded.stream,
+                named=decoded.named,
             )
             if layout is not None and model_name(parts.header) == request.model_name:
                 if len(self._header_caches) >= _MOST_MODELS:  # of services and tables that are long gone

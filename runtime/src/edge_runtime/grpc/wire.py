@@ -21,7 +21,7 @@ from edge_runtime.protocol.contents import to_raw
 from edge_runtime.protocol.requests import DecodedRequest
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.serving import MODEL_VERSION
-from edge_runtime.tensors import Contract
+from edge_runtime.tensors import Contract, Tensor
 
 _MODEL: Final = 0x0A
 _ID: Final = 0x1A
@@ -114,11 +114,14 @@ def write_response(
         make = _parameter.__wrapped__ if isinstance(value, float) else _parameter
         parts.append(make(key, value=value))
     raw: list[bytes | memoryview] = []
-    wanted = request.outputs if response.outputs else ()
-    for (name, _), array in zip(wanted, response.outputs, strict=True):
-        datatype = contract.outputs_by_name[name].datatype
-        parts.append(_output(name, datatype, array.shape))
-        data = to_raw(datatype, array)
+    tensors: Sequence[Tensor] = ()
+    if response.tensors is not None:
+        tensors = response.tensors
+    elif response.outputs:
+        tensors = [contract.outputs_by_name[name] for name, _ in request.outputs]
+    for tensor, array in zip(tensors if response.outputs else (), response.outputs, strict=True):
+        parts.append(_output(tensor.name, tensor.datatype, array.shape))
+        data = to_raw(tensor.datatype, array)
         raw += (b"\x32" + _varint(len(data)), data)
     return b"".join(parts + raw)
 

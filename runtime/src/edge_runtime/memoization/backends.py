@@ -192,9 +192,8 @@ class MemoizingBackend:
         seconds, limit = self._clock() - start, self._limit(within)
         self._source.repeated(response, outcome, seconds, within)
         met = limit is None or seconds <= limit
-        return InferenceResponse(
-            outputs, {**response.parameters, **parameters, "deadline_met": met}, response.accuracy
-        )
+        told = {**response.parameters, **parameters, "deadline_met": met}
+        return replace(response, outputs=outputs, parameters=told)
 
     def _limit(self, within: float | None) -> float | None:
         limits = [limit for limit in (within, self._source.target) if limit is not None]

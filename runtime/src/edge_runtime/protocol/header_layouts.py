@@ -23,7 +23,7 @@ class HeaderLayout:
     """Content of a validated header.
 
     inputs: each with its shape, its size in raw bytes, and its name in error messages.
-    outputs: as in DecodedRequest.
+    outputs, named: as in DecodedRequest.
     """
 
     inputs: Sequence[tuple[Tensor, tuple[int, ...], int, str]]
@@ -31,6 +31,7 @@ class HeaderLayout:
     id: str = ""
     timeout: float | None = None
     stream: str = ""
+    named: bool = True
 
     def arrays(self, raw: Sequence[bytes | memoryview]) -> dict[str, Array] | None:
         """The inputs over their raw bytes; None if the sizes do not match the header."""
@@ -91,6 +92,7 @@ def layout_of(
     request_id: str,
     timeout: float | None,
     stream: str = "",
+    named: bool = True,
 ) -> HeaderLayout | None:
     """The layout of a fully decoded request; None if a size does not follow from the shape."""
     inputs = []
@@ -99,4 +101,4 @@ def layout_of(
         if tensor.datatype == "BYTES":
             return None
         inputs.append((tensor, shape, prod(shape) * width(tensor.datatype), f"inputs[{i}]"))
-    return HeaderLayout(inputs, outputs, request_id, timeout, stream)
+    return HeaderLayout(inputs, outputs, request_id, timeout, stream, named)

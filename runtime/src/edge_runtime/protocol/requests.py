@@ -33,6 +33,7 @@ class DecodedRequest:
     inputs: validated arrays by name.
     outputs: names of the requested outputs, each with whether it is sent as raw bytes; all of the model's if
       the client names none.
+    named: whether the client names them.
     timeout: the client's timeout in seconds; None without one.
     stream: the sequence that the request is part of; empty for none.
     """
@@ -42,6 +43,12 @@ class DecodedRequest:
     id: str = ""
     timeout: float | None = None
     stream: str = ""
+    named: bool = True
+
+    @property
+    def wanted(self) -> Sequence[str]:
+        """The outputs that the client names; empty for all."""
+        return [name for name, _ in self.outputs] if self.named else ()
 
 
 def decode_request(
@@ -70,7 +77,8 @@ def decode_request(
         raise BadRequest(f"id: {shown_json(identity)} is not a string")
     parameters = _parameters(header, "")
     arrays = decode_tensors(header.get("inputs"), raw, contract.inputs_by_name, "inputs")
-    wanted = _wanted(header.get("outputs"), parameters, contract)
+    entries = header.get("outputs")
+    wanted, named = _wanted(entries, parameters, contract), bool(entries)
     timeout = timeout_of(parameters.get("timeout"))
     stream = stream_of(parameters.get("sequence_id"))
     if header_cache is not None and all(
@@ -78,11 +86,18 @@ def decode_request(
     ):
         order = [entry["name"] for entry in header.get("inputs") or ()]
         layout = layout_of(
-            arrays, order, contract, outputs=wanted, request_id=identity, timeout=timeout, stream=stream
+            arrays,
+            order,
+            contract,
+            outputs=wanted,
+            request_id=identity,
+            timeout=timeout,
+            stream=stream,
+            named=named,
         )
         if layout is not None:
             header_cache.keep(contract, body[:length], layout)
-    return DecodedRequest(arrays, wanted, identity, timeout, stream)
+    return DecodedRequest(arrays, wanted, identity, timeout, stream, named)
 
 
 def decode_known(
@@ -96,7 +111,7 @@ def decode_known(
     arrays = layout.arrays(parts) if parts is not None else None
     if arrays is None:
         return None
-    return DecodedRequest(arrays, layout.outputs, layout.id, layout.timeout, layout.stream)
+    return DecodedRequest(arrays, layout.outputs, layout.id, layout.timeout, layout.stream, layout.named)
 
 
 def timeout_of(microseconds: Json) -> float | None:
@@ -205,7 +220,7 @@ def _raw_request(body: bytes, contract: Contract) -> DecodedRequest:
             f"body: empty, but {HEADER_LENGTH} is 0, so it must contain the values of {tensor.name}: send a "
             f"JSON header for an empty tensor"
         )
-    return DecodedRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs])
+    return DecodedRequest({tensor.name: array}, [(t.name, True) for t in contract.outputs], named=False)
 
 
 def _shape_for(tensor: Tensor, size: int) -> list[int]:

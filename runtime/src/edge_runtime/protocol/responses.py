@@ -21,15 +21,22 @@ def encode_response(
     contract: Contract,
     arrays: Sequence[Array],
     parameters: Mapping[str, Json],
+    *,
+    tensors: Sequence[Tensor] | None = None,
 ) -> tuple[list[bytes | memoryview], int | None]:
     """The parts of a response's body, and the length of its JSON header if raw bytes follow.
 
-    `arrays` are the requested outputs in the order of `request.outputs`, or none at all.
+    `arrays` are the requested outputs in the order of `request.outputs`, or none at all. tensors: what they
+    are, if the client named none and the exit has others than the model.
     """
     parts: list[bytes | memoryview] = [b""]
     described: list[Json] = []
-    for (name, binary), array in zip(request.outputs if arrays else (), arrays, strict=True):
-        datatype = contract.outputs_by_name[name].datatype
+    wanted, known = request.outputs, contract.outputs_by_name
+    if tensors is not None:
+        wanted = [(t.name, request.outputs[0][1]) for t in tensors]
+        known = {t.name: t for t in tensors}
+    for (name, binary), array in zip(wanted if arrays else (), arrays, strict=True):
+        datatype = known[name].datatype
         entry: dict[str, Json] = {"name": name, "datatype": datatype, "shape": array.shape}
         if binary:
             raw = to_raw(datatype, array)

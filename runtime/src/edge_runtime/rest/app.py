@@ -208,8 +208,7 @@ class RestApp:
     async def _answer(self, model: str, version: str, body: bytes, header_length: str | None) -> Response:
         contract = self._models.contract(model, version)
         decoded = decode_request(body, header_length, contract, self._header_cache(model))
-        wanted = [name for name, _ in decoded.outputs]
-        inference_request = InferenceRequest(decoded.inputs, wanted, decoded.timeout, decoded.stream)
+        inference_request = InferenceRequest(decoded.inputs, decoded.wanted, decoded.timeout, decoded.stream)
         result = await self._models.ask(model, inference_request)
         current.get().answered(result.parameters)
         return encoded(model, decoded, contract, result)

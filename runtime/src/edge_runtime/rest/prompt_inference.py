@@ -45,8 +45,9 @@ def json_length(headers: Sequence[Header]) -> int | None:
 
 def encoded(model: str, request: DecodedRequest, contract: Contract, result: InferenceResponse) -> Response:
     """The response to an inference."""
+    arrays, parameters = result.outputs, result.parameters
     parts, length = encode_response(
-        model, MODEL_VERSION, request, contract, result.outputs, result.parameters
+        model, MODEL_VERSION, request, contract, arrays, parameters, tensors=result.tensors
     )
     headers = [JSON] if length is None else [_BINARY, (_HEADER, b"%d" % length)]
     return Response(200, headers, parts)
@@ -80,9 +81,8 @@ class PromptInference:
             request = decode_known(body, self._length, contract, self._header_cache(model))
             if request is None:
                 return None
-            wanted = [name for name, _ in request.outputs]
             result = models.at_once(
-                model, InferenceRequest(request.inputs, wanted, request.timeout, request.stream)
+                model, InferenceRequest(request.inputs, request.wanted, request.timeout, request.stream)
             )
             return None if result is None else encoded(model, request, contract, result)
         except EdgeError as error:

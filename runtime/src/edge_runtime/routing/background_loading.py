@@ -13,6 +13,7 @@ from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.early_exits import EarlyExitLoader
 from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.loaded_tables import LoadedRoute, LoadedTable
+from edge_runtime.routing.response_outputs import response_outputs
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +46,11 @@ class BackgroundLoader:
         route = await self._local_tails.of(table.placement, loaded.route, local.route)
         if route is None or route.local is None:
             return
+        outputs = response_outputs(route, table.placement.spec.model.outputs)
         session = await load(route.local.slice)
         if session.seconds <= max(local.stats.seconds, INLINE):
             table.fallbacks[loaded.route.name] = LoadedRoute(
-                route, session, None, LatencyStats(session.seconds)
+                route, session, None, LatencyStats(session.seconds), outputs
             )
 
     async def _load_early_exits(self, table: LoadedTable, loaded: LoadedRoute, load: Load) -> None:

@@ -62,7 +62,8 @@ class IntermediateBackend:
         if loaded.hop is not None:
             results = await self._on(loaded.hop, results, until)
         by_name = {t.name: array for t, array in zip(loaded.contract.outputs, results, strict=True)}
-        return InferenceResponse([by_name[name] for name in request.outputs], {"slice": loaded.slice.model})
+        outputs = [by_name[name] for name in request.outputs] if request.outputs else results
+        return InferenceResponse(outputs, {"slice": loaded.slice.model})
 
     async def _on(self, hop: Hop, activations: Sequence[Array], until: float) -> list[Array]:
         begin, outcome = self._clock(), "failed"

@@ -13,6 +13,7 @@ from edge_runtime.assignment import IntermediateSlice, Placement, Route, Slice, 
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.hops import Hop
+from edge_runtime.routing.response_outputs import NO_OUTPUTS, ResponseOutputs, response_outputs
 from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.tensors import Contract, Tensor
 
@@ -21,12 +22,16 @@ HopTo = Callable[[Sequence[Stage]], Hop]
 
 @dataclass(frozen=True, slots=True)
 class LoadedRoute:
-    """A route with its session here, its hop, or both. `stats` are those of the session."""
+    """A route with its session here, its hop, or both. `stats` are those of the session.
+
+    outputs: of its response; none for a part of a route that ends before an exit.
+    """
 
     route: Route
     session: Session | None
     hop: Hop | None
     stats: LatencyStats = field(default_factory=LatencyStats)
+    outputs: ResponseOutputs = NO_OUTPUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,8 @@ async def load_table(
 
     for route in placement.spec.routes:
         try:
-            _check(route.stages, placement.spec.model.inputs, placement)
+            _check(route.stages, placement.spec.model.inputs)
+            outputs = response_outputs(route, placement.spec.model.outputs)
             session = None
             if route.local is not None:
                 session = await session_of(route.local.slice)
@@ -157,14 +163,15 @@ async def load_table(
             if not at_hand:
                 raise _because(error, missing[0]) from error
             continue
-        loaded.append(LoadedRoute(route, session, hop, LatencyStats(session.seconds if session else 0.0)))
+        stats = LatencyStats(session.seconds if session else 0.0)
+        loaded.append(LoadedRoute(route, session, hop, stats, outputs))
     if missing and all(r.hop is not None for r in loaded):
         raise CannotLoad("; ".join(missing))
     intermediates: list[LoadedIntermediate] = []
     for intermediate in placement.spec.intermediate_slices:
         here, *beyond = intermediate.stages
         try:
-            _check(intermediate.stages, here.slice.inputs, placement)
+            _check(intermediate.stages, here.slice.inputs)
             session = await session_of(here.slice)
             hop = hop_to(beyond) if beyond else None
         except (EdgeError, ValueError) as error:
@@ -179,7 +186,8 @@ async def load_table(
     requirements = tuple(_requirement(r.route, placement.spec.slo.latency) for r in loaded)
     local = next((r for r in loaded if r.hop is None), None)
     model = placement.spec.model
-    contract = Contract(model.inputs, (model.output,))  # the same for all exits
+    of_exits = [t for each in loaded if each.outputs.own for t in each.outputs.tensors]
+    contract = Contract(model.inputs, model.outputs, of_exits)
     return LoadedTable(
         placement,
         tuple(loaded),
@@ -241,9 +249,8 @@ def _because(error: Exception, said: str) -> CannotLoad:
     return type(error)(said) if isinstance(error, CannotLoad) else CannotLoad(said)
 
 
-def _check(stages: Sequence[Stage], inputs: Sequence[Tensor], placement: Placement) -> None:
-    """Checks that the stages match each other and the model, so that requests do not fail later."""
-    output = placement.spec.model.output
+def _check(stages: Sequence[Stage], inputs: Sequence[Tensor]) -> None:
+    """Checks that the stages match each other and the inputs, so that requests do not fail later."""
     whole = given = _described(inputs)
     for stage in stages:
         wanted = _described(stage.slice.inputs)
@@ -252,9 +259,6 @@ def _check(stages: Sequence[Stage], inputs: Sequence[Tensor], placement: Placeme
         given = _described(stage.slice.outputs)
         if stage.address is None:  # after the first hop only the sent tensors are available
             given |= whole
-    last = stages[-1].slice.outputs
-    if len(last) != 1 or (last[0].datatype, last[0].shape) != (output.datatype, output.shape):
-        raise CannotLoad(f"the last stage returns {last}, but the model's output is {output}")
 
 
 def _described(tensors: Sequence[Tensor]) -> set[tuple[str, str, tuple[int, ...]]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_runtime.tensors import Array
 
-Work = Callable[[], Coroutine[Any, Any, Array]]
+Work = Callable[[], Coroutine[Any, Any, list[Array]]]
 
 
 class DeferredFallback:
@@ -17,7 +17,7 @@ class DeferredFallback:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[Array] | None = None
+        self._task: asyncio.Task[list[Array]] | None = None
 
     @property
     def started(self) -> bool:
@@ -28,8 +28,8 @@ class DeferredFallback:
         """Starts it after `seconds`, unless it has started or was cancelled before."""
         self._timer = asyncio.get_running_loop().call_later(seconds, self._start)
 
-    async def result(self) -> Array:
-        """Its output; starts it now if it has not started yet."""
+    async def result(self) -> list[Array]:
+        """Its outputs; starts it now if it has not started yet."""
         return await self._start()
 
     def cancel(self) -> None:
@@ -39,7 +39,7 @@ class DeferredFallback:
         if self._task is not None:
             self._task.cancel()
 
-    def _start(self) -> asyncio.Task[Array]:
+    def _start(self) -> asyncio.Task[list[Array]]:
         if self._timer is not None:
             self._timer.cancel()
         if self._task is None:
@@ -48,7 +48,7 @@ class DeferredFallback:
         return self._task
 
 
-def _consume_error(task: asyncio.Task[Array]) -> None:
+def _consume_error(task: asyncio.Task[list[Array]]) -> None:
     """Marks the error of a discarded computation as seen, so asyncio does not log it."""
     if not task.cancelled():
         task.exception()

@@ -12,11 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from edge_api import Quantity
+from edge_api.placements import RouteOutput
 from edge_runtime.assignment import Placement, Route, Slice, Stage
 from edge_runtime.codecs.contracts import FP32, form_of
 from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.model_store import ModelStore
 from edge_runtime.routing.disk_cache import DiskCache
+from edge_runtime.routing.model_exits import model_exits
 
 _log = logging.getLogger(__name__)
 
@@ -62,18 +64,23 @@ class LocalTails:
         The head returns its activation encoded for the hop, so the tail decodes it. The accuracy that the
         codec costs the route's exit is assumed to be lost at every other exit, too.
         """
-        metadata = await self._store.metadata(model)
-        whole = next((e["accuracy"] for e in metadata["exits"] if e["name"] == route.exit), route.accuracy)
+        exits = model_exits(await self._store.metadata(model))
+        whole = next((e.accuracy for e in exits if e.name == route.exit), route.accuracy)
         lost = max(whole - route.accuracy, 0.0) if route.codec != FP32 else 0.0
-        exits = [e for e in metadata["exits"] if e["accuracy"] - lost >= local.accuracy]
-        for exit_ in sorted(exits, key=lambda e: float(e["accuracy"])):
+        for exit_ in sorted(exits, key=lambda e: e.accuracy):
+            if exit_.accuracy - lost < local.accuracy:
+                continue
+            start = list(exit_.source(cut) or cut)
             try:
-                slice_ = await self._store.slice(model, cut, [exit_["output"]], route.codec)
+                slice_ = await self._store.slice(model, start, list(exit_.outputs), route.codec)
             except Unreachable:
                 raise
             except StorageError:  # it branches off before the cut
                 continue
-            return {"exit": exit_["name"], "accuracy": exit_["accuracy"] - lost, "slice": slice_}
+            named = exit_.route_outputs
+            outputs = None if named is None else [each.model_dump() for each in named]
+            accuracy = exit_.accuracy - lost
+            return {"exit": exit_.name, "accuracy": accuracy, "outputs": outputs, "slice": slice_}
         return None
 
 
@@ -81,6 +88,8 @@ def _route(entry: dict[str, Any], local: Route) -> Route | None:
     try:
         slice_ = Slice.model_validate(entry["slice"])
         exit_, accuracy = str(entry["exit"]), float(entry["accuracy"])
+        named = entry.get("outputs")
+        outputs = None if named is None else tuple(RouteOutput.model_validate(each) for each in named)
     except (ValidationError, KeyError, TypeError, ValueError):
         return None
     stage = Stage(place=local.stages[0].place, runtime="Edge", slice=slice_)
@@ -94,4 +103,5 @@ def _route(entry: dict[str, Any], local: Route) -> Route | None:
         min_bandwidth=Quantity(0),
         predicted_latency=local.predicted_latency,
         stages=(stage,),
+        outputs=outputs,
     )
