@@ -80,6 +80,11 @@ fuzz-runtime: $(VENV)/.synced ## Sends damaged requests to a server for ten minu
 models: $(VENV)/.synced ## Serves ONNX files of PyPI's packages and compares every response with onnxruntime's (ARGS="--only PART …")
 	@$(BIN)/python -m benchmarks.bench_models $(ARGS)
 
+.PHONY: check-openvino
+check-openvino: $(VENV)/.synced ## Compares OpenVINO with the CPU provider, by the package that replaces onnxruntime
+	@$(UV) pip install --quiet --python $(BIN)/python --target .cache/openvino --no-deps onnxruntime-openvino==1.24.1
+	@EDGE_EXECUTION_PROVIDERS=OpenVINO,CPU PYTHONPATH=.cache/openvino $(BIN)/python -m benchmarks.execution_providers
+
 ##@ Development
 .PHONY: setup format generate figures lock up down release-dry-run clean
 setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targets

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -133,7 +133,8 @@ class _Check:
 
     def _measure(self, operator: Operator) -> None:
         samples = self.folder / SAMPLES
-        np.savez(samples, **{name: _sample(array) for name, array in self.feeds[0].items()})
+        arrays: dict[str, Any] = {name: _sample(array) for name, array in self.feeds[0].items()}
+        np.savez(samples, **arrays)
         self.known = operator.measure(operator.register(self.model, samples))
         self.found.local = self.known.costs["camera"].exits[-1].mean_seconds
 
@@ -145,8 +146,9 @@ class _Check:
     def _plan(self, operator: Operator) -> None:
         tables = {mode: operator.plan(self.model, self.known, mode) for mode in MODES}
         self.tables = {mode: table for mode, table in tables.items() if not isinstance(table, Infeasible)}
-        if missing := [mode for mode in ("LocalOnly", "CloudOnly") if mode not in self.tables]:
-            raise RuntimeError(f"{missing[0]}: {tables[missing[0]]}")
+        for mode in ("LocalOnly", "CloudOnly"):
+            if mode not in self.tables:
+                raise RuntimeError(f"{mode}: {tables[mode]}")
 
     def _place(self, operator: Operator) -> None:
         placements = [

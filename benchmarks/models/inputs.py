@@ -47,7 +47,7 @@ class InputValues:
     def array(self, dtype: npt.DTypeLike, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         """Returns values of this shape."""
         if self.noise is not None:
-            found = rng.normal(0.0, self.noise, shape)
+            found: Array = rng.normal(0.0, self.noise, shape)
         elif self.below is not None:
             found = rng.integers(0, self.below, shape)
         elif self.words:

@@ -6,10 +6,12 @@ from typing import get_args
 
 import pytest
 
+from edge_api.devicepools import ExecutionProvider
 from edge_api.inferenceservices import Optimize
 from edge_api.model_sources import SCHEMES, Metric
+from edge_operator.nodes.workloads import PROVIDERS_VARIABLE
 from edge_planning import OBJECTIVES
-from edge_runtime.inference.providers import PROVIDERS
+from edge_runtime.inference.providers import PROVIDERS, VARIABLE
 from edge_runtime.store.accuracy_metrics import METRICS
 from edge_runtime.store.schemes import SOURCES
 
@@ -36,6 +38,11 @@ def test_manifests_take_the_schemes_of_the_model_stores_sources() -> None:
 
 def test_manifests_take_the_metrics_of_the_model_store_whose_default_is_the_first() -> None:
     assert get_args(Metric) == tuple(each.name for each in METRICS)
+
+
+def test_manifests_take_the_execution_providers_of_the_runtime_by_its_variable() -> None:
+    assert set(get_args(ExecutionProvider)) == {each.label for each in PROVIDERS}
+    assert PROVIDERS_VARIABLE == VARIABLE
 
 
 # Accuracy is the default of the API, Latency a class of the planner as well.

@@ -40,6 +40,8 @@ _ADDRESS = matching(
 )
 DeviceClass = Label
 Tier = Literal["Device", "Edge"]
+ExecutionProvider = Literal["OpenVINO", "CPU", "CUDA", "TensorRT", "ACL", "CoreML"]
+"""Those of the runtime; a test compares them."""
 
 
 def _whole_address(address: str) -> str:
@@ -94,6 +96,20 @@ class NodeGroup(SelectsNodes):
         default=None,
         description="Radio of the uplink, whose power model gives the energy of sending. Default: the energy "
         "of sending is not counted.",
+    )
+    execution_providers: (
+        Annotated[tuple[ExecutionProvider, ...], Field(min_length=1, max_length=6)] | None
+    ) = Field(
+        default=None,
+        description="Execution providers of ONNX Runtime for the nodes, 1 to 6 in order of preference. "
+        "Runtimes and profiling use the first one that the image has, and the CPU if it has none of them, "
+        "which the condition Planned of services reports. Groups of one device class must list the same. "
+        "Default: CPU.",
+    )
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+        default=None,
+        description="Image of runtimes and profiling Jobs on the nodes, with the onnxruntime package of the "
+        "execution providers. Default: runtime.image of the chart.",
     )
 
 

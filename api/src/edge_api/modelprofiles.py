@@ -151,6 +151,10 @@ class ClassCosts(Part):
     )
     node: Name = Field(description="Node on which it was measured.")
     threads: int = Field(ge=1, description="Number of threads of a run.")
+    execution_provider: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
+        default=None,
+        description="Execution provider on which it was measured, e.g. OpenVINO. Default: CPU.",
+    )
     segments: Annotated[tuple[SegmentCost, ...], Field(min_length=1, max_length=8192)] = Field(
         description="Compute times between neighboring cuts of all exits; shared segments appear once."
     )

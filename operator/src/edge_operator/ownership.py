@@ -18,7 +18,6 @@ from pydantic import ValidationError
 from edge_api import DevicePool
 from edge_api.devicepools import DevicePoolSpec, NodeGroup
 from edge_api.selectors import SELECTS_SOMETHING
-from edge_api.tolerations import Toleration
 from edge_operator.cluster import Object
 from edge_operator.pool_nodes import Node, PoolMember, group_members, selects
 from edge_operator.reading import read
@@ -93,10 +92,10 @@ def owner(node: Node, claims: Iterable[Claim]) -> str:
     return next((claim.pool for claim in claims if claim.selects(node)), "")
 
 
-def owning_tolerations(node: Node, claims: Iterable[Claim]) -> tuple[Toleration, ...]:
-    """Returns what the pods of a node tolerate: by the group that it is in. claims: from the oldest."""
+def owning_group(node: Node, claims: Iterable[Claim]) -> NodeGroup | None:
+    """Returns the group that a node is in, which tells what its pods need. claims: from the oldest."""
     groups = (group for claim in claims for group in claim.groups)
-    return next((group.tolerations or () for group in groups if selects(group, node)), ())
+    return next((group for group in groups if selects(group, node)), None)
 
 
 def shared_out(

@@ -7,7 +7,7 @@ from decimal import Decimal
 from math import inf
 from typing import Any
 
-from edge_api.devicepools import DevicePoolSpec, Tier, TritonServer
+from edge_api.devicepools import DevicePoolSpec, NodeGroup, Tier, TritonServer
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.selectors import Expression, LabelSelector, SelectsNodes
 from edge_api.tolerations import Toleration
@@ -42,7 +42,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class PoolMember:
-    """A node with what the pool's group declares of it. watts: above idle while it computes; 0 if unknown."""
+    """A node with what the pool's group declares of it.
+
+    watts: above idle while it computes; 0 if unknown. execution_providers, image: empty for those of the
+    installation.
+    """
 
     node: Node
     device_class: str
@@ -50,6 +54,8 @@ class PoolMember:
     watts: float = 0.0
     radio: str | None = None
     tolerations: tuple[Toleration, ...] = ()
+    execution_providers: tuple[str, ...] = ()
+    image: str = ""
 
 
 def node_of(body: Object) -> Node:
@@ -98,7 +104,14 @@ def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMemb
         if group is not None:
             watts = group.watts or 0.0
             member = PoolMember(
-                node, group.device_class, group.tier, watts, group.radio, group.tolerations or ()
+                node,
+                group.device_class,
+                group.tier,
+                watts,
+                group.radio,
+                group.tolerations or (),
+                group.execution_providers or (),
+                group.image or "",
             )
             found.append(member)
     return tuple(found)
@@ -133,13 +146,19 @@ def intermediate_nodes(entry: PoolMember, pool: Iterable[PoolMember]) -> tuple[P
 def selection(name: str, pool: DevicePoolSpec, device_class: str) -> str:
     """Returns what measurements of a device class are kept under: the pool and the selectors of the class.
 
-    Classes of two pools can have one name, and a pool can be created again with other nodes.
+    Classes of two pools can have one name, and a pool can be created again with other nodes. Execution
+    providers and image of a group count, too: with others, the class is measured again.
     """
     groups = [group for group in pool.nodes if group.device_class == device_class]
     servers = [server for server in pool.triton_servers if server.device_class == device_class]
-    selected = {selector_text(group) for group in groups}
+    selected = {selector_text(group) + _engine_text(group) for group in groups}
     selected |= {server.url if measured_itself(server) else selector_text(server) for server in servers}
     return selection_name(name, sorted(selected))
+
+
+def _engine_text(group: NodeGroup) -> str:
+    found = [*(group.execution_providers or ()), *([group.image] if group.image else [])]
+    return f" by {' '.join(found)}" if found else ""
 
 
 def sites(

@@ -215,6 +215,7 @@ class DeviceProfile(_Answer):
     device_class: str
     node: str
     threads: int = 1
+    execution_provider: str | None = None
     segments: tuple[SegmentTime, ...]
     exits: tuple[ExitTime, ...]
     relative_error: float = 0.0

@@ -1,5 +1,5 @@
 """The commands: `run` serves placements, `serve` serves a file, `profile-device` and `profile` measure a
-model, `store` runs the model store, or uploads to one, `fetch` reads a model into it.
+model, `exits` gives it exits, `store` runs the model store, or uploads to one, `fetch` reads a model into it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from edge_runtime.errors import BadCertificates, BadRequest, CannotListen, EdgeError
+from edge_runtime.exits import flags as exits
 from edge_runtime.flag_values import count as _count
 from edge_runtime.flag_values import duration as _duration
 from edge_runtime.flag_values import port as _port
@@ -58,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _serve(arguments)
             case "profile":
                 return _profile(arguments)
+            case "exits":
+                return exits.run(arguments)
             case _:
                 return _run(arguments)
     except EdgeError as error:
@@ -262,6 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     keepalive.add_flags(run)
 
     _add_lone_commands(commands)
+    exits.add_command(commands)
 
     profile = commands.add_parser(
         "profile-device", help="measure a model on this machine and store the DeviceProfile"

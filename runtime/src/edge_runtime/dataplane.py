@@ -278,7 +278,7 @@ class Dataplane:
         start, deadline = admitted.start, admitted.deadline
         left = deadline - (self._clock() - start)
         spare = self._queue.spare if admitted.beyond else None
-        size = table.request_size(inputs)
+        size = table.request_size(request.inputs)
         found = self._active_route.choose(
             table, self._generations.link, left, admitted.wait, spare=spare, size=size
         )

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.memory import resident
+from edge_runtime.inference.sessions import provider, provider_fallback
 from edge_runtime.model_statistics import ModelStatistics
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
@@ -58,6 +59,13 @@ class ProcessMetrics:
             ("service",),
             registry=self.registry,
         ).labels(service).set_function(resident)
+        Gauge(
+            "edge_execution_provider",
+            "1, with the execution provider of all inferences, and whether it stands in for one that this "
+            "image does not have",
+            ("service", "provider", "fallback"),
+            registry=self.registry,
+        ).labels(service, provider().label, str(provider_fallback()).lower()).set(1)
 
     def running(self, seconds: Callable[[], float]) -> None:
         """Registers the inference thread; `seconds` returns how long its current run has lasted."""

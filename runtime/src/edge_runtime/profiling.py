@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from edge_planning.request_shapes import RequestShape
 from edge_runtime.errors import InputsRefused
 from edge_runtime.inference.memory import Memory, cgroup_limit
-from edge_runtime.inference.sessions import Session
+from edge_runtime.inference.sessions import Session, provider
 from edge_runtime.model_store import Blob, ModelStore
 from edge_runtime.request_costs import measure_requests
 from edge_runtime.samples.flags import NOTHING, Given
@@ -194,6 +194,7 @@ async def profile_device(
         "deviceClass": device_class,
         "node": node,
         "threads": threads,
+        "executionProvider": provider().label,
         "samplesDigest": digest,
     }
     with _sample_file(await store.blob(digest) if digest else None) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def fully_convolutional() -> bytes:
     """A map of scores whose size follows that of the image, as text detectors have it."""
     random = np.random.default_rng(1)
     weights = {"w1": (4, 3, 3, 3), "w2": (2, 4, 3, 3)}
-    halve = {"pads": [1, 1, 1, 1], "strides": [2, 2]}
+    halve: dict[str, Any] = {"pads": [1, 1, 1, 1], "strides": [2, 2]}
     nodes = [
         helper.make_node("Conv", ["x", "w1"], ["half"], **halve),
         helper.make_node("Conv", ["half", "w2"], ["quarter"], **halve),

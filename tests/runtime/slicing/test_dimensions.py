@@ -126,7 +126,7 @@ def test_a_model_with_strings_has_no_cuts_and_says_that_it_stays_where_requests_
     nodes = [helper.make_node("StringNormalizer", ["x"], ["h"]), helper.make_node("Identity", ["h"], ["y"])]
     kinds = [value(name, ["N"], TensorProto.STRING) for name in "xy"]
     metadata = metadata_of(Graph(model(nodes, kinds[:1], kinds[1:]).SerializeToString()), 1)
-    assert [[cut.tensors for cut in exit_.cuts] for exit_ in metadata.exits] == [[("x",)]]
+    assert [[cut.cut.tensors for cut in exit_.cuts] for exit_ in metadata.exits] == [[("x",)]]
     assert mentions("input x", "strings").search(metadata.local)
 
 

@@ -26,7 +26,7 @@ def detector(metadata: str | None = None) -> bytes:
     """Two convolutions that halve an image of any size, and a pooled answer."""
     random = np.random.default_rng(0)
     weights = {"w1": (8, 3, 3, 3), "w2": (16, 8, 3, 3), "w3": (16, 5)}
-    halve = {"pads": [1, 1, 1, 1], "strides": [2, 2]}
+    halve: dict[str, Any] = {"pads": [1, 1, 1, 1], "strides": [2, 2]}
     nodes = [
         helper.make_node("Conv", ["x", "w1"], ["c1"], **halve),
         helper.make_node("MaxPool", ["c1"], ["p1"], kernel_shape=[2, 2], strides=[2, 2]),

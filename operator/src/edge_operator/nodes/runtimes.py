@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from edge_api.devicepools import NodeGroup
 from edge_api.names import dedicated_service_name, placement_name, runtime_service_name
 from edge_api.objects import written
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object
 from edge_operator.names import FETCHER, ISOLATION_LABEL, ROLE_LABEL, RUNTIME_LABEL, SERVICE_LABEL
-from edge_operator.ownership import Claim, owning_tolerations
+from edge_operator.ownership import Claim, owning_group
 from edge_operator.pool_nodes import Node
 
 
@@ -42,7 +43,8 @@ class Runtime:
 class Host:
     """What a pod for a node needs to know of it.
 
-    tolerations: of the group that the node is in. taints: of the node. memory: bytes that pods can use.
+    tolerations, execution_providers, image: of the group that the node is in. taints: of the node. memory:
+    bytes that pods can use.
     """
 
     hostname: str
@@ -50,6 +52,8 @@ class Host:
     tolerations: tuple[Object, ...] = ()
     taints: tuple[Object, ...] = ()
     memory: float = inf
+    execution_providers: tuple[str, ...] = ()
+    image: str = ""
 
 
 def runtime_of(placement: Object) -> Runtime:
@@ -70,16 +74,21 @@ def isolations(services: Iterable[Object]) -> dict[str, Isolation]:
 
 def hosts(nodes: Iterable[Node], claims: Sequence[Claim]) -> dict[str, Host]:
     """Returns the hosts by the name of their node. claims: of all pools, from the oldest."""
-    return {
-        node.name: Host(
-            node.hostname,
-            node.ready,
-            tuple(written(each) for each in owning_tolerations(node, claims)),
-            node.taints,
-            node.memory,
-        )
-        for node in nodes
-    }
+    return {node.name: _host(node, owning_group(node, claims)) for node in nodes}
+
+
+def _host(node: Node, group: NodeGroup | None) -> Host:
+    if group is None:
+        return Host(node.hostname, node.ready, (), node.taints, node.memory)
+    return Host(
+        node.hostname,
+        node.ready,
+        tuple(written(each) for each in group.tolerations or ()),
+        node.taints,
+        node.memory,
+        group.execution_providers or (),
+        group.image or "",
+    )
 
 
 def live_isolation(client_service: Object | None) -> Isolation | None:

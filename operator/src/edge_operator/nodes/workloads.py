@@ -44,6 +44,8 @@ _CACHE = "/var/cache/edge"
 _TLS = "/etc/edge/tls"
 _STORE_TOKEN = "/var/run/secrets/edge-model-store"  # noqa: S105 - a folder
 _PROFILER_ACCOUNT = "edge-profiler"
+PROVIDERS_VARIABLE = "EDGE_EXECUTION_PROVIDERS"
+"""Of the runtime; a test compares them."""
 
 
 def labels(service: str, node: str | None = None) -> dict[str, str]:
@@ -126,11 +128,13 @@ def profile_job(
     *,
     annotations: Mapping[str, str],
     tolerations: Sequence[Object] = (),
+    image: str = "",
+    execution_providers: Sequence[str] = (),
 ) -> Object:
     """Returns the Job that measures a model on a device class; in the operator's namespace, for all services.
 
-    selection: of the nodes of the class in their pool. annotations: of the attempt. tolerations: those of the
-    node's group.
+    selection: of the nodes of the class in their pool. annotations: of the attempt. tolerations, image,
+    execution_providers: those of the node's group.
     """
     name = profile_job_name(device_class, selection, digest)
     job_labels = {
@@ -143,7 +147,7 @@ def profile_job(
     }
     arguments = ["profile-device", "--model", digest, "--device-class", device_class]
     arguments += ["--selection", selection, "--node", node, "--store", settings.store_url]
-    container = runtime_container("profiler", arguments, settings)
+    container = runtime_container("profiler", arguments, settings, image, execution_providers)
     # The pod's status then has the error that the measurement ended with.
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
     pod = restricted_pod(container, hostname, settings) | (
@@ -218,6 +222,8 @@ def runtime_deployment(
             *(f"--{flag}={value}" for flag, value in settings.grpc_flags.items()),
         ],
         settings,
+        host.image,
+        host.execution_providers,
     ) | {
         "ports": [{"name": "http", "containerPort": HTTP_PORT}, {"name": "grpc", "containerPort": GRPC_PORT}],
         "readinessProbe": _probe("/v2/health/ready", period=2, failures=3),
@@ -235,7 +241,7 @@ def runtime_deployment(
     elif settings.issues_certificates:
         _add_peer_ports(container)
     if settings.tracing_endpoint:
-        container["env"] = _tracing(settings, runtime.namespace, runtime.node)
+        container.setdefault("env", []).extend(_tracing(settings, runtime.namespace, runtime.node))
     pod = restricted_pod(container, host.hostname, settings) | {
         "serviceAccountName": account_name(runtime, settings),
         "tolerations": [*ALWAYS, *host.tolerations],
@@ -334,11 +340,21 @@ def _network_service(
     }
 
 
-def runtime_container(name: str, arguments: list[str], settings: Settings) -> Object:
-    """Returns a container of the runtime's image that has no rights on its node."""
-    return {
+def runtime_container(
+    name: str,
+    arguments: list[str],
+    settings: Settings,
+    image: str = "",
+    execution_providers: Sequence[str] = (),
+) -> Object:
+    """Returns a container of the runtime's image that has no rights on its node.
+
+    image: another one than that of the settings. execution_providers: in the order in which they are tried.
+    """
+    providers = {"name": PROVIDERS_VARIABLE, "value": ",".join(execution_providers)}
+    return ({"env": [providers]} if execution_providers else {}) | {
         "name": name,
-        "image": settings.runtime_image,
+        "image": image or settings.runtime_image,
         "imagePullPolicy": settings.pull_policy,
         "command": ["edge-runtime"],
         "args": arguments,

@@ -1,7 +1,8 @@
 """The condition Planned of a service, from what its entry nodes get. Pure."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from edge_api import reasons
 from edge_api.inferenceservices import InferenceServiceSpec
@@ -9,9 +10,12 @@ from edge_api.placements import UNENCODED
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pool.codecs import refusals
 from edge_operator.pool.pooled import PlannedEntry
-from edge_operator.store import CodecAccuracies
+from edge_operator.store import CodecAccuracies, DeviceProfile
 from edge_planning import Infeasible, Plan
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
+
+UNACCELERATED = "CPU"
+"""The execution provider of a profile that names none."""
 
 
 def without_routes(entries: Sequence[PlannedEntry]) -> dict[str, str]:
@@ -24,11 +28,15 @@ def without_routes(entries: Sequence[PlannedEntry]) -> dict[str, str]:
 
 
 def planned_finding(
-    spec: InferenceServiceSpec, entries: Sequence[PlannedEntry], accuracies: CodecAccuracies | None = None
+    spec: InferenceServiceSpec,
+    entries: Sequence[PlannedEntry],
+    accuracies: CodecAccuracies | None = None,
+    costs: Mapping[str, DeviceProfile] = MappingProxyType({}),
 ) -> Finding | Blocked:
     """Returns whether every entry node has routes that meet the SLO, or what keeps it from them.
 
     Returns a Blocked if none has routes. accuracies: with codecs; None without validation data.
+    costs: by device class.
     """
     planned = [each for each in entries if not each.intermediate]
     refused = [each for each in planned if not isinstance(each.plan, Plan)]
@@ -63,6 +71,8 @@ def planned_finding(
         message += f"; the accuracy with codecs is being measured, hops use {UNENCODED} until then"
     if said := refusals(accuracies):
         message += f"; {said}"
+    if missing := _missing_providers(planned, costs):
+        message += f"; {missing}"
     return Finding(reasons.PLANNED, "True", reason, message)
 
 
@@ -88,6 +98,20 @@ def _limits(spec: InferenceServiceSpec, missed: Sequence[PlannedEntry]) -> str:
         f'spec.slo.latency: "{spec.slo.latency}": {_reasons(missed)}; '
         f"the nearest feasible latency is {seconds_text(sufficient_seconds(max(feasible)))}"
     )
+
+
+def _missing_providers(planned: Sequence[PlannedEntry], costs: Mapping[str, DeviceProfile]) -> str:
+    """Returns which device classes run on another execution provider than their group prefers."""
+    sentences = dict[str, None]()
+    for member in (each.member for each in planned):
+        measured = costs.get(member.device_class)
+        used = (measured.execution_provider if measured is not None else None) or UNACCELERATED
+        if member.execution_providers and used != member.execution_providers[0]:
+            sentences[
+                f"device class {member.device_class} runs on {used}, since its image has no "
+                f"{member.execution_providers[0]}"
+            ] = None
+    return "; ".join(sentences)
 
 
 def _reasons(planned: Sequence[PlannedEntry]) -> str:

@@ -263,6 +263,7 @@ def _device_profile(model: str, costs: ClassCosts, outputs: Mapping[str, str]) -
         device_class=costs.name,
         node=costs.node,
         threads=costs.threads,
+        execution_provider=costs.execution_provider,
         segments=tuple(_segment_time(segment) for segment in costs.segments),
         exits=tuple(
             ExitTime(
@@ -305,6 +306,7 @@ def _costs(profile: DeviceProfile) -> ClassCosts:
         selection=profile.selection or None,
         node=profile.node,
         threads=profile.threads,
+        execution_provider=profile.execution_provider,
         segments=tuple(_segment_cost(segment) for segment in profile.segments),
         exits=tuple(
             ExitCost(

@@ -276,6 +276,8 @@ def _start(
         wanted.settings,
         annotations=attempt.annotations(),
         tolerations=[written(each) for each in chosen.tolerations],
+        image=chosen.image,
+        execution_providers=chosen.execution_providers,
     )
     if before is not None:
         wanted.write(Delete(before))

@@ -109,7 +109,7 @@ def _finding(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> Fin
 
     One that kept the service from new tables has ended.
     """
-    found = planned_finding(draft.service.spec, entries, ready.accuracies)
+    found = planned_finding(draft.service.spec, entries, ready.accuracies, ready.costs)
     unplanned = next((each for each in draft.findings if each.reason in _UNPLANNED), None)
     if unplanned is not None and isinstance(found, Finding):
         return Finding(reasons.PLANNED, "Unknown", unplanned.reason, unplanned.message)

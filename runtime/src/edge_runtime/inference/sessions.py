@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from edge_runtime.inference.alarms import ALARMS
 from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.mapped_weights import HERE, Weights, divided
 from edge_runtime.inference.native import NativeSession, RunOptions, library
-from edge_runtime.inference.providers import CPU, Provider, in_order, preferred
+from edge_runtime.inference.providers import CPU, VARIABLE, Provider, in_order, preferred, wanted
 from edge_runtime.inference.shape_timing import shapes_determine_duration
 from edge_runtime.inference.slowdowns import Followed
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
@@ -358,8 +359,17 @@ def shapes_of(feeds: Mapping[str, Array]) -> Shapes:
 
 @cache
 def provider() -> Provider:
-    """The execution provider of all sessions here."""
-    return preferred(_available)
+    """The execution provider of all sessions here: the first that is listed and available, else the CPU."""
+    listed = wanted(os.environ.get(VARIABLE, ""))
+    found = preferred(_available, listed)
+    if found is not listed[0]:
+        _log.warning("%s: onnxruntime here has no %s: %s is used", VARIABLE, listed[0].label, found.label)
+    return found
+
+
+def provider_fallback() -> bool:
+    """Whether the provider is not the one that is preferred, which onnxruntime here does not have."""
+    return provider() is not wanted(os.environ.get(VARIABLE, ""))[0]
 
 
 def _available() -> list[str]:
