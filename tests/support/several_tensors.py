@@ -33,7 +33,7 @@ def _constants(**values: Any) -> list[Any]:
 def voice() -> Several:
     """A recurrent model: frames x, a state whose batch is its second dimension, and a scalar sample rate.
 
-    The state and the rate bypass the cuts.
+    The state and the rate bypass the first cut; the next state is computed before the second.
     """
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"]),
@@ -59,7 +59,7 @@ def voice() -> Several:
         }
         for rows, rate in ((1, 16000), (3, 8000))
     ]
-    cuts = ("h", "state", "sr"), ("g", "state", "sr")
+    cuts = ("h", "state", "sr"), ("scaled", "stateN")
     return Several(model_of(nodes, inputs, outputs, weights), ("output", "stateN"), cuts, tuple(requests))
 
 

@@ -271,10 +271,10 @@ class Dataplane:
 
     async def _respond(self, table: LoadedTable, request: InferenceRequest, admitted: _Admitted) -> _Computed:
         """Raises CannotAnswer if no route can respond."""
-        start, deadline, inputs = admitted.start, admitted.deadline, request.inputs
+        start, deadline = admitted.start, admitted.deadline
         left = deadline - (self._clock() - start)
         spare = self._queue.spare if admitted.beyond else None
-        size = table.request_size(inputs)
+        size = table.request_size(request.inputs)
         found = self._active_route.choose(
             table, self._generations.link, left, admitted.wait, spare=spare, size=size
         )
@@ -288,7 +288,7 @@ class Dataplane:
         try:
             if chosen.hop is None:
                 return *await self._run_here(table, chosen, request, start + deadline, admitted.turn), "ok"
-            return await self._run_split(table, found, inputs, admitted)
+            return await self._run_split(table, found, request, admitted)
         except (CannotAnswer, asyncio.CancelledError) as error:
             seconds = self._clock() - start
             if not isinstance(error, CannotAnswer) and seconds < deadline:
@@ -352,11 +352,12 @@ class Dataplane:
         self,
         table: LoadedTable,
         chosen: Chosen,
-        inputs: Mapping[str, Array],
+        request: InferenceRequest,
         admitted: _Admitted,
     ) -> _Computed:
         """Computes by the hop or by a fallback at this node."""
-        loaded, trial, known = chosen.loaded, chosen.trial, inputs
+        loaded, trial, inputs = chosen.loaded, chosen.trial, request.inputs
+        known = inputs
         start, deadline, turn = admitted.start, admitted.deadline, admitted.turn
         if loaded.session is not None and loaded.route.local is not None:
             behind = loaded.route.predicted_latency - loaded.route.local.compute
@@ -387,7 +388,8 @@ class Dataplane:
         if fallback is None:
             return await self._send(loaded, known, allowed, trial=trial), loaded, "ok"
         deferred = DeferredFallback(lambda: self._run_stage(fallback, known, turn))
-        if leave_at is not None and fallback is table.fallbacks.get(loaded.route.name):
+        is_tail = fallback is table.fallbacks.get(loaded.route.name)
+        if leave_at is not None and is_tail and fallback.outputs.has(request.outputs):
             results = await deferred.result()
             if (fallback.outputs.confidence(results, inputs) or 0.0) >= leave_at:
                 self._ended(loaded, "nothing", trial=trial, fair=False)

@@ -202,7 +202,7 @@ def test_placements_are_what_the_api_accepts_and_name_all_that_a_runtime_needs(w
     }
     assert spec["reportInterval"] == "8s"
     assert placement["metadata"]["labels"]["edge-intelligence.io/pool"] == "factory"
-    assert spec["model"]["output"]["name"] == "logits"
+    assert [output["name"] for output in spec["model"]["outputs"]] == ["logits"]
     assert spec["slo"] == {"latency": "90ms", "percentile": 95, "objective": 0.95}
     names = [route["name"] for route in spec["routes"]]
     assert names == ["final@image", "final@pool1", "exit1@local"]

@@ -244,3 +244,26 @@ def halving(only: Sequence[int] = ()) -> bytes:
         ]
     exits = [{"name": "full", "output": "y", "accuracy": 0.9}]
     return model_of(nodes, [info("x", "N", 3, "H", "W")], [info("y", "N", 3)], weights, exits)
+
+
+def test_exits_of_several_outputs_are_measured_from_all_inputs_they_need() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "narrow"], ["h"]),
+        helper.make_node("Add", ["h", "state"], ["stateN"]),
+        helper.make_node("MatMul", ["stateN", "last"], ["y"]),
+    ]
+    constants = {"narrow": np.ones((64, 4), np.float32), "last": np.ones((4, 2), np.float32)}
+    weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    inputs, outputs = [info("x", "N", 64), info("state", 1, 4)], [info("y", "N", 2), info("stateN", "N", 4)]
+    exits = [
+        {"name": "early", "output": "stateN", "accuracy": 0.5, "responseNames": "Own"},
+        {"name": "full", "outputs": ["y", "stateN"], "accuracy": 0.9},
+    ]
+    found = _profile(model_of(nodes, inputs, outputs, weights, exits))
+    assert [(e["exit"], e["output"]) for e in found["exits"]] == [("early", "stateN"), ("full", "y+stateN")]
+    assert {(s["from"], s["to"]) for s in found["segments"]} == {
+        ("x+state", "state+h"),
+        ("state+h", "stateN"),
+        ("stateN", "y+stateN"),
+    }
+    assert [(i["name"], i["shape"]) for i in found["inputs"]] == [("x", [1, 64]), ("state", [1, 4])]

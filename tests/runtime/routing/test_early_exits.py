@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from edge_runtime.routing.described_exits import DescribedExit, described_exits
 from edge_runtime.routing.early_exits import ExitPoint, exit_points
+from edge_runtime.routing.model_exits import ModelExit, model_exits
 
 TRUNK = ("image", "conv1", "pool1", "conv2", "conv3")
 Cuts = tuple[tuple[str, ...], ...]
 
 
-def _exit(name: str, accuracy: float, cuts: Cuts, *outputs: str) -> DescribedExit:
-    return DescribedExit(name, accuracy, outputs, False, cuts)
+def _exit(name: str, accuracy: float, cuts: Cuts, *outputs: str) -> ModelExit:
+    return ModelExit(name, accuracy, outputs, False, cuts)
 
 
 def _single(*tensors: str) -> Cuts:
@@ -61,7 +61,7 @@ def test_inputs_that_bypass_the_trunk_pass_its_branch_points() -> None:
     ]
 
 
-def test_a_cut_of_several_computed_tensors_is_no_branch_point() -> None:
+def test_a_cut_of_several_computed_tensors_cannot_be_a_branch_point() -> None:
     wide = (("x",), ("left", "right"))
     early, last = _exit("early", 0.8, wide, "e"), _exit("last", 0.9, (*wide, ("joined",)), "y")
     assert exit_points([early, last], "last", 0.0) == []
@@ -75,17 +75,15 @@ CUTS = (("x",), ("a", "b"))
     [
         (
             {"outputs": ["y", "z"], "accuracy": None, "responseNames": "Own"},
-            DescribedExit("final", 1.0, ("y", "z"), True, CUTS),
+            ModelExit("final", 1.0, ("y", "z"), True, CUTS),
         ),
         (
             {"outputs": ["y"], "accuracy": 0.9, "responseNames": "Final"},
-            DescribedExit("final", 0.9, ("y",), False, CUTS),
+            ModelExit("final", 0.9, ("y",), False, CUTS),
         ),
-        ({"output": "y", "accuracy": 0.9}, DescribedExit("final", 0.9, ("y",), False, CUTS)),
+        ({"output": "y", "accuracy": 0.9}, ModelExit("final", 0.9, ("y",), False, CUTS)),
     ],
 )
-def test_metadata_of_this_and_earlier_stores_is_read(
-    entry: dict[str, object], described: DescribedExit
-) -> None:
+def test_metadata_of_this_and_earlier_stores_is_read(entry: dict[str, object], described: ModelExit) -> None:
     cuts = [{"tensor": "x", "bytes": 1}, {"tensor": "a+b", "tensors": ["a", "b"], "bytes": 2}]
-    assert described_exits({"exits": [entry | {"name": "final", "cuts": cuts}]}) == [described]
+    assert model_exits({"exits": [entry | {"name": "final", "cuts": cuts}]}) == [described]

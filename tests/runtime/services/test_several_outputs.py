@@ -23,6 +23,7 @@ from edge_runtime.routing.loaded_tables import LoadedTable
 from messages import mentions
 from networks import Array, info, model_of, run
 from placed import Document, eventually, node, placed_service
+from stages import alone
 
 _RANDOM: Final = np.random.default_rng(3)
 FINAL, EARLY = ("logits", "marks", "gain"), ("logits1", "marks1", "gain1")
@@ -94,10 +95,11 @@ def local(store: CuttingStore) -> Document:
     return _route("final@local", 0.9, _here(store.cut(["x", "rate"], FINAL)))
 
 
-def split(store: CuttingStore, codec: str = "fp32") -> list[Document]:
-    """A hop to a port that refuses connections, and a local route to the early exit."""
+def split(store: CuttingStore, codec: str = "fp32", port: int = 9) -> list[Document]:
+    """A hop, by default to a port that refuses connections, and a local route to the early exit."""
     tail = store.cut(["h", "rate"], FINAL, decode=codec)
-    far = {"place": "near", "runtime": "Edge", "address": "http://127.0.0.1:9", "model": "m", "slice": tail}
+    address = f"http://127.0.0.1:{port}"
+    far = {"place": "near", "runtime": "Edge", "address": address, "model": "m", "slice": tail}
     head = _here(store.cut(["x", "rate"], ["h", "rate"], encode=codec))
     hop = _route("final@h+rate", 0.9, head, far) | {"cutTensors": ["h", "rate"], "codecs": [codec]}
     return [hop, _route("early@local", 0.8, _here(store.cut(["x", "rate"], EARLY)))]
@@ -185,6 +187,22 @@ async def test_the_local_tail_continues_from_the_cut_with_all_outputs(
         for name, array in zip(EARLY, response.outputs, strict=True):
             if codec == "fp32" or name != "marks1":  # int8 rounds values near 0
                 np.testing.assert_allclose(array, right[name], atol=0.02 * float(x.max()))
+
+
+async def test_an_exit_before_the_hop_does_not_respond_without_an_output_that_the_client_names(
+    tmp_path: Path,
+) -> None:
+    store = CuttingStore(MODEL, _exits("Own"))
+    (tmp_path / "m.onnx").write_bytes(store.graph.slice(["h", "rate"], FINAL))
+    with alone(tmp_path / "m.onnx") as (port, _, _):
+        policy = {"mode": "Confidence", "threshold": 0.9}
+        document = _placement(store, *split(store, port=port), earlyExit=policy)
+        async with _served(tmp_path / "node", store, document, attrgetter("fallbacks")) as plane:
+            early = await plane.infer(InferenceRequest(_inputs(SURE), ()))
+            assert tuple(t.name for t in early.tensors or ()) == EARLY
+            final = await plane.infer(InferenceRequest(_inputs(SURE), ["marks"]))
+            assert final.parameters["route"] == "final@h+rate"
+            _equal(final, _inputs(SURE), ("marks",))
 
 
 async def test_a_failed_hop_falls_back_to_a_local_route_with_names_of_its_own(tmp_path: Path) -> None:

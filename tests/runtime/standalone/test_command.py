@@ -223,7 +223,7 @@ def test_a_model_that_cannot_be_cut_is_measured_as_a_whole(tmp_path: Path) -> No
     path = _saved_sum(tmp_path / "add.onnx", "width")
     profile = json.loads(_run("profile", path, "--seconds", "0.02", "--format", "json").stdout)
     assert profile["segments"] == []
-    assert [e["exit"] for e in profile["exits"]] == ["y"]
+    assert [(e["exit"], e["output"]) for e in profile["exits"]] == [("final", "y")]
     assert mentions("whole", "input a", "dimension 1 (width)").search(profile["note"])
 
 
@@ -231,7 +231,7 @@ def test_a_model_with_two_inputs_is_cut_first_at_both(tmp_path: Path) -> None:
     path = _saved_sum(tmp_path / "add.onnx", 3)
     profile = json.loads(_run("profile", path, "--seconds", "0.02", "--format", "json").stdout)
     assert [(s["from"], s["to"], s["bytes"]) for s in profile["segments"]] == [("a+b", "y", 24)]
-    assert [e["exit"] for e in profile["exits"]] == ["y"]
+    assert [(e["exit"], e["output"]) for e in profile["exits"]] == [("final", "y")]
 
 
 def _saved_sum(path: Path, width: int | str) -> Path:

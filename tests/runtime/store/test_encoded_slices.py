@@ -96,7 +96,7 @@ async def test_what_is_not_a_slice_is_refused_with_a_message(
     assert mentions(*parts).search(answer.json()["error"]["message"])
 
 
-async def test_slices_of_a_model_with_two_inputs_are_cut_though_it_cannot_be_planned_yet(
+async def test_a_model_with_two_inputs_is_registered_and_its_accuracy_is_not_measured(
     store: httpx.AsyncClient,
 ) -> None:
     data = with_noise(camera_and_sensors(16))
@@ -105,9 +105,13 @@ async def test_slices_of_a_model_with_two_inputs_are_cut_though_it_cannot_be_pla
     assert [t["name"] for t in made["inputs"]] == ["picture", "readings"]
     await store.put("/v1/files/two.onnx", content=data)
     exits = [{"name": "label", "output": "label", "accuracy": 0.9}]
-    refused = await store.post("/v1/models", json={"storageUri": "store://two.onnx", "exits": exits})
+    metadata = await store.post("/v1/models", json={"storageUri": "store://two.onnx", "exits": exits})
+    assert [tensor["name"] for tensor in metadata.json()["inputs"]] == ["picture", "readings"]
+    await store.put("/v1/files/data.npz", content=b"not read")
+    request = {"model": model, "exits": exits, "validation": {"storageUri": "store://data.npz"}}
+    refused = await store.post("/v1/codecs", json=request)
     assert refused.status_code == 400
-    assert mentions("2 inputs", "picture, readings").search(refused.text)
+    assert mentions("2 inputs", "picture, readings", "spec.model.validation").search(refused.text)
 
 
 @pytest.fixture

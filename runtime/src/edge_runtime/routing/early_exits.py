@@ -20,9 +20,9 @@ from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.inference.sessions import Session
 from edge_runtime.json_values import Json
 from edge_runtime.model_store import ModelStore
-from edge_runtime.routing.described_exits import DescribedExit, described_exits
 from edge_runtime.routing.disk_cache import DiskCache
 from edge_runtime.routing.loaded_tables import BranchedRoute, BranchPoint, LoadedRoute
+from edge_runtime.routing.model_exits import ModelExit, model_exits
 from edge_runtime.routing.response_outputs import NO_OUTPUTS, response_outputs
 from edge_runtime.tensors import Array
 
@@ -40,21 +40,22 @@ class ExitPoint:
     branch: tensors at which that part ends. source: those of them that the exit is computed from.
     """
 
-    exit: DescribedExit
+    exit: ModelExit
     start: tuple[str, ...]
     branch: tuple[str, ...]
     source: tuple[str, ...]
 
 
-def exit_points(exits: Sequence[DescribedExit], exit_: str, min_accuracy: float) -> list[ExitPoint]:
+def exit_points(exits: Sequence[ModelExit], exit_: str, min_accuracy: float) -> list[ExitPoint]:
     """The early exits before `exit_`.
 
     Each branches off at the deepest cut of `exit_` from which it can be computed, behind the branch of the
-    exit before. A cut of several computed tensors is no branch point.
+    exit before. A cut of several computed tensors, besides outputs of `exit_`, is no branch point.
     """
     last = {each.name: each for each in exits}[exit_]
     inputs = last.cuts[0] if last.cuts else ()
-    trunk = [cut for cut in last.cuts if len(set(cut) - set(inputs)) < 2]
+    passing = {*inputs, *last.outputs}
+    trunk = [cut for cut in last.cuts if len(set(cut) - passing) < 2]
     found: dict[int, ExitPoint] = {}
     for each in exits:
         if each.name == exit_ or not min_accuracy <= each.accuracy <= last.accuracy:
@@ -68,7 +69,7 @@ def exit_points(exits: Sequence[DescribedExit], exit_: str, min_accuracy: float)
     return [replace(point, start=start) for point, start in zip(ordered, starts, strict=False)]
 
 
-def _branch_point(trunk: Sequence[tuple[str, ...]], exit_: DescribedExit) -> tuple[int, tuple[str, ...]]:
+def _branch_point(trunk: Sequence[tuple[str, ...]], exit_: ModelExit) -> tuple[int, tuple[str, ...]]:
     """The index of the deepest cut from which an exit can be computed, and its tensors that this reads.
 
     0 if that is not deeper than the inputs, which are at hand with every cut.
@@ -137,7 +138,7 @@ class EarlyExitLoader:
         return await _loaded(found, placement, local, load) if found else None
 
     async def _ask(self, model: str, exit_: str, floor: float) -> dict[str, Any] | None:
-        exits = described_exits(await self._store.metadata(model))
+        exits = model_exits(await self._store.metadata(model))
         found = exit_points(exits, exit_, floor)
         if not found:
             return None
@@ -194,7 +195,7 @@ def _as_exit(route: Route, point: Json) -> dict[str, Any]:
     }
 
 
-def _documents(exit_: DescribedExit) -> list[dict[str, Any]] | None:
+def _documents(exit_: ModelExit) -> list[dict[str, Any]] | None:
     named = exit_.route_outputs
     return None if named is None else [each.model_dump() for each in named]
 

@@ -17,8 +17,8 @@ from edge_runtime.assignment import Placement, Route, Slice, Stage
 from edge_runtime.codecs.contracts import FP32, form_of
 from edge_runtime.errors import StorageError, Unreachable
 from edge_runtime.model_store import ModelStore
-from edge_runtime.routing.described_exits import described_exits
 from edge_runtime.routing.disk_cache import DiskCache
+from edge_runtime.routing.model_exits import model_exits
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class LocalTails:
         The head returns its activation encoded for the hop, so the tail decodes it. The accuracy that the
         codec costs the route's exit is assumed to be lost at every other exit, too.
         """
-        exits = described_exits(await self._store.metadata(model))
+        exits = model_exits(await self._store.metadata(model))
         whole = next((e.accuracy for e in exits if e.name == route.exit), route.accuracy)
         lost = max(whole - route.accuracy, 0.0) if route.codec != FP32 else 0.0
         for exit_ in sorted(exits, key=lambda e: e.accuracy):

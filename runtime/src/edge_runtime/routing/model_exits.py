@@ -11,7 +11,7 @@ from edge_runtime.json_values import Json
 
 
 @dataclass(frozen=True, slots=True)
-class DescribedExit:
+class ModelExit:
     """An exit of a model.
 
     accuracy: 1 for an only exit without a stated one, as it is planned.
@@ -39,7 +39,7 @@ class DescribedExit:
         return next((cut for cut in reversed(self.cuts) if known.issuperset(cut)), None)
 
 
-def described_exits(metadata: Json) -> list[DescribedExit]:
+def model_exits(metadata: Json) -> list[ModelExit]:
     """The exits in the metadata of a model, also of a store of an earlier version, by depth.
 
     Raises KeyError and TypeError for metadata of another form.
@@ -47,11 +47,9 @@ def described_exits(metadata: Json) -> list[DescribedExit]:
     return [_described(entry) for entry in metadata["exits"]]
 
 
-def _described(entry: Mapping[str, Any]) -> DescribedExit:
+def _described(entry: Mapping[str, Any]) -> ModelExit:
     outputs = entry.get("outputs") or [entry["output"]]
     stated = entry["accuracy"]
     cuts = tuple(tuple(cut.get("tensors") or [cut["tensor"]]) for cut in entry["cuts"])
     own = entry.get("responseNames") == "Own"
-    return DescribedExit(
-        str(entry["name"]), 1.0 if stated is None else float(stated), tuple(outputs), own, cuts
-    )
+    return ModelExit(str(entry["name"]), 1.0 if stated is None else float(stated), tuple(outputs), own, cuts)
