@@ -142,7 +142,10 @@ def _write_profile(
 ) -> ModelProfileSpec:
     spec = manifests.as_written(manifests.model_profile(draft.key.name, card, costs.values(), accuracies))
     tokens = bool(draft.settings.store_token)
-    notes = recorded.annotations(draft.service.spec.model, ends, accuracies, spec, tokens=tokens)
+    source = draft.service.spec.model
+    if draft.resolved is not None and draft.resolved.inputs:
+        source = source.model_copy(update={"inputs": draft.resolved.inputs})
+    notes = recorded.annotations(source, ends, accuracies, spec, tokens=tokens)
     profile = {
         "apiVersion": draft.body["apiVersion"],
         "kind": "ModelProfile",

@@ -11,17 +11,23 @@ from edge_planning.graphs.models import Exit
 
 
 def with_shapes(
-    placement: Placement, table: plans.RouteTable, ready: Ready, problem: EntryProblem
+    placement: Placement,
+    table: plans.RouteTable,
+    ready: Ready,
+    problem: EntryProblem,
+    published: Placement | None = None,
 ) -> Placement:
     """Returns the Placement with the costs of its stages at each shape; as it is if only the batch is open.
 
-    table, problem: from which the Placement was made.
+    table, problem: from which the Placement was made. published: the one before, which has the bytes of
+    routes that an operator read back after its start.
     """
     if ready.shape is None or ready.measured is None:
         return placement
     between = {each.name: each.profile.name for each in problem.intermediates}
     remote = problem.remote.name if problem.remote is not None else ""
-    at = _ShapedCosts(ready, problem.entry.name, remote, between)
+    before = {} if published is None else {each.name: each.stages for each in published.spec.routes}
+    at = _ShapedCosts(ready, problem.entry.name, remote, between, before)
     routes = tuple(
         route.model_copy(update={"stages": at.stages(route, planned)})
         for route, planned in zip(placement.spec.routes, table.routes, strict=True)
@@ -34,8 +40,15 @@ def with_shapes(
 class _ShapedCosts:
     """Profiles of device classes at each shape of the metadata."""
 
-    def __init__(self, ready: Ready, entry: str, remote: str, between: Mapping[str, str]) -> None:
-        self._card, self._between = ready.card, between
+    def __init__(
+        self,
+        ready: Ready,
+        entry: str,
+        remote: str,
+        between: Mapping[str, str],
+        before: Mapping[str, Sequence[placements.Stage]],
+    ) -> None:
+        self._card, self._between, self._before = ready.card, between, before
         self._entry, self._remote = entry, remote
         model = manifests.planned_model("", ready.card)
         self._exits: Mapping[str, Exit] = {each.name: each for each in model.exits}
@@ -74,6 +87,9 @@ class _ShapedCosts:
         )
 
     def _sent(self, planned: plans.Route, cut: str | None) -> tuple[int, ...] | None:
+        if not planned.bits:
+            stages = self._before.get(planned.name, ())
+            return next((stage.bytes_at for stage in stages if stage.runtime == "Triton"), None)
         exit_ = next(each for each in self._card.exits if each.name == planned.exit)
         found = next((each for each in exit_.cuts if each.tensor == cut), None)
         if found is None or not found.bytes_at or not found.bytes:

@@ -174,7 +174,7 @@ def _placement(
         notes=entry.notes,
         report_interval=interval(draft, tables),
     )
-    return shape_costs.with_shapes(made, table, ready, entry.problem)
+    return shape_costs.with_shapes(made, table, ready, entry.problem, draft.placements.get(node))
 
 
 def _servers(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> tuple[frozenset[str], str]:
