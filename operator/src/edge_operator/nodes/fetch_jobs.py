@@ -65,9 +65,9 @@ def fetch_job(
         pod["nodeSelector"] = dict(settings.fetching.node_selector)
     if order.secret:
         container["envFrom"] = [{"secretRef": {"name": order.secret}}]
-        _mount(
-            container, pod, "secret", _SECRET, {"secret": {"secretName": order.secret, "defaultMode": 0o440}}
-        )
+        # The kubelet reports a missing Secret of variables in the pod's status, that of a volume in events.
+        volume = {"secretName": order.secret, "defaultMode": 0o440, "optional": True}
+        _mount(container, pod, "secret", _SECRET, {"secret": volume})
     if order.claim:
         claim = {"claimName": order.claim, "readOnly": True}
         _mount(container, pod, "model", _VOLUME, {"persistentVolumeClaim": claim})
