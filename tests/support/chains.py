@@ -118,7 +118,7 @@ class Runtimes:
 
     def render(self, *routes: Route) -> tuple[Placement, Placement]:
         """The final tables of the entry node and of its intermediate node, as the operator publishes them."""
-        local = Route("early", None, 0.8, 0, 0.0, 0.01, 0.001, None, 0)
+        local = Route(self.card.exits[0].name, None, 0.8, 0, 0.0, 0.01, 0.001, None, 0)
         entry, intermediate = (RouteTable((*r, local), 0.9, 0.0) for r in (routes, ()))
         slices = {
             key: self.store.slice(*key) for key in rendering.needed_slices(self.card, [entry, intermediate])
@@ -235,7 +235,7 @@ class Runtimes:
             {
                 "name": n,
                 "shape": list(a.shape),
-                "datatype": {"f4": "FP32", "f2": "FP16", "u1": "UINT8"}[a.dtype.str[1:]],
+                "datatype": {"f4": "FP32", "f2": "FP16", "u1": "UINT8", "i8": "INT64"}[a.dtype.str[1:]],
                 "data": a.ravel().tolist(),
             }
             for n, a in given.items()

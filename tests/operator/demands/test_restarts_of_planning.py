@@ -145,7 +145,7 @@ def test_a_rate_is_kept_where_it_explains_a_shortage() -> None:
 
 def test_what_the_model_profile_keeps_is_planned_as_what_the_store_said() -> None:
     """Metadata without the tensors of cuts of one tensor, and accuracies with more digits and samples."""
-    exact = [each.model_copy(update={"accuracy": each.accuracy - 1e-9}) for each in CARD.exits]
+    exact = [each.model_copy(update={"accuracy": (each.accuracy or 0.0) - 1e-9}) for each in CARD.exits]
     told = CARD.model_copy(update={"size": 412_345, "exits": tuple(exact)})
     measured = [
         CodecAccuracy(exit="final", cut=("pool1",), codec=codec, bytes=size, accuracy=accuracy)

@@ -70,7 +70,7 @@ def routes(world: World) -> dict[str, dict[str, Any]]:
     return {route["name"]: route for body in world.placements().values() for route in body["spec"]["routes"]}
 
 
-def test_a_model_without_an_accuracy_is_planned_with_1_and_the_status_says_so(world: World) -> None:
+def test_a_model_without_an_accuracy_is_planned_with_1_and_the_status_tells_it(world: World) -> None:
     serve(world, with_exits(world.store.card, FINAL))
     ready = world.condition("ModelReady")
     assert ready["status"] == "True"

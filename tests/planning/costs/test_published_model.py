@@ -13,14 +13,14 @@ FULL = MODEL.exits[-1]
 
 def test_the_exits_have_the_published_numbers_of_layers() -> None:
     assert MODEL.graph is not None
-    lengths = [len(layers_between(MODEL.graph, (), (exit_.output,))) for exit_ in MODEL.exits]
+    lengths = [len(layers_between(MODEL.graph, (), exit_.outputs)) for exit_ in MODEL.exits]
     assert lengths == [12, 16, 19, 20, 22]
 
 
 def test_the_device_alone_takes_more_than_two_seconds_when_it_loads_the_model() -> None:
     assert MODEL.graph is not None
     assert RASPBERRY_PI_3.loading is not None
-    layers = layers_between(MODEL.graph, (), (FULL.output,))
+    layers = layers_between(MODEL.graph, (), FULL.outputs)
     weights = sum(layer.parameters for layer in layers)
     compute = class_profile(MODEL, RASPBERRY_PI_3).whole(FULL)
     loading = RASPBERRY_PI_3.loading.seconds({"bytes": weights})
@@ -44,7 +44,7 @@ def test_a_narrow_model_is_a_quarter_of_the_work_for_the_pi() -> None:
 @pytest.mark.parametrize("device_class", [RASPBERRY_PI_3, DESKTOP])
 def test_the_rate_of_flops_is_that_of_the_regressions_on_this_model(device_class: DeviceClass) -> None:
     assert MODEL.graph is not None
-    work = sum(layer.flops for layer in layers_between(MODEL.graph, (), (FULL.output,)))
+    work = sum(layer.flops for layer in layers_between(MODEL.graph, (), FULL.outputs))
     seconds = class_profile(MODEL, device_class).whole(FULL)
     assert work / seconds == pytest.approx(device_class.flops_per_second, rel=0.05)
 

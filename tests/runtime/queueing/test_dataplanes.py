@@ -84,7 +84,7 @@ async def test_a_route_here_is_run_as_it_was_granted_and_answers_as_if_alone(tmp
     async with asyncio.timeout(60):
         while True:
             answers = await asyncio.gather(
-                *(plane.infer(InferenceRequest({"x": row}, ["logits"])) for row in rows)
+                *(plane.infer(InferenceRequest({"x": row}, ["y"])) for row in rows)
             )
             for row, result in zip(rows, answers, strict=True):
                 np.testing.assert_allclose(result.outputs[0], alone.run({"x": row})[0], rtol=1e-5, atol=1e-5)
@@ -118,8 +118,8 @@ async def test_an_inference_waits_with_the_deadline_of_its_request(
     plane = Dataplane(generations, metrics, clock=lambda: 1000.0)
     assert await generations.use(_placement(tmp_path, stackable.deep())), generations.message
     row = np.zeros((1, 1024), np.float32)
-    await plane.infer(InferenceRequest({"x": row}, ["logits"]))
-    await plane.infer(InferenceRequest({"x": row}, ["logits"], within=1.0))
+    await plane.infer(InferenceRequest({"x": row}, ["y"]))
+    await plane.infer(InferenceRequest({"x": row}, ["y"], within=1.0))
     generations.close()
     await generations.resources.close()
     assert given == [pytest.approx(1046.0), pytest.approx(1000.92)]  # less what is kept for the way back

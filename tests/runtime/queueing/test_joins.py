@@ -27,8 +27,9 @@ from edge_runtime.memoization.settings import CacheOptions, MemoizationSettings
 from edge_runtime.metrics import Metrics
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.routing.early_exits import run_until_confident
+from edge_runtime.routing.response_outputs import ResponseOutputs
 from edge_runtime.standalone import StandaloneModel
-from edge_runtime.tensors import Array
+from edge_runtime.tensors import Array, Tensor
 from networks import info, model_of
 
 CALLERS, TURNS = 10, 3
@@ -151,6 +152,7 @@ async def test_requests_batched_together_leave_at_the_exits_that_they_would_alon
         name: SimpleNamespace(session=session, stats=LatencyStats(0.0), name=name)
         for name, session in sessions.items()
     }
+    loaded["branch"].outputs = ResponseOutputs([Tensor("early", "FP32", (-1, 8))], [0])
     branched: Any = SimpleNamespace(
         points=(SimpleNamespace(trunk=loaded["trunk"], branch=loaded["branch"]),), rest=loaded["rest"]
     )
@@ -162,7 +164,7 @@ async def test_requests_batched_together_leave_at_the_exits_that_they_would_alon
             part.session.seconds = 1.0
             return await runner.run(part.session, {t.name: known[t.name] for t in part.session.inputs})
 
-        output, part = await run_until_confident(branched, each, 0.9, run, lambda: 1000.0)
+        (output,), part = await run_until_confident(branched, each, 0.9, run, lambda: 1000.0)
         return output, part.name  # type: ignore[attr-defined]
 
     one_by_one = Runner(largest=1)

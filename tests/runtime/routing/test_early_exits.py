@@ -61,7 +61,7 @@ def test_inputs_that_bypass_the_trunk_pass_its_branch_points() -> None:
     ]
 
 
-def test_a_cut_of_several_computed_tensors_is_no_branch_point() -> None:
+def test_a_cut_of_several_computed_tensors_cannot_be_a_branch_point() -> None:
     wide = (("x",), ("left", "right"))
     early, last = _exit("early", 0.8, wide, "e"), _exit("last", 0.9, (*wide, ("joined",)), "y")
     assert exit_points([early, last], "last", 0.0) == []
