@@ -58,7 +58,8 @@ def wanted(labels: str, providers: Sequence[Provider] = PROVIDERS) -> tuple[Prov
     names = [name.strip() for name in labels.split(",") if name.strip()]
     unknown = next((name for name in names if name not in by_label), None)
     if unknown is not None:
-        raise BadRequest(f"{VARIABLE}: {shown(unknown)} is no provider: write some of {', '.join(by_label)}")
+        known = ", ".join(by_label)
+        raise BadRequest(f"{VARIABLE}: {shown(unknown)} is not a provider: write some of {known}")
     return tuple(by_label[name] for name in dict.fromkeys([*names, CPU.label]))
 
 

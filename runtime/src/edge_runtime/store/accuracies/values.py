@@ -27,7 +27,7 @@ def explained(found: Array, right: Array) -> float:
 
 
 class MeanSquaredError(AccuracyMetric):
-    """The mean squared error relative to the variance of the labels, on a scale where 1 is no error."""
+    """The mean squared error relative to the variance of the labels, on a scale where 1 is exact."""
 
     name = "MeanSquaredError"
     wanted = (
