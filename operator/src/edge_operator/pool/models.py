@@ -81,7 +81,8 @@ def registered(draft: Draft) -> ModelCard | Blocked:
     source = recorded.resolved(draft.service)
     unresolved = CardOf(draft.key, draft.service.spec.model)
     # It was registered under the address, before the status named the digest.
-    card = draft.lookups.known(unresolved)
+    same = source.inputs == unresolved.source.inputs
+    card = draft.lookups.known(unresolved) if same else None
     if card is not None and source.digest in (None, card.digest):
         return card
     try:

@@ -18,7 +18,7 @@ class Ready:
     """A service that can be planned.
 
     Attributes:
-        card, costs: At the shape that is planned for, if dimensions besides the batch are open.
+        costs: With the model metadata, at the shape that is planned for, if dimensions besides the batch are open.
         shape: That shape; None if only the batch is open.
         measured: The costs at each measured shape; None if only the batch is open.
     """

@@ -236,7 +236,7 @@ def placed(planned: RequestShape, shapes: Iterable[CardShape]) -> PlacedShapes |
 def unplanned(card: ModelCard, why: str) -> ModelCard:
     """Returns metadata with which requests are served only where they arrive, by the whole model.
 
-    why: as ModelCard.local. Nothing is known of its costs.
+    why: what the condition says of it. Nothing is known of its costs.
     """
     needed = tuple(tensor.name for tensor in card.inputs)
     cut = CardCut(tensor="+".join(needed), tensors=needed, bytes=1)

@@ -74,7 +74,7 @@ class Samples:
         }
 
     def at(self, shapes: Mapping[str, Sequence[int]], ranges: Mapping[str, int] | None) -> Samples:
-        """The samples with inputs of other shapes: given ones repeated or cropped, others made again."""
+        """The samples with inputs of other shapes: given ones repeated or cropped, others generated."""
         feeds = tuple(
             {
                 t.name: resized(feed[t.name], shapes[t.name])
