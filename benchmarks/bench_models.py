@@ -17,8 +17,10 @@ from pathlib import Path
 from benchmarks.models import servers
 from benchmarks.models.catalogue import catalogue
 from benchmarks.models.checking import STEPS, Checked, Site, check
+from benchmarks.models.cluster import serve_on_cluster
 from benchmarks.models.progress import Progress
 from benchmarks.models.reports import page, summary
+from benchmarks.runtime.commands import say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench_models", description=__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="files by part of name or kind")
     parser.add_argument("--page", type=Path, help="the page whose table to replace")
+    parser.add_argument(
+        "--cluster",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="files to serve on the testbed, too",
+    )
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, metavar="STEP")
     arguments = parser.parse_args(argv)
     logging.disable(logging.WARNING)
@@ -46,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.page is not None:
         arguments.page.write_text(page(arguments.page.read_text(), models, found))
     result = summary(found)
+    if arguments.cluster:
+        chosen = [model for model in catalogue(arguments.cluster) if model.name in arguments.cluster]
+        result["cluster"] = serve_on_cluster(chosen, say)
     print(json.dumps(result))
     return 1 if result["left_out"] else 0
 

@@ -15,10 +15,9 @@ _SECONDS = 120.0
 
 
 class Caller:
-    """Clients of one server; http or grpc."""
+    """A client of one server, over HTTP or gRPC."""
 
     def __init__(self, server: Server, *, http: bool) -> None:
-        self._http = http
         self._library: Any = tritonclient.http if http else tritonclient.grpc
         if http:
             address = server.url.removeprefix("http://")
@@ -31,27 +30,34 @@ class Caller:
         self, model: str, feeds: Feeds, outputs: Sequence[str]
     ) -> tuple[dict[str, Array], Mapping[str, Any]]:
         """Returns the outputs by name, and the parameters of the response."""
-        inputs = []
-        for name, array in feeds.items():
-            given = self._library.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-            given.set_data_from_numpy(_sendable(array))
-            inputs.append(given)
-        seconds = {} if self._http else {"client_timeout": _SECONDS}
-        found = self._client.infer(model, inputs, **seconds)
-        return {name: found.as_numpy(name) for name in outputs}, self._parameters(found)
+        return infer(self._library, self._client, model, feeds, outputs)
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
 
-    def _parameters(self, found: Any) -> Mapping[str, Any]:  # noqa: ANN401
-        response = found.get_response()
-        if self._http:
-            return dict(response.get("parameters", {}))
-        return {
-            key: getattr(value, value.WhichOneof("parameter_choice"))
-            for key, value in response.parameters.items()
-        }
+
+def infer(
+    library: Any,  # noqa: ANN401 - tritonclient has no types
+    client: Any,  # noqa: ANN401
+    model: str,
+    feeds: Feeds,
+    outputs: Sequence[str],
+) -> tuple[dict[str, Array], Mapping[str, Any]]:
+    """Returns the outputs by name, and the parameters of the response. library: of the client."""
+    inputs = []
+    for name, array in feeds.items():
+        given = library.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+        given.set_data_from_numpy(_sendable(array))
+        inputs.append(given)
+    found = client.infer(model, inputs)
+    response = found.get_response()
+    parameters = (
+        response.get("parameters", {})
+        if isinstance(response, dict)
+        else {key: getattr(v, v.WhichOneof("parameter_choice")) for key, v in response.parameters.items()}
+    )
+    return {name: found.as_numpy(name) for name in outputs}, parameters
 
 
 def _sendable(array: Array) -> Array:

@@ -14,7 +14,7 @@ from benchmarks.models import servers
 from benchmarks.models.calls import Caller
 from benchmarks.models.catalogue import ModelFile
 from benchmarks.models.cuts import wrong_cuts
-from benchmarks.models.inputs import Array, requests
+from benchmarks.models.inputs import requests, sample
 from benchmarks.models.planning import MODES, SAMPLES, Operator, pool
 from benchmarks.models.servers import Server
 from benchmarks.models.truth import Truth, difference
@@ -133,7 +133,7 @@ class _Check:
 
     def _measure(self, operator: Operator) -> None:
         samples = self.folder / SAMPLES
-        arrays: dict[str, Any] = {name: _sample(array) for name, array in self.feeds[0].items()}
+        arrays: dict[str, Any] = {name: sample(array) for name, array in self.feeds[0].items()}
         np.savez(samples, **arrays)
         self.known = operator.measure(operator.register(self.model, samples))
         self.found.local = self.known.costs["camera"].exits[-1].mean_seconds
@@ -201,8 +201,3 @@ class _Check:
                     self.found.unequal.append(f"{service}, request {number}: {said}")
         finally:
             caller.close()
-
-
-def _sample(array: Array) -> Array:
-    """One sample, along an additional first dimension; texts as NumPy saves them."""
-    return (array.astype("U") if array.dtype.kind == "O" else array)[np.newaxis]

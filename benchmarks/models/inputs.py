@@ -46,6 +46,7 @@ class InputValues:
 
     def array(self, dtype: npt.DTypeLike, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         """Returns values of this shape."""
+        found: Array
         if self.noise is not None:
             found: Array = rng.normal(0.0, self.noise, shape)
         elif self.below is not None:
@@ -66,3 +67,8 @@ def requests(inputs: Mapping[str, InputValues], dtypes: Mapping[str, npt.DTypeLi
     return [
         {name: inputs[name].array(dtypes[name], shape, rng) for name, shape in one.items()} for one in shapes
     ]
+
+
+def sample(array: Array) -> Array:
+    """An input as in a file of samples: along an additional dimension, texts as NumPy saves them."""
+    return (array.astype("U") if array.dtype.kind == "O" else array)[np.newaxis]

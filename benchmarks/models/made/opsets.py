@@ -1,12 +1,12 @@
 """The same network in every opset from 9 to 23."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
+from benchmarks.models.inputs import Array
 from benchmarks.models.made.networks import MadeModel, noise
-from edge_runtime.tensors import Array
 
 _BODY: Final = """classifier (float[N, 3, 32, 32] image) => (float[N, 10] y)
 {
@@ -21,7 +21,7 @@ _BODY: Final = """classifier (float[N, 3, 32, 32] image) => (float[N, 10] y)
     l = Gemm (f, w3, b3)
     y = Softmax <axis = 1> (l)
 }"""
-_WEIGHTS: Final[dict[str, Sequence[int] | Array]] = {
+_WEIGHTS: Final[Mapping[str, Sequence[int] | Array]] = {
     "w1": (8, 3, 3, 3),
     "w2": (8, 8, 3, 3),
     "w3": (8, 10),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import cycle, pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import NamedTemporaryFile
 from typing import Any, Final, TypeVar
+
+import numpy as np
 
 from edge_planning.request_shapes import RequestShape
 from edge_runtime.errors import InputsRefused
@@ -197,7 +200,7 @@ async def profile_device(
         "executionProvider": provider().label,
         "samplesDigest": digest,
     }
-    with _sample_file(await store.blob(digest) if digest else None) as file:
+    with _sample_file(await store.blob(digest) if digest else None, inputs) as file:
         try:
             prepared = runs_at_shapes(
                 runs_of,
@@ -258,13 +261,17 @@ def relative_error(
 
 
 @contextmanager
-def _sample_file(data: Blob | None) -> Iterator[Path | None]:
-    """A file with the samples as long as they are read; None without samples."""
+def _sample_file(data: Blob | None, inputs: Collection[str]) -> Iterator[Path | None]:
+    """A file with the samples of some inputs as long as they are read; None without samples.
+
+    The model can have others, which no exit needs.
+    """
     if data is None:
         yield None
         return
     with NamedTemporaryFile(suffix=".npz") as file:
-        file.write(data)
+        with np.load(BytesIO(data), allow_pickle=False) as arrays:
+            np.savez(file, **{name: arrays[name] for name in arrays.files if name in inputs})
         file.flush()
         yield Path(file.name)
 

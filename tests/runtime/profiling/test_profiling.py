@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from edge_runtime.errors import InputsRefused
 from edge_runtime.model_metadata import metadata_of
@@ -217,6 +217,15 @@ def test_samples_of_the_model_are_used_at_every_shape() -> None:
     assert (found["inputs"][0]["values"], found["samples"]) == ("samples", 4)
     assert found["samplesDigest"] == digest_of(file.getvalue())
     assert len(found["shapes"]) == 3
+
+
+def test_samples_may_have_an_input_that_no_exit_needs() -> None:
+    model = ModelProto.FromString(halving())
+    model.graph.input.append(info("length", "N", datatype="INT64"))
+    file = io.BytesIO()
+    np.savez(file, x=np.ones((4, 3, 16, 16), np.float32), length=np.ones((4, 1), np.int64))
+    found = _profile(model.SerializeToString(), inputs=STATED, samples=file.getvalue())
+    assert [each["name"] for each in found["inputs"]] == ["x"]
 
 
 def halving(only: Sequence[int] = ()) -> bytes:

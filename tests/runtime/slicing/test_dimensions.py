@@ -296,6 +296,23 @@ def test_an_output_that_is_a_constant_or_an_input_is_not_an_exit(tmp_path: Path)
     assert [size for size, _ in profile.segments.values()] == [16, 16]
 
 
+def test_a_declared_rank_that_contradicts_its_reshape_is_not_used() -> None:
+    constants = {"all": [-1], "one": [1], "last": [2]}
+    nodes = [
+        helper.make_node("Shape", ["x"], ["sizes"]),
+        helper.make_node("Gather", ["sizes", "last"], ["width"]),
+        helper.make_node("Mul", ["width", "one"], ["rows"]),
+        helper.make_node("Concat", ["rows", "one", "all"], ["wanted"], axis=0),
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Reshape", ["r", "wanted"], ["y"]),
+    ]
+    made = model(nodes, [value("x", [1, 4, "W"])], [value("y", [1, "letters"])])
+    made.graph.initializer.extend(
+        numpy_helper.from_array(np.array(each, np.int64), name) for name, each in constants.items()
+    )
+    assert len(Graph(made.SerializeToString()).tensor("y").shape) == 3
+
+
 def test_an_output_that_is_a_sequence_is_left_out_of_the_exit() -> None:
     made = chain(["N", 4])
     made.graph.node.append(helper.make_node("SequenceConstruct", ["y"], ["several"]))

@@ -62,6 +62,7 @@ def infer(
     open_ = OpenDimensions.of({name: _dimensions(v.type.tensor_type.shape) for name, v in given.items()})
     seen = _Seen.of(light, open_)
     claims = {v.name: v for v in (*model.graph.output, *model.graph.value_info) if _is_news(v, seen.tensors)}
+    claims |= {v.name: v for v in _reshaped(light, seen, claims)}
     if claims:
         light.graph.value_info.extend(claims.values())
         open_ = open_.claiming({name: _dimensions(v.type.tensor_type.shape) for name, v in claims.items()})
@@ -155,6 +156,24 @@ def _fix(value: ValueInfoProto, shape: Sequence[int]) -> None:
     for axis, (dim, named, size) in enumerate(zip(dims.dim, _dimensions(dims), shape, strict=True)):
         if not isinstance(named, int) and (axis or size > 1):
             dim.dim_value = size
+
+
+def _reshaped(
+    light: ModelProto, seen: _Seen, claims: Mapping[str, ValueInfoProto]
+) -> Iterator[ValueInfoProto]:
+    """The claims whose rank is not the length of the shape that their Reshape has, corrected."""
+    for node in light.graph.node:
+        claim = claims.get(node.output[0]) if node.op_type == "Reshape" else None
+        if claim is None:
+            continue
+        shapes = (seen.symbolic, *(shapes for _, shapes in seen.sampled))
+        lengths = {tuple(found[node.input[1]][1]) for found in shapes if node.input[1] in found}
+        if len(lengths) != 1:
+            continue
+        (length,) = lengths
+        rank, tensor = (length[0] if len(length) == 1 else None), claim.type.tensor_type
+        if isinstance(rank, int) and rank != len(tensor.shape.dim):
+            yield onnx.helper.make_tensor_value_info(claim.name, tensor.elem_type, [None] * rank)
 
 
 def _is_news(value: ValueInfoProto, known: Mapping[str, str]) -> bool:
