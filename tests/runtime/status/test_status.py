@@ -58,6 +58,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
         "localLinks": None,
         "latency": {"p50": "41ms", "p95": "77ms"},
         "residuals": None,
+        "shapes": None,
         "requests": 101,
         "met": 99,
         "since": "2026-01-01T00:00:00Z",
