@@ -13,7 +13,6 @@ import pytest
 import pytest_asyncio
 
 from edge_runtime.errors import DiskFull, Unreachable
-from edge_runtime.store import receiving
 from edge_runtime.store.app import StoreApp
 from edge_runtime.store.client import Access, Sending, StoreClient
 from edge_runtime.store.commands import put
@@ -97,7 +96,7 @@ async def test_a_file_beyond_the_free_space_is_refused_before_it_is_sent(
     store: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type(shutil.disk_usage("/"))(total=1 << 30, used=(1 << 30) - 2048, free=2048)
-    monkeypatch.setattr(receiving.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr("edge_runtime.store.receiving.shutil.disk_usage", lambda folder: usage)
     refused = await store.post("/v1/uploads", json=BEGIN)
     assert (refused.status_code, refused.json()["error"]["reason"]) == (507, "DiskFull")
     wanted = mentions(BEGIN["name"], f"{len(DATA)} bytes", "2048 free", "store.persistence.size")
