@@ -45,10 +45,11 @@ from edge_operator.pool.services import ServicePlan
 from edge_operator.pool.states import PoolState
 from edge_operator.pool_nodes import node_of
 from edge_operator.settings import Settings
-from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Progress
+from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tritons.admitted import Admitted
 from edge_operator.tritons.tail_models import Tail, model_config
 from edge_operator.tritons.triton import Arrays, Opener, Timed
+from fetched_files import FetchedFiles, has_label
 from operator_objects import CARD, KEY, TRITON, device_profile, node_body, pool_body, service_body
 from resized_pods import ResizedPods
 from served_kinds import ServedKinds
@@ -65,10 +66,6 @@ def no_network() -> Iterator[None]:
     pytest_socket.disable_socket(allow_unix_socket=True)
     yield
     pytest_socket.enable_socket()
-
-
-def _matches(labels: Mapping[str, str], key: str, value: str | None = None) -> bool:
-    return key in labels if value is None else labels.get(key) == value
 
 
 @dataclass
@@ -114,7 +111,7 @@ class FakeCluster(ResizedPods, ServedKinds):
             for (k, n, _), body in list(self.objects.items())
             if k == kind.kind
             and namespace in (None, n)
-            and all(_matches(body["metadata"].get("labels") or {}, *w) for w in wanted)
+            and all(has_label(body["metadata"].get("labels") or {}, *w) for w in wanted)
         ]
 
     def apply(self, wanted: Object, seen: Object | None = None, *, unchanged: bool = False) -> Object:
@@ -194,7 +191,7 @@ class FakeCluster(ResizedPods, ServedKinds):
 
 
 @dataclass
-class FakeStore:
+class FakeStore(FetchedFiles):
     """Has one model, and the profiles that were stored."""
 
     log: list[str]
@@ -211,10 +208,6 @@ class FakeStore:
     registered: list[ModelSource] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
     """For which it was used."""
-    fetched: set[str] = field(default_factory=set)
-    """Addresses of files that Jobs have put there."""
-    receiving: dict[str, Progress] = field(default_factory=dict)
-    """Files that arrive now, by address."""
 
     def of(self, namespace: str) -> "FakeStore":
         self.namespaces.append(namespace)
@@ -222,8 +215,7 @@ class FakeStore:
 
     def register(self, source: ModelSource) -> ModelCard:
         self.registered.append(source)
-        if source.storage_uri.startswith("store://fetched/") and source.storage_uri not in self.fetched:
-            raise StoreError("NotFound", f'path: no file "{source.storage_uri}"')
+        self.check_fetched(source.storage_uri)
         if self.failure is not None:
             raise self.failure
         self.log.append(f"register {source.storage_uri}")
@@ -244,9 +236,6 @@ class FakeStore:
             for names, codec in ((inputs, decode), (outputs, encode))
         )
         return Slice(digest=digest, size=1234, inputs=ins, outputs=outs)
-
-    def progress(self, address: str) -> Progress | None:
-        return self.receiving.get(address)
 
     def layers(self, model: str) -> LayerGraph | None:
         return self.graph

@@ -310,29 +310,7 @@ def _parser() -> argparse.ArgumentParser:
         default=2 << 30,
         help="size limit of a file in bytes (default 2 GiB)",
     )
-    store.add_argument(
-        "--shared-folder",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder whose files everyone may name as file://; can be repeated (default: none)",
-    )
-    store.add_argument(
-        "--allow-internal",
-        action="append",
-        default=[],
-        metavar="HOST|CIDR",
-        help="host or network with internal addresses that a storageUri may name; can be repeated "
-        "(default: none)",
-    )
-    store.add_argument(
-        "--plain-http",
-        action="append",
-        default=[],
-        metavar="HOST[:PORT]",
-        help="registry of oci:// addresses that is called without TLS; can be repeated (default: none)",
-    )
+    store_flags.add_source_flags(store)
     store_flags.add_flags(store)
     store_commands.add_commands(store)
     _add_security(store)

@@ -160,7 +160,7 @@ def test_a_new_address_ends_the_job_of_the_old_one(world: World) -> None:
     assert job(world)["metadata"]["name"] != first
 
 
-def test_an_installation_without_such_jobs_says_so(world: World) -> None:
+def test_a_chart_without_such_jobs_refuses_the_address(world: World) -> None:
     world.settings = world.settings_with(fetching=Fetching(enabled=False))
     wants(world, **BUCKET)
     status, reason, message = model_ready(world)

@@ -1,9 +1,10 @@
-"""The flags of `edge-runtime store` that decide who can call it."""
+"""The flags of `edge-runtime store` that decide who can call it, and what it may read."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +31,33 @@ def add_flags(store: argparse.ArgumentParser) -> None:
             metavar="NAMESPACE/NAME",
             help=f"with --tokens: ServiceAccount {text}; can be repeated (default: none)",
         )
+
+
+def add_source_flags(store: argparse.ArgumentParser) -> None:
+    """Adds the flags of what the store may read."""
+    store.add_argument(
+        "--shared-folder",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder whose files everyone may name as file://; can be repeated (default: none)",
+    )
+    store.add_argument(
+        "--allow-internal",
+        action="append",
+        default=[],
+        metavar="HOST|CIDR",
+        help="host or network with internal addresses that a storageUri may name; can be repeated "
+        "(default: none)",
+    )
+    store.add_argument(
+        "--plain-http",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="registry of oci:// addresses that is called without TLS; can be repeated (default: none)",
+    )
 
 
 def callers_of(arguments: argparse.Namespace) -> Callers | None:
