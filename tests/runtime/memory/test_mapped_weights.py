@@ -55,7 +55,7 @@ def test_everything_else_of_a_model_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut off", "garbage", "too long a field"])
-def test_a_file_that_is_no_model_is_not_mapped(tmp_path: Path, damage: str) -> None:
+def test_a_file_that_is_not_a_model_is_not_mapped(tmp_path: Path, damage: str) -> None:
     model = weighty(1) + weighty(1)
     data = {
         "cut off": model[: LARGE + 1],

@@ -108,7 +108,7 @@ def test_a_slice_beyond_the_limit_of_protobuf_is_refused(file: Path, monkeypatch
 
 
 @pytest.mark.parametrize("size", [0, 7, 100_000])
-def test_a_file_that_is_no_model_is_refused_with_its_first_bytes(tmp_path: Path, size: int) -> None:
+def test_a_file_that_is_not_a_model_is_refused_with_its_first_bytes(tmp_path: Path, size: int) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x0f" * size)
     shown = " ".join(["0f"] * min(size, 8)) or "nothing"

@@ -276,7 +276,7 @@ async def test_a_large_slice_is_loaded_from_the_disk_and_fetched_again_if_it_is_
     assert shelf.asked == [digest_of(model)] * 2
 
 
-async def test_a_large_slice_whose_packed_weights_do_not_fit_is_served_unpacked_with_a_sentence(
+async def test_a_large_slice_whose_packed_weights_do_not_fit_is_served_unpacked_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model, mib = large(), 1 << 20
