@@ -52,7 +52,8 @@ def _serve(site: Site, model: ModelFile) -> dict[str, Any]:
     feeds = requests(model.inputs, truth.dtypes)[0]
     with tempfile.TemporaryDirectory() as folder:
         samples = Path(folder) / SAMPLES
-        np.savez(samples, **{name: sample(array) for name, array in feeds.items()})
+        arrays: dict[str, Any] = {name: sample(array) for name, array in feeds.items()}
+        np.savez(samples, **arrays)
         for path in (model.path, model.path.with_name(f"{model.path.name}.data"), samples):
             if path.exists():
                 site.upload(path, f"{model.name}/{path.name}")

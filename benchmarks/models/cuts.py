@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from benchmarks.models.inputs import Array, Feeds
 from benchmarks.models.truth import difference
-from edge_operator.store import CardExit, ModelCard, ModelStore
+from edge_operator.store import ModelStore
+from edge_operator.store_answers import CardExit, ModelCard
 from edge_runtime.inference.sessions import Session
 from edge_runtime.tensors import Tensor
 

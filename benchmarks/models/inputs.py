@@ -48,7 +48,7 @@ class InputValues:
         """Returns values of this shape."""
         found: Array
         if self.noise is not None:
-            found: Array = rng.normal(0.0, self.noise, shape)
+            found = rng.normal(0.0, self.noise, shape)
         elif self.below is not None:
             found = rng.integers(0, self.below, shape)
         elif self.words:

@@ -15,7 +15,8 @@ from edge_operator.pool import manifests, rendering, shape_costs, shapes
 from edge_operator.pool.branches import with_branch_cuts
 from edge_operator.pool.results import Ready
 from edge_operator.pool_nodes import Node, PoolMember
-from edge_operator.store import DeviceProfile, ModelCard, ModelStore
+from edge_operator.store import ModelStore
+from edge_operator.store_answers import DeviceProfile, ModelCard
 from edge_operator.tritons.residency import tails_of
 from edge_operator.tritons.tail_models import Tail
 from edge_planning import EntryProblem, Infeasible, plan_entry

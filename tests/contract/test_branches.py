@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from edge_operator.pool import manifests
 from edge_operator.pool.branches import with_branch_cuts
 from edge_operator.pool.pieces import pieces
-from edge_operator.store import DeviceProfile, LayerGraph, ModelCard
+from edge_operator.store_answers import DeviceProfile, LayerGraph, ModelCard
 from edge_planning import EntryProblem, Plan, Slo, plan_entry
 from edge_runtime.errors import UnknownTensor
 from edge_runtime.slicing import Graph

@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 from edge_api.placements import UNENCODED
 from edge_operator.pool.codecs import usable_codecs
-from edge_operator.store import CodecAccuracies
+from edge_operator.store_answers import CodecAccuracies
 from edge_runtime.codecs import registry
 from edge_runtime.codecs.contracts import forms, names, wire_tensors
 from edge_runtime.codecs.definitions import Codec

@@ -18,7 +18,8 @@ from edge_api.inferenceservices import Mode
 from edge_api.placements import PlacementStatus
 from edge_operator.pool import manifests, rendering, slo
 from edge_operator.pool_nodes import Node, PoolMember
-from edge_operator.store import DeviceProfile, ModelCard, ModelStore
+from edge_operator.store import ModelStore
+from edge_operator.store_answers import DeviceProfile, ModelCard
 from edge_planning import Plan, plan_entry
 from edge_runtime import assignment, model_store
 from edge_runtime.assignment import parse_placement

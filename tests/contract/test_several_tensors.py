@@ -19,7 +19,7 @@ from edge_operator.keys import SliceKey
 from edge_operator.pool import manifests, recorded
 from edge_operator.pool.pieces import pieces
 from edge_operator.pool_nodes import Node, PoolMember
-from edge_operator.store import DeviceProfile, ModelCard
+from edge_operator.store_answers import DeviceProfile, ModelCard
 from edge_planning import Plan, plan_entry
 from edge_runtime.errors import BadRequest
 from edge_runtime.store.blobs import Blobs

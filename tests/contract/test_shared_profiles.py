@@ -7,7 +7,8 @@ import onnx
 
 from edge_api.model_sources import ModelSource
 from edge_operator.pool import manifests
-from edge_operator.store import DeviceProfile, ModelStore
+from edge_operator.store import ModelStore
+from edge_operator.store_answers import DeviceProfile
 from edge_runtime import model_store
 from measuring import profiled
 

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ EXITS = [{"name": "final", "output": "y", "accuracy": 0.9}]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network whose map of scores is as large as the image says, like that of a text detector."""
-    random, halve = np.random.default_rng(1), {"pads": [1, 1, 1, 1], "strides": [2, 2]}
+    random = np.random.default_rng(1)
+    halve: dict[str, Any] = {"pads": [1, 1, 1, 1], "strides": [2, 2]}
     weights = {"w1": (16, 3, 3, 3), "w2": (8, 16, 3, 3), "w3": (1, 8, 3, 3)}
     nodes = [
         helper.make_node("Conv", ["x", "w1"], ["c1"], **halve),
@@ -129,7 +131,7 @@ def test_every_kind_of_route_answers_at_three_shapes_as_onnxruntime(
         used = check(trial, model, tmp_path)
         for mode in ("LocalOnly", "CloudOnly", "PartitionOnly"):
             apply(trial, INPUTS, mode)
-            trial.wait(f"the table of {mode}", lambda mode=mode: in_use(trial, mode))
+            trial.wait(f"the table of {mode}", partial(in_use, trial, mode))
             used |= check(trial, model, tmp_path)
         assert {"local", "x"} <= used
 

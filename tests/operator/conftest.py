@@ -2,11 +2,10 @@
 
 import contextlib
 import copy
-import dataclasses
 import datetime
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -45,7 +44,8 @@ from edge_operator.pool.services import ServicePlan
 from edge_operator.pool.states import PoolState
 from edge_operator.pool_nodes import node_of
 from edge_operator.settings import Settings
-from edge_operator.store import Blob, CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
+from edge_operator.store import Blob
+from edge_operator.store_answers import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tritons.admitted import Admitted
 from edge_operator.tritons.tail_models import Tail, model_config
 from edge_operator.tritons.triton import Arrays, Opener, Timed
@@ -334,7 +334,7 @@ class World(TenantSide):
             self.store.profiles[device_class] = device_profile(device_class, scale)
 
     def settings_with(self, **changed: Any) -> Settings:
-        return dataclasses.replace(self.settings, **changed)
+        return replace(self.settings, **changed)
 
     def clock(self) -> Clock:
         return Clock(lambda: self.now, lambda: START + datetime.timedelta(seconds=self.now))

@@ -82,6 +82,6 @@ def test_an_entry_that_does_not_fit_the_file_is_named(entries: object, path: str
     assert (caught.value.path, problem in caught.value.problem) == (path, True)
 
 
-def test_text_that_is_no_json_is_refused() -> None:
+def test_text_other_than_json_is_refused() -> None:
     with pytest.raises(BadInputError, match="is not JSON"):
         parse_inputs("[", INPUTS)

@@ -23,7 +23,8 @@ from edge_api import DevicePool, InferenceService, Placement
 from edge_api.devicepools import TritonServer
 from edge_operator.pool import relaying, rendering
 from edge_operator.pool_nodes import Node, PoolMember
-from edge_operator.store import ModelCard, ModelStore
+from edge_operator.store import ModelStore
+from edge_operator.store_answers import ModelCard
 from edge_operator.tritons.residency import tails_of
 from edge_planning.plans import Route, RouteTable
 from edge_runtime.cli import _parser

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge_operator.errors import StoreError
-from edge_operator.store import Progress
+from edge_operator.store_answers import Progress
 
 
 @dataclass(kw_only=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 from edge_operator.cluster import Object
 from edge_operator.keys import ServiceKey
-from edge_operator.store import DeviceProfile, ModelCard
+from edge_operator.store_answers import DeviceProfile, ModelCard
 
 KEY = ServiceKey("default", "digits")
 DIGEST = "sha256:" + "ab" * 32

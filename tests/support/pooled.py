@@ -14,7 +14,7 @@ from edge_operator.pool import rendering
 from edge_operator.pool.pooled import LinkKey, PlannedEntry, Pool, PooledService
 from edge_operator.pool.server_links import Link
 from edge_operator.pool_nodes import PoolMember, entries, group_members, node_of
-from edge_operator.store import CodecAccuracies, ModelCard
+from edge_operator.store_answers import CodecAccuracies, ModelCard
 from edge_planning import Plan
 from operator_objects import CARD, device_profile, node_body, pool_body, service_body
 

@@ -49,7 +49,7 @@ def test_the_routes_are_those_that_the_operator_published(world: World) -> None:
 
 
 def test_the_routes_are_those_published_where_codecs_were_measured_too(world: World) -> None:
-    from edge_operator.store import CodecAccuracies
+    from edge_operator.store_answers import CodecAccuracies
 
     card = world.store.card
     measured = [

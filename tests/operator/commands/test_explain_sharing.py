@@ -13,7 +13,7 @@ from edge_operator.explaining.entries import EntryExplainer
 from edge_operator.explaining.text import explanation_text
 from edge_operator.keys import ServiceKey
 from edge_operator.pool.demands import plan_services
-from edge_operator.store import RequestTime
+from edge_operator.store_answers import RequestTime
 from edge_planning.pools import Observed
 from messages import mentions
 from operator_objects import node_body

@@ -7,7 +7,7 @@ from edge_operator.conditions import Blocked, Finding
 from edge_operator.pool.demands import PooledPlan, plan_services
 from edge_operator.pool.findings import planned_finding, without_routes
 from edge_operator.pool.pooled import PooledService
-from edge_operator.store import CodecAccuracies
+from edge_operator.store_answers import CodecAccuracies
 from messages import mentions
 from pooled import members, pool, service
 

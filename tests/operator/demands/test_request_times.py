@@ -7,7 +7,7 @@ import pytest
 
 from edge_operator.pool.demands import NO_PLAN, plan_services
 from edge_operator.pool.pooled import EntryKey, PooledService
-from edge_operator.store import RequestTime
+from edge_operator.store_answers import RequestTime
 from edge_planning.pools.reservations import Kind, Resource
 from pooled import PROFILES, members, pool, published, service
 

@@ -16,7 +16,7 @@ from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services
 from edge_operator.pool.pooled import EntryKey, Pool, PooledService
 from edge_operator.pool.published_tables import published_routes
 from edge_operator.pool.slo import Counters
-from edge_operator.store import CodecAccuracies, CodecAccuracy
+from edge_operator.store_answers import CodecAccuracies, CodecAccuracy
 from edge_planning import Plan
 from edge_planning.pools import Observed
 from operator_objects import CARD

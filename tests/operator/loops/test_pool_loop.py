@@ -21,7 +21,7 @@ from edge_operator.pool import plans
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.states import PoolState
-from edge_operator.store import ModelCard
+from edge_operator.store_answers import ModelCard
 from operator_objects import KEY, node_body
 
 World = Any  # tests/operator/conftest.py

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge_operator.store import DeviceProfile, LayerGraph, ModelCard
+from edge_operator.store_answers import DeviceProfile, LayerGraph, ModelCard
 
 SIZES = {"image": 60_000, "a1": 40_000, "b1": 600, "a2": 40_000, "b2": 600, "a3": 500, "b3": 600}
 FLOPS = {"a1": 1e6, "b1": 1e6, "a2": 1e6, "b2": 40e6, "a3": 1e6, "b3": 40e6, "logits": 0.0}

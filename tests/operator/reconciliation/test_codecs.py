@@ -11,7 +11,7 @@ from edge_api.model_sources import Validation
 from edge_operator.effects.needs import MEASURING
 from edge_operator.errors import StoreError
 from edge_operator.pool.codecs import usable_codecs
-from edge_operator.store import CodecAccuracies
+from edge_operator.store_answers import CodecAccuracies
 
 MODEL: dict[str, Any] = {
     "storageUri": "store://digits/digits.onnx",

@@ -7,7 +7,7 @@ import pytest
 from edge_operator.cluster import JOBS, SERVICE_ACCOUNTS
 from edge_operator.pool import attempts
 from edge_operator.settings import Fetching
-from edge_operator.store import Progress
+from edge_operator.store_answers import Progress
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py

@@ -7,7 +7,7 @@ import yaml
 
 from edge_api import reasons
 from edge_api.quantities import parse_quantity
-from edge_operator.store import CodecAccuracies, ModelCard
+from edge_operator.store_answers import CodecAccuracies, ModelCard
 from edge_planning.costs.energy import LTE
 from messages import mentions
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 from edge_operator.cluster import MODEL_PROFILES
-from edge_operator.store import DeviceProfile, ModelCard
+from edge_operator.store_answers import DeviceProfile, ModelCard
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py

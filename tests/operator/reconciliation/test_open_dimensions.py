@@ -6,7 +6,7 @@ import pytest
 
 from edge_api import reasons
 from edge_operator.pool.shapes import ENOUGH
-from edge_operator.store import CardShape, DeviceProfile, ProfileShape, UnknownSize
+from edge_operator.store_answers import CardShape, DeviceProfile, ProfileShape, UnknownSize
 from edge_planning.request_shapes import RequestShape
 from operator_objects import CARD, device_profile
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge_operator.store import DeviceProfile, ModelCard
+from edge_operator.store_answers import DeviceProfile, ModelCard
 
 World = Any  # tests/operator/conftest.py
 EXITS, ATTEMPT = "edge-intelligence.io/exits", "edge-intelligence.io/attempt"

@@ -6,7 +6,7 @@ import pytest
 
 from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, MODEL_PROFILES
 from edge_operator.keys import ServiceKey
-from edge_operator.store import DeviceProfile
+from edge_operator.store_answers import DeviceProfile
 
 World = Any  # tests/operator/conftest.py
 KEY = ServiceKey("default", "digits")

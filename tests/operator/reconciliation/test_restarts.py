@@ -9,7 +9,7 @@ from edge_api.model_sources import ModelSource
 from edge_api.tensors import Slice
 from edge_operator.cluster import MODEL_PROFILES
 from edge_operator.errors import StoreError
-from edge_operator.store import CodecAccuracies, ModelCard
+from edge_operator.store_answers import CodecAccuracies, ModelCard
 from messages import mentions
 
 World = Any  # tests/operator/conftest.py

@@ -6,7 +6,7 @@ import pytest
 
 from edge_api.model_sources import ModelSource
 from edge_operator.pool import kept_states
-from edge_operator.store import ModelCard
+from edge_operator.store_answers import ModelCard
 from messages import mentions
 
 

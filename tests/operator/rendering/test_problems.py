@@ -6,7 +6,7 @@ from edge_api import ModelProfile
 from edge_api.model_sources import ModelSource
 from edge_api.objects import written
 from edge_operator.pool import manifests, recorded
-from edge_operator.store import DeviceProfile, ModelCard
+from edge_operator.store_answers import DeviceProfile, ModelCard
 
 PROFILE = DeviceProfile.model_validate(
     {

@@ -17,7 +17,7 @@ from edge_operator.pool.measurements import Measurement, measure
 from edge_operator.pool.states import PoolState
 from edge_operator.pool.surroundings import Surroundings, of_pool
 from edge_operator.pool_nodes import node_of, selection, server_to_measure
-from edge_operator.store import DeviceProfile
+from edge_operator.store_answers import DeviceProfile
 from edge_operator.tritons.admitted import Admitted
 from edge_operator.tritons.server_profiles import (
     FIRST_RETRY,

@@ -79,7 +79,7 @@ def test_one_shape_gives_the_size_of_a_dimension_that_inputs_share(write: Write)
     assert read.shapes == {"a": (1, 9), "b": (1, 9)}
 
 
-def test_a_first_dimension_that_is_no_batch_takes_its_size(write: Write) -> None:
+def test_a_first_dimension_other_than_the_batch_takes_its_size(write: Write) -> None:
     model = write([("Relu", "x", "y")], {"x": ("L",)}, {"y": None})
     assert read_model(model, name="m", shapes={"x": (16000,)}).exits[0].cuts == (Cut("x", 64000),)
 

@@ -66,7 +66,7 @@ def test_an_offset_need_not_be_that_of_a_page(memory: SharedMemory, folder: Path
 @pytest.mark.parametrize(
     "key", ["", "/", "..", "/../camera", "a/b", "nul\0", "missing", "folder", "link", "fifo"]
 )
-def test_a_key_that_is_no_file_of_the_folder_is_refused(memory: SharedMemory, folder: Path, key: str) -> None:
+def test_a_key_without_a_file_in_the_folder_is_refused(memory: SharedMemory, folder: Path, key: str) -> None:
     (folder / "folder").mkdir()
     (folder / "link").symlink_to(folder / "camera")
     os.mkfifo(folder / "fifo")

@@ -23,7 +23,7 @@ def test_numbers_lie_between_0_and_1_and_differ(datatype: str) -> None:
     assert 0 <= found.min() < found.max() <= 1
 
 
-def test_integers_are_no_divisors_of_zero() -> None:
+def test_generated_integers_can_divide() -> None:
     assert (generated(Tensor("x", "INT64", (-1,)), (9,)) == 1).all()
 
 
@@ -81,7 +81,7 @@ def test_the_smallest_of_several_tables_counts() -> None:
     assert index_ranges(model) == {"ids": 8}
 
 
-def test_an_input_that_is_computed_with_is_no_index() -> None:
+def test_an_input_of_a_computation_is_not_taken_for_an_index() -> None:
     model = embedding(
         helper.make_node("Mul", ["ids", "ids"], ["more"]),
         helper.make_node("Gather", ["table", "more"], ["y"]),

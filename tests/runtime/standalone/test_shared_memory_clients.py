@@ -117,7 +117,7 @@ def test_inputs_are_read_from_and_outputs_written_to_the_region(camera: Camera) 
         assert output.parameters["shared_memory_offset"].int64_param == 3 * SIZE
 
 
-def test_each_request_sees_the_values_of_that_moment(camera: Camera) -> None:
+def test_each_request_sees_the_current_values(camera: Camera) -> None:
     """The result cache is on: it must not answer from what the region had before."""
     for number in range(5):
         camera.write(FIRST + number, SECOND)

@@ -166,7 +166,7 @@ async def test_samples_that_do_not_fit_are_refused(
         assert word in error["message"]
 
 
-async def test_a_file_that_is_no_npz_is_refused(store: httpx.AsyncClient) -> None:
+async def test_a_file_other_than_npz_is_refused(store: httpx.AsyncClient) -> None:
     await store.put("/v1/files/samples.npz", content=b"not a file of arrays")
     error = await refused(store, samples={"storageUri": "store://samples.npz"})
     assert (error["reason"], "numpy.savez" in error["message"]) == ("BadSamples", True)

@@ -14,7 +14,7 @@ from edge_operator.pool.facts import (
     ProgressOf,
     SliceOf,
 )
-from edge_operator.store import CodecAccuracies
+from edge_operator.store_answers import CodecAccuracies
 from edge_operator.tritons.server_profiles import Failed
 
 MEASURING = 5.0

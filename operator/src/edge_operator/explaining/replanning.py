@@ -36,7 +36,7 @@ from edge_operator.pool.facts import AccuraciesOf, CardOf, Fact, LayersOf, Need,
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.states import PoolState
 from edge_operator.settings import Settings
-from edge_operator.store import CodecAccuracies
+from edge_operator.store_answers import CodecAccuracies
 
 READ: Final[tuple[Kind, ...]] = (
     DEVICE_POOLS, NODES, INFERENCE_SERVICES, PLACEMENTS, MODEL_PROFILES, TENANTS, NAMESPACES,

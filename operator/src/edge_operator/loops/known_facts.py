@@ -14,7 +14,7 @@ from edge_operator.effects.executor import FAILED
 from edge_operator.keys import ServiceKey
 from edge_operator.names import model_label
 from edge_operator.pool.facts import CardOf, Fact, Facts, LayersOf, Need, SliceOf
-from edge_operator.store import ModelCard
+from edge_operator.store_answers import ModelCard
 
 
 class KnownFacts:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import starmap
 
 from edge_operator.pool import manifests
-from edge_operator.store import CardCut, CardExit, DeviceProfile, LayerGraph, ModelCard, SegmentTime
+from edge_operator.store_answers import CardCut, CardExit, DeviceProfile, LayerGraph, ModelCard, SegmentTime
 from edge_planning.costs.profiles import Timing
 from edge_planning.errors import PlanningError
 from edge_planning.graphs.models import Exit, Model

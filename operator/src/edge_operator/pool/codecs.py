@@ -5,7 +5,7 @@ The model store measures every codec that it has, so the operator names none.
 
 from collections.abc import Iterable
 
-from edge_operator.store import CodecAccuracies, CodecAccuracy
+from edge_operator.store_answers import CodecAccuracies, CodecAccuracy
 from edge_planning.problems import FP32, Codec
 
 # Seconds per byte of fp32 that any codec is assumed to take, on a node ten times slower than the one that

@@ -15,7 +15,7 @@ from edge_api.tensors import Slice
 from edge_operator.conditions import Step
 from edge_operator.errors import StoreError
 from edge_operator.keys import ServiceKey, SliceKey
-from edge_operator.store import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Progress
+from edge_operator.store_answers import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard, Progress
 from edge_operator.tritons.server_profiles import Failed, Subject
 
 Value = TypeVar("Value")

@@ -19,7 +19,7 @@ from edge_operator.pool.attempts import Attempt
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import CardOf, Need, NotKnownError, ProgressOf
 from edge_operator.pool.pod_troubles import cannot_start, pod_trouble
-from edge_operator.store import Progress
+from edge_operator.store_answers import Progress
 
 _POLL = 2.0
 _WITHOUT_POD = 30.0

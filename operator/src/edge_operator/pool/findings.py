@@ -10,7 +10,7 @@ from edge_api.placements import UNENCODED
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pool.codecs import refusals
 from edge_operator.pool.pooled import PlannedEntry
-from edge_operator.store import CodecAccuracies, DeviceProfile
+from edge_operator.store_answers import CodecAccuracies, DeviceProfile
 from edge_planning import Infeasible, Plan
 from edge_planning.choosing.sentences import seconds_text, sufficient_seconds
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from edge_api.model_sources import ModelSource
 from edge_api.sequences import PlacedState, StatePair
 from edge_api.tensors import Tensor
-from edge_operator.store import CardExit, ModelCard
+from edge_operator.store_answers import CardExit, ModelCard
 
 
 def problem(source: ModelSource, card: ModelCard) -> str:

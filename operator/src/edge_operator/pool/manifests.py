@@ -20,10 +20,10 @@ from edge_api.modelprofiles import (
 )
 from edge_api.objects import written
 from edge_api.quantities import Duration, Share
-from edge_operator import store
+from edge_operator import store_answers
 from edge_operator.pool import shapes
 from edge_operator.pool_nodes import PoolMember
-from edge_operator.store import DeviceProfile, ExitTime, ModelCard, SegmentTime
+from edge_operator.store_answers import DeviceProfile, ExitTime, ModelCard, SegmentTime
 from edge_planning import problems
 from edge_planning.costs import profiles
 from edge_planning.costs.energy import RADIOS
@@ -51,7 +51,7 @@ def entry_problem(
     rtt: float,
     bandwidth: float | None,
     codecs: tuple[problems.Codec, ...] = (problems.FP32,),
-    confidences: Iterable[store.ExitConfidence] = (),
+    confidences: Iterable[store_answers.ExitConfidence] = (),
     prices: Prices = Prices(),
     stays: bool = False,
 ) -> problems.EntryProblem:
@@ -86,7 +86,7 @@ def entry_problem(
 
 
 def planned_confidences(
-    service: InferenceServiceSpec, model: models.Model, measured: Iterable[store.ExitConfidence]
+    service: InferenceServiceSpec, model: models.Model, measured: Iterable[store_answers.ExitConfidence]
 ) -> tuple[problems.Confidence, ...]:
     """Returns the effect of the service's confidence threshold; empty if it has none, or it is not measured.
 
@@ -171,7 +171,7 @@ def model_profile(
     service: str,
     card: ModelCard,
     costs: Iterable[DeviceProfile],
-    accuracies: store.CodecAccuracies | None = None,
+    accuracies: store_answers.CodecAccuracies | None = None,
 ) -> ModelProfileSpec:
     """Returns model metadata and measurements as the spec of a ModelProfile.
 
@@ -217,28 +217,30 @@ def model_profile(
     )
 
 
-def codec_accuracies(spec: ModelProfileSpec) -> store.CodecAccuracies | None:
+def codec_accuracies(spec: ModelProfileSpec) -> store_answers.CodecAccuracies | None:
     """Returns the accuracies of codecs and of confidences in a ModelProfile; None if it has none."""
     if spec.codecs is None and spec.confidences is None:
         return None
     measured = tuple(
-        store.CodecAccuracy(exit=c.exit, cut=(c.cut,), codec=c.codec, bytes=c.bytes, accuracy=c.accuracy)
+        store_answers.CodecAccuracy(
+            exit=c.exit, cut=(c.cut,), codec=c.codec, bytes=c.bytes, accuracy=c.accuracy
+        )
         for c in spec.codecs or ()
     )
     found = (each.model_dump() for each in spec.confidences or ())
-    confidences = tuple(store.ExitConfidence.model_validate(each) for each in found)
-    return store.CodecAccuracies(
+    confidences = tuple(store_answers.ExitConfidence.model_validate(each) for each in found)
+    return store_answers.CodecAccuracies(
         complete=True, samples=0, metric=spec.metric, measured=measured, confidences=confidences
     )
 
 
-def _codec_accuracy(found: store.CodecAccuracy) -> CodecAccuracy:
+def _codec_accuracy(found: store_answers.CodecAccuracy) -> CodecAccuracy:
     return CodecAccuracy(
         codec=found.codec, exit=found.exit, cut=found.cut_name, bytes=found.bytes, accuracy=found.accuracy
     )
 
 
-def _cut(cut: store.CardCut) -> Cut:
+def _cut(cut: store_answers.CardCut) -> Cut:
     return Cut(
         tensor=cut.tensor,
         tensors=cut.names if len(cut.names) > 1 else None,
@@ -276,7 +278,7 @@ def _device_profile(model: str, costs: ClassCosts, outputs: Mapping[str, str]) -
             for e in costs.exits
         ),
         relative_error=costs.relative_error or 0.0,
-        assumed=tuple(store.AssumedSize(**dict(a)) for a in costs.assumed or ()),
+        assumed=tuple(store_answers.AssumedSize(**dict(a)) for a in costs.assumed or ()),
         requests=_measured_requests(costs.requests) if costs.requests is not None else None,
     )
 
@@ -320,7 +322,7 @@ def _costs(profile: DeviceProfile) -> ClassCosts:
     )
 
 
-def _request_time(measured: store.RequestTime) -> RequestTime:
+def _request_time(measured: store_answers.RequestTime) -> RequestTime:
     return RequestTime(
         processors=measured.processors,
         receive=Duration(measured.receive_seconds),
@@ -330,8 +332,8 @@ def _request_time(measured: store.RequestTime) -> RequestTime:
     )
 
 
-def _measured_requests(written: RequestTime) -> store.RequestTime:
-    return store.RequestTime(
+def _measured_requests(written: RequestTime) -> store_answers.RequestTime:
+    return store_answers.RequestTime(
         processors=written.processors,
         receive_seconds=written.receive,
         receive_seconds_per_byte=written.receive_megabyte / _MEGABYTE,
@@ -340,7 +342,7 @@ def _measured_requests(written: RequestTime) -> store.RequestTime:
     )
 
 
-def _of_the_node(measured: store.RequestTime) -> profiles.RequestTime:
+def _of_the_node(measured: store_answers.RequestTime) -> profiles.RequestTime:
     """Returns the seconds that a request takes of all processors of a node."""
     return profiles.RequestTime(
         measured.receive_seconds / measured.processors,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from edge_api import Placement
 from edge_operator.names import MARGINS_ANNOTATION
 from edge_operator.pool_nodes import PoolMember
-from edge_operator.store import DeviceProfile
+from edge_operator.store_answers import DeviceProfile
 from edge_planning import EntryProblem
 from edge_planning.costs import margins
 

@@ -19,7 +19,7 @@ from edge_operator.pool.pod_troubles import cannot_start, pod_trouble
 from edge_operator.pool.states import PoolState
 from edge_operator.pool_nodes import Node, PoolMember, selection, server_to_measure, sites
 from edge_operator.settings import Settings
-from edge_operator.store import DeviceProfile, ModelCard
+from edge_operator.store_answers import DeviceProfile, ModelCard
 from edge_operator.tritons.server_profiles import Failed, Subject
 from edge_planning.errors import BadProfileError
 

@@ -15,7 +15,7 @@ from edge_operator.pool.facts import AccuraciesOf, CardOf
 from edge_operator.pool.fetches import Fetch
 from edge_operator.pool.remedies import explained
 from edge_operator.pool.states import ServiceState
-from edge_operator.store import CardExit, CodecAccuracies, ModelCard
+from edge_operator.store_answers import CardExit, CodecAccuracies, ModelCard
 from edge_planning.errors import PlanningError
 
 

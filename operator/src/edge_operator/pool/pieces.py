@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from edge_api.placements import UNENCODED
 from edge_operator.keys import SliceKey
-from edge_operator.store import ModelCard
+from edge_operator.store_answers import ModelCard
 from edge_planning import plans
 
 

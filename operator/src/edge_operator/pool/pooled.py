@@ -16,7 +16,7 @@ from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
 from edge_operator.pool.tenancy import NO_TENANTS, Tenancy
 from edge_operator.pool_nodes import PoolMember
-from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.store_answers import CodecAccuracies, DeviceProfile, ModelCard
 from edge_planning import EntryProblem, Infeasible, Plan
 from edge_planning.pools import Observed
 from edge_planning.sharing import Tenant

@@ -25,7 +25,7 @@ from edge_operator.pool.server_links import Link
 from edge_operator.pool.shapes import PlannedShape
 from edge_operator.pool.surroundings import Surroundings, of_service, unfit
 from edge_operator.pool_nodes import missing_certificates
-from edge_operator.store import ModelCard
+from edge_operator.store_answers import ModelCard
 from edge_planning.errors import PlanningError
 from edge_planning.pools import Observed
 

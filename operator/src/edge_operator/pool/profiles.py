@@ -14,7 +14,7 @@ from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import LayersOf
 from edge_operator.pool.surroundings import Surroundings
 from edge_operator.pool_nodes import intermediate_nodes, selection
-from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.store_answers import CodecAccuracies, DeviceProfile, ModelCard
 
 Ends = Collection[tuple[str, str]]
 Profiled = tuple[ModelCard, Mapping[str, DeviceProfile]]

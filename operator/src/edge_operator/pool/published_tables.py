@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from edge_api import Placement
 from edge_api.placements import Route as PublishedRoute
 from edge_api.placements import Stage
-from edge_operator.store import CardExit, ModelCard
+from edge_operator.store_answers import CardExit, ModelCard
 from edge_planning import Route, RouteTable
 from edge_planning.pools import Placed
 from edge_planning.problems import FP32

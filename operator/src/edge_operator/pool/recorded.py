@@ -20,7 +20,7 @@ from edge_operator.keys import SliceKey
 from edge_operator.names import CUTS_ANNOTATION, SOURCE_ANNOTATION, VALIDATION_ANNOTATION
 from edge_operator.pool.codecs import refusals
 from edge_operator.pool.pieces import pieces
-from edge_operator.store import CardCut, CardExit, CardShape, CodecAccuracies, ModelCard
+from edge_operator.store_answers import CardCut, CardExit, CardShape, CodecAccuracies, ModelCard
 from edge_planning import plans
 
 Ends = Iterable[tuple[str, str]]

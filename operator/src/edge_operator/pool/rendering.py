@@ -38,7 +38,7 @@ from edge_operator.pool import margins as residual_margins
 from edge_operator.pool.pieces import pieces
 from edge_operator.pool.report_intervals import SHORTEST
 from edge_operator.pool_nodes import PoolMember
-from edge_operator.store import ModelCard
+from edge_operator.store_answers import ModelCard
 from edge_operator.tritons.tail_models import tail_name
 from edge_planning import plans
 

@@ -10,7 +10,7 @@ from edge_operator.pool.actions import Write
 from edge_operator.pool.facts import Fact, Need
 from edge_operator.pool.shapes import PlannedShape
 from edge_operator.pool_nodes import PoolMember
-from edge_operator.store import CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.store_answers import CodecAccuracies, DeviceProfile, ModelCard
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from edge_api.modelprofiles import ClassCosts
 from edge_api.placements import PlacedShapes
 from edge_api.quantities import Duration, Share
 from edge_api.shapes import MeasuredShape, by_input, input_shapes
-from edge_operator.store import (
+from edge_operator.store_answers import (
     CardCut,
     CardExit,
     CardShape,

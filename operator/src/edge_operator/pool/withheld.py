@@ -14,7 +14,7 @@ from edge_operator.conditions import Blocked
 from edge_operator.errors import StoreError
 from edge_operator.keys import SliceKey, TailKey
 from edge_operator.pool.pieces import pieces
-from edge_operator.store import ModelCard
+from edge_operator.store_answers import ModelCard
 from edge_planning.plans import RouteTable
 
 

@@ -19,14 +19,14 @@ from edge_api.devicepools import TritonServer
 from edge_api.placements import UNENCODED
 from edge_api.tensors import Tensor
 from edge_operator.errors import TailRefusedError, TritonBusyError
-from edge_operator.store import (
+from edge_operator.store import Store
+from edge_operator.store_answers import (
     AssumedSize,
     DeviceProfile,
     ExitTime,
     ModelCard,
     ProfileShape,
     SegmentTime,
-    Store,
 )
 from edge_operator.tritons.addresses import server_of
 from edge_operator.tritons.admission import footprint

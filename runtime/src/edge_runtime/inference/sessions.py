@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from math import inf, prod
-from mmap import ACCESS_READ, mmap
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +23,7 @@ from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.mapped_weights import HERE, Weights, divided
 from edge_runtime.inference.native import NativeSession, RunOptions, library
 from edge_runtime.inference.providers import CPU, VARIABLE, Provider, in_order, preferred, wanted
-from edge_runtime.inference.shape_timing import shapes_determine_duration
+from edge_runtime.inference.shape_timing import ModelSource, is_steady
 from edge_runtime.inference.slowdowns import Followed
 from edge_runtime.tensors import NUMPY_TYPES, Array, Contract, Tensor, zeros
 
@@ -32,7 +31,6 @@ _log = logging.getLogger(__name__)
 
 # onnxruntime's classes have no types.
 Untyped = Any
-ModelSource = bytes | mmap | Path
 Shapes = tuple[tuple[int, ...], ...]
 
 _WARM_RUNS: Final = 2
@@ -154,7 +152,7 @@ class Session:
         self.seconds = self.warm_seconds = 0.0
         self.warm_shapes: Shapes | None = None
         self.followed: Followed | None = None
-        self._steady = not any(t.datatype == "BYTES" for t in self.inputs) and _steady(model)
+        self._steady = not any(t.datatype == "BYTES" for t in self.inputs) and is_steady(model)
         self._took: dict[Shapes, float] = {}
 
     @property
@@ -458,13 +456,6 @@ def _open_in_python(
     options.log_severity_level = 4  # errors are raised, and logged once
     source = str(model) if isinstance(model, Path) else bytes(model)
     return ort.InferenceSession(source, options, providers=in_order(provider()))
-
-
-def _steady(model: ModelSource) -> bool:
-    if not isinstance(model, Path):
-        return shapes_determine_duration(model)
-    with model.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        return shapes_determine_duration(data)
 
 
 def _run_options() -> Untyped:

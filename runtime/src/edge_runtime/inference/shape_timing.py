@@ -7,8 +7,11 @@ because importing onnx takes too long.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from mmap import mmap
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from typing import Final
+
+ModelSource = bytes | mmap | Path
 
 # The work of these operators, or the size of their outputs, depends on values.
 _BY_VALUE: Final = frozenset(
@@ -43,6 +46,14 @@ _INPUT, _OUTPUT, _OP_TYPE, _DOMAIN = 1, 2, 4, 7
 _TENSOR_NAME: Final = 8
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+def is_steady(model: ModelSource) -> bool:
+    """Whether the shapes of its inputs determine how long the model in a file, or in memory, runs."""
+    if not isinstance(model, Path):
+        return shapes_determine_duration(model)
+    with model.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return shapes_determine_duration(data)
 
 
 def shapes_determine_duration(model: bytes | mmap) -> bool:
