@@ -129,11 +129,12 @@ def profile_at(profile: DeviceProfile, shape: RequestShape) -> DeviceProfile:
     if not profile.shapes:
         return profile
     sizes = [shape_of(each).size for each in profile.shapes]
-    columns = [
-        ([_segment(each, s) for each in profile.shapes] for s in profile.segments),
-        ([_exit(each, e) for each in profile.shapes] for e in profile.exits),
-    ]
-    segments, exits = (tuple(_time_at(times, sizes, shape.size) for times in column) for column in columns)
+    segments = tuple(
+        _time_at([_segment(each, s) for each in profile.shapes], sizes, shape.size) for s in profile.segments
+    )
+    exits = tuple(
+        _time_at([_exit(each, e) for each in profile.shapes], sizes, shape.size) for e in profile.exits
+    )
     return profile.model_copy(update={"segments": segments, "exits": exits})
 
 
