@@ -46,7 +46,7 @@ from edge_operator.loops.shared import Shared
 from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.loops.triton_servers import TritonServerLoops
 from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue
-from edge_operator.names import NODE_LABEL, OURS, label_value
+from edge_operator.names import FETCHER, NODE_LABEL, OURS, ROLE_LABEL, label_value
 from edge_operator.observed import fingerprints
 from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
@@ -334,10 +334,13 @@ class Operator:
                 self._wake_owner(placement)
 
     def _job(self, event_type: str | None, body: Body) -> None:
-        if self.seen.changed(event_type, "Job", body, fingerprints.job(body)):
+        if not self.seen.changed(event_type, "Job", body, fingerprints.job(body)):
+            return
+        if (body["metadata"].get("labels") or {}).get(ROLE_LABEL) == FETCHER:
             self._wake_owner(body)
-            for pool in self.pools.values():
-                pool.measurements_changed()
+            return
+        for pool in self.pools.values():
+            pool.measurements_changed()
 
     def _tenant(self, event_type: str | None, body: Body) -> None:
         if self.seen.changed(event_type, "Tenant", body, fingerprints.generation(body)):

@@ -134,7 +134,7 @@ def _share(draft: Draft, address: str) -> str:
 
 
 def _amount(found: Progress) -> str:
-    """Returns what arrived, in tenths: a condition that is written for every byte helps nobody."""
+    """Returns what arrived, in tenths, so that few conditions are written."""
     if not found.size:
         return f"{found.received >> 20} MiB arrived"
     return f"{10 * (10 * found.received // found.size)} % of {found.size} bytes arrived"

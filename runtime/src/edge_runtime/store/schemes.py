@@ -132,7 +132,7 @@ class Http(Https):
 
 
 class Bucket(Source):
-    """Files of a bucket, or of a repository of models, that everybody may read."""
+    """Files of a bucket, or of a repository of models, that every client may read."""
 
     def target(self, uri: str, said: str) -> str:
         return in_bucket(uri, said)

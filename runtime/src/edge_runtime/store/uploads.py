@@ -1,4 +1,4 @@
-"""Uploads in parts: a client that lost the connection goes on where the store has the bytes. Blocking.
+"""Uploads in parts: a client that lost the connection continues from what arrived. Blocking.
 
 An upload is `incoming/upload-ID` with its description beside it. Its ID follows from what is uploaded and for
 whom, so that a client that starts again finds what arrived. One without a new part for a day is removed when

@@ -35,7 +35,7 @@ class ConnectionGuard:
             self.check(str(where[0]))
 
     def check(self, host: str) -> None:
-        """Raises InternalAddressError for an address, or a name of addresses, to which it may not connect."""
+        """Raises InternalAddressError for an address, or a name, that is internal and not allowed."""
         for address in {host} if _is_address(host) else _addresses(host):
             if not self._allowed.connects(address) and not self._is_named(address):
                 self.refused.append(address)
