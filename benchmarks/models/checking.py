@@ -84,11 +84,16 @@ def check(model: ModelFile, site: Site, steps: Sequence[str] = STEPS) -> Checked
 
 
 def _child(model: ModelFile, site: Site, steps: Sequence[str], sender: Connection) -> None:
+    sender.send(run_steps(model, site, steps))
+    sender.close()
+
+
+def run_steps(model: ModelFile, site: Site, steps: Sequence[str] = STEPS) -> Checked:
+    """Runs the steps with a file in this process."""
     found = Checked(model.name)
     with np.errstate(all="ignore"):
         _Check(model, site, found).run(steps)
-    sender.send(found)
-    sender.close()
+    return found
 
 
 class _Check:
