@@ -14,7 +14,7 @@ from benchmarks.models import servers
 from benchmarks.models.calls import Caller
 from benchmarks.models.catalogue import ModelFile
 from benchmarks.models.cuts import wrong_cuts
-from benchmarks.models.inputs import requests, sample
+from benchmarks.models.inputs import requests, save_samples
 from benchmarks.models.planning import MODES, SAMPLES, Operator, pool
 from benchmarks.models.servers import Server
 from benchmarks.models.truth import Truth, difference
@@ -138,7 +138,7 @@ class _Check:
 
     def _measure(self, operator: Operator) -> None:
         samples = self.folder / SAMPLES
-        np.savez(samples, **{name: sample(array) for name, array in self.feeds[0].items()})
+        save_samples(samples, self.feeds[0])
         self.known = operator.measure(operator.register(self.model, samples))
         self.found.local = self.known.costs["camera"].exits[-1].mean_seconds
 
@@ -150,8 +150,10 @@ class _Check:
     def _plan(self, operator: Operator) -> None:
         tables = {mode: operator.plan(self.model, self.known, mode) for mode in MODES}
         self.tables = {mode: table for mode, table in tables.items() if not isinstance(table, Infeasible)}
-        if missing := [mode for mode in ("LocalOnly", "CloudOnly") if mode not in self.tables]:
-            raise RuntimeError(f"{missing[0]}: {tables[missing[0]]}")
+        if "LocalOnly" not in self.tables or "CloudOnly" not in self.tables:
+            raise RuntimeError(
+                str({mode: table for mode, table in tables.items() if mode not in self.tables})
+            )
 
     def _place(self, operator: Operator) -> None:
         placements = [
