@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from benchmarks.models import servers
 from benchmarks.models.calls import Caller
 from benchmarks.models.catalogue import ModelFile
 from benchmarks.models.cuts import wrong_cuts
-from benchmarks.models.inputs import requests, sample
+from benchmarks.models.inputs import requests, save_samples
 from benchmarks.models.planning import MODES, SAMPLES, Operator, pool
 from benchmarks.models.servers import Server
 from benchmarks.models.truth import Truth, difference
@@ -84,11 +84,16 @@ def check(model: ModelFile, site: Site, steps: Sequence[str] = STEPS) -> Checked
 
 
 def _child(model: ModelFile, site: Site, steps: Sequence[str], sender: Connection) -> None:
+    sender.send(run_steps(model, site, steps))
+    sender.close()
+
+
+def run_steps(model: ModelFile, site: Site, steps: Sequence[str] = STEPS) -> Checked:
+    """Runs the steps with a file in this process."""
     found = Checked(model.name)
     with np.errstate(all="ignore"):
         _Check(model, site, found).run(steps)
-    sender.send(found)
-    sender.close()
+    return found
 
 
 class _Check:
@@ -133,8 +138,7 @@ class _Check:
 
     def _measure(self, operator: Operator) -> None:
         samples = self.folder / SAMPLES
-        arrays: dict[str, Any] = {name: sample(array) for name, array in self.feeds[0].items()}
-        np.savez(samples, **arrays)
+        save_samples(samples, self.feeds[0])
         self.known = operator.measure(operator.register(self.model, samples))
         self.found.local = self.known.costs["camera"].exits[-1].mean_seconds
 
@@ -146,9 +150,10 @@ class _Check:
     def _plan(self, operator: Operator) -> None:
         tables = {mode: operator.plan(self.model, self.known, mode) for mode in MODES}
         self.tables = {mode: table for mode, table in tables.items() if not isinstance(table, Infeasible)}
-        for mode in ("LocalOnly", "CloudOnly"):
-            if mode not in self.tables:
-                raise RuntimeError(f"{mode}: {tables[mode]}")
+        if "LocalOnly" not in self.tables or "CloudOnly" not in self.tables:
+            raise RuntimeError(
+                str({mode: table for mode, table in tables.items() if mode not in self.tables})
+            )
 
     def _place(self, operator: Operator) -> None:
         placements = [

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from benchmarks.models.catalogue import ModelFile
-from benchmarks.models.inputs import requests, sample
+from benchmarks.models.inputs import requests, save_samples
 from benchmarks.models.planning import MODES, SAMPLES, service
 from benchmarks.models.servers import NAMESPACE
 from benchmarks.models.truth import Truth
@@ -52,8 +50,7 @@ def _serve(site: Site, model: ModelFile) -> dict[str, Any]:
     feeds = requests(model.inputs, truth.dtypes)[0]
     with tempfile.TemporaryDirectory() as folder:
         samples = Path(folder) / SAMPLES
-        arrays: dict[str, Any] = {name: sample(array) for name, array in feeds.items()}
-        np.savez(samples, **arrays)
+        save_samples(samples, feeds)
         for path in (model.path, model.path.with_name(f"{model.path.name}.data"), samples):
             if path.exists():
                 site.upload(path, f"{model.name}/{path.name}")

@@ -31,7 +31,7 @@ def _wrong(
     feeds: Sequence[Feeds],
     truths: Sequence[dict[str, Array]],
 ) -> str:
-    needed = [tensor.name for tensor in card.inputs]
+    needed = exit_.source
     try:
         head = None if set(cut) <= set(needed) else _part(store, card, needed, cut)
         tail = _part(store, card, cut, exit_.outputs)

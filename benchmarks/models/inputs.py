@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -69,6 +70,10 @@ def requests(inputs: Mapping[str, InputValues], dtypes: Mapping[str, npt.DTypeLi
     ]
 
 
-def sample(array: Array) -> Array:
-    """An input as in a file of samples: along an additional dimension, texts as NumPy saves them."""
-    return (array.astype("U") if array.dtype.kind == "O" else array)[np.newaxis]
+def save_samples(path: Path, feeds: Feeds) -> None:
+    """Writes inputs as one sample: along an additional dimension, texts as NumPy saves them."""
+    arrays: dict[str, Any] = {
+        name: (array.astype("U") if array.dtype.kind == "O" else array)[np.newaxis]
+        for name, array in feeds.items()
+    }
+    np.savez(path, **arrays)

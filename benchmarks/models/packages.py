@@ -23,8 +23,7 @@ def unpack(folder: Path) -> Mapping[str, str]:
 
     Downloads nothing if the lock is that of the last time.
     """
-    lock = LOCK.read_text()
-    versions = dict(_LOCKED.findall(lock))
+    lock, versions = LOCK.read_text(), locked()
     done = folder / ".unpacked"
     if done.exists() and done.read_text() == lock:
         return versions
@@ -41,6 +40,11 @@ def unpack(folder: Path) -> Mapping[str, str]:
     shutil.rmtree(wheels)
     done.write_text(lock)
     return versions
+
+
+def locked() -> Mapping[str, str]:
+    """Returns the versions of the locked packages."""
+    return dict(_LOCKED.findall(LOCK.read_text()))
 
 
 def with_digests(path: Path) -> Path:

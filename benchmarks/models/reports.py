@@ -38,14 +38,11 @@ def page(text: str, models: Sequence[ModelFile], found: Sequence[Checked]) -> st
     """Returns the page with the table of these results."""
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    rows = [
-        "| file | kind | from | shape in use | whole model, ms | cuts | routes | result |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = ["| file | kind | from | shape in use | result |", "| --- | --- | --- | --- | --- |"]
     for model, one in zip(models, found, strict=True):
         shapes = ", ".join("x".join(map(str, each.shape)) or "scalar" for each in model.inputs.values())
-        wrong = "; ".join([*(f"not {step}" for step in one.wrong), *("not equal" for _ in one.unequal[:1])])
-        cells = [model.name, model.kind, model.origin, shapes, f"{one.local * 1e3:.2f}"]
-        cells += [str(one.cuts), str(len(one.routes)), wrong or "equal"]
-        rows.append(f"| {' | '.join(cells)} |")
+        wrong = [*(f"not {step}" for step in one.wrong), *(["not equal"] if one.unequal else [])]
+        rows.append(
+            f"| {model.name} | {model.kind} | {model.origin} | {shapes} | {', '.join(wrong) or 'equal'} |"
+        )
     return f"{before}{_BEGIN}\n\n" + "\n".join(rows) + f"\n\n{_END}{after}"
