@@ -24,7 +24,7 @@ ASK = Path(__file__).parents[1] / "support" / "ask_array.py"
 NAME, STORED_AT = "maps", "maps/maps.onnx"
 SHAPES = ((1, 3, 64, 64), (1, 3, 128, 96), (1, 3, 192, 160))
 INPUTS = [{"name": "x", "typicalShape": list(SHAPES[0]), "maxShape": list(SHAPES[-1])}]
-EXITS = [{"name": "final", "output": "y", "accuracy": 0.9}]
+EXITS = [{"name": "final", "output": "scores", "accuracy": 0.9}]
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +37,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         helper.make_node("Conv", ["x", "w1"], ["c1"], **halve),
         helper.make_node("Conv", ["c1", "w2"], ["c2"], **halve),
         helper.make_node("Conv", ["c2", "w3"], ["c3"], **halve),
-        helper.make_node("Sigmoid", ["c3"], ["y"]),
+        helper.make_node("Sigmoid", ["c3"], ["scores"]),
     ]
     values = [
         numpy_helper.from_array((random.normal(size=shape) / 9).astype(np.float32), name)
         for name, shape in weights.items()
     ]
     file = tmp_path_factory.mktemp("maps") / "maps.onnx"
-    file.write_bytes(model_of(nodes, [info("x", "N", 3, "H", "W")], [info("y", "N", 1, "h", "w")], values))
+    file.write_bytes(model_of(nodes, [info("x", "N", 3, "H", "W")], [info("scores", "N", 1, "h", "w")], values))
     return file
 
 
@@ -97,7 +97,7 @@ def ask(trial: Trial, folder: Path, shape: tuple[int, ...]) -> tuple[dict[str, A
     np.save(folder / "x.npy", picture(shape))
     entrance = trial.entrance(GATEWAY)
     argv = [*entrance.prefix, sys.executable, str(ASK), "--address", f"{entrance.host}:{entrance.http}"]
-    argv += ["--model", NAME, "--input", "x", "--output", "y", "--array", str(folder / "x.npy")]
+    argv += ["--model", NAME, "--input", "x", "--output", "scores", "--array", str(folder / "x.npy")]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"{done.stderr[-2000:]}\n{trial.state()}"
     answer = json.loads(done.stdout)
@@ -109,7 +109,7 @@ def check(trial: Trial, model: Path, folder: Path) -> set[str]:
     session, cuts = onnxruntime.InferenceSession(model), set()
     for shape in SHAPES:
         parameters, values = ask(trial, folder, shape)
-        (right,) = session.run(["y"], {"x": picture(shape)})
+        (right,) = session.run(["scores"], {"x": picture(shape)})
         assert values.shape == right.shape
         np.testing.assert_allclose(values, right, rtol=1e-3, atol=1e-5)
         cuts.add(str(parameters["cut"]))
