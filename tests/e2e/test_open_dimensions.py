@@ -44,7 +44,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, shape in weights.items()
     ]
     file = tmp_path_factory.mktemp("maps") / "maps.onnx"
-    file.write_bytes(model_of(nodes, [info("x", "N", 3, "H", "W")], [info("scores", "N", 1, "h", "w")], values))
+    inputs, outputs = [info("x", "N", 3, "H", "W")], [info("scores", "N", 1, "h", "w")]
+    file.write_bytes(model_of(nodes, inputs, outputs, values))
     return file
 
 
