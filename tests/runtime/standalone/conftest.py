@@ -114,14 +114,15 @@ Serve = Callable[..., Served]
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Serves a model until the tests end; the same model once."""
-    known: dict[bytes, Served] = {}
+    """Serves a model until the tests end; the same model with the same arguments once."""
+    known: dict[tuple[bytes, str], Served] = {}
     with ExitStack() as stack:
 
         def start(model: bytes, **more: Any) -> Served:
-            if model not in known:
-                known[model] = stack.enter_context(serving(model, tmp_path_factory.mktemp("alone"), **more))
-            return known[model]
+            key = model, repr(more)
+            if key not in known:
+                known[key] = stack.enter_context(serving(model, tmp_path_factory.mktemp("alone"), **more))
+            return known[key]
 
         yield start
 

@@ -65,12 +65,15 @@ def test_the_line_that_it_prints_is_a_call_that_works(model: Path) -> None:
 def test_what_it_cannot_serve_is_one_sentence_and_no_traceback(model: Path, tmp_path: Path) -> None:
     text = tmp_path / "notes.onnx"
     text.write_text("no model")
+    empty = tmp_path / "empty"
+    empty.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         cases = {
             (tmp_path / "none.onnx",): ("CannotLoad: {}", "exist", " .onnx"),
-            (tmp_path,): ("CannotLoad: {}", "file", " .onnx"),
-            (Path("/"),): ("CannotLoad: {}", "file", " .onnx"),
+            (empty,): ("CannotLoad: {}:", "has no models", "NAME.onnx"),
+            (Path("/proc/self"),): ("CannotLoad: {}:", "has no models"),
+            (tmp_path, "--name", "m"): ("BadRequest: --name:", "folder"),
             (text,): ("CannotLoad: {}:", "onnxruntime"),
             (model, "--http-port", port): (f"CannotListen: 127.0.0.1:{port}:", "HTTP"),
             (model, "--http-port", 0, "--grpc-port", port): (f"CannotListen: 127.0.0.1:{port}:", "gRPC"),

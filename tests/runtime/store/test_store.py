@@ -296,7 +296,7 @@ async def test_a_profile_is_measured_through_the_store_and_kept_there(
     assert profile["threads"] == 2
     assert profile["assumed"] == [{"input": "image", "dimension": 0, "symbol": "N", "size": 1}]
     assert [(i["name"], i["shape"], i["values"]) for i in profile["inputs"]] == [
-        ("image", [1, 1, 16, 16], "zeros")
+        ("image", [1, 1, 16, 16], "generated")
     ]
     profiles = f"/v1/profiles/{metadata['digest']}"
     path = f"{profiles}/factory-1/camera"
