@@ -83,7 +83,7 @@ class Transports:
         end: ends the inferences that still run `grace` seconds after `stop`.
         keepalive: keepalive settings of gRPC connections.
         forwarders: for models that only other nodes serve.
-        repository: loads and unloads models for clients; None: they may not.
+        repository: loads and unloads models for clients; None: they cannot.
         memory: regions of shared memory that clients on this node register.
         """
         self._end, self._grace = end, grace

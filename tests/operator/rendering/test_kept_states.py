@@ -1,4 +1,4 @@
-"""The state that a manifest names becomes that of the Placement, or a sentence that says what is wrong."""
+"""The state that a manifest names becomes that of the Placement, or a message that names what is wrong."""
 
 from typing import Any
 

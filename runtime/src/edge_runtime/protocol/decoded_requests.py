@@ -39,7 +39,7 @@ class DecodedRequest:
         return [name for name, _ in self.outputs] if self.named else ()
 
     def inference(self, within: float | None) -> InferenceRequest:
-        """What is asked of the model, within the given seconds."""
+        """The request to the model, within the given seconds."""
         given = self.parameters
         return InferenceRequest(
             self.inputs,

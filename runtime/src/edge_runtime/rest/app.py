@@ -77,7 +77,7 @@ class RestApp:
     ) -> None:
         """forwarder: for models that only other nodes serve; without one they are unknown.
 
-        repository: loads and unloads models; without one clients may not do that. memory: regions that
+        repository: loads and unloads models; without one clients cannot do that. memory: regions that
         clients register.
         """
         self._memory = memory

@@ -50,7 +50,7 @@ def exit_points(exits: Sequence[ModelExit], exit_: str, min_accuracy: float) -> 
     """The early exits before `exit_`.
 
     Each branches off at the deepest cut of `exit_` from which it can be computed, behind the branch of the
-    exit before. A cut of several computed tensors, besides outputs of `exit_`, is no branch point.
+    exit before. A cut of several computed tensors, besides outputs of `exit_`, is not a branch point.
     """
     last = {each.name: each for each in exits}[exit_]
     inputs = last.cuts[0] if last.cuts else ()

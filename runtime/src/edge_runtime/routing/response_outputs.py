@@ -76,7 +76,7 @@ class ResponseOutputs:
 
 
 NO_OUTPUTS: Final = ResponseOutputs((), ())
-"""Of a part of a route, whose results are no response."""
+"""Of a part of a route, whose results are not a response."""
 
 
 def response_outputs(route: Route, model: Sequence[Tensor]) -> ResponseOutputs:

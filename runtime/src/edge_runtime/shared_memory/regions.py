@@ -96,7 +96,7 @@ class _Region:
 class SharedMemory:
     """The registered regions of a process.
 
-    folder: where the files of regions are; None: clients may not register any. owners: user IDs other than
+    folder: where the files of regions are; None: clients cannot register any. owners: user IDs other than
       this process's to which files may belong.
     """
 
@@ -109,7 +109,7 @@ class SharedMemory:
     def register(self, name: str, key: str, offset: int, size: int) -> None:
         """Adds a region of `size` bytes from `offset` in the file that `key` names.
 
-        Raises BadRequest for a name in use, a key that is no file in the folder or a file of another owner,
+        Raises BadRequest for a name in use, a key without a file in the folder or a file of another owner,
         and bytes beyond the file's end.
         """
         if self._folder is None:
