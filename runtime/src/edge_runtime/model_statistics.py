@@ -61,10 +61,12 @@ class ModelStatistics:
         """now: the time since the epoch in seconds."""
         self._now, self._lock = now, Lock()
         self._last = 0.0
-        self._rows = self._executions = 0
+        self._rows = 0
         self._succeeded, self._failed = Duration(), Duration()
         self._hits, self._misses = Duration(), Duration()
-        self._waiting = self._stacking = self._inferring = self._splitting = 0.0
+        self._waiting = 0.0
+        # Of the requests beside the first of each run; runs themselves are counted by their rows.
+        self._stacking = self._inferring = self._splitting = 0.0
         self._batches: dict[int, _Batches] = {}
 
     def succeeded(self, seconds: float, rows: int) -> None:
@@ -94,20 +96,21 @@ class ModelStatistics:
 
     def ran(self, execution: Execution) -> None:
         """Counts a successful run; each of its requests is charged with all of its time."""
-        requests = len(execution.waits)
+        waits = execution.waits
         with self._lock:
-            self._executions += 1
-            self._waiting += sum(execution.waits)
-            self._stacking += requests * execution.stacking
-            self._inferring += requests * execution.inferring
-            self._splitting += requests * execution.splitting
             batches = self._batches.get(execution.rows)
             if batches is None:
                 batches = self._batches[execution.rows] = _Batches()
             batches.count += 1
-            batches.stacking += execution.stacking
             batches.inferring += execution.inferring
-            batches.splitting += execution.splitting
+            if len(waits) != 1 or waits[0] or execution.stacking:  # all but short runs of one request
+                others = len(waits) - 1
+                self._waiting += sum(waits)
+                batches.stacking += execution.stacking
+                batches.splitting += execution.splitting
+                self._stacking += others * execution.stacking
+                self._inferring += others * execution.inferring
+                self._splitting += others * execution.splitting
 
     def hopped(self, seconds: float) -> None:
         """Adds the time in which another node computed the rest of a request."""
@@ -118,17 +121,18 @@ class ModelStatistics:
         """The statistics in the form of the extension."""
         with self._lock:
             computed = self._succeeded.count - self._hits.count
+            runs = self._batches.values()
             parts = {
-                "compute_input": self._stacking,
-                "compute_infer": self._inferring,
-                "compute_output": self._splitting,
+                "compute_input": self._stacking + sum(each.stacking for each in runs),
+                "compute_infer": self._inferring + sum(each.inferring for each in runs),
+                "compute_output": self._splitting + sum(each.splitting for each in runs),
             }
             return {
                 "name": name,
                 "version": version,
                 "last_inference": int(self._last * 1e3),
                 "inference_count": self._rows,
-                "execution_count": self._executions,
+                "execution_count": sum(each.count for each in runs),
                 "inference_stats": {
                     "success": self._succeeded.document(),
                     "fail": self._failed.document(),

@@ -13,7 +13,8 @@ MOST_WAITING: Final = 256
 """Requests of one service that can wait for a response."""
 
 
-@dataclass(frozen=True, slots=True)
+# Made for each request: a frozen one takes half a microsecond more to make.
+@dataclass(slots=True)
 class InferenceRequest:
     """Validated inputs by name, and the names of the requested outputs.
 

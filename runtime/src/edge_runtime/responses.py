@@ -15,7 +15,8 @@ _SUM_ERROR: Final = 1e-3
 _SCORES: Final = frozenset(("FP16", "FP32", "FP64"))
 
 
-@dataclass(frozen=True, slots=True)
+# Made for each request: a frozen one takes half a microsecond more to make.
+@dataclass(slots=True)
 class InferenceResponse:
     """Arrays in the order of the requested outputs, and the response's parameters.
 

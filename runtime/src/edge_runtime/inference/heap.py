@@ -21,6 +21,7 @@ _Work = tuple[Callable[[], None], int]
 
 _LEAST: Final = 8 << 20  # bytes of models below which trimming is not worth its time
 _QUIET: Final = 1.0  # seconds
+_M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _APART: Final = 8 << 20  # bytes of a block
 
@@ -40,6 +41,8 @@ def keep_large_blocks_apart() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:  # only glibc has it
         mallopt(_M_MMAP_THRESHOLD, _APART)
+        # Without it, each few freed bodies of requests would return their memory, which the next ones need.
+        mallopt(_M_TRIM_THRESHOLD, 2 * _APART)
 
 
 class HeapThread:

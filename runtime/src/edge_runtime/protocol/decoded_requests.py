@@ -11,7 +11,8 @@ from edge_runtime.shared_memory.regions import Slot
 from edge_runtime.tensors import Array
 
 
-@dataclass(frozen=True, slots=True)
+# Made for each request: a frozen one takes half a microsecond more to make.
+@dataclass(slots=True)
 class DecodedRequest:
     """A decoded request.
 
