@@ -113,7 +113,7 @@ class Operator:
             client.close()
 
     def plan(self, model: ModelFile, ready: Ready, mode: Mode) -> RouteTable | Infeasible:
-        """Returns the route table of a mode at the entry node, or why there is none."""
+        """Returns the route table of a mode at the entry node, or why the mode has no table."""
         found = plan_entry(_problem(model, ready, mode))
         return found if isinstance(found, Infeasible) else found.table
 

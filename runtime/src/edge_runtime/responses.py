@@ -15,7 +15,7 @@ _SUM_ERROR: Final = 1e-3
 _SCORES: Final = frozenset(("FP16", "FP32", "FP64"))
 
 
-# Made for each request: a frozen one takes half a microsecond more to make.
+# One is made for each request, and making a frozen one takes longer.
 @dataclass(slots=True)
 class InferenceResponse:
     """Arrays in the order of the requested outputs, and the response's parameters.

@@ -22,7 +22,7 @@ class RequestShapes:
         self._reported, self._report = -inf, list[dict[str, Any]]()
 
     def add(self, model: str, inputs: Sequence[Tensor], arrays: Mapping[str, Array]) -> None:
-        """Counts a request. Counts of another model are dropped; without open dimensions there are none."""
+        """Counts a request. Drops the counts of another model. Counts nothing without open dimensions."""
         if model != self._model:
             self._model, self._counts = model, ShapeCounts()
             self._reported, self._report = -inf, []

@@ -171,7 +171,7 @@ def error(profile: DeviceProfile) -> float | None:
 
 
 def measured_shapes(shapes: Iterable[CardShape | ProfileShape]) -> tuple[MeasuredShape, ...] | None:
-    """Returns the shapes as parts of an object; None if there are none."""
+    """Returns the shapes as parts of an object; None without shapes."""
     return tuple(MeasuredShape(inputs=input_shapes(each.inputs)) for each in shapes) or None
 
 

@@ -31,7 +31,7 @@ def answer(memory: SharedMemory, method: str, path: Sequence[str], body: bytes) 
             raise NotFound(f"/v2/{'/'.join(path)[:200]}: not an endpoint of the shared memory extension")
     name = region[1] if region else ""
     if kind == CUDA:
-        # Clients remove leftovers of earlier ones before they register: there are none.
+        # Nothing is ever registered. Clients still unregister everything before they register.
         if verb == "register":
             raise BadRequest(NO_CUDA)
         return [] if verb == "status" else {}

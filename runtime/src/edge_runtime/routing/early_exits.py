@@ -72,7 +72,7 @@ def exit_points(exits: Sequence[ModelExit], exit_: str, min_accuracy: float) -> 
 def _branch_point(trunk: Sequence[tuple[str, ...]], exit_: ModelExit) -> tuple[int, tuple[str, ...]]:
     """The index of the deepest cut from which an exit can be computed, and its tensors that this reads.
 
-    0 if that is not deeper than the inputs, which are at hand with every cut.
+    0 if that is not deeper than the inputs, which every cut has.
     """
     inputs = exit_.cuts[0] if exit_.cuts else ()
     for depth in range(len(trunk) - 1, 0, -1):

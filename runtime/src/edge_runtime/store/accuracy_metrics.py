@@ -25,7 +25,7 @@ METRICS: Final[tuple[AccuracyMetric, ...]] = (
 
 
 def metric_named(name: Json) -> AccuracyMetric:
-    """Returns the metric of this name, the default for None. Raises BadRequest if there is none."""
+    """Returns the metric of this name, the default for None. Raises BadRequest for another name."""
     if name is None:
         return METRICS[0]
     for metric in METRICS:

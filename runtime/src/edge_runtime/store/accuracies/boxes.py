@@ -42,7 +42,7 @@ class MeanAveragePrecision(AccuracyMetric):
         assert classes is not None
         assert images is not None
         if not len(boxes):
-            raise BadRequest("validation: boxes are none: give the boxes that a detector must find")
+            raise BadRequest("validation: boxes is empty: give the boxes that a detector must find")
         if images.min() < 0 or images.max() >= count:
             raise BadRequest(
                 f"validation: images are {images.min()} to {images.max()} for {count} inputs: write the row "
