@@ -16,7 +16,8 @@ from edge_runtime.standalone import LoadedFile
 
 _log = logging.getLogger(__name__)
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""A name of a model that can be part of the path of a URL."""
 _UNLOADED: Final = "unloaded"
 _MOST_NAMED: Final = 10
 
@@ -40,7 +41,7 @@ def models_in(folder: Path) -> dict[str, Path]:
         if file is None:
             continue
         name = entry.stem if file == entry else entry.name
-        if not _NAME.fullmatch(name):
+        if not MODEL_NAME.fullmatch(name):
             raise CannotLoad(
                 f'{entry}: "{name}" cannot be the name of a model: use letters, digits, "-", "_" and "."'
             )

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from secrets import token_bytes
-from typing import Final
 
 from edge_planning.declared_exits import EXITS_KEY, BadExitError, parse_exits
 from edge_planning.routing.batches import LARGEST
@@ -47,8 +45,6 @@ from edge_runtime.trials.admission import SECONDS, Subject, Trials
 from edge_runtime.trials.findings import proven
 
 _log = logging.getLogger(__name__)
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class StandaloneModel:

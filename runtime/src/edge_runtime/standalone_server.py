@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -21,7 +21,7 @@ from edge_runtime.inference.gc_tuning import tune_for_serving
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.memoization.settings import OFF, MemoizationSettings
 from edge_runtime.metrics import Metrics, ProcessMetrics, joint_exposition
-from edge_runtime.model_folders import FolderModels
+from edge_runtime.model_folders import MODEL_NAME, FolderModels
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.sequences.flags import WantedState
 from edge_runtime.serving import Models
@@ -36,13 +36,11 @@ from edge_runtime.trials.admission import SECONDS
 if TYPE_CHECKING:
     from edge_runtime.tracing.spans import Spans
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
 
 def name_of(path: Path, given: str | None) -> str:
     """Model name in requests. Raises BadRequest for a name that cannot be part of a URL path."""
     name = given if given is not None else re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("-._")
-    if not _NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise BadRequest(f'--name: "{name}" is not a name: use letters, digits, "-", "_" and "."')
     return name
 
