@@ -65,7 +65,7 @@ class Validation(Part):
 
 
 class Samples(Part):
-    """Inputs on which the model is measured and warmed up."""
+    """Inputs on which the model is measured."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
         description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has an "

@@ -203,9 +203,9 @@ def serve_path(
         check_file(path)
     elif name is not None:
         raise BadRequest(f'--name: "{name}" names one model, but {path} is a folder: leave it out')
-    elif given != NOTHING:
+    elif given != NOTHING or state is not None:
         raise BadRequest(
-            f"--shape, --input and --samples are for one model, but {path} is a folder: name a file"
+            f"--shape, --input, --samples and --state are for one model, but {path} is a folder: name a file"
         )
     known_as = name_of(path.resolve(), name)
 

@@ -237,7 +237,7 @@ def test_a_folder_in_which_nothing_can_be_loaded_is_refused(
         pass
 
 
-@pytest.mark.parametrize("wrong", [{"name": "m"}, {"given": "shapes"}])
+@pytest.mark.parametrize("wrong", [{"name": "m"}, {"given": "shapes"}, {"state": "pairs"}])
 def test_flags_for_one_model_are_refused_for_a_folder(folder: Path, wrong: dict[str, Any]) -> None:
     options: dict[str, Any] = {
         "name": None,
