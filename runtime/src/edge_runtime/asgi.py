@@ -34,7 +34,7 @@ class Response:
 
 
 # Responds to a request with this body, or returns None if the application has to be awaited.
-AtOnce = Callable[[bytes], Response | None]
+AtOnce = Callable[[bytes | memoryview], Response | None]
 
 
 @runtime_checkable

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,7 +56,8 @@ class Echo:
         return self._echo if method == "POST" else None
 
     @staticmethod
-    def _echo(body: bytes) -> Response | None:
+    def _echo(body: bytes | memoryview) -> Response | None:
+        body = bytes(body)
         if b"wait" in body:
             return None
         ends = (b"connection", b"close") if b"bye" in body else (b"a", b"b")
@@ -76,13 +78,19 @@ def post(body: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
     return b"\r\n".join([*lines, b"", body])
 
 
-async def _exchange(app: Echo, pieces: Sequence[bytes]) -> tuple[Wire, bytes]:
-    """The connection, and what it had written when the last piece was read, before any task ran."""
-    server, wire = ServerState(), Wire()
+def connect(app: Echo, server: ServerState, wire: Wire) -> ServerConnection:
     config = config_of(app, partial(ServerConnection, refuse=_refuse), grace=1.0)
     config.load()
     connection = config.http_protocol_class(config=config, server_state=server, app_state={})  # type: ignore[call-arg]
+    assert isinstance(connection, ServerConnection)
     connection.connection_made(wire)
+    return connection
+
+
+async def _exchange(app: Echo, pieces: Sequence[bytes]) -> tuple[Wire, bytes]:
+    """The connection, and what it had written when the last piece was read, before any task ran."""
+    server, wire = ServerState(), Wire()
+    connection = connect(app, server, wire)
     for piece in pieces:
         for _ in range(20):
             await asyncio.sleep(0)
@@ -153,6 +161,83 @@ def test_the_head_is_read_again_only_if_it_changes() -> None:
     assert app.heads == ["/one", "/one"]
 
 
+def test_a_request_that_differs_from_the_last_in_its_body_has_a_response_of_its_own() -> None:
+    app = Echo()
+    sent = [b"one.", b"two.", b"wait", b"four", b"five"]
+    wire, at_once = exchange(app, list(map(post, sent)))
+    assert (bodies(bytes(wire.written)), bodies(at_once), app.awaited) == (sent, sent, [b"wait"])
+
+
+def test_bytes_of_a_known_head_inside_a_body_are_a_body() -> None:
+    app, inner = Echo(), post(b"one")
+    outer = post(inner)
+    head, body = outer[: -len(inner)], inner
+    wire, _ = exchange(app, [post(b"one"), head, body, post(b"two")])
+    assert bodies(bytes(wire.written)) == [b"one", inner, b"two"]
+
+
+class Hasty(Echo):
+    """Responds to what it cannot respond to at once without reading it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, 200, b"hasty", [(b"a", b"b")])
+
+
+def test_the_rest_of_a_body_whose_response_is_complete_is_never_taken_for_a_request() -> None:
+    inner = post(b"one")
+    outer = post(b"wait" + inner)
+    wire, _ = exchange(Hasty(), [inner, outer[: -len(inner)], inner, post(b"two")])
+    assert bodies(bytes(wire.written)) == [b"one", b"hasty", b"two"]
+
+
+class Timers:
+    """A loop whose time and timers a test moves."""
+
+    def __init__(self) -> None:
+        self.now, self.due = 0.0, list[tuple[float, Callable[[], object]]]()
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        timer = self.now + seconds, call
+        self.due.append(timer)
+        return Timer(lambda: self.due.remove(timer) if timer in self.due else None)
+
+    def go_to(self, when: float) -> None:
+        while self.due and (first := min(self.due, key=lambda each: each[0]))[0] <= when:
+            self.due.remove(first)
+            self.now = first[0]
+            first[1]()
+        self.now = when
+
+
+class Timer:
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self.cancel = cancel
+
+
+def test_an_idle_connection_is_closed_by_the_time_since_its_last_response() -> None:
+    async def run() -> None:
+        wire, loop = Wire(), Timers()
+        connection: Any = connect(Echo(), ServerState(), wire)
+        connection.data_received(post(b"one"))
+        connection.timeout_keep_alive_task.cancel()
+        connection.timeout_keep_alive_task = None
+        connection.loop, limit = loop, connection.timeout_keep_alive
+        for i in range(4):
+            loop.go_to(i * limit * 0.6)
+            connection.data_received(post(b"one"))
+            assert len(loop.due) == 1
+        last = loop.now
+        loop.go_to(last + limit * 0.99)
+        before = wire.closed
+        loop.go_to(last + limit)
+        assert (before, wire.closed, loop.due) == (False, True, [])
+
+    asyncio.run(run())
+
+
 def test_a_response_that_closes_the_connection_ends_it() -> None:
     wire, at_once = exchange(Echo(), [post(b"bye")])
     assert b"connection: close\r\n" in at_once
@@ -167,7 +252,7 @@ def test_an_unreadable_request_behind_one_is_refused() -> None:
 
 @settings(deadline=None)
 @given(
-    st.lists(st.sampled_from([b"", b"one", b"wait", b"x" * LONG]), min_size=1, max_size=5),
+    st.lists(st.sampled_from([b"", b"one", b"two", b"wait", b"four", b"x" * LONG]), min_size=1, max_size=5),
     st.lists(st.floats(0, 1), max_size=5),
 )
 def test_responses_are_in_the_order_of_their_requests_in_any_packets(

@@ -32,6 +32,7 @@ Admit = Callable[[Collection[str]], None]
 
 LARGEST_HEAD: Final = 64 << 10
 PATIENCE: Final = 75.0  # the keep-alive time of idle connections
+_END_OF_HEAD: Final = b"\r\n\r\n"
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 # Limits in seconds and bytes for draining a client that is still sending, so that it can read the refusal.
 _FAREWELL: Final = 2.0
@@ -77,6 +78,15 @@ class _ReadHead:
         return cls(given_, head, method, raw_path, query, path, headers, expects, at_once)
 
 
+@dataclass(frozen=True, slots=True)
+class _Repeatable:
+    """The bytes of a head whose request got its response at once, and the size of that request."""
+
+    head: bytes
+    size: int
+    read: _ReadHead
+
+
 class ServerConnection(HttpToolsProtocol):
     """One connection of a client.
 
@@ -109,6 +119,7 @@ class ServerConnection(HttpToolsProtocol):
         self._prompt = self.app if isinstance(self.app, PromptApp) else None
         self._held: bytes | None = None  # the body so far of a request that may get its response at once
         self._served = False  # a request of the data being read got its response at once
+        self._served_bytes = 0  # of its body
         self._lasting = True  # keep-alive by the last head
         self._offered = False  # the head of the pending body offers an upgrade
         self._deaf = False  # nothing more is read
@@ -117,6 +128,8 @@ class ServerConnection(HttpToolsProtocol):
         self._silent = 0  # bytes since the last byte of a body
         self._heard = 0.0
         self._limit: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None  # when the last response was complete; None inside a request
+        self._repeatable: _Repeatable | None = None
         self._due: deque[Exchange] = deque()  # requests without a response yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -141,7 +154,10 @@ class ServerConnection(HttpToolsProtocol):
             if self._left and self._silent > _THROWN_AWAY:
                 self.transport.close()
             return
-        self._unset_keepalive_if_required()
+        if self._repeats(data):
+            return
+        whole_requests = not (self._unfinished or self._open or self._due)
+        self._idle_since = None
         self._heard = self.loop.time()
         self._silent += len(data)
         self._served = False
@@ -158,6 +174,30 @@ class ServerConnection(HttpToolsProtocol):
             self._refuse(long)
         elif self._limit is None and (self._unfinished or self._open or not (self._due or self._served)):
             self._limit_to(PATIENCE)
+        elif whole_requests and self._served:
+            self._remember(data)
+
+    def _remember(self, data: bytes) -> None:
+        """Keeps the head of a request that got its response at once, if it is all of the data."""
+        length, read = data.find(_END_OF_HEAD) + len(_END_OF_HEAD), self._read
+        assert read is not None
+        if not (self._unfinished or self._open or self._due) and length + self._served_bytes == len(data):
+            self._repeatable = _Repeatable(data[:length], len(data), read)
+
+    def _repeats(self, data: bytes) -> bool:
+        """Responds to data that differs from the last request in the body alone.
+
+        The same bytes between two requests have the same meaning, so the parser need not see them: most
+        clients repeat their head. Returns False, with nothing done, for any other data.
+        """
+        known = self._repeatable
+        if known is None or len(data) != known.size or not data.startswith(known.head):
+            return False
+        if self._idle_since is None or self._due or self._unfinished or self._open or self._left:
+            return False
+        self._in_time()
+        self._read, self._silent = known.read, 0
+        return self._respond_at_once(memoryview(data)[len(known.head) :])
 
     def _feed(self, data: bytes) -> None:
         while True:
@@ -239,7 +279,7 @@ class ServerConnection(HttpToolsProtocol):
             if body:
                 self.on_body(body)
 
-    def _respond_at_once(self, body: bytes) -> bool:
+    def _respond_at_once(self, body: bytes | memoryview) -> bool:
         """Responds to a complete request. Returns False if its application has to be awaited."""
         assert self._read is not None
         assert self._read.at_once is not None
@@ -248,11 +288,11 @@ class ServerConnection(HttpToolsProtocol):
         response = self._read.at_once(body)
         if response is None:
             return False
-        self._held, self._served = None, True
+        self._held, self._served, self._served_bytes = None, True, len(body)
         written, kept = whole(response, self.server_state.default_headers)
         self.transport.writelines(written)
         if kept:
-            super().on_response_complete()
+            self._complete()
         else:
             self.server_state.total_requests += 1
             self.leave()
@@ -286,7 +326,37 @@ class ServerConnection(HttpToolsProtocol):
         if self._left:
             self.server_state.total_requests += 1
         else:
-            super().on_response_complete()
+            self._complete()
+
+    def _complete(self) -> None:
+        """Continues with the next request, or begins to wait for it.
+
+        uvicorn starts and cancels a timer for each request; here one runs for the connection.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_after(self.timeout_keep_alive)
+
+    def _look_after(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes the connection if it has been idle for as long as uvicorn's setting allows."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return  # the end of the response starts the timer again
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._look_after(left)
+        else:
+            super().timeout_keep_alive_handler()
 
     def leave(self) -> None:
         """Closes the connection after draining data of a client that is still sending.

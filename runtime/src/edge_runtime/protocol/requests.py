@@ -81,10 +81,10 @@ def decode_request(
 
 
 def decode_known(
-    body: bytes, length: int, contract: Contract, header_cache: HeaderCache
+    body: bytes | memoryview, length: int, contract: Contract, header_cache: HeaderCache
 ) -> DecodedRequest | None:
     """Reads a request whose JSON, of this length, is in the cache. None if it is not, or does not match."""
-    layout = header_cache.find(contract, body[:length])
+    layout = header_cache.find(contract, bytes(body[:length]))
     if layout is None:
         return None
     parts = layout.split(memoryview(body)[length:])

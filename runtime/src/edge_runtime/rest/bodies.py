@@ -50,7 +50,7 @@ class Bodies:
             self.held -= taken
             raise
 
-    def fits(self, body: bytes) -> bool:
+    def fits(self, body: bytes | memoryview) -> bool:
         """Whether there is room for a body that is released before anything else runs."""
         return self.held + len(body) <= self._most
 
