@@ -19,6 +19,7 @@ from edge_runtime.protocol.nonfinite import Constant, written
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor, width
 
 LARGEST_REQUEST: Final = 64 << 20
+_SMALL: Final = 1 << 12
 _LENGTH: Final = 4
 _BF16_NAN: Final = 0x7FC0
 _ALLOWED: Final[dict[str, frozenset[type]]] = {
@@ -107,10 +108,12 @@ def from_values(tensor: Tensor, shape: tuple[int, ...], values: Sequence[Any], w
 
 
 def to_raw(datatype: str, array: Array) -> bytes | memoryview:
-    """The values in binary form; a view of the array if possible."""
+    """The values in binary form; a view of a large array if possible."""
     if datatype == "BYTES":
         words = [_bytes_of(value) for value in array.ravel()]
         return b"".join(part for word in words for part in (len(word).to_bytes(_LENGTH, "little"), word))
+    if array.nbytes <= _SMALL:  # copying takes less time than a view
+        return array.tobytes()
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 

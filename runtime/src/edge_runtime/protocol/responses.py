@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
 
@@ -12,6 +13,7 @@ from edge_runtime.protocol.contents import to_json, to_raw
 from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.requests import decode_tensors, split
 from edge_runtime.protocol.shared_slots import put
+from edge_runtime.responses import InferenceResponse
 from edge_runtime.shared_memory.regions import NO_SHARED_MEMORY, SharedMemory
 from edge_runtime.tensors import Array, Contract, Tensor
 
@@ -78,6 +80,56 @@ def encode_response(
     document["outputs"] = described
     parts[0] = orjson.dumps(document, option=_OPTIONS)
     return parts, len(parts[0]) if len(parts) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """A header with raw outputs, and all that it was made from."""
+
+    text: bytes
+    contract: Contract
+    id: str
+    outputs: Sequence[tuple[str, bool]]
+    datatypes: Sequence[str]
+    shapes: Sequence[tuple[int, ...]]
+    parameters: Mapping[str, Json]
+
+
+class RepeatedHeader:
+    """The last header of responses of one model: most clients repeat their request, and get it again."""
+
+    def __init__(self, model: str, version: str) -> None:
+        self._model, self._version = model, version
+        self._last: _Header | None = None
+
+    def encode(
+        self, request: DecodedRequest, contract: Contract, response: InferenceResponse
+    ) -> tuple[list[bytes | memoryview], int | None]:
+        """The same as `encode_response`, for a request without outputs in shared memory."""
+        arrays, last = response.outputs, self._last
+        plain = response.tensors is None and not request.classes
+        shapes = [array.shape for array in arrays]
+        if (
+            last is not None
+            and plain
+            and last.outputs is request.outputs
+            and last.contract is contract
+            and last.shapes == shapes
+            and last.id == request.id
+            and last.parameters == response.parameters
+        ):
+            parts: list[bytes | memoryview] = [last.text]
+            parts += map(to_raw, last.datatypes, arrays)
+            return parts, len(last.text)
+        given = response.parameters
+        parts, length = encode_response(
+            self._model, self._version, request, contract, arrays, given, tensors=response.tensors
+        )
+        if plain and length is not None and all(binary for _, binary in request.outputs):
+            kinds = [contract.outputs_by_name[name].datatype for name, _ in request.outputs]
+            text = bytes(parts[0])
+            self._last = _Header(text, contract, request.id, request.outputs, kinds, shapes, given)
+        return parts, length
 
 
 def decode_response(body: bytes, header_length: str | None, outputs: Sequence[Tensor]) -> list[Array]:

@@ -11,7 +11,7 @@ from edge_runtime.errors import EdgeError
 from edge_runtime.protocol.decoded_requests import DecodedRequest
 from edge_runtime.protocol.header_layouts import HeaderCache
 from edge_runtime.protocol.requests import HEADER_LENGTH, decode_known
-from edge_runtime.protocol.responses import encode_response
+from edge_runtime.protocol.responses import RepeatedHeader, encode_response
 from edge_runtime.responses import InferenceResponse
 from edge_runtime.rest.bodies import Bodies
 from edge_runtime.rest.refusals import INTERNAL_ERROR, refusal
@@ -56,6 +56,10 @@ def encoded(
     parts, length = encode_response(
         model, MODEL_VERSION, request, contract, arrays, parameters, tensors=result.tensors, memory=memory
     )
+    return _response(parts, length)
+
+
+def _response(parts: Sequence[bytes | memoryview], length: int | None) -> Response:
     headers = [JSON] if length is None else [_BINARY, (_HEADER, b"%d" % length)]
     return Response(200, headers, parts)
 
@@ -76,8 +80,9 @@ class PromptInference:
     ) -> None:
         self._models, self._model, self._length = models, model, length
         self._header_cache, self._bodies = header_cache, bodies
+        self._header = RepeatedHeader(model, MODEL_VERSION)
 
-    def __call__(self, body: bytes) -> Response | None:
+    def __call__(self, body: bytes | memoryview) -> Response | None:
         """See AtOnce."""
         models, model = self._models, self._model
         # A model that has been removed since its head was read may be served by another node.
@@ -89,7 +94,7 @@ class PromptInference:
             if request is None:
                 return None
             result = models.at_once(model, request.inference(request.parameters.timeout))
-            return None if result is None else encoded(model, request, contract, result)
+            return None if result is None else _response(*self._header.encode(request, contract, result))
         except EdgeError as error:
             return refusal(error)
         except Exception:
