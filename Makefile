@@ -86,17 +86,20 @@ check-openvino: $(VENV)/.synced ## Compares OpenVINO with the CPU provider, by t
 	@EDGE_EXECUTION_PROVIDERS=OpenVINO,CPU PYTHONPATH=.cache/openvino $(BIN)/python -m benchmarks.execution_providers
 
 ##@ Development
-.PHONY: setup format generate figures lock up down release-dry-run clean
+.PHONY: setup format generate docs figures lock up down release-dry-run clean
 setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targets
 
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
-	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds --page docs/reasons.md
+generate: $(VENV)/.synced ## Writes crds/, docs/fields.md, docs/reasons.md's table, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
+	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds --page docs/reasons.md --fields docs/fields.md
 	@$(BIN)/python -m testbed.versions
 	@$(BIN)/python -m testbed.import_graph
 	@$(BIN)/python -m demo.overview
+
+docs: $(VENV)/.synced ## Builds the documentation's site into build/site/html; broken links are errors (SERVE=1: shows it)
+	@$(BIN)/python -m testbed.site $(if $(SERVE),--serve)
 
 figures: $(VENV)/.synced ## Redraws the plots of docs/ that do not depend on the machine
 	@$(BIN)/python -m benchmarks.edgent --out docs/images/edgent

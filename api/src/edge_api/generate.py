@@ -1,6 +1,7 @@
-"""Generates what follows from the API: the CustomResourceDefinitions, and the table of reasons in a page.
+"""Generates what follows from the API: the CustomResourceDefinitions, the table of reasons in a page, and the
+reference of the fields.
 
-`python -m edge_api.generate FOLDER… [--page FILE]`
+`python -m edge_api.generate FOLDER… [--page FILE] [--fields FILE]`
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from edge_api import reasons
+from edge_api.field_pages import field_page
 from edge_api.kinds import KINDS
 from edge_api.objects import GROUP
 from edge_api.schemas import definition
@@ -73,11 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--check", action="store_true", help="write nothing; name the files that differ and end with 1"
     )
     parser.add_argument("--page", type=Path, metavar="FILE", help="page with the table of reasons")
+    parser.add_argument("--fields", type=Path, metavar="FILE", help="page with the fields of all kinds")
     options = parser.parse_args(arguments)
     if options.check:
         wrong = [path for folder in options.folders for path in differing(folder)]
         if options.page and _text(options.page) != page_with_reasons(_text(options.page) or ""):
             wrong.append(options.page)
+        if options.fields and _text(options.fields) != field_page():
+            wrong.append(options.fields)
         for path in wrong:
             print(
                 f"{path}: not as generated: run `make generate`, and remove files that it does not write",
@@ -91,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.page:
         page = options.page.read_text(encoding="utf-8")
         options.page.write_text(page_with_reasons(page), encoding="utf-8")
+    if options.fields:
+        options.fields.write_text(field_page(), encoding="utf-8")
     return 0
 
 

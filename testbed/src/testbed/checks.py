@@ -53,7 +53,8 @@ def checks(python: str) -> tuple[Check, ...]:
     binaries = Path(python).parent
     typed = tuple(source for source in SOURCES if any((ROOT / source).rglob("*.py")))
     folders = ("crds", "charts/edge-intelligence/crds")
-    generate = ("-m", "edge_api.generate", "--check", *folders, "--page", "docs/reasons.md")
+    pages = ("--page", "docs/reasons.md", "--fields", "docs/fields.md")
+    generate = ("-m", "edge_api.generate", "--check", *folders, *pages)
     fast = ("-m", "testbed.coverage", "-m", "not e2e and not load_tool", "--durations=5")
     load_tool = ("-m", "pytest", "-m", "load_tool", "--durations=5", *LOAD_TOOL_TESTS)
     e2e = ("-m", "pytest", "-m", "e2e and not extended", "--durations=15", *CLUSTER_TESTS)
@@ -66,6 +67,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("versions", (python, "-m", "testbed.versions", "--check"), LINT),
         Check("import graph", (python, "-m", "testbed.import_graph", "--check"), LINT),
         Check("prose", (python, "-m", "testbed.prose"), LINT),
+        Check("documentation site", (python, "-m", "testbed.site"), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
         Check("client programs of the tests", (python, "-m", "testbed.client_programs"), FAST),
         Check("unit, contract, chart tests and their coverage", (python, *fast), FAST),
