@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from messages import mentions
-from testbed.cli import checkout, main, nodes_of, parse_speed, split
+from testbed.cli import checkout, main, nodes_of, parse_speed, parser, split
 from testbed.errors import BadValueError
 from testbed.topology import NodeSpec
 
@@ -21,9 +21,19 @@ def test_everything_after_kubectl_is_kubectls() -> None:
     assert passed_on == ["-n", "triton", "get", "pods", "--help"]
 
 
+def test_everything_after_shell_and_its_node_is_a_program() -> None:
+    given = ["shell", "--at", "edge-b", "kubectl", "get", "pods", "-n", "triton"]
+    own, passed_on = split(given)
+    arguments = parser().parse_args(own)
+    assert (passed_on, arguments.at) == ([], "edge-b")
+    assert arguments.program == ["kubectl", "get", "pods", "-n", "triton"]
+    assert (parser().parse_args(["shell"]).at, parser().parse_args(["shell"]).program) == ("cloud", [])
+
+
 @pytest.mark.parametrize(
     "command",
     [
+        ["shell", "kubectl", "get", "nodes"],
         ["link", "edge-a", "--rate", "2M"],
         ["class", "edge-a", "--speed", "0.2"],
         ["node", "edge-a", "--kill"],
@@ -73,7 +83,7 @@ def test_help_says_what_each_command_does(capsys: pytest.CaptureFixture[str]) ->
         main(["--help"])
 
     shown = capsys.readouterr().out
-    for command in ("up", "down", "status", "kubectl", "helm", "link", "class", "node", "logs"):
+    for command in ("up", "down", "status", "kubectl", "helm", "shell", "link", "class", "node", "logs"):
         assert f"\n    {command} " in shown
 
 

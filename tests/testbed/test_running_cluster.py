@@ -127,6 +127,13 @@ SERVER = ["python3", "-m", "http.server", "8000", "--directory", "/opt/app"]
 ASK = "import urllib.request as u; print(u.urlopen('http://%s:8000/', timeout=5).status)"
 
 
+def test_a_shell_in_a_nodes_network_has_kubectl_for_this_cluster(bed: Testbed) -> None:
+    for node in ("cloud", "edge"):
+        argv, variables = bed.shell_command(node, ["kubectl", "get", "nodes", "-o", "name"])
+        found = subprocess.run(argv, env=variables, capture_output=True, text=True, timeout=60, check=True)
+        assert "node/cloud" in found.stdout.split()
+
+
 def test_pods_reach_each_other_across_nodes_by_name(bed: Testbed) -> None:
     bed.kubectl("apply", "-f", "-", input=pod("far", "cloud", SERVER))
     bed.kubectl("apply", "-f", "-", input=pod("near", "edge", SERVER))

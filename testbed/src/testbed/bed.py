@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -201,6 +202,16 @@ class Testbed:
         """Returns the argv of kubectl or helm for this cluster, to run it on the terminal."""
         config = f"--kubeconfig={self.layout.kubeconfig}"
         return [*self.in_node(CLOUD), str(self._binaries()[program]), config, *args]
+
+    def shell_command(self, node: str, program: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """Returns the argv and the variables of a program in a node's network, such as a shell.
+
+        kubectl and helm are on its path and use this cluster, as does what reads KUBECONFIG.
+        """
+        folders = dict.fromkeys(str(path.parent) for path in self._binaries().values())
+        path = os.pathsep.join([str(Path(sys.executable).parent), *folders, os.environ.get("PATH", "")])
+        variables = {**os.environ, "KUBECONFIG": str(self.layout.kubeconfig), "PATH": path}
+        return [*self.in_node(node), *(program or [os.environ.get("SHELL", "/bin/sh")])], variables
 
     def images(self, progress: Progress = print_line) -> dict[str, str]:
         """Builds the images of operator and runtime if needed, and imports them into their nodes.

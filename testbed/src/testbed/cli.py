@@ -15,7 +15,7 @@ from testbed.bed import NOT_RUNNING, Testbed
 from testbed.errors import BadValueError, NotRunningError, TestbedError
 from testbed.progress import print_line
 from testbed.rates import format_rate, parse_rate
-from testbed.topology import NodeSpec, checked_speed, edge_nodes, parse_node
+from testbed.topology import CLOUD, NodeSpec, checked_speed, edge_nodes, parse_node
 
 PASSED_ON = ("kubectl", "helm")
 
@@ -55,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
     )
     for program in PASSED_ON:
         commands.add_parser(program, help=f"run {program} against the cluster with all further arguments")
+    shell = commands.add_parser(
+        "shell", help="open a shell, or run a program, with kubectl and helm on its path, in a node's network"
+    )
+    shell.add_argument("--at", default=CLOUD, metavar="NODE", help=f"the node (default: {CLOUD})")
+    shell.add_argument(
+        "program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="the program and its arguments"
+    )
 
     link = commands.add_parser("link", help="shape, cut or restore a node's access link, both directions")
     link.add_argument("node", metavar="NODE")
@@ -157,6 +164,8 @@ def bring_up(bed: Testbed, args: argparse.Namespace) -> None:
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Splits the arguments into the testbed's own and those of the program that it runs."""
     for place, word in enumerate(argv):
+        if word == "shell":  # its program may be one of these
+            break
         if word in PASSED_ON:
             return list(argv[: place + 1]), list(argv[place + 1 :])
     return list(argv), []
@@ -177,6 +186,9 @@ def run_command(args: argparse.Namespace, passed_on: Sequence[str]) -> int:
         case "kubectl" | "helm":
             argv = bed.client_command(args.command, passed_on)
             os.execvp(argv[0], argv)  # noqa: S606 - the program takes this process's place, terminal and exit status
+        case "shell":
+            argv, variables = bed.shell_command(args.at, args.program)
+            os.execvpe(argv[0], argv, variables)  # noqa: S606 - as above
         case "link":
             rate = parse_rate(args.rate) if args.rate else None
             link = bed.link(args.node)
