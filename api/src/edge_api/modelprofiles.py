@@ -21,8 +21,13 @@ class Cut(Part):
     tensors: Annotated[tuple[TensorName, ...], Field(min_length=2, max_length=64)] | None = Field(
         default=None, description="The tensors that cross the link, if several. Default: the one in tensor."
     )
+    sent: Annotated[tuple[TensorName, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Those of the tensors that cross the link, if outputs of the exit are among them: these "
+        "stay where they are computed. Default: all, and the next slice returns the outputs.",
+    )
     bytes: int = Field(
-        ge=0, description="Bytes of the tensors for a batch of one, at the largest of the model's shapes."
+        ge=0, description="Bytes that cross for a batch of one, at the largest of the model's shapes."
     )
     bytes_at: BytesAt | None = Field(
         default=None, description="Bytes at each of the model's shapes, in order. Default: bytes."
@@ -140,6 +145,25 @@ class RequestTime(Part):
     )
 
 
+_Multiple = Annotated[float, Field(strict=True, ge=0.001, le=1000)]
+
+
+class PackingCost(Part):
+    """Packed weights of the full model: in the layout that operators read fastest."""
+
+    slowdown: _Multiple = Field(
+        description="Mean duration of a run without packed weights, relative to one with them."
+    )
+    packed_memory: _Multiple = Field(
+        description="Memory for loading and running the model with packed weights, in bytes for each byte of "
+        "its file."
+    )
+    unpacked_memory: _Multiple = Field(
+        description="Memory for loading and running the model without packed weights, in bytes for each "
+        "byte of its file."
+    )
+
+
 class ClassCosts(Part):
     """Measurements on one device class."""
 
@@ -179,6 +203,11 @@ class ClassCosts(Part):
         default=None,
         description="Largest relative difference, over the exits, between a measured time and the line "
         "through those at the shapes below and above it. Default: not known, with fewer than three shapes.",
+    )
+    packing: PackingCost | None = Field(
+        default=None,
+        description="What packed weights cost and save, by which plans choose them. Default: not measured, "
+        "as for models below 4 MiB, on Triton servers and by earlier versions; each runtime decides.",
     )
     requests: RequestTime | None = Field(
         default=None,

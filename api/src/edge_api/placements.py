@@ -157,8 +157,18 @@ class Stage(Part):
     model: Name | None = Field(
         default=None, description="Model name of the slice at the address. Required with an address."
     )
+    kept: Annotated[tuple[TensorName, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Outputs of the slice that are part of the response and do not go to the next stage. "
+        "Default: none, all outputs of the response come from the last stage.",
+    )
     predicted_compute: Duration | None = Field(
         default=None, description="Compute time that the plan predicts. Default: unknown."
+    )
+    packed: bool | None = Field(
+        default=None,
+        description="Whether the runtime packs the weights of the slice, which makes runs faster and takes "
+        "more memory. It does not if its memory does not suffice. Default: it does if its memory suffices.",
     )
     compute_at: DurationsAt | None = Field(
         default=None,
@@ -183,7 +193,7 @@ class RouteOutput(Part):
     """An output in the response of a route."""
 
     name: TensorName = Field(description="Name in the response.")
-    tensor: TensorName = Field(description="Name of the output of the last stage's slice.")
+    tensor: TensorName = Field(description="Name of the output of the last stage's slice, or of a kept one.")
 
 
 class Route(Part):
@@ -224,8 +234,8 @@ class Route(Part):
     )
     outputs: Annotated[tuple[RouteOutput, ...], Field(min_length=1, max_length=64)] | None = Field(
         default=None,
-        description="Outputs of the last stage in the order of the response, with their names there. "
-        "Default: its outputs, in order, with the names in model.outputs.",
+        description="Outputs of the last stage, and kept ones, in the order of the response, with their "
+        "names there. Default: those of the last stage, in order, with the names in model.outputs.",
     )
 
 
@@ -422,6 +432,11 @@ class PlacementStatus(StatusPart):
         default=None,
         description="HTTPS if the runtime serves TLS on ports for other nodes, 8443 for HTTP and 8444 "
         "for gRPC. Default: other nodes reach it at the ports for clients.",
+    )
+    unpacked: Annotated[tuple[Digest, ...], Field(max_length=1024)] | None = Field(
+        default=None,
+        description="Slices that this node runs without packed weights, as planned or because the memory of "
+        "its runtime does not suffice. Default: none.",
     )
     last_updated: AwareDatetime | None = Field(
         default=None,

@@ -42,6 +42,8 @@ class Route:
             responds.
         worth: Value of a response in time to the objective, above 0 and at most 1; None: the accuracy.
         cost: Mean price of a request at the bandwidth of `latency`; None if nothing has a price.
+        packed, intermediate_packed: Whether the entry node and the intermediate node pack the weights; None
+            if no stage runs there, or if there is no choice.
     """
 
     exit: str
@@ -60,6 +62,8 @@ class Route:
     threshold: float | None = None
     worth: float | None = None
     cost: float | None = None
+    packed: bool | None = None
+    intermediate_packed: bool | None = None
 
     @property
     def name(self) -> str:

@@ -316,6 +316,12 @@ class EntryProblem:
         """Sentences about sizes that were assumed for the costs at any place, each once."""
         return tuple(dict.fromkeys(each for profile in self._profiles() for each in profile.assumptions))
 
+    @property
+    def unpacked(self) -> frozenset[str]:
+        """Names of the nodes at which the weights are not packed."""
+        between = (one.name for one in self.intermediates if one.profile.packs is False)
+        return frozenset((*between, *(() if self.entry.packs is not False else (self.node,))))
+
     def _profiles(self) -> tuple[ClassProfile, ...]:
         between = (intermediate.profile for intermediate in self.intermediates)
         return (self.entry, *between, *(() if self.remote is None else (self.remote,)))

@@ -21,6 +21,7 @@ from edge_runtime.errors import InputsRefused
 from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.sessions import Session, provider
 from edge_runtime.model_store import Blob, ModelStore
+from edge_runtime.packing_profiles import Unpacked, unpacked
 from edge_runtime.request_costs import measure_requests
 from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.shape_profiles import runs_at_shapes
@@ -32,6 +33,8 @@ AnyKey = TypeVar("AnyKey")
 
 _MIN_RUNS: Final = 2
 _ROUNDS: Final = 4
+_UNPACKED: Final = ("", "")
+"""Key of the run of the full model without packed weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +176,20 @@ async def profile_device(
     tensors |= {cut["tensor"]: cut["tensors"] for exit_ in metadata["exits"] for cut in exit_["cuts"]}
     sources = {start for start, _ in wholes.values()}
     order = list(dict.fromkeys([*wholes.values(), *pairs]))
+    full = wholes[_end(metadata["exits"][-1])]
     sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], Session] = {}
+    plain: Unpacked | None = None
     with Trials(None, Memory(cgroup_limit()), threads, trial_seconds) as trials:
         for pair in order:
             start, end = (tuple(tensors[name]) for name in pair)
             begins = NOTHING
             if pair[0] in sources:
                 begins = given if given != NOTHING or not shapes else Given(shapes[-1].shapes())
-            sessions[start, end] = await _session(
-                store, model, threads, trials=trials, start=start, end=end, given=begins
-            )
+            subject = await _subject(store, model, start=start, end=end, given=begins)
+            trials.admit(subject)
+            if pair == full:
+                plain = unpacked(trials, subject, threads)
+            sessions[start, end] = Session(subject.source, subject.inputs, subject.outputs, threads)
     whole = [sessions[tuple(tensors[start]), tuple(tensors[end])] for start, end in wholes.values()]
     inputs = {tensor.name: tensor for session in whole for tensor in session.inputs}
     dimensions = {name: found for session in whole for name, found in session.dimensions.items()}
@@ -217,8 +224,17 @@ async def profile_device(
             progress(f"not measured: {error}")
             return {**described, "segments": [], "exits": [], "relativeError": 0.0, "refused": str(error)}
     at: list[dict[str, Any]] = []
+    packing: dict[str, float] | None = None
     for each in prepared:
-        measured = measure_all(each.runs, seconds / len(prepared), progress)
+        runs = dict(each.runs)
+        if plain is not None and each is prepared[-1]:
+            names_in = [tensor.name for tensor in plain.session.inputs]
+            feeds = [{name: feed[name] for name in names_in} for feed in each.samples.feeds]
+            runs[_UNPACKED] = TimedSlice(plain.session, feeds).run
+        measured = measure_all(runs, seconds / len(prepared), progress)
+        if plain is not None and (without := measured.pop(_UNPACKED, None)) is not None:
+            packing = plain.document(without.mean, measured[full].mean)
+            progress(f"without packed weights: {packing}")
         for pair, result in measured.items():
             progress(f"{each.shape or ''} {pair[0]} -> {pair[1]}: {_say(result)}".strip())
         segments = {pair: measured[pair] for pair in pairs}
@@ -241,6 +257,7 @@ async def profile_device(
         "exits": at[-1]["exits"],
         "shapes": at if shapes else [],
         "relativeError": relative_error(metadata["exits"], segments, exits),
+        "packing": packing,
         "requests": requests.document(),
     }
 
@@ -280,22 +297,15 @@ def _end(exit_: Mapping[str, Any]) -> str:
     return "+".join(exit_["outputs"])
 
 
-async def _session(
-    store: ModelStore,
-    model: str,
-    threads: int,
-    *,
-    trials: Trials,
-    start: Sequence[str],
-    end: Sequence[str],
-    given: Given,
-) -> Session:
+async def _subject(
+    store: ModelStore, model: str, *, start: Sequence[str], end: Sequence[str], given: Given
+) -> Subject:
+    """A slice of the model, with its bytes."""
     made = await store.slice(model, start, end)
     inputs, outputs = (tuple(Tensor.of(t) for t in made[key]) for key in ("inputs", "outputs"))
     digest, data = made["digest"], await store.blob(made["digest"])
     what = f"slice {digest} from {', '.join(start)} to {', '.join(end)}"
-    trials.admit(Subject(what, data, len(data), digest, inputs, outputs, must_fit=False, given=given))
-    return Session(data, inputs, outputs, threads)
+    return Subject(what, data, len(data), digest, inputs, outputs, must_fit=False, given=given)
 
 
 def _say(measured: Measured) -> str:

@@ -19,6 +19,7 @@ from edge_runtime.samples.flags import NOTHING, Given
 from edge_runtime.slicing import Graph, digest_of
 from messages import mentions
 from networks import info, model_of
+from weighty import weighty
 
 
 class Clock:
@@ -150,6 +151,19 @@ def test_a_model_that_refuses_zeros_is_measured_on_generated_values() -> None:
 def test_a_model_that_refuses_generated_values_is_measured_on_zeros() -> None:
     found = _profile(_shares("minus"))
     assert found["inputs"][0]["values"] == "zeros"
+
+
+def test_a_large_model_is_measured_without_packed_weights_too() -> None:
+    said: list[str] = []
+    found = _profile(weighty(12), progress=said.append)
+    assert found["packing"].keys() == {"slowdown", "packedMemory", "unpackedMemory"}
+    assert found["packing"]["slowdown"] > 0
+    assert 0.5 < found["packing"]["unpackedMemory"] < 1.5
+    assert any("without packed weights" in line for line in said)
+
+
+def test_a_small_model_has_no_choice_to_measure() -> None:
+    assert _profile(_shares("one"))["packing"] is None
 
 
 def test_a_model_that_refuses_both_has_no_times_and_says_why() -> None:

@@ -144,6 +144,7 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
     met_from = threshold if threshold <= limits.high else None
     min_bandwidth = math.ceil(start * limits.safety)
     shown_at = min_bandwidth or (limits.high if met_from is None else met_from * limits.safety)
+    near = int(options.intermediate[index])
     return Route(
         exit=options.exits[int(options.exit[index])].name,
         cut=options.tensor(index),
@@ -163,6 +164,8 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
         threshold=None if math.isnan(options.threshold[index]) else float(options.threshold[index]),
         worth=float(options.worth[index]),
         cost=float(options.costs(shown_at)[index]) if problem.has_prices else None,
+        packed=None if options.cut[index] == 0 else problem.entry.packs,
+        intermediate_packed=None if near == NONE else problem.intermediates[near].profile.packs,
     )
 
 

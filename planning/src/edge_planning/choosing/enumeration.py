@@ -142,7 +142,8 @@ def _kept(work: Work, row: Rows) -> Rows:
     keep &= _pinned(problem, problem.peer, last < end)
     for number, place in enumerate(problem.intermediates):
         there = intermediate == number
-        keep &= ~there | (work.memory[last] - work.memory[at] <= place.load.memory)
+        size = (work.memory[last] - work.memory[at]) * place.profile.memory
+        keep &= ~there | (size <= place.load.memory)
         keep &= _pinned(problem, place.name, there)
     return row if keep.all() else {name: column[keep] for name, column in row.items()}
 

@@ -27,7 +27,7 @@ class Work:
         entry, intermediates: Seconds of the layers before a cut.
         remote: Seconds of the layers behind it.
         size: Bytes that cross there (0 at the output).
-        memory: Bytes needed by the layers before it.
+        memory: Bytes of the file that has the layers before it.
         variances: Squared coefficient of variation of the compute time at the entry node and the remote end.
         extras: Seconds that the margin adds per second at the entry node and at the remote end.
         intermediate_extras: The same at each intermediate node.
@@ -155,7 +155,7 @@ def rows(
         "joules_per_second": joules_per_second,
         "mean_head": head,
         "threshold": np.full(len(cut), np.nan),
-        "memory": work.memory[at],
+        "memory": work.memory[at] * problem.entry.memory,
         "receiving": receiving,
         "receiving_near": receiving_near,
     }

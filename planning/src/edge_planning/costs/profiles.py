@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from edge_planning.costs.packing import Packing
 from edge_planning.errors import BadProfileError, require
 from edge_planning.graphs.models import Exit
 
@@ -77,6 +78,9 @@ class ClassProfile:
         requests: Time outside of inference; None if it is not measured, and then not counted.
         shapes: Shape of each input that the times are for, by name; empty if all shapes are fixed.
         assumptions: Sentences about sizes that were assumed for the times. Plans repeat them.
+        packing: What packed weights cost and save. All times are those with packed weights. None: not
+            measured, and a slice takes as much memory as its file.
+        packed: Whether the weights are packed.
     """
 
     name: str
@@ -87,21 +91,37 @@ class ClassProfile:
     requests: RequestTime | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
+    packing: Packing | None = None
+    packed: bool = True
+
+    @property
+    def packs(self) -> bool | None:
+        """Whether the weights are packed; None if there is no choice, since nothing was measured of it."""
+        return None if self.packing is None else self.packed
+
+    @property
+    def memory(self) -> float:
+        """Bytes of memory for each byte of a slice's file."""
+        if self.packing is None:
+            return 1.0
+        return self.packing.packed if self.packed else self.packing.unpacked
 
     def means(self, exit_: Exit) -> list[float]:
         """Returns the mean seconds of each segment of an exit; BadProfileError if one is not measured."""
         if (before := self._before(exit_)) is not None:
-            return [later - earlier for earlier, later in pairwise(before)]
-        means = [timing.mean for timing in self._timings(exit_)]
-        whole, total = self.exits.get(exit_.name), sum(means)
-        return [mean * whole.mean / total for mean in means] if whole and total > 0 else means
+            means = [later - earlier for earlier, later in pairwise(before)]
+        else:
+            means = [timing.mean for timing in self._timings(exit_)]
+            whole, total = self.exits.get(exit_.name), sum(means)
+            means = [mean * whole.mean / total for mean in means] if whole and total > 0 else means
+        return means if self._slowdown == 1 else [mean * self._slowdown for mean in means]
 
     def whole(self, exit_: Exit) -> float:
         """Returns the mean seconds from the input to the exit in one piece."""
         if (before := self._before(exit_)) is not None:
-            return before[-1]
+            return before[-1] * self._slowdown
         timing = self.exits.get(exit_.name)
-        return timing.mean if timing else sum(t.mean for t in self._timings(exit_))
+        return (timing.mean if timing else sum(t.mean for t in self._timings(exit_))) * self._slowdown
 
     def margin(self, exit_: Exit, percentile: float) -> float:
         """Returns the factor from the mean to the percentile of the compute time on this class, at least 1.
@@ -120,6 +140,10 @@ class ClassProfile:
         ratio = max(timing.p95 / timing.mean, 1.0) if timing.mean > 0 else 1.0
         normal = NormalDist()
         return 1 + (ratio - 1) * max(normal.inv_cdf(percentile / 100) / normal.inv_cdf(0.95), 0.0)
+
+    @property
+    def _slowdown(self) -> float:
+        return 1.0 if self.packed or self.packing is None else self.packing.slowdown
 
     def _before(self, exit_: Exit) -> Sequence[float] | None:
         before = self.before.get(exit_.name)

@@ -15,6 +15,7 @@ from edge_planning.pools.exchanges import FEW, Exchanges
 from edge_planning.pools.held import Held
 from edge_planning.pools.joint import Asking, asking, joint_choice, sharers
 from edge_planning.pools.ledgers import Ledger
+from edge_planning.pools.packings import packs_like
 from edge_planning.pools.reservations import Kind, Part, Reservation, Resource
 from edge_planning.pools.units import Score, Unit, score
 from edge_planning.pools.values import PoolDemand, PoolProblem
@@ -174,7 +175,12 @@ class Contention:
         current = None
         if unit.old is not None:
             first = self.costs.planned_name(demand, unit.old.plan.table)
-            same = (n for n, one in enumerate(costed) if (one.name, one.server) == (first, unit.old.server))
+            same = (
+                number
+                for number, one in enumerate(costed)
+                if (one.name, one.server) == (first, unit.old.server)
+                and packs_like(one.problem, unit.old.plan.table)
+            )
             current = next(same, None)
         return _Tried(asking(demand, costed, unit.count, current), mine, kept)
 

@@ -53,6 +53,7 @@ class Costed:
 
 Waits = Mapping[str, float]
 Place = tuple[str, int, int, str | None]
+Held = tuple[str, frozenset[str], Place, Place | None]
 
 
 class Costs:
@@ -74,7 +75,7 @@ class Costs:
         self._picked: Recent[object, list[tuple[int, int]]] = Recent(KEPT_FRONTS)
         self._parts: dict[str, dict[int, Mapping[Part, float]]] = {}
         self._same_parts: dict[tuple[Part, ...], Mapping[Part, float]] = {}
-        self._numbers: dict[tuple[str, Place, Place | None], int] = {}
+        self._numbers: dict[Held, int] = {}
 
     def bandwidth(self, problem: EntryProblem) -> float:
         """Returns the bandwidth in bit/s to plan for: as measured, else the uplink."""
@@ -157,7 +158,7 @@ class Costs:
                 there = one.intermediate == place
                 busy = one.intermediate_compute + one.receiving_near
                 between[:, 2 * column] = np.where(there, busy, 0.0)
-                between[:, 2 * column + 1] = there
+                between[:, 2 * column + 1] = there * node.profile.memory
             head = one.mean_head + one.receiving
             blocks.append(np.column_stack((head, one.memory, one.bits, remote, between)))
         return np.concatenate(blocks)
@@ -215,7 +216,7 @@ class Costs:
         self, demand: PoolDemand, problem: EntryProblem, at: Stops, beside: Stops | None
     ) -> Mapping[Part, float]:
         """Returns the runtimes and slices of a route and of the local one beside it."""
-        key = (problem.peer, _place(at), None if beside is None else _place(beside))
+        key = (problem.peer, problem.unpacked, _place(at), None if beside is None else _place(beside))
         number = self._numbers.setdefault(key, len(self._numbers))
         mine = self._parts.setdefault(demand.name, {})
         if number not in mine:

@@ -111,7 +111,8 @@ class Occupancy:
     def alternatives(self, name: str, server: str | None) -> Alternatives:
         """Returns the candidates of a demand with a Triton server, or with the first one."""
         demand, ledger = self._demands[name], self._ledger
-        problem = problem_at(demand, server)
+        table = self._placed[name].plan.table if name in self._placed else None
+        problem = problem_at(demand, server, table)
         crowded = self._crowded(demand, problem)
         every = self._costs.costed(replace(demand, problems=(problem,)), {}, every=True)
         with ledger.without([name] if name in ledger.held else []):

@@ -14,7 +14,6 @@ from edge_planning.pools.crowding import Crowding
 from edge_planning.pools.figures import Figures
 from edge_planning.pools.groups import Group, groups, steady
 from edge_planning.pools.held import Held
-from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Ledger, capacities
 from edge_planning.pools.measured_uses import taken_by_members, unreserved
 from edge_planning.pools.pool_shares import pool_shares
@@ -22,9 +21,10 @@ from edge_planning.pools.questions import Questions
 from edge_planning.pools.refusals import blocked, crowded, never, unfit
 from edge_planning.pools.relief import Relief
 from edge_planning.pools.renaming import placed_at, refused_at
+from edge_planning.pools.repacking import pack
 from edge_planning.pools.reservations import Resource
 from edge_planning.pools.results import Placed, PoolPlan, Refusal
-from edge_planning.pools.tables import Ranked, Tables, as_good_as, no_busier
+from edge_planning.pools.tables import Ranked, Tables, as_good_as, close, no_busier
 from edge_planning.pools.units import Score, Unit, score
 from edge_planning.pools.values import PoolDemand, PoolProblem
 
@@ -108,6 +108,7 @@ class _Planner:
             claiming = Claiming(self.costs, self.units, self.chosen, self.limits, take)
             self._fill(claiming.claim(self._lacks))
         Relief(self.crowding, self.costs, self.tables, self.units, self.chosen).relieve(self.tried)
+        pack(self.units, self.chosen, self.tables, self.limits)
         return self._result()
 
     def _all_again(self) -> None:
@@ -184,7 +185,7 @@ class _Planner:
         if best is None or not old.in_time:
             return None
         table = self.tables.again(unit.demand, old.plan, old.server, old.reservation)
-        return table if table.met and _close(table, best) else None
+        return table if table.met and close(table, best) else None
 
     def _refused_at_home(self, unit: Unit, kept: Sequence[Unit]) -> bool:
         """Returns whether a demand lacks a resource of its entry node that no kept demand uses there."""
@@ -285,11 +286,16 @@ class _Planner:
         used = unit.demand.server
         best = min(
             equal,
-            key=lambda one: (one.server != used, self.ledger.share(one.problem.peer), one.problem.peer),
+            key=lambda one: (
+                len(one.problem.unpacked),
+                one.server != used,
+                self.ledger.share(one.problem.peer),
+                one.problem.peer,
+            ),
         )
         if unit.unchanged and unit.old is not None:
             old = self._old(unit)
-            if old is not None and _close(old, best):
+            if old is not None and close(old, best):
                 return old
         return best
 
@@ -478,16 +484,6 @@ class _Planner:
             for resource, amount in self.ledger.totals().items()
             for node in members.get(resource.place, (resource.place,))
         }
-
-
-def _close(old: Ranked, best: Ranked) -> bool:
-    """Returns whether a table is as good as the best, or worse by less than a move costs."""
-    if old.met != best.met:
-        return old.met
-    return (
-        old.worth >= best.worth - MOVE_COST
-        and old.plan.table.accuracy >= best.plan.table.accuracy - MOVE_COST
-    )
 
 
 def _binds_at(refusal: Refusal, places: set[str]) -> bool:

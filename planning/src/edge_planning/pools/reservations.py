@@ -5,7 +5,7 @@ since runtimes and Triton keep all of them loaded.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
 from typing import TypeVar
@@ -49,6 +49,7 @@ class Part:
         runtime: The runtime that holds it; empty at Triton.
         digest: Of the model; empty for the runtime itself.
         start, end: The slice's first and last tensors.
+        packed: Whether its weights are packed; with and without, it is in memory twice.
     """
 
     memory: Resource
@@ -56,6 +57,7 @@ class Part:
     digest: str = ""
     start: str = ""
     end: str = ""
+    packed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,16 +192,19 @@ def stops(exit_: Exit, route: Route, figures: Figures) -> Stops:
 def parts_of(demand: PoolDemand, problem: EntryProblem, at: Stops, figures: Figures) -> dict[Part, float]:
     """Returns the slices of a route and their bytes."""
     end, names = len(at.exit.cuts), figures.tensors(at.exit)
+    near = next((one.profile for one in problem.intermediates if one.name == at.intermediate), None)
     found: dict[Part, float] = {}
-    for place, runtime, start, stop in (
-        (problem.node, demand.runtime, 0, at.first),
-        (at.intermediate or "", demand.runtime, at.first, at.second),
-        (problem.peer, "", at.second, end),
+    for place, runtime, start, stop, profile in (
+        (problem.node, demand.runtime, 0, at.first, problem.entry),
+        (at.intermediate or "", demand.runtime, at.first, at.second, near),
+        (problem.peer, "", at.second, end, None),
     ):
         if start < stop:
             memory = figures.known(Resource(Kind.MEMORY, place))
-            part = Part(memory, runtime, demand.digest, names[start], names[stop])
-            found[figures.known(part)] = figures.memory(problem.model, at.exit, start, stop)
+            packed = profile is None or profile.packs is not False
+            part = Part(memory, runtime, demand.digest, names[start], names[stop], packed)
+            size = figures.memory(problem.model, at.exit, start, stop)
+            found[figures.known(part)] = size if profile is None else size * profile.memory
     return found
 
 
@@ -221,10 +226,7 @@ def renamed(reserved: Reservation, before: str, after: str) -> Reservation:
     def named(amounts: Mapping[str, Named]) -> Mapping[str, Named]:
         return {after if place == before else place: amount for place, amount in amounts.items()}
 
-    parts = {
-        Part(moved(part.memory), part.runtime, part.digest, part.start, part.end): size
-        for part, size in reserved.parts.items()
-    }
+    parts = {replace(part, memory=moved(part.memory)): size for part, size in reserved.parts.items()}
     uses = {moved(one): amount for one, amount in reserved.uses.items()}
     traffic, waits = named(reserved.traffic), named(reserved.waits)
     return Reservation(uses, parts, traffic, waits, reserved.slack, reserved.percentile)

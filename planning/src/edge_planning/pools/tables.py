@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_planning.choosing.candidates import Mask
-from edge_planning.plans import Infeasible, Plan
+from edge_planning.plans import Infeasible, Plan, RouteTable
 from edge_planning.pools.costed import Costed, no_more_than, planned_bandwidth, smallest_local
 from edge_planning.pools.figures import Figures
 from edge_planning.pools.joint import MOVE_COST
 from edge_planning.pools.ledgers import Ledger
+from edge_planning.pools.packings import packs_like
 from edge_planning.pools.questions import Questions
 from edge_planning.pools.reservations import Kind, Reservation, reservation
 from edge_planning.pools.values import PoolDemand
@@ -103,7 +104,8 @@ class Tables:
 
     def admitted(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> Iterator[Ranked]:
         """Yields tables that use no more than a candidate at its places, the best first."""
-        problem = next(one for one in demand.problems if one.peer == chosen.problem.peer)
+        peer, unpacked = chosen.problem.peer, chosen.problem.unpacked
+        problem = next(one for one in demand.problems if (one.peer, one.unpacked) == (peer, unpacked))
         yield from self._narrowed(demand, self.crowded(demand, problem, ledger), chosen)
 
     def within(self, demand: PoolDemand, chosen: Costed, ledger: Ledger) -> Iterator[Ranked]:
@@ -139,16 +141,28 @@ class Tables:
             if table is not None:
                 yield table
 
+    def repacked(self, demand: PoolDemand, held: Ranked, ledger: Ledger) -> Iterator[Ranked]:
+        """Yields tables of the same routes whose weights are packed at more nodes, at the most first."""
+        routes = {route.name for route in held.plan.table.routes}
+        for problem in demand.problems:
+            if problem.peer == held.problem.peer and problem.unpacked < held.problem.unpacked:
+                crowded = self.crowded(demand, problem, ledger)
+                every = self.questions.candidates(crowded)
+                same = np.array([every.name(index) in routes for index in range(len(every))])
+                table = self._ranked(demand, crowded, same) if same.any() else None
+                if table is not None:
+                    yield table
+
     def kept(
         self, demand: PoolDemand, plan: Plan, server: str | None, reserved: Reservation, ledger: Ledger
     ) -> Ranked:
         """Returns a table of an earlier plan."""
-        problem = self.crowded(demand, problem_at(demand, server), ledger)
+        problem = self.crowded(demand, problem_at(demand, server, plan.table), ledger)
         return self._of(problem, plan, reserved)
 
     def again(self, demand: PoolDemand, plan: Plan, server: str | None, old: Reservation) -> Ranked:
         """Returns a table of an earlier plan, with what it reserves at the bandwidth that is measured now."""
-        table = self._reserving(demand, self._loaded(demand, problem_at(demand, server)), plan)
+        table = self._reserving(demand, self._loaded(demand, problem_at(demand, server, plan.table)), plan)
         waits = {place: old.waits.get(place, seconds) for place, seconds in table.reserved.waits.items()}
         return replace(table, reserved=replace(table.reserved, waits=waits))
 
@@ -202,9 +216,11 @@ class Tables:
         return Ranked(problem, plan, server, reserved, met, worth)
 
 
-def problem_at(demand: PoolDemand, server: str | None) -> EntryProblem:
-    """Returns the problem with a Triton server, or the first one."""
-    return next((one for one in demand.problems if one.peer == server), demand.problems[0])
+def problem_at(demand: PoolDemand, server: str | None, table: RouteTable | None = None) -> EntryProblem:
+    """Returns the problem with a Triton server, or the first one; with the packed weights of a table."""
+    peer = next((one.peer for one in demand.problems if one.peer == server), demand.problems[0].peer)
+    same = [one for one in demand.problems if one.peer == peer]
+    return next((one for one in same if table is not None and packs_like(one, table)), same[0])
 
 
 def _as_good(table: Ranked, other: Ranked) -> bool:
@@ -213,6 +229,16 @@ def _as_good(table: Ranked, other: Ranked) -> bool:
         table.met >= other.met
         and table.worth >= other.worth - 1e-9
         and table.plan.table.accuracy >= other.plan.table.accuracy - MOVE_COST
+    )
+
+
+def close(old: Ranked, best: Ranked) -> bool:
+    """Returns whether a table is as good as the best, or worse by less than a move costs."""
+    if old.met != best.met:
+        return old.met
+    return (
+        old.worth >= best.worth - MOVE_COST
+        and old.plan.table.accuracy >= best.plan.table.accuracy - MOVE_COST
     )
 
 

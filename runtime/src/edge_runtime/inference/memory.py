@@ -28,6 +28,17 @@ def resident(statm: Path = Path("/proc/self/statm")) -> int:
     return _PAGE * int(statm.read_text().split()[1])
 
 
+def peak(status: Path = Path("/proc/self/status")) -> int:
+    """The most resident memory of this process in bytes, mapped pages included, since `reset_peak`."""
+    return int(status.read_text().split("VmHWM:")[1].split()[0]) << 10
+
+
+def reset_peak(refs: Path = Path("/proc/self/clear_refs")) -> int:
+    """Begins another peak; returns the resident memory in bytes with which it begins."""
+    refs.write_text("5")
+    return peak()
+
+
 def available(meminfo: Path = Path("/proc/meminfo")) -> float:
     """Bytes that the machine can provide without swapping; infinite if unknown."""
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -55,6 +66,12 @@ class Memory:
         if self.limit is None:
             return available() * (1 - _RESERVE)
         return max(self.limit * (1 - _RESERVE) - self._used(), 0.0)
+
+    def packs(self, size: int) -> bool:
+        """Whether memory suffices to pack the weights of a large slice of this many bytes."""
+        if self.limit is None:
+            return FROM_DISK * size <= available() * (1 - _RESERVE)
+        return self._used() + FROM_DISK * size <= self.limit * (1 - _RESERVE)
 
     def check(self, what: str, size: int, *, on_disk: bool = False) -> bool:
         """Whether to pack the weights of a slice of this many bytes; raises CannotLoad if it does not fit.

@@ -9,7 +9,7 @@ from math import inf
 from edge_planning.routing.deadlines import DeadlineAction
 from edge_planning.routing.latency_stats import LatencyStats
 from edge_planning.routing.routes import RouteRequirement, bandwidth_alone
-from edge_runtime.assignment import IntermediateSlice, Placement, Route, Slice, Stage
+from edge_runtime.assignment import IntermediateSlice, Placement, Route, Slice, Stage, returned
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.hops import Hop
@@ -25,7 +25,8 @@ HopTo = Callable[[Sequence[Stage]], Hop]
 class LoadedRoute:
     """A route with its session here, its hop, or both. `stats` are those of the session.
 
-    outputs: of its response; none for a part of a route that ends before an exit.
+    outputs: of its response; none for a part of a route that ends before an exit. kept: names of the tensors
+    known here that follow those of the last stage in its results.
     """
 
     route: Route
@@ -33,6 +34,11 @@ class LoadedRoute:
     hop: Hop | None
     stats: LatencyStats = field(default_factory=LatencyStats)
     outputs: ResponseOutputs = NO_OUTPUTS
+    kept: tuple[str, ...] = ()
+
+    def results(self, made: list[Array], known: Mapping[str, Array]) -> list[Array]:
+        """The results that `outputs` describes. made: by the last stage. known: tensors here by name."""
+        return [*made, *(known[name] for name in self.kept)] if self.kept else made
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,11 @@ class LoadedTable:
         return sum(session.size for session in self.sessions.values())
 
     @property
+    def unpacked(self) -> tuple[str, ...]:
+        """Digests of the slices here whose weights are not packed."""
+        return tuple(sorted(digest for digest, session in self.sessions.items() if not session.packed))
+
+    @property
     def unrepeatable(self) -> str | None:
         """Why this node's results may differ from run to run; None if that depends on other nodes."""
         found = next((s.proven.unrepeatable for s in self.sessions.values() if s.proven.unrepeatable), "")
@@ -160,12 +171,15 @@ async def load_table(
     if not at_hand:
         _refuse(placement, failures)
 
+    packed = _packed_here(placement)
+
     async def session_of(slice_: Slice) -> Session:
         if slice_.digest in failures:
             raise failures[slice_.digest]
         if slice_.digest in shared:
             sessions[slice_.digest] = shared[slice_.digest]
-        return await loader.session(slice_, sessions, fetch=not at_hand)
+        choice = packed.get(slice_.digest)
+        return await loader.session(slice_, sessions, fetch=not at_hand, packed=choice)
 
     for route in placement.spec.routes:
         try:
@@ -182,7 +196,8 @@ async def load_table(
                 raise _because(error, missing[0]) from error
             continue
         stats = LatencyStats(session.seconds if session else 0.0)
-        loaded.append(LoadedRoute(route, session, hop, stats, outputs))
+        kept = route.local.kept or () if route.local is not None and hop is not None else ()
+        loaded.append(LoadedRoute(route, session, hop, stats, outputs, kept))
     if missing and all(r.hop is not None for r in loaded):
         raise CannotLoad("; ".join(missing))
     intermediates: list[LoadedIntermediate] = []
@@ -197,7 +212,7 @@ async def load_table(
             if not at_hand:
                 raise _because(error, missing[-1]) from error
             continue
-        gives = Contract(here.slice.inputs, intermediate.stages[-1].slice.outputs)
+        gives = Contract(here.slice.inputs, returned(intermediate.stages))
         intermediates.append(
             LoadedIntermediate(intermediate, session, hop, gives, LatencyStats(session.seconds))
         )
@@ -253,6 +268,17 @@ def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:
     ]
     for name, stages in named:
         yield from ((name, stage.slice) for stage in stages if stage.address is None)
+
+
+def _packed_here(placement: Placement) -> dict[str, bool]:
+    """Whether to pack the weights of the slices here, by digest: only if every stage that says so does."""
+    found: dict[str, bool] = {}
+    stages = [stage for route in placement.spec.routes for stage in route.stages]
+    stages += [stage for each in placement.spec.intermediate_slices for stage in each.stages]
+    for stage in stages:
+        if stage.address is None and stage.packed is not None:
+            found[stage.slice.digest] = stage.packed and found.get(stage.slice.digest, True)
+    return found
 
 
 def digests_here(placement: Placement) -> set[str]:

@@ -163,6 +163,14 @@ class Trials:
             self._records.put(key, subject.digest, verdict)
         return verdict
 
+    def memory(self, subject: Subject, *, packed: bool) -> int | None:
+        """Bytes of memory that a subject takes at most while it is loaded from its file and run.
+
+        None if that fails, as with too little memory.
+        """
+        peak = self._try_once(subject, packed=packed).findings.get("peak")
+        return peak if isinstance(peak, int) else None
+
     def check_room(self, subject: Subject) -> None:
         """Raises CannotLoad without enough memory for the trial, which says nothing about the slice."""
         on_disk = subject.is_kept
@@ -214,17 +222,19 @@ class Trials:
             verdict = self._try_once(subject)
         return verdict
 
-    def _try_once(self, subject: Subject) -> Verdict:
+    def _try_once(self, subject: Subject, *, packed: bool | None = None) -> Verdict:
+        """packed: with which choice to measure the memory; by default it is not measured, but judged."""
         if self._child is None:
             self._child = Child(MODULE, self._stopped, self._busy)
             self.started += 1
             _log.debug("trying new slices in process %d", self._child.pid)
         bounds = self._bounds()
         path = subject.source if isinstance(subject.source, Path) else None
-        packed = OWN + ways(subject.size, on_disk=subject.is_kept)[0] * subject.size <= bounds.room
+        fits = OWN + ways(subject.size, on_disk=subject.is_kept)[0] * subject.size <= bounds.room
         request: dict[str, Any] = {
             "path": None if path is None else str(path),
-            "packed": packed,
+            "packed": fits if packed is None else packed,
+            "measured": packed is not None,
             "digest": subject.digest,
             "inputs": _documents(subject.inputs),
             "outputs": _documents(subject.outputs),

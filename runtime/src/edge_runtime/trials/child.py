@@ -60,12 +60,15 @@ def _tried(request: Mapping[str, Any], payload: bytes, stage: Any) -> dict[str, 
 
 def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any], stage: Any) -> Any:  # noqa: ANN401
     from edge_runtime.errors import BadRequest, BadTensor, CannotLoad, ModelFailed
+    from edge_runtime.inference.memory import peak, reset_peak
     from edge_runtime.inference.sessions import Session
     from edge_runtime.samples.flags import NOTHING, Given
     from edge_runtime.samples.making import make
     from edge_runtime.trials.findings import EXAMINERS, Examined
     from edge_runtime.trials.verdicts import out_of_memory
 
+    measured = bool(request.get("measured"))
+    before = reset_peak() if measured else 0
     stage("loading it")
     session = Session(
         source,
@@ -92,6 +95,8 @@ def _examined(source: Any, inputs: Any, outputs: Any, request: Mapping[str, Any]
     except CannotLoad:
         if request["mustFit"]:
             raise
+    if measured:
+        return {"peak": peak() - before}
     stage("examining it")
     examined = Examined(session, source)
     return {name: found for name, examine in EXAMINERS.items() if (found := examine(examined)) is not None}
