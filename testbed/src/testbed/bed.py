@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from testbed import binaries, controlplane, images, kwok, prerequisites, prometheus, triton
+from testbed import binaries, controlplane, images, k3s, kwok, prerequisites, prometheus, triton
 from testbed.background import in_background
 from testbed.binaries import Binaries
 from testbed.builds import Builder
@@ -23,7 +23,7 @@ from testbed.network import Network
 from testbed.processes import ProcessRecord, ending_with, run, succeeds, tail, wait_until, working
 from testbed.progress import Progress, print_line, step
 from testbed.rates import checked_rate
-from testbed.topology import CLOUD, DEFAULT_NODES, NodeSpec, Topology, checked_speed
+from testbed.topology import CLOUD, DEFAULT_NODES, Likeness, NodeSpec, Topology, checked_speed
 
 PROMETHEUS_SECONDS = 60
 KWOK_SECONDS = 60
@@ -117,20 +117,22 @@ class Testbed:
         nodes: Sequence[NodeSpec] | None = None,
         progress: Progress = print_line,
         beside: Sequence[Build] = (),
+        like: Likeness = "upstream",
     ) -> None:
         """Boots the cluster and waits until every node is Ready. Does nothing if it runs; cleans up after
         a crash.
 
-        `beside` names images to build in parallel with the programs and the boot of the cluster.
+        `beside` names images to build in parallel with the programs and the boot of the cluster. `like`: what
+        the cluster is built from.
         """
-        prerequisites.check(progress)
+        prerequisites.check(progress, k3s.PACKAGES if like == "k3s" else {})
         with holding(self.layout.lock) as lock_fd:
             if self.running():
-                self._adopt(nodes)
+                self._adopt(nodes, like)
                 return
             self._cluster.remove()
             try:
-                topology = Topology.with_cloud(DEFAULT_NODES if nodes is None else nodes)
+                topology = Topology.with_cloud(DEFAULT_NODES if nodes is None else nodes, like)
                 self._boot(topology, lock_fd, progress, beside)
             except BaseException:
                 self._cluster.remove()
@@ -285,7 +287,7 @@ class Testbed:
         topology = self.topology
         spec = replace(topology.node(node), speed=None if speed is None else checked_speed(speed))
         self._cluster.cgroups.set_speed(node, speed)
-        self._write_plan(Topology(tuple(spec if each.name == node else each for each in topology.nodes)))
+        self._write_plan(topology.with_node(spec))
 
     def set_processors(self, node: str, processors: Collection[int] | None) -> None:
         self._cluster.cgroups.set_processors(self.topology.node(node).name, processors)
@@ -317,7 +319,9 @@ class Testbed:
         return Network(self._require())
 
     def _binaries(self, progress: Progress = print_line) -> dict[str, Path]:
-        return Binaries(self.layout.binaries, progress, working(self._require())).all()
+        built = Binaries(self.layout.binaries, progress, working(self._require()))
+        more = binaries.K3S if self.topology.like == "k3s" else ()
+        return built.all() | {program.name: built.one(program) for program in more}
 
     def _write_plan(self, topology: Topology) -> None:
         unfinished = self.layout.plan.with_suffix(".new")
@@ -334,11 +338,14 @@ class Testbed:
         image = images.triton_image(self.layout, Builder(self.layout, self._require(), progress))
         self._import(image.archive, [CLOUD])
 
-    def _adopt(self, nodes: Sequence[NodeSpec] | None) -> None:
-        """Adapts the running cluster: sets the speeds. Raises an error if the nodes differ."""
+    def _adopt(self, nodes: Sequence[NodeSpec] | None, like: Likeness) -> None:
+        """Adapts the running cluster: sets the speeds. Raises an error if the nodes or the parts differ."""
+        there = self.topology
+        if there.like != like:
+            raise BadValueError(f"the testbed runs like {there.like}: run `testbed down` first")
         if nodes is None:
             return
-        wanted, there = Topology.with_cloud(nodes), self.topology
+        wanted = Topology.with_cloud(nodes)
         if [replace(n, speed=None) for n in wanted.nodes] != [replace(n, speed=None) for n in there.nodes]:
             names = ", ".join(f"{n.name}:{n.device_class}" for n in there.nodes)
             raise BadValueError(f"the testbed runs with other nodes ({names}): run `testbed down` first")
@@ -375,8 +382,14 @@ class Testbed:
             names = [node.name for node in topology.nodes]
             self._import(images.program_image(layout, "pause", binary["pause"]), names)
             self._import(images.program_image(layout, "coredns", binary["coredns"]), [CLOUD])
+            if topology.like == "k3s":
+                self._apply("k3s")
+                jobs = images.k3s_jobs_image(layout, binary[binaries.K3S_JOBS.name], binary["helm"])
+                self._import(jobs, names)
             with step(progress, "nodes Ready"):
                 cluster.wait_for_nodes(self.kubectl, topology)
+            if topology.like == "k3s":
+                self.kubectl("label", "node", CLOUD, k3s.SERVER_LABEL)
             with step(progress, "cluster DNS"):
                 self._wait_available("kube-system", "coredns")
             layout.booted.touch()
