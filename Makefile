@@ -92,8 +92,9 @@ setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targe
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
-	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds --page docs/reasons.md
+generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, the chart's values, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
+	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/files/crds --page docs/reasons.md
+	@$(BIN)/python -m edge_chart.generate
 	@$(BIN)/python -m testbed.versions
 	@$(BIN)/python -m testbed.import_graph
 	@$(BIN)/python -m demo.overview

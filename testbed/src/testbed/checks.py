@@ -52,7 +52,7 @@ def checks(python: str) -> tuple[Check, ...]:
     """Returns all checks, those that find errors fastest first."""
     binaries = Path(python).parent
     typed = tuple(source for source in SOURCES if any((ROOT / source).rglob("*.py")))
-    folders = ("crds", "charts/edge-intelligence/crds")
+    folders = ("crds", "charts/edge-intelligence/files/crds")
     generate = ("-m", "edge_api.generate", "--check", *folders, "--page", "docs/reasons.md")
     fast = ("-m", "testbed.coverage", "-m", "not e2e and not load_tool", "--durations=5")
     load_tool = ("-m", "pytest", "-m", "load_tool", "--durations=5", *LOAD_TOOL_TESTS)
@@ -63,6 +63,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("ruff format", (str(binaries / "ruff"), "format", "--check", "."), LINT),
         Check("import contracts", (str(binaries / "lint-imports"),), LINT),
         Check("generated files", (python, *generate), LINT),
+        Check("values of the chart", (python, "-m", "edge_chart.generate", "--check"), LINT),
         Check("versions", (python, "-m", "testbed.versions", "--check"), LINT),
         Check("import graph", (python, "-m", "testbed.import_graph", "--check"), LINT),
         Check("prose", (python, "-m", "testbed.prose"), LINT),
