@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from testbed import binaries, controlplane, images, k3s, kwok, prerequisites, prometheus, triton
 from testbed.background import in_background
 from testbed.binaries import Binaries
-from testbed.builds import Builder
+from testbed.builds import Builder, Image
 from testbed.cluster import CONTROL_PLANE, KWOK, PROMETHEUS, Cluster, readiness
 from testbed.errors import BadValueError, CommandFailedError, KubectlFailed, NotRunningError
 from testbed.images import ALL, Build, Shelf
@@ -204,19 +206,24 @@ class Testbed:
         config = f"--kubeconfig={self.layout.kubeconfig}"
         return [*self.in_node(CLOUD), str(self._binaries()[program]), config, *args]
 
-    def images(self, progress: Progress = print_line) -> dict[str, str]:
+    def images(
+        self, progress: Progress = print_line, names: Mapping[str, str] = MappingProxyType({})
+    ) -> dict[str, str]:
         """Builds the images of operator and runtime if needed, and imports them into their nodes.
 
-        Returns their references by name.
+        names: more references that the nodes know them by, by name. Returns their references by name.
         """
         with holding(self.layout.lock):
             builder = Builder(self.layout, self._require(), progress)
             operator = images.operator_image(self.layout, builder)
             runtime = images.runtime_image(self.layout, builder)
-            names = [node.name for node in self.topology.nodes]
-            with step(progress, f"operator image into {CLOUD}, runtime image into {', '.join(names)}"):
+            everywhere = [node.name for node in self.topology.nodes]
+            with step(progress, f"operator image into {CLOUD}, runtime image into {', '.join(everywhere)}"):
                 self._import(operator.archive, [CLOUD])
-                self._import(runtime.archive, names)
+                self._import(runtime.archive, everywhere)
+                for name, image, nodes in (("operator", operator, [CLOUD]), ("runtime", runtime, everywhere)):
+                    if more := names.get(name):
+                        self._cluster.on_every(nodes, partial(_add_name, image, more))
         return {"operator": operator.reference, "runtime": runtime.reference}
 
     def start_triton(self, progress: Progress = print_line) -> None:
@@ -402,3 +409,7 @@ class Testbed:
         """Waits until the deployment's pods are ready. Raises kubectl's error otherwise."""
         timeout = f"--timeout={AVAILABLE_SECONDS}s"
         self.kubectl("-n", namespace, "rollout", "status", f"deployment/{deployment}", timeout)
+
+
+def _add_name(image: Image, reference: str, _: str, machine: ProcessRecord) -> None:
+    images.add_name(machine, image, reference)

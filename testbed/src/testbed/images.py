@@ -76,6 +76,12 @@ Build = Callable[[Layout, Builder], Image]
 ALL: tuple[Build, ...] = (operator_image, runtime_image, triton_image)
 
 
+def add_name(machine: ProcessRecord, image: Image, reference: str) -> None:
+    """Gives an image that a node has another reference, as that of a registry. reference: without a host."""
+    ctr = ["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images", "tag", "--force"]
+    run([*entering(machine), *ctr, image.reference, f"docker.io/{reference}"])
+
+
 @dataclass(frozen=True)
 class Shelf:
     """The images of one node; each is imported once."""

@@ -48,7 +48,7 @@ def test_a_crd_gets_this_versions_schema_and_the_marks_of_the_release() -> None:
     }
 
 
-def test_a_crd_that_was_deleted_meanwhile_is_left_to_the_next_upgrade() -> None:
+def test_a_crd_that_is_gone_is_left_to_the_next_upgrade() -> None:
     cluster = Definitions(NAMES[0])
     assert adopt(cluster, NAMES[:2], "edge", "operations") == NAMES[:1]
 

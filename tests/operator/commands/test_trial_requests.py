@@ -34,7 +34,7 @@ class Server:
         return self.about if body is None else self.response
 
 
-def test_zeros_of_the_models_inputs_are_sent_and_the_outputs_are_told() -> None:
+def test_zeros_of_the_models_inputs_are_sent_and_the_outputs_are_reported() -> None:
     server = Server(ABOUT, {"outputs": [{"name": "scores", "shape": [1, 10]}]})
     lines = list(trial_requests([service()], server))
     assert lines == ["InferenceService default/digits: scores [1, 10]"]

@@ -50,7 +50,7 @@ def test_without_them_in_the_settings_those_of_before_are_removed(world: World) 
     assert world.cluster.find(DEPLOYMENTS, "default") == before
 
 
-def test_a_policy_that_somebody_changed_is_applied_again(world: World) -> None:
+def test_a_changed_policy_is_applied_again(world: World) -> None:
     allow(world, Allowed())
     world.settle()
     policy = world.cluster.get(NETWORK_POLICIES, "default", "edge-runtime")
@@ -93,7 +93,8 @@ def test_everyone_may_call_services_and_only_runtimes_their_ports_for_each_other
 
 
 def test_named_clients_are_the_only_ones_beside_prometheus_and_the_test_of_the_chart(world: World) -> None:
-    shop, prometheus = {"namespaceSelector": {"matchLabels": {"team": "shop"}}}, {"podSelector": {}}
+    shop: Object = {"namespaceSelector": {"matchLabels": {"team": "shop"}}}
+    prometheus: Object = {"podSelector": {}}
     _, clients, metrics = rules(world, Allowed((shop,), (prometheus,)))
     assert clients["from"] == [shop, TEST_POD]
     assert metrics == {"from": [prometheus], "ports": [{"port": "http"}]}
