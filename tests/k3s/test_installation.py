@@ -122,9 +122,11 @@ def test_another_release_fails_with_the_owner_of_the_crds(site: Site) -> None:
     site.bed.kubectl("delete", "namespace", "other", "--ignore-not-found", "--wait=false")
 
 
+@pytest.mark.parametrize("version", [3, 4])
 def test_an_upgrade_adopts_the_crds_of_an_earlier_chart_while_requests_flow(
-    site: Site, tmp_path: Path
+    site: Site, tmp_path: Path, version: int
 ) -> None:
+    upgrade = site.helm if version == 3 else site.helm_4
     site.uninstall()
     crds = [name for name in site.uids() if name.endswith(".edge-intelligence.io")]
     site.bed.kubectl("delete", "inferenceservices,devicepools", "-A", "--all", "--wait=false")
@@ -145,7 +147,7 @@ def test_an_upgrade_adopts_the_crds_of_an_earlier_chart_while_requests_flow(
     service = site.get("inferenceservice", "digits", "-n", "default")["metadata"]["uid"]
     traffic = site.traffic()
     for _ in range(2):  # the first adopts them, the second has them in the release
-        site.helm("upgrade", RELEASE, str(CHART), "--wait", "--timeout", "180s")
+        upgrade("upgrade", RELEASE, str(CHART), "--wait", "--timeout", "180s")
         assert owners(site) == {RELEASE}
     responses = traffic.stop()
     assert [each for each in responses if "error" in each] == []
@@ -156,6 +158,21 @@ def test_an_upgrade_adopts_the_crds_of_an_earlier_chart_while_requests_flow(
         "managedFields"
     ]
     assert {each["manager"] for each in managers if not each.get("subresource")} == {"helm"}
+
+
+def test_helm_4_installs_upgrades_and_uninstalls(site: Site) -> None:
+    before = site.uids()
+    site.uninstall()
+    waiting = ("--wait", "--timeout", "180s")
+    site.helm_4("install", RELEASE, str(CHART), "--create-namespace", *waiting)
+    upgraded = ("--set", "operator.replicas=2", "--set", "crds.enabled=false")
+    site.helm_4("upgrade", RELEASE, str(CHART), *upgraded, *waiting)
+    assert site.uids() == before
+    site.helm_4("upgrade", RELEASE, str(CHART), "--set", "crds.enabled=true", *waiting)
+    site.wait_ready()
+    site.helm_4("test", RELEASE, "--timeout", "120s")
+    site.helm_4("uninstall", RELEASE, "--wait")
+    assert site.uids() == before
 
 
 def test_a_helmchart_object_installs_upgrades_and_fails_without_losing_a_service(

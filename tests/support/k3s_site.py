@@ -12,8 +12,9 @@ import yaml
 
 from demo.training import TrainedModel
 from testbed import NodeSpec, Testbed
+from testbed.binaries import HELM_4, Binaries
 from testbed.errors import KubectlFailed
-from testbed.processes import wait_until
+from testbed.processes import run, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "edge-intelligence"
@@ -93,6 +94,12 @@ class Site:
 
     def helm(self, *args: str) -> str:
         return self.bed.helm(*args, "--namespace", NAMESPACE)
+
+    def helm_4(self, *args: str) -> str:
+        """Runs Helm 4, which applies objects on the server side."""
+        program = Binaries(self.bed.layout.binaries, print).one(HELM_4)
+        flags = (f"--kubeconfig={self.bed.layout.kubeconfig}", "--namespace", NAMESPACE)
+        return run([*self.bed.in_node("cloud"), str(program), *args, *flags])
 
     def install(self, *args: str, chart: Path = CHART) -> str:
         """Installs without values but for those in `args`; returns when all parts are available."""
