@@ -26,7 +26,7 @@ test: $(VENV)/.synced ## Lint, types, contracts, unit and chart tests, and the e
 	@$(BIN)/python -m testbed.checks all
 
 ##@ Parts of them
-.PHONY: test-fast lint types e2e e2e-extended coverage
+.PHONY: test-fast lint types e2e e2e-extended e2e-k3s coverage
 test-fast: $(VENV)/.synced ## All checks that do not need a cluster
 	@$(BIN)/python -m testbed.checks fast
 
@@ -41,6 +41,9 @@ e2e: $(VENV)/.synced ## The end-to-end tests of `make test` alone
 
 e2e-extended: $(VENV)/.synced ## Longer end-to-end tests that `make test` leaves out: several Triton servers, rollouts, links, certificates
 	@$(BIN)/python -m testbed.checks e2e-extended
+
+e2e-k3s: $(VENV)/.synced ## The tests of the chart on a cluster that is built from parts of K3s; `make e2e-extended` has them, too
+	@$(BIN)/python -m testbed.checks e2e-k3s
 
 coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of every module (TESTS=folder: no floor)
 	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool" $(TESTS)
@@ -92,8 +95,9 @@ setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targe
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/, docs/fields.md, docs/reasons.md's table, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
-	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds --page docs/reasons.md --fields docs/fields.md
+generate: $(VENV)/.synced ## Writes crds/, docs/fields.md, docs/reasons.md's table, the chart's values, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
+	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/files/crds --page docs/reasons.md --fields docs/fields.md
+	@$(BIN)/python -m edge_chart.generate
 	@$(BIN)/python -m testbed.versions
 	@$(BIN)/python -m testbed.import_graph
 	@$(BIN)/python -m demo.overview

@@ -30,7 +30,7 @@ def parts(part: dict[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any
             yield from parts(part[name], f"{where}[]")
 
 
-@pytest.mark.parametrize("folder", ["crds", "charts/edge-intelligence/crds"])
+@pytest.mark.parametrize("folder", ["crds", "charts/edge-intelligence/files/crds"])
 def test_the_committed_definitions_are_as_generated(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check", str(ROOT / folder)]) == 0, capsys.readouterr().err
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET
+from edge_operator.cli import _parser as _operator_parser
 from edge_operator.nodes.rollouts import SURGE
 from edge_operator.nodes.runtimes import Host, Runtime
 from edge_operator.nodes.workloads import runtime_deployment
@@ -37,12 +38,26 @@ def test_helm_finds_nothing_to_complain_about(helm: Helm) -> None:
 
 
 def test_the_crds_come_with_the_chart(render: Render) -> None:
-    kinds = {
-        body["spec"]["names"]["kind"]
-        for body in render(crds=True)
-        if body["kind"] == "CustomResourceDefinition"
-    }
+    kinds = {body["spec"]["names"]["kind"] for body in render() if body["kind"] == "CustomResourceDefinition"}
     assert kinds == {"InferenceService", "DevicePool", "ModelProfile", "Placement", "Tenant"}
+    assert not (CHART / "crds").exists(), "Helm never upgrades what is there"
+
+
+def test_crds_are_those_of_the_api_and_outlive_the_release(render: Render) -> None:
+    generated = {
+        body["metadata"]["name"]: body
+        for path in (CHART.parents[1] / "crds").iterdir()
+        if (body := yaml.safe_load(path.read_text()))
+    }
+    found = [body for body in render() if body["kind"] == "CustomResourceDefinition"]
+    assert {body["metadata"]["name"]: body["spec"] for body in found} == {
+        name: body["spec"] for name, body in generated.items()
+    }
+    assert all(body["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"} for body in found)
+
+
+def test_crds_can_be_left_to_others(render: Render) -> None:
+    assert not [body for body in render("crds.enabled=false") if body["kind"] == "CustomResourceDefinition"]
 
 
 def test_every_pod_is_confined_and_has_probes_and_requests(render: Render) -> None:
@@ -97,7 +112,7 @@ def test_tls_for_clients_and_traces_are_off_until_the_values_say_so(render: Rend
 
 def test_the_runtimes_flags_for_grpc_are_those_that_it_has(render: Render) -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
-    flags = schema["properties"]["runtime"]["properties"]["grpc"]["properties"]
+    flags = schema["$defs"]["Grpc"]["properties"]
     values = [f"runtime.grpc.{name}={about['maximum']}" for name, about in flags.items()]
     pod = _one(render(*values), "Deployment", "edge-operator")["spec"]["template"]["spec"]
     variables = {v["name"]: v.get("value", "from-the-pod") for v in pod["containers"][0]["env"]}
@@ -229,12 +244,13 @@ def test_the_stores_data_goes_where_the_values_say(render: Render) -> None:
         volumes = _one(render(*values), "Deployment", "model-store")["spec"]["template"]["spec"]["volumes"]
         return next(volume for volume in volumes if volume["name"] == "data")
 
-    assert data() == {"name": "data", "emptyDir": {}}
+    # Without a cluster, helm sees no default StorageClass.
+    assert data() == data("store.persistence.enabled=false") == {"name": "data", "emptyDir": {}}
     kept = data("store.persistence.enabled=true")
     assert kept["persistentVolumeClaim"] == {"claimName": "model-store"}
     claim = _one(render("store.persistence.enabled=true"), "PersistentVolumeClaim", "model-store")
     assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
-    theirs = ("store.persistence.enabled=true", "store.persistence.existingClaim=mine")
+    theirs = ("store.persistence.existingClaim=mine",)
     assert data(*theirs)["persistentVolumeClaim"] == {"claimName": "mine"}
     assert "PersistentVolumeClaim" not in {body["kind"] for body in render(*theirs)}
 
@@ -253,6 +269,11 @@ def test_both_pods_can_be_kept_on_chosen_nodes(render: Render) -> None:
         ("runtime.image.pullPolicy=Sometimes", "pullPolicy"),
         ("operator.watchNamespace=Not_A_Name", "watchNamespace"),
         ("store.persistence.size=big", "size"),
+        ("store.persistence.enabled=perhaps", "enabled"),
+        ("operator.image.digest=sha256:0", "digest"),
+        ("global.imageRegistry=registry.example.com/", "imageRegistry"),
+        ("networkPolicies.client=1", "client"),
+        ("triton.gpus=-1", "gpus"),
         ("operator.logFormat=xml", "logFormat"),
         ("runtime.tlsSecret=Not_A_Name", "tlsSecret"),
         ("operator.tlsSecret=Not_A_Name", "tlsSecret"),
@@ -269,9 +290,145 @@ def test_an_unknown_value_of_the_chart_is_refused_by_name(helm: Helm, value: str
     assert said in done.stderr
 
 
+def test_servers_are_preferred_and_cameras_avoided_until_a_value_says_otherwise(render: Render) -> None:
+    for deployment in _deployments(render("triton.enabled=true")):
+        pod = deployment["spec"]["template"]["spec"]
+        preferred = pod["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+        terms = [(term["weight"], term["preference"]["matchExpressions"][0]) for term in preferred]
+        assert [(weight, term["key"], term["operator"]) for weight, term in terms] == [
+            (100, "edge-intelligence.io/tier", "In"),
+            (50, "node-role.kubernetes.io/control-plane", "Exists"),
+            (20, "edge-intelligence.io/device-class", "DoesNotExist"),
+        ]
+        assert {each["key"] for each in pod["tolerations"]} == {
+            "node-role.kubernetes.io/control-plane",
+            "CriticalAddonsOnly",
+        }
+    own = "operator.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution=null"
+    pod = _one(render(own, "operator.affinity.nodeAffinity.x=1"), "Deployment", "edge-operator")
+    assert pod["spec"]["template"]["spec"]["affinity"]["nodeAffinity"] == {"x": 1}
+
+
+def test_images_have_a_host_and_a_digest_if_the_values_have(render: Render) -> None:
+    digest = f"sha256:{'a' * 64}"
+    objects = render(
+        "global.imageRegistry=registry.example.com/mirror",
+        f"runtime.image.digest={digest}",
+        "triton.enabled=true",
+    )
+    images = {
+        body["metadata"]["name"]: body["spec"]["template"]["spec"]["containers"][0]["image"]
+        for body in _deployments(objects)
+    }
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    mirror = "registry.example.com/mirror"
+    assert images == {
+        "edge-operator": f"{mirror}/edge-intelligence/operator:{version}",
+        "model-store": f"{mirror}/edge-intelligence/runtime:{version}@{digest}",
+        "triton": f"{mirror}/nvidia/tritonserver:25.06-py3",
+    }
+    variables = _variables(objects)
+    assert variables["EDGE_RUNTIME_IMAGE"] == images["model-store"]
+    (other,) = [
+        body for body in _deployments(render("triton.enabled=true")) if body["metadata"]["name"] == "triton"
+    ]
+    assert (
+        other["spec"]["template"]["spec"]["containers"][0]["image"] == "nvcr.io/nvidia/tritonserver:25.06-py3"
+    )
+
+
+def _variables(objects: list[dict[str, Any]]) -> dict[str, str]:
+    container = _one(objects, "Deployment", "edge-operator")["spec"]["template"]["spec"]["containers"][0]
+    return {variable["name"]: variable.get("value", "from-the-pod") for variable in container["env"]}
+
+
+def test_priority_classes_are_made_and_named_or_taken_from_the_values(render: Render) -> None:
+    objects = render()
+    made = {body["metadata"]["name"]: body for body in objects if body["kind"] == "PriorityClass"}
+    assert {name: body.get("preemptionPolicy") for name, body in made.items()} == {
+        "edge-intelligence-edge-system": None,
+        "edge-intelligence-edge-runtime": "Never",
+    }
+    assert all(body["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for body in made.values())
+    assert {d["spec"]["template"]["spec"]["priorityClassName"] for d in _deployments(objects)} == {
+        "edge-intelligence-edge-system"
+    }
+    assert Settings.from_environment(_variables(objects)).priority_class == "edge-intelligence-edge-runtime"
+    without = render("priorityClasses.create=false", "store.priorityClassName=mine")
+    assert not [body for body in without if body["kind"] == "PriorityClass"]
+    assert Settings.from_environment(_variables(without)).priority_class == ""
+    classes = {
+        d["metadata"]["name"]: d["spec"]["template"]["spec"].get("priorityClassName")
+        for d in _deployments(without)
+    }
+    assert classes == {"edge-operator": None, "model-store": "mine"}
+
+
+def test_a_disruption_budget_exists_only_where_a_replica_can_be_spared(render: Render) -> None:
+    assert not [body for body in render() if body["kind"] == "PodDisruptionBudget"]
+    budget = _one(render("operator.replicas=2"), "PodDisruptionBudget", "edge-operator")
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_every_pod_of_the_chart_has_a_network_policy_and_no_others(render: Render) -> None:
+    objects = render("triton.enabled=true")
+    policies = [body["spec"] for body in objects if body["kind"] == "NetworkPolicy"]
+    assert all(policy["policyTypes"] == ["Ingress"] for policy in policies)
+    selectors = [policy["podSelector"]["matchLabels"] for policy in policies]
+    assert {} not in selectors
+    for deployment in _deployments(objects):
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert sum(selector.items() <= labels.items() for selector in selectors) == 1
+    assert not [body for body in render("networkPolicies.enabled=false") if body["kind"] == "NetworkPolicy"]
+
+
+def test_the_store_accepts_the_operators_pods_and_those_that_the_values_name(render: Render) -> None:
+    objects = render(
+        "networkPolicies.uploads[0].podSelector.matchLabels.app=ci", "networkPolicies.metrics=null"
+    )
+    policy = _one(objects, "NetworkPolicy", "model-store")["spec"]
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"port": "http"}]
+    operator, jobs, named = rule["from"]
+    assert operator["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "edge-operator"
+    runtime, host = Runtime("shop", "edge-a"), Host("edge-a", ready=True)
+    settings = Settings.from_environment(_variables(objects))
+    labels = runtime_deployment(runtime, host, settings, SURGE)["spec"]["template"]["metadata"]["labels"]
+    selector = jobs["podSelector"]
+    assert jobs["namespaceSelector"] == {}
+    assert selector["matchLabels"].items() <= labels.items()
+    (component,) = selector["matchExpressions"]
+    assert labels[component["key"]] in component["values"]
+    assert named == {"podSelector": {"matchLabels": {"app": "ci"}}}
+
+
+def test_a_bundled_triton_has_the_flags_that_the_operator_requires_and_its_key(render: Render) -> None:
+    objects = render("triton.enabled=true", "triton.gpus=1", "triton.args={--log-verbose=1}")
+    container = _one(objects, "Deployment", "triton")["spec"]["template"]["spec"]["containers"][0]
+    assert {
+        "--model-control-mode=explicit",
+        "--strict-readiness=false",
+        "--http-restricted-api=model-repository:edge-model-control=$(CONTROL_KEY)",
+        "--grpc-restricted-protocol=model-repository:edge-model-control=$(CONTROL_KEY)",
+        "--log-verbose=1",
+    } <= set(container["args"])
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": 1}
+    assert _one(objects, "Secret", "triton-control")["data"]["key"]
+    role = _one(objects, "Role", "edge-operator-jobs")
+    assert ["triton-control"] in [rule.get("resourceNames") for rule in role["rules"]]
+
+
+def test_the_helm_test_sends_inferences_by_a_command_that_the_operator_has(render: Render) -> None:
+    objects = render("operator.watchNamespace=shop")
+    pod = _one(objects, "Pod", "edge-test")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    parsed = _operator_parser().parse_args(pod["spec"]["containers"][0]["args"])
+    assert (parsed.command, parsed.namespace) == ("send-inferences", "shop")
+
+
 def test_every_value_is_used_by_a_template() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    templates = "".join(path.read_text() for path in (CHART / "templates").iterdir())
+    templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*") if path.is_file())
 
     def names(tree: Any) -> set[str]:
         if not isinstance(tree, dict):

@@ -20,7 +20,7 @@ from edge_operator.nodes.access import own_access
 from edge_operator.nodes.peers import PEER_SECRET
 from edge_operator.nodes.runtimes import Runtime
 from edge_operator.observed.watched import WATCHED
-from edge_operator.settings import Settings
+from edge_operator.settings import Allowed, Settings
 from messages import mentions
 
 Helm = Callable[..., subprocess.CompletedProcess[str]]
@@ -130,6 +130,7 @@ def used_with_roles(operator_tests: ModuleType, tmp_path_factory: pytest.TempPat
 
 def life(world: Any, folder: str) -> set[Use]:
     """A service's life: measured, published, narrowed, failed, deleted; and the watches."""
+    world.settings = dataclasses.replace(world.settings, network_policies=Allowed())
     measured = dict(world.store.profiles)
     world.store.profiles.clear()
     cluster = world.cluster = Recording(world.cluster)
@@ -191,6 +192,7 @@ def granted(objects: list[dict[str, Any]]) -> set[Use]:
         if body["kind"] in ("ClusterRole", "Role")
         and "model-store" not in body["metadata"]["name"]
         and body["metadata"]["name"] not in (RUNTIME_ROLE, *PEOPLES_ROLES)
+        and "helm.sh/hook" not in body["metadata"].get("annotations", {})
         for rule in body["rules"]
         for resource in rule["resources"]
         for verb in rule["verbs"]

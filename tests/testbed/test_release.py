@@ -113,3 +113,14 @@ def test_this_checkout_can_be_released() -> None:
     assert found
     assert all(release.closure(each.name, found) <= {other.name for other in found} for each in found)
     assert release.notes((ROOT / "CHANGELOG.md").read_text(), version, DATE)
+
+
+@pytest.mark.parametrize(("architecture", "machine"), [("amd64", "x86_64"), ("arm64", "aarch64")])
+def test_images_are_checked_to_need_no_compiler_on_either_architecture(
+    architecture: str, machine: str, tmp_path: Path
+) -> None:
+    argv = release.resolution("runtime", architecture, tmp_path)
+    assert argv[argv.index("--python-platform") + 1].startswith(machine)
+    assert argv[argv.index("--only-binary") + 1] == ":all:"
+    assert "--dry-run" in argv
+    assert argv[-1] == "requirements/runtime.lock"

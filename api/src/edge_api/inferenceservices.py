@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AwareDatetime, Field
 
 from edge_api.counts import CountOrPercent
+from edge_api.exposures import AnyExposure
 from edge_api.model_inputs import ModelInput
 from edge_api.model_sources import ModelSource
 from edge_api.objects import (
@@ -143,6 +144,11 @@ class InferenceServiceSpec(Part):
         "Ready.",
     )
     isolation: Isolation = Field(default="Shared", description=ISOLATION)
+    exposure: AnyExposure | None = Field(
+        default=None,
+        description="How clients outside the cluster reach the entry nodes. Default: they do not; the "
+        "service has an address inside the cluster.",
+    )
     mode: Mode = Field(
         default="Auto",
         description="How exit and cut are chosen. Auto: the most accurate exit whose fastest cut meets the "

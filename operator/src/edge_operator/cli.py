@@ -1,4 +1,4 @@
-"""`edge-operator`: run the operator, explain the plan of a service, validate manifests."""
+"""`edge-operator`: run the operator, explain a service's plan, validate manifests, and the chart's hooks."""
 
 import argparse
 import datetime
@@ -20,6 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(parsed)
         if parsed.command == "explain":
             return _explain(parsed)
+        if parsed.command == "adopt-crds":
+            return _adopt_crds(parsed)
+        if parsed.command == "send-inferences":
+            return _send_inferences(parsed)
         return _validate(parsed)
     except OperatorError as error:
         sys.stderr.write(f"edge-operator: {error}\n")
@@ -72,6 +76,28 @@ def _validate(parsed: argparse.Namespace) -> int:
     return 1 if found else 0
 
 
+def _adopt_crds(parsed: argparse.Namespace) -> int:
+    from edge_operator.cluster import ApiServer
+    from edge_operator.crd_adoption import adopt
+
+    cluster = ApiServer.from_environment()
+    for name in adopt(cluster, parsed.names, parsed.release, parsed.release_namespace):
+        sys.stdout.write(f"{name}: part of release {parsed.release_namespace}/{parsed.release}\n")
+    return 0
+
+
+def _send_inferences(parsed: argparse.Namespace) -> int:
+    from edge_operator.cluster import INFERENCE_SERVICES, ApiServer
+    from edge_operator.trial_requests import sender, trial_requests
+
+    services = ApiServer.from_environment().find(INFERENCE_SERVICES, parsed.namespace)
+    for line in trial_requests(services, sender(parsed.tls_dir)):
+        sys.stdout.write(f"{line}\n")
+    if not services:
+        sys.stdout.write("no InferenceService: apply one, and test again\n")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edge-operator", description="Plans and places edge inference services."
@@ -110,6 +136,17 @@ def _parser() -> argparse.ArgumentParser:
         "validate", help="check manifests without a cluster; exits with 1 if there is a problem"
     )
     validate_command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a YAML file")
+    adopt_command = commands.add_parser(
+        "adopt-crds", help="replace CRDs by those of this version, as objects of a Helm release"
+    )
+    adopt_command.add_argument("names", nargs="+", metavar="CRD", help="e.g. tenants.edge-intelligence.io")
+    adopt_command.add_argument("--release", required=True, help="name of the release")
+    adopt_command.add_argument("--release-namespace", required=True, help="namespace of the release")
+    send_command = commands.add_parser(
+        "send-inferences", help="send a request to each Ready service; exits with 1 if one fails"
+    )
+    send_command.add_argument("--namespace", help="of the services (default: all)")
+    send_command.add_argument("--tls-dir", default="", help="folder with tls.crt, tls.key and ca.crt")
     return parser
 
 

@@ -64,6 +64,10 @@ JOBS = Kind("batch/v1", "Job", "jobs")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 ROLES = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+NETWORK_POLICIES = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+CRDS = Kind(
+    "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
 ADMISSION_POLICIES = Kind(
     "admissionregistration.k8s.io/v1",
     "ValidatingAdmissionPolicy",
@@ -76,7 +80,7 @@ KINDS = {
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
         SERVICE_ACCOUNTS, SECRETS, CONFIG_MAPS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
-        TENANTS,
+        TENANTS, NETWORK_POLICIES,
     )
 }  # fmt: skip
 
@@ -271,6 +275,42 @@ class ApiServer:
         if written is None:
             raise WriteConflictError(f"{what}: it, or its namespace, does not exist any more")
         return written
+
+    def take_over(self, wanted: Object, current: Object, manager: str) -> None:
+        """Gives an object the fields of `wanted`, and makes `manager` the only one that applied any of them.
+
+        Server-side apply alone would keep fields that others set and `wanted` lacks, and would let later
+        applies of `manager` conflict with them. current: as read; WriteConflictError if it changed since.
+        """
+        kind = CRDS
+        name = wanted["metadata"]["name"]
+        path, doing = _path(kind, None, name), f"taking over {_noun(kind, None, name)}"
+        meta = current["metadata"] | {
+            part: (current["metadata"].get(part) or {}) | (wanted["metadata"].get(part) or {})
+            for part in ("labels", "annotations")
+        }
+        self._call(
+            "PUT", path, doing, body=current | wanted | {"metadata": meta}, content_type="application/json"
+        )
+        applied = self._call(
+            "PATCH",
+            path,
+            doing,
+            query=[("fieldManager", manager), ("force", "true")],
+            body=wanted,
+            content_type="application/apply-patch+yaml",
+        )
+        if applied is None:
+            raise WriteConflictError(f"{doing} failed: it does not exist any more")
+        fields = applied["metadata"].get("managedFields") or []
+        kept = [each for each in fields if each["operation"] == "Apply" or each.get("subresource")]
+        self._call(
+            "PATCH",
+            path,
+            doing,
+            body={"metadata": {"managedFields": kept, "uid": applied["metadata"]["uid"]}},
+            content_type="application/merge-patch+json",
+        )
 
     def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
         """Deletes the object and, in the background, its dependents; ignores an object that is gone.

@@ -33,6 +33,19 @@ class Fetching:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowed:
+    """Who may connect to runtimes, as peers of NetworkPolicies.
+
+    Attributes:
+        clients: Callers of services; empty: everyone.
+        metrics: Readers of metrics; empty: clients alone.
+    """
+
+    clients: tuple[Mapping[str, Any], ...] = ()
+    metrics: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of the installation, the same for all services."""
 
@@ -67,6 +80,10 @@ class Settings:
     fetching: Fetching = field(default_factory=Fetching)
     grpc_flags: Mapping[str, int] = field(default_factory=dict)
     """The runtimes' flags for gRPC connections, by name without leading dashes."""
+    network_policies: Allowed | None = None
+    """Who may connect to runtimes; None: the operator makes no NetworkPolicies."""
+    priority_class: str = ""
+    """Name of the PriorityClass of the runtimes' pods; empty: none."""
     traffic_distribution: str = ""
     """The trafficDistribution of clients' Services that the API server supports; read at the start."""
     installation: str = ""
@@ -117,6 +134,8 @@ class Settings:
             pod_ip=environment.get("EDGE_POD_IP", ""),
             fetching=_fetching(environment),
             grpc_flags=_grpc_flags(environment),
+            network_policies=_network_policies(environment),
+            priority_class=environment.get("EDGE_RUNTIME_PRIORITY_CLASS", ""),
         )
 
 
@@ -196,6 +215,21 @@ def _fetching(environment: Mapping[str, str]) -> Fetching:
         plain_http=tuple(lists["plainHttp"]),
         node_selector=found.get("nodeSelector") or {},
     )
+
+
+def _network_policies(environment: Mapping[str, str]) -> Allowed | None:
+    name = "EDGE_NETWORK_POLICIES"
+    if not environment.get(name):
+        return None
+    found = _object(environment, name, '{"clients": [], "metrics": []}')
+    lists = {key: found.get(key) or [] for key in ("clients", "metrics")}
+    for key, value in lists.items():
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise SettingsError(
+                f'{name}: "{key}": {json.dumps(value)} is not a list of peers: use e.g. '
+                '[{"namespaceSelector": {}}]'
+            )
+    return Allowed(tuple(lists["clients"]), tuple(lists["metrics"]))
 
 
 def _grpc_flags(environment: Mapping[str, str]) -> Mapping[str, int]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from testbed import binaries, controlplane, images, kwok, prerequisites, prometheus, triton
+from testbed import binaries, controlplane, images, k3s, kwok, prerequisites, prometheus, triton
 from testbed.background import in_background
 from testbed.binaries import Binaries
-from testbed.builds import Builder
+from testbed.builds import Builder, Image
 from testbed.cluster import CONTROL_PLANE, KWOK, PROMETHEUS, Cluster, readiness
 from testbed.errors import BadValueError, CommandFailedError, KubectlFailed, NotRunningError
 from testbed.images import ALL, Build, Shelf
@@ -24,7 +26,7 @@ from testbed.network import Network
 from testbed.processes import ProcessRecord, ending_with, run, succeeds, tail, wait_until, working
 from testbed.progress import Progress, print_line, step
 from testbed.rates import checked_rate
-from testbed.topology import CLOUD, DEFAULT_NODES, NodeSpec, Topology, checked_speed
+from testbed.topology import CLOUD, DEFAULT_NODES, Likeness, NodeSpec, Topology, checked_speed
 
 PROMETHEUS_SECONDS = 60
 KWOK_SECONDS = 60
@@ -118,20 +120,22 @@ class Testbed:
         nodes: Sequence[NodeSpec] | None = None,
         progress: Progress = print_line,
         beside: Sequence[Build] = (),
+        like: Likeness = "upstream",
     ) -> None:
         """Boots the cluster and waits until every node is Ready. Does nothing if it runs; cleans up after
         a crash.
 
-        `beside` names images to build in parallel with the programs and the boot of the cluster.
+        `beside` names images to build in parallel with the programs and the boot of the cluster. `like`: what
+        the cluster is built from.
         """
-        prerequisites.check(progress)
+        prerequisites.check(progress, k3s.PACKAGES if like == "k3s" else {})
         with holding(self.layout.lock) as lock_fd:
             if self.running():
-                self._adopt(nodes)
+                self._adopt(nodes, like)
                 return
             self._cluster.remove()
             try:
-                topology = Topology.with_cloud(DEFAULT_NODES if nodes is None else nodes)
+                topology = Topology.with_cloud(DEFAULT_NODES if nodes is None else nodes, like)
                 self._boot(topology, lock_fd, progress, beside)
             except BaseException:
                 self._cluster.remove()
@@ -213,19 +217,24 @@ class Testbed:
         variables = {**os.environ, "KUBECONFIG": str(self.layout.kubeconfig), "PATH": path}
         return [*self.in_node(node), *(program or [os.environ.get("SHELL", "/bin/sh")])], variables
 
-    def images(self, progress: Progress = print_line) -> dict[str, str]:
+    def images(
+        self, progress: Progress = print_line, names: Mapping[str, str] = MappingProxyType({})
+    ) -> dict[str, str]:
         """Builds the images of operator and runtime if needed, and imports them into their nodes.
 
-        Returns their references by name.
+        names: more references that the nodes know them by, by name. Returns their references by name.
         """
         with holding(self.layout.lock):
             builder = Builder(self.layout, self._require(), progress)
             operator = images.operator_image(self.layout, builder)
             runtime = images.runtime_image(self.layout, builder)
-            names = [node.name for node in self.topology.nodes]
-            with step(progress, f"operator image into {CLOUD}, runtime image into {', '.join(names)}"):
+            everywhere = [node.name for node in self.topology.nodes]
+            with step(progress, f"operator image into {CLOUD}, runtime image into {', '.join(everywhere)}"):
                 self._import(operator.archive, [CLOUD])
-                self._import(runtime.archive, names)
+                self._import(runtime.archive, everywhere)
+                for name, image, nodes in (("operator", operator, [CLOUD]), ("runtime", runtime, everywhere)):
+                    if more := names.get(name):
+                        self._cluster.on_every(nodes, partial(_add_name, image, more))
         return {"operator": operator.reference, "runtime": runtime.reference}
 
     def start_triton(self, progress: Progress = print_line) -> None:
@@ -296,7 +305,7 @@ class Testbed:
         topology = self.topology
         spec = replace(topology.node(node), speed=None if speed is None else checked_speed(speed))
         self._cluster.cgroups.set_speed(node, speed)
-        self._write_plan(Topology(tuple(spec if each.name == node else each for each in topology.nodes)))
+        self._write_plan(topology.with_node(spec))
 
     def set_processors(self, node: str, processors: Collection[int] | None) -> None:
         self._cluster.cgroups.set_processors(self.topology.node(node).name, processors)
@@ -328,7 +337,9 @@ class Testbed:
         return Network(self._require())
 
     def _binaries(self, progress: Progress = print_line) -> dict[str, Path]:
-        return Binaries(self.layout.binaries, progress, working(self._require())).all()
+        built = Binaries(self.layout.binaries, progress, working(self._require()))
+        more = binaries.K3S if self.topology.like == "k3s" else ()
+        return built.all() | {program.name: built.one(program) for program in more}
 
     def _write_plan(self, topology: Topology) -> None:
         unfinished = self.layout.plan.with_suffix(".new")
@@ -345,11 +356,14 @@ class Testbed:
         image = images.triton_image(self.layout, Builder(self.layout, self._require(), progress))
         self._import(image.archive, [CLOUD])
 
-    def _adopt(self, nodes: Sequence[NodeSpec] | None) -> None:
-        """Adapts the running cluster: sets the speeds. Raises an error if the nodes differ."""
+    def _adopt(self, nodes: Sequence[NodeSpec] | None, like: Likeness) -> None:
+        """Adapts the running cluster: sets the speeds. Raises an error if the nodes or the parts differ."""
+        there = self.topology
+        if there.like != like:
+            raise BadValueError(f"the testbed runs like {there.like}: run `testbed down` first")
         if nodes is None:
             return
-        wanted, there = Topology.with_cloud(nodes), self.topology
+        wanted = Topology.with_cloud(nodes)
         if [replace(n, speed=None) for n in wanted.nodes] != [replace(n, speed=None) for n in there.nodes]:
             names = ", ".join(f"{n.name}:{n.device_class}" for n in there.nodes)
             raise BadValueError(f"the testbed runs with other nodes ({names}): run `testbed down` first")
@@ -386,8 +400,14 @@ class Testbed:
             names = [node.name for node in topology.nodes]
             self._import(images.program_image(layout, "pause", binary["pause"]), names)
             self._import(images.program_image(layout, "coredns", binary["coredns"]), [CLOUD])
+            if topology.like == "k3s":
+                self._apply("k3s")
+                jobs = images.k3s_jobs_image(layout, binary[binaries.K3S_JOBS.name], binary["helm"])
+                self._import(jobs, names)
             with step(progress, "nodes Ready"):
                 cluster.wait_for_nodes(self.kubectl, topology)
+            if topology.like == "k3s":
+                self.kubectl("label", "node", CLOUD, k3s.SERVER_LABEL)
             with step(progress, "cluster DNS"):
                 self._wait_available("kube-system", "coredns")
             layout.booted.touch()
@@ -400,3 +420,7 @@ class Testbed:
         """Waits until the deployment's pods are ready. Raises kubectl's error otherwise."""
         timeout = f"--timeout={AVAILABLE_SECONDS}s"
         self.kubectl("-n", namespace, "rollout", "status", f"deployment/{deployment}", timeout)
+
+
+def _add_name(image: Image, reference: str, _: str, machine: ProcessRecord) -> None:
+    images.add_name(machine, image, reference)

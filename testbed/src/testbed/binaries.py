@@ -23,6 +23,9 @@ ETCD, HELM, COREDNS = "v3.6.5", "v3.19.5", "v1.12.4"
 VALE_VERSION = "v3.15.2"
 KWOK_VERSION = "v0.7.0"
 VERSITYGW_VERSION, REGISTRY_VERSION = "v1.8.0", "v3.1.2"
+KINE_VERSION, LOCAL_PATH_VERSION, HELM_CONTROLLER_VERSION = "v0.17.5", "v0.0.30", "v0.17.9"
+KUBE_ROUTER_VERSION, K3S_JOBS_VERSION = "v2.1.0", "v1"
+HELM_4_VERSION = "v4.3.2"
 ASSETS = "KUBEBUILDER_ASSETS"
 # Fewer garbage collections in the compiler: a third less CPU time for a gigabyte more of memory.
 GC_PERCENT = "800"
@@ -99,6 +102,29 @@ S3_SERVER = Program("versitygw", VERSITYGW_VERSION, "versitygw", "github.com/ver
 REGISTRY = Program(
     "registry", REGISTRY_VERSION, "registry", "github.com/distribution/distribution/v3/cmd/registry"
 )
+
+# Parts of K3s, for `testbed up --like k3s`.
+KINE = Program("kine", KINE_VERSION, "kine", "github.com/k3s-io/kine", cgo=True)
+LOCAL_PATH = Program(
+    "local-path-provisioner",
+    LOCAL_PATH_VERSION,
+    "local-path-provisioner",
+    "github.com/rancher/local-path-provisioner",
+)
+HELM_CONTROLLER = Program(
+    "helm-controller", HELM_CONTROLLER_VERSION, "helm-controller", "github.com/k3s-io/helm-controller"
+)
+KUBE_ROUTER = Program(
+    "kube-router",
+    KUBE_ROUTER_VERSION,
+    "kube-router",
+    "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+)
+K3S_JOBS = Program("k3s-jobs", K3S_JOBS_VERSION, "k3s-jobs", ".")
+K3S = (KINE, LOCAL_PATH, HELM_CONTROLLER, KUBE_ROUTER, K3S_JOBS)
+
+# Tests of the chart run it beside the testbed's own, which is that of K3s.
+HELM_4 = Program("helm4", HELM_4_VERSION, "helm4", "helm.sh/helm/v4/cmd/helm")
 
 
 def says_version(output: str, version: str) -> bool:

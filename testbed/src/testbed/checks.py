@@ -22,12 +22,14 @@ SOURCES = (
     "examples",
     "benchmarks",
 )
-CLUSTER_TESTS = ("tests/testbed", "tests/e2e")
+K3S_TESTS = ("tests/k3s",)
+CLUSTER_TESTS = ("tests/testbed", *K3S_TESTS, "tests/e2e")
 LOAD_TOOL_TESTS = ("tests/runtime/standalone",)
 FAST = frozenset({"all", "fast"})
 LINT = FAST | {"lint"}
 E2E = frozenset({"all", "e2e"})
 EXTENDED = frozenset({"e2e-extended"})
+LIKE_K3S = frozenset({"e2e-k3s"})
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,20 @@ def checks(python: str) -> tuple[Check, ...]:
     """Returns all checks, those that find errors fastest first."""
     binaries = Path(python).parent
     typed = tuple(source for source in SOURCES if any((ROOT / source).rglob("*.py")))
-    folders = ("crds", "charts/edge-intelligence/crds")
+    folders = ("crds", "charts/edge-intelligence/files/crds")
     pages = ("--page", "docs/reasons.md", "--fields", "docs/fields.md")
     generate = ("-m", "edge_api.generate", "--check", *folders, *pages)
     fast = ("-m", "testbed.coverage", "-m", "not e2e and not load_tool", "--durations=5")
     load_tool = ("-m", "pytest", "-m", "load_tool", "--durations=5", *LOAD_TOOL_TESTS)
     e2e = ("-m", "pytest", "-m", "e2e and not extended", "--durations=15", *CLUSTER_TESTS)
     extended = ("-m", "pytest", "-m", "extended", "--durations=15", *CLUSTER_TESTS)
+    like_k3s = ("-m", "pytest", "-m", "extended", "--durations=15", *K3S_TESTS)
     return (
         Check("ruff check", (str(binaries / "ruff"), "check", "."), LINT),
         Check("ruff format", (str(binaries / "ruff"), "format", "--check", "."), LINT),
         Check("import contracts", (str(binaries / "lint-imports"),), LINT),
         Check("generated files", (python, *generate), LINT),
+        Check("values of the chart", (python, "-m", "edge_chart.generate", "--check"), LINT),
         Check("versions", (python, "-m", "testbed.versions", "--check"), LINT),
         Check("import graph", (python, "-m", "testbed.import_graph", "--check"), LINT),
         Check("prose", (python, "-m", "testbed.prose"), LINT),
@@ -73,10 +77,13 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("unit, contract, chart tests and their coverage", (python, *fast), FAST),
         Check("Triton's load tool", (python, *load_tool), frozenset({"all"})),
         # As a check of its own, since on an empty machine it takes minutes.
-        Check("cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E | EXTENDED),
+        Check(
+            "cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E | EXTENDED | LIKE_K3S
+        ),
         # The testbed tests' clusters are torn down before the shared one is booted.
         Check("end-to-end tests", (python, *e2e), E2E),
         Check("extended end-to-end tests", (python, *extended), EXTENDED),
+        Check("the chart on a cluster like K3s", (python, *like_k3s), LIKE_K3S),
     )
 
 
@@ -103,7 +110,7 @@ def summary(outcomes: Sequence[CheckResult]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the named group; exits with 1 if a check failed."""
     parser = argparse.ArgumentParser(prog="testbed.checks", description=__doc__)
-    parser.add_argument("group", choices=["all", "fast", "lint", "types", "e2e", "e2e-extended"])
+    parser.add_argument("group", choices=["all", "fast", "lint", "types", "e2e", "e2e-extended", "e2e-k3s"])
     arguments = parser.parse_args(argv)
     outcomes = run([check for check in checks(sys.executable) if arguments.group in check.groups])
     print(summary(outcomes), flush=True)

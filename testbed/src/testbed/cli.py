@@ -15,7 +15,7 @@ from testbed.bed import NOT_RUNNING, Testbed
 from testbed.errors import BadValueError, NotRunningError, TestbedError
 from testbed.progress import print_line
 from testbed.rates import format_rate, parse_rate
-from testbed.topology import CLOUD, NodeSpec, checked_speed, edge_nodes, parse_node
+from testbed.topology import CLOUD, NodeSpec, checked_speed, edge_nodes, parse_likeness, parse_node
 
 PASSED_ON = ("kubectl", "helm")
 
@@ -44,6 +44,12 @@ def parser() -> argparse.ArgumentParser:
     )
     up.add_argument(
         "--images", action="store_true", help="build the operator's and the runtime's images and import them"
+    )
+    up.add_argument(
+        "--like",
+        default="upstream",
+        metavar="WHAT",
+        help="upstream (default), or k3s: built from parts of K3s",
     )
     up.add_argument("--triton", action="store_true", help="run a Triton server on the cloud node")
     up.add_argument("--prometheus", action="store_true", help="run Prometheus on the cloud side")
@@ -148,7 +154,8 @@ def bring_up(bed: Testbed, args: argparse.Namespace) -> None:
     nodes, was_there = nodes_of(args.nodes), bed.running()
     try:
         wanted = [images.operator_image, images.runtime_image] if args.images else []
-        bed.up(nodes, print_line, [*wanted, *([images.triton_image] if args.triton else [])])
+        like = parse_likeness(args.like)
+        bed.up(nodes, print_line, [*wanted, *([images.triton_image] if args.triton else [])], like)
         if args.images:
             bed.images(print_line)
         if args.triton:

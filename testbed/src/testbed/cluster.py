@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from testbed import controlplane, nodes
+from testbed import controlplane, k3s, nodes
 from testbed.cgroups import ControlGroups
 from testbed.errors import KubectlFailed
 from testbed.layout import Layout
@@ -80,6 +80,8 @@ class Cluster:
             state / f"kubelet-{node.name}.kubeconfig",
             state / "kube-proxy.kubeconfig",
         )
+        if topology.like == "k3s":
+            daemons.append(k3s.firewall(self.layout, node, binary))
         self.node_machine(node.name).start(daemons, inside=root, netns=node.name)
 
     def power_off(self, root: ProcessRecord, node: str) -> None:

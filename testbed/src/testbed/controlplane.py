@@ -7,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from testbed import audit
+from testbed import audit, k3s
+from testbed.images import JOBS_IMAGE, reference
 from testbed.layout import Layout
 from testbed.pki import Authority
 from testbed.processes import DaemonSpec
@@ -92,31 +93,33 @@ def issue_certificates(authority: Authority, topology: Topology) -> None:
     authority.issue("kube-proxy", "system:kube-proxy")
 
 
+def _etcd(layout: Layout, binary: dict[str, Path]) -> DaemonSpec:
+    argv = [
+        str(binary["etcd"]),
+        "--name=testbed",
+        f"--data-dir={layout.state / 'etcd'}",
+        f"--listen-client-urls={ETCD}",
+        f"--advertise-client-urls={ETCD}",
+        "--listen-peer-urls=http://127.0.0.1:2380",
+        "--initial-advertise-peer-urls=http://127.0.0.1:2380",
+        "--initial-cluster=testbed=http://127.0.0.1:2380",
+        "--unsafe-no-fsync",
+        "--log-level=warn",
+    ]
+    return DaemonSpec("etcd", argv, env=QUIET)
+
+
 def daemons(layout: Layout, topology: Topology, binary: dict[str, Path]) -> Sequence[DaemonSpec]:
     """Writes the kubeconfigs, and returns the programs of the control plane."""
     pki, cloud = layout.pki, topology.address(CLOUD)
     api = f"tcp:{cloud}:{API_PORT}"
+    like_k3s = topology.like == "k3s"
 
     def config(user: str) -> str:
         return str(write_kubeconfig(layout, topology, user))
 
     return [
-        DaemonSpec(
-            "etcd",
-            [
-                str(binary["etcd"]),
-                "--name=testbed",
-                f"--data-dir={layout.state / 'etcd'}",
-                f"--listen-client-urls={ETCD}",
-                f"--advertise-client-urls={ETCD}",
-                "--listen-peer-urls=http://127.0.0.1:2380",
-                "--initial-advertise-peer-urls=http://127.0.0.1:2380",
-                "--initial-cluster=testbed=http://127.0.0.1:2380",
-                "--unsafe-no-fsync",
-                "--log-level=warn",
-            ],
-            env=QUIET,
-        ),
+        k3s.datastore(layout, binary, ETCD) if like_k3s else _etcd(layout, binary),
         DaemonSpec(
             "kube-apiserver",
             [
@@ -175,4 +178,5 @@ def daemons(layout: Layout, topology: Topology, binary: dict[str, Path]) -> Sequ
             after=api,
             env=QUIET,
         ),
+        *(k3s.controllers(layout, binary, reference(JOBS_IMAGE), api) if like_k3s else ()),
     ]

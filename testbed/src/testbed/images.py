@@ -14,6 +14,8 @@ from testbed.oci import write_program_image
 from testbed.processes import ProcessRecord, entering, run
 
 LIBRARIES = ("api", "planning")
+JOBS_IMAGE = "k3s-jobs"
+"""Name of the image of the jobs of helm-controller and of local-path-provisioner."""
 REPOSITORY, TAG = "localhost/edge-intelligence", "0.1.0"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -30,6 +32,18 @@ def program_image(layout: Layout, name: str, program: Path) -> Path:
     if not target.exists():
         machine = platform.machine()
         write_program_image(program, name, reference(name), target, ARCHITECTURES.get(machine, machine))
+    return target
+
+
+def k3s_jobs_image(layout: Layout, jobs: Path, helm: Path) -> Path:
+    """Returns the archive of the image of the jobs of a cluster that is like K3s; see `testbed.k3s`."""
+    layout.images.mkdir(parents=True, exist_ok=True)
+    target = layout.images / f"{jobs.name}-with-{helm.name}.oci.tar"
+    if not target.exists():
+        machine = platform.machine()
+        architecture = ARCHITECTURES.get(machine, machine)
+        others = {"bin/sh": jobs, "helm": helm}
+        write_program_image(jobs, JOBS_IMAGE, reference(JOBS_IMAGE), target, architecture, others)
     return target
 
 
@@ -60,6 +74,12 @@ def _project_image(layout: Layout, builder: Builder, name: str) -> Image:
 
 Build = Callable[[Layout, Builder], Image]
 ALL: tuple[Build, ...] = (operator_image, runtime_image, triton_image)
+
+
+def add_name(machine: ProcessRecord, image: Image, reference: str) -> None:
+    """Gives an image that a node has another reference, as that of a registry. reference: without a host."""
+    ctr = ["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images", "tag", "--force"]
+    run([*entering(machine), *ctr, image.reference, f"docker.io/{reference}"])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Writes container images of one static program as OCI archives, without external tools."""
+"""Writes container images of static programs as OCI archives, without external tools."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 _MEDIA = "application/vnd.oci.image"
 
@@ -18,12 +20,21 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) ->
 
 
 def write_program_image(
-    program: Path, entrypoint: str, reference: str, target: Path, architecture: str
+    program: Path,
+    entrypoint: str,
+    reference: str,
+    target: Path,
+    architecture: str,
+    others: Mapping[str, Path] = MappingProxyType({}),
 ) -> None:
-    """Writes the image `reference`, which starts `program` as /`entrypoint`. Reproducible byte for byte."""
+    """Writes the image `reference`, which starts `program` as /`entrypoint`. Reproducible byte for byte.
+
+    others: more programs, by their paths in the image.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        _add(archive, entrypoint, program.read_bytes(), 0o755)
+        for path, file in {entrypoint: program, **others}.items():
+            _add(archive, path, file.read_bytes(), 0o755)
     layer = buffer.getvalue()
     blobs: dict[str, bytes] = {}
 

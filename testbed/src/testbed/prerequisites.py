@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from testbed.errors import CommandFailedError, MachineUnfitError
 from testbed.processes import run
@@ -86,15 +87,19 @@ def debian() -> bool:
     return Path("/etc/debian_version").exists() and shutil.which("apt-get") is not None
 
 
-def check(progress: Progress) -> None:
-    """Installs what the machine lacks. Raises MachineUnfitError if it cannot host a testbed."""
-    missing = missing_packages() if sys.platform == "linux" else []
+def check(progress: Progress, more: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Installs what the machine lacks. Raises MachineUnfitError if it cannot host a testbed.
+
+    more: other programs or files that are needed, with their packages.
+    """
+    packages = {**PACKAGES, **more}
+    missing = missing_packages(packages=packages) if sys.platform == "linux" else []
     sentence = refusal(sys.platform, os.geteuid(), may_apt=debian(), missing=missing)
     if sentence:
         raise MachineUnfitError(sentence)
     if missing:
         install(missing, progress)
-        still = missing_packages()
+        still = missing_packages(packages=packages)
         if still:
             raise MachineUnfitError(
                 f"the testbed needs {', '.join(still)}, which are installed but not found on PATH"

@@ -44,6 +44,7 @@ PAGES: Final = (
     "tests/contract",
     "tests/demo",
     "tests/e2e",
+    "tests/k3s",
     "tests/operator",
     "tests/planning",
     "tests/repository",

@@ -1,7 +1,8 @@
 """Builds everything that a release would publish into build/release, and uploads nothing.
 
 Distributions (sdist and wheel), a CycloneDX bill of materials and the licenses of each image's packages, the
-text of the tag from CHANGELOG.md, checksums, and with --images the container images.
+text of the tag from CHANGELOG.md, checksums, the list of the chart's images, and with --images these images
+with the chart's values that pin them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edge_chart import images as image_list
 from testbed.errors import BadValueError, TestbedError
 from testbed.layout import Layout
 from testbed.processes import run
@@ -30,6 +32,8 @@ TOOLS: Final = ROOT / ".cache" / "release"
 # The testbed is for a checkout only.
 UNPUBLISHED: Final = frozenset({"testbed"})
 IMAGES: Final = ("operator", "runtime")
+# Platforms of the images, by the oldest C library that wheels may expect: that of the base is newer.
+PLATFORMS: Final = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 _SECTION: Final = re.compile(
     r"^## \[(?P<version>[^\]]+)\](?: - (?P<date>\S+))?[ ]*\n(?P<body>(?:(?!## ).*\n?)*)", re.MULTILINE
 )
@@ -169,11 +173,29 @@ def _describe(each: PythonDistribution, found: Sequence[PythonDistribution], out
         )
 
 
+def resolution(lock: str, architecture: str, folder: Path) -> list[str]:
+    """Returns the argv that finds a wheel of each package of a lock for an architecture. Installs none."""
+    install = [str(UV), "pip", "install", "--dry-run", "--quiet", "--python-version", "3.11"]
+    install += ["--python-platform", PLATFORMS[architecture], "--only-binary", ":all:"]
+    return [*install, "--target", str(folder), "--require-hashes", "-r", f"requirements/{lock}.lock"]
+
+
+def _resolve() -> None:
+    """Checks that both images can be built for every architecture. Raises TestbedError."""
+    for architecture in PLATFORMS:
+        with step(print_line, f"wheels for {architecture}"):
+            for lock in IMAGES:
+                run(resolution(lock, architecture, OUT / "none"), cwd=ROOT)
+
+
 def _images(version: str, out: Path) -> None:
     run([sys.executable, "-m", "testbed.cli", "build"], cwd=ROOT)
+    digests = {}
     for name in IMAGES:
         [archive] = Layout.of_checkout(ROOT).images.glob(f"{name}-*.oci.tar")
         shutil.copyfile(archive, out / f"edge-{name}-{version}.oci.tar")
+        digests[name] = image_list.digest_of(archive)
+    (out / "digests.yaml").write_text(image_list.pinned(digests))
 
 
 def release(*, images: bool) -> Iterator[str]:
@@ -189,6 +211,8 @@ def release(*, images: bool) -> Iterator[str]:
         if (ROOT / "requirements" / f"{each.folder}.lock").exists():
             _describe(each, found, out)
     shutil.rmtree(OUT / "environments", ignore_errors=True)
+    _resolve()
+    (out / "images.txt").write_text("".join(f"{each}\n" for each in image_list.references(version)))
     if images:
         _images(version, out)
     files = sorted(out.iterdir())

@@ -6,10 +6,13 @@ import ipaddress
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, get_args
 
 from testbed.errors import BadValueError, UnknownNodeError
 
+Likeness = Literal["upstream", "k3s"]
+"""What a cluster is built from: the parts of Kubernetes' releases, or those of K3s around them."""
 CLOUD = "cloud"
 DOMAIN = "cluster.local"
 SERVICES = "10.96.0.0/16"
@@ -95,9 +98,10 @@ class Topology:
     """The nodes in order, the cloud first. A node's index is its number in every address."""
 
     nodes: tuple[NodeSpec, ...]
+    like: Likeness = "upstream"
 
     @classmethod
-    def with_cloud(cls, edges: Sequence[NodeSpec]) -> Topology:
+    def with_cloud(cls, edges: Sequence[NodeSpec], like: Likeness = "upstream") -> Topology:
         names = [CLOUD, *(node.name for node in edges)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -106,7 +110,11 @@ class Topology:
             )
         if len(names) > MOST_NODES:
             raise BadValueError(f"--nodes: {len(names)} are too many; use at most {MOST_NODES - 1}")
-        return cls((CLOUD_NODE, *edges))
+        return cls((CLOUD_NODE, *edges), like)
+
+    def with_node(self, spec: NodeSpec) -> Topology:
+        """Returns the topology with another node of this name."""
+        return replace(self, nodes=tuple(spec if each.name == spec.name else each for each in self.nodes))
 
     def node(self, name: str) -> NodeSpec:
         for node in self.nodes:
@@ -131,8 +139,17 @@ class Topology:
         return str(ipaddress.ip_network(f"10.244.{self.number(name)}.0/24"))
 
     def to_json(self) -> str:
-        return json.dumps([asdict(node) for node in self.nodes], indent=1)
+        return json.dumps({"like": self.like, "nodes": [asdict(node) for node in self.nodes]}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Topology:
-        return cls(tuple(NodeSpec(**node) for node in json.loads(text)))
+        plan = json.loads(text)
+        return cls(tuple(NodeSpec(**node) for node in plan["nodes"]), plan["like"])
+
+
+def parse_likeness(text: str) -> Likeness:
+    """Returns what a cluster is to be like."""
+    for known in get_args(Likeness):
+        if text == known:
+            return text  # type: ignore[return-value]
+    raise BadValueError(f"--like {text}: use one of {', '.join(get_args(Likeness))}")

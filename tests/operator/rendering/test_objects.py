@@ -20,7 +20,7 @@ from edge_operator.settings import Settings
 
 World = Any  # tests/operator/conftest.py
 
-SERVICE = {"metadata": {"name": "digits", "namespace": "shop", "uid": "u-1"}}
+SERVICE: dict[str, Any] = {"spec": {}, "metadata": {"name": "digits", "namespace": "shop", "uid": "u-1"}}
 DIGEST = "sha256:" + "a" * 64
 SETTINGS = Settings("http://store:8080", "edge-runtime:1", pull_secrets=("pull",))
 SHARED, DEDICATED = Runtime("shop", "edge-a"), Runtime("shop", "edge-a", "digits")

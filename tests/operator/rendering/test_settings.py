@@ -42,6 +42,11 @@ def test_the_charts_environment_is_read() -> None:
             {"EDGE_RUNTIME_GRPC": '{"grpc-keepalive-time": "1m"}'},
             'EDGE_RUNTIME_GRPC: "grpc-keepalive-time": "1m"',
         ),
+        ({"EDGE_NETWORK_POLICIES": "true"}, "EDGE_NETWORK_POLICIES: not a JSON object"),
+        (
+            {"EDGE_NETWORK_POLICIES": '{"clients": ["10.0.0.0/8"]}'},
+            'EDGE_NETWORK_POLICIES: "clients": .*10.0.0.0/8.* not a list of peers',
+        ),
         ({"EDGE_TRACING_RATIO": "some"}, 'EDGE_TRACING_RATIO: "some"'),
     ],
 )

@@ -18,6 +18,7 @@ from edge_operator.cluster import (
     DEVICE_POOLS,
     INFERENCE_SERVICES,
     KINDS,
+    NETWORK_POLICIES,
     NODES,
     PLACEMENTS,
     PODS,
@@ -115,7 +116,7 @@ def observe(namespace: str, cluster: Cluster) -> Seen:
     """Reads the namespace."""
     objects = {
         (kind, body["metadata"]["name"]): body
-        for kind in (DEPLOYMENTS, SERVICES, *ACCESS)
+        for kind in (DEPLOYMENTS, SERVICES, NETWORK_POLICIES, *ACCESS)
         for body in cluster.find(kind, namespace, OURS)
     }
     placements = tuple(cluster.find(PLACEMENTS, namespace))

@@ -8,6 +8,7 @@ from math import inf
 from edge_api.policies import Isolation
 from edge_operator.cluster import (
     DEPLOYMENTS,
+    NETWORK_POLICIES,
     PLACEMENTS,
     SERVICE_ACCOUNTS,
     SERVICES,
@@ -18,6 +19,7 @@ from edge_operator.cluster import (
 from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL, label_value
 from edge_operator.nodes import cpu_requests, rollouts, succession, tolerations
 from edge_operator.nodes.access import ACCESS, accounts_in_use, has_access, key_of, wanted_access
+from edge_operator.nodes.network_policies import network_policies
 from edge_operator.nodes.runtimes import (
     Host,
     Runtime,
@@ -120,6 +122,7 @@ def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) 
     _retire(seen, actions, succession.superseded(here, by_place, pods), former)
     _remove_surplus(seen, actions, runtimes, moving, current)
     _access(seen, actions, settings, users, current, frozenset(specified))
+    _policies(seen, actions, settings, users, frozenset(specified))
     if (
         moving
         or former
@@ -192,6 +195,24 @@ def _access(
     actions.delete += access.surplus(seen.objects)
     if any((SERVICE_ACCOUNTS, name) in seen.objects for name in access.left):
         actions.again = AGAIN
+
+
+def _policies(
+    seen: Seen,
+    actions: Actions,
+    settings: Settings,
+    users: Mapping[Runtime, frozenset[str]],
+    services: frozenset[str],
+) -> None:
+    """Adds the NetworkPolicies of the namespace's pods, after all else; removes those of before."""
+    wanted = network_policies(seen.namespace, settings) if users or services else ()
+    names = {body["metadata"]["name"] for body in wanted}
+    for body in wanted:
+        if not covers(seen.objects.get((NETWORK_POLICIES, body["metadata"]["name"])), body):
+            actions.apply.append(Wanted(body, services))
+    for body in seen.all(NETWORK_POLICIES):
+        if (name := body["metadata"]["name"]) not in names:
+            actions.delete.append((NETWORK_POLICIES, name))
 
 
 def _deployments(
@@ -308,7 +329,7 @@ def _clients(
             moving.add(name)
         if to is None:
             continue  # clients stay with the pods of an earlier version
-        wanted = client_service(body, to, settings)
+        wanted = client_service(body, to, settings, live)
         if not covers(live, wanted):
             actions.apply.append(Wanted(wanted, frozenset({name})))
     return frozenset(moving)

@@ -86,8 +86,10 @@ def traffic_distribution(version: tuple[int, int]) -> str:
     return "PreferClose" if version >= (1, 31) else ""
 
 
-def client_service(service: Object, isolation: Isolation, settings: Settings) -> Object:
-    """Returns the Service for clients of an InferenceService.
+def client_service(
+    service: Object, isolation: Isolation, settings: Settings, live: Object | None = None
+) -> Object:
+    """Returns the Service for clients of an InferenceService. live: the Service that there is.
 
     It prefers the runtime of the client's node. For a Shared service it selects all Shared runtimes of the
     namespace, since a runtime forwards a request for a service that only other nodes serve.
@@ -99,7 +101,16 @@ def client_service(service: Object, isolation: Isolation, settings: Settings) ->
     extra = {"internalTrafficPolicy": "Cluster"}
     if settings.traffic_distribution:
         extra["trafficDistribution"] = settings.traffic_distribution
-    return _network_service(metadata(service, name), selector, settings, extra)
+    body = _network_service(metadata(service, name), selector, settings, extra)
+    if (exposure := service["spec"].get("exposure")) is not None:
+        # Local: a client chooses the node whose runtime responds, and keeps its own address.
+        body["spec"] |= {"type": exposure["type"], "externalTrafficPolicy": "Local"}
+        for port in body["spec"]["ports"]:
+            if number := exposure.get(f"{port['name']}Port"):
+                port["nodePort"] = number
+    elif live is not None and live["spec"].get("type", "ClusterIP") != "ClusterIP":
+        body["spec"]["type"] = "ClusterIP"
+    return body
 
 
 def service_url(name: str, namespace: str, scheme: str, domain: str) -> str:
@@ -246,6 +257,7 @@ def runtime_deployment(
         "serviceAccountName": account_name(runtime, settings),
         "tolerations": [*ALWAYS, *host.tolerations],
         "terminationGracePeriodSeconds": 30,
+        **({"priorityClassName": name} if (name := settings.priority_class) else {}),
     }
     if secret := settings.tls_secret or (PEER_SECRET if settings.issues_certificates else ""):
         _mount(container, pod, secret)

@@ -1,0 +1,1 @@
+"""The values of the Helm chart, and what is generated from them."""

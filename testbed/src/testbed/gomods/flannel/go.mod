@@ -1,0 +1,3 @@
+module flannel
+
+go 1.24.0

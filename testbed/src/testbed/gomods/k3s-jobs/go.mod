@@ -1,0 +1,3 @@
+module k3s-jobs
+
+go 1.24.0

@@ -1,0 +1,35 @@
+"""A cluster that is like K3s, with the images under the names that the chart has by default."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from demo.training import SCRIPT, Training
+from k3s_site import CHART, EDGE, ROOT, Site
+from testbed import Testbed
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder boots a cluster of its own, and takes minutes."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("e2e")
+            item.add_marker("extended")
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    bed = Testbed.of_checkout(tmp_path_factory.mktemp("k3s"), ROOT / ".cache", ROOT)
+    training = Training(ROOT / SCRIPT, ROOT / ".cache", print)
+    training.run()
+    try:
+        bed.up([EDGE], print, like="k3s")
+        version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+        bed.images(print, names={n: f"edge-intelligence/{n}:{version}" for n in ("operator", "runtime")})
+        yield Site(bed, training.model)
+    finally:
+        bed.down()
+        bed.layout.lock.unlink()

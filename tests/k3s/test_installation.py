@@ -1,0 +1,230 @@
+"""The chart on a cluster that is like K3s: without values, upgraded, uninstalled, and as a HelmChart."""
+
+import base64
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k3s_site import CHART, NAMESPACE, RELEASE, Site
+from testbed.errors import KubectlFailed
+
+MOST_BYTES = 1 << 20
+"""What etcd takes of one object: the limit of a release's Secret."""
+CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)"
+
+
+def earlier_chart(folder: Path) -> Path:
+    """Returns the chart as it was: CRDs in the folder crds/, which Helm installs and never upgrades."""
+    chart = folder / "edge-intelligence"
+    shutil.copytree(CHART, chart)
+    (chart / "files" / "crds").rename(chart / "crds")
+    (chart / "templates" / "crds.yaml").unlink()
+    (chart / "templates" / "crd-adoption.yaml").unlink()
+    return chart
+
+
+def owners(site: Site) -> set[str]:
+    """The releases that own the CRDs."""
+    crds = site.get("crd", "-o", "json")["items"]
+    return {
+        (crd["metadata"].get("annotations") or {}).get("meta.helm.sh/release-name", "")
+        for crd in crds
+        if crd["spec"]["group"] == "edge-intelligence.io"
+    }
+
+
+def test_an_installation_without_values_serves_and_is_tested(site: Site) -> None:
+    site.install()
+    claim = site.get("pvc", "model-store", "-n", NAMESPACE)
+    assert (claim["status"]["phase"], claim["spec"]["storageClassName"]) == ("Bound", "local-path")
+    pods = site.get("pods", "-n", NAMESPACE)["items"]
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"cloud"}, "servers are preferred over cameras"
+    release = site.get("secret", f"sh.helm.release.v1.{RELEASE}.v1", "-n", NAMESPACE)
+    size = len(json.dumps(release))
+    print(f"release Secret: {size} bytes")
+    assert size < MOST_BYTES / 2
+    site.serve()
+    site.helm("test", RELEASE, "--timeout", "120s")
+    traffic = site.traffic(forever=False)
+    traffic.process.wait(timeout=60)
+    assert traffic.stop() == [{"outputs": 1}], "a client outside the cluster reaches the entry node"
+
+
+def test_network_policies_close_what_the_product_does_not_need(site: Site) -> None:
+    image = site.get("deployment", "model-store", "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][
+        0
+    ]
+
+    def reaches(name: str, host: str, port: int) -> bool:
+        pod = (
+            "run",
+            name,
+            "-n",
+            "default",
+            f"--image={image['image']}",
+            "--restart=Never",
+            "--rm",
+            "-i",
+            "--quiet",
+        )
+        try:
+            site.bed.kubectl(*pod, "--command", "--", "python3", "-c", CONNECT, host, str(port))
+        except KubectlFailed:
+            return False
+        return True
+
+    store = site.get("service", "model-store", "-n", NAMESPACE)["spec"]["clusterIP"]
+    runtime = site.get("service", "digits", "-n", "default")["spec"]["clusterIP"]
+    operator = site.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=edge-operator")["items"][0]
+    assert reaches("client", runtime, 8080)
+    assert reaches("prometheus", operator["status"]["podIP"], 9090)
+    assert not reaches("stranger", store, 8080)
+    assert not reaches("stranger-too", operator["status"]["podIP"], 8080)
+
+
+def test_a_failed_upgrade_keeps_every_service_and_loses_no_request(site: Site) -> None:
+    before = site.uids()
+    traffic = site.traffic()
+    with pytest.raises(KubectlFailed):
+        site.helm(
+            *("upgrade", RELEASE, str(CHART), "--set", "operator.image.tag=missing"),
+            *("--atomic", "--timeout", "15s"),
+        )
+    responses = traffic.stop()
+    assert site.uids() == before
+    assert [each for each in responses if "error" in each] == []
+    assert len(responses) > 50
+    assert json.loads(site.helm("list", "--output", "json"))[0]["status"] == "deployed"
+
+
+def test_an_uninstallation_keeps_crds_and_services_and_a_new_one_takes_them_up(site: Site) -> None:
+    before = site.uids()
+    traffic = site.traffic()
+    site.uninstall()
+    assert site.uids() == before
+    site.install()
+    site.wait_ready()
+    assert site.uids() == before
+    responses = traffic.stop()
+    assert [each for each in responses if "error" in each] == [], (
+        "entry nodes need neither operator nor store"
+    )
+
+
+def test_another_release_fails_with_the_owner_of_the_crds(site: Site) -> None:
+    with pytest.raises(
+        KubectlFailed, match=r'belongs to the Helm release "edge-intelligence".*crds.enabled=false'
+    ):
+        site.bed.helm("install", "second", str(CHART), "--namespace", "other", "--create-namespace")
+    site.bed.kubectl("delete", "namespace", "other", "--ignore-not-found", "--wait=false")
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_an_upgrade_adopts_the_crds_of_an_earlier_chart_while_requests_flow(
+    site: Site, tmp_path: Path, version: int
+) -> None:
+    upgrade = site.helm if version == 3 else site.helm_4
+    site.uninstall()
+    crds = [name for name in site.uids() if name.endswith(".edge-intelligence.io")]
+    site.bed.kubectl("delete", "inferenceservices,devicepools", "-A", "--all", "--wait=false")
+    site.bed.kubectl(
+        "patch",
+        "inferenceservice",
+        "digits",
+        "-n",
+        "default",
+        "--type=merge",
+        "-p",
+        '{"metadata":{"finalizers":null}}',
+    )
+    site.bed.kubectl("delete", "crd", *crds)
+    site.install(chart=earlier_chart(tmp_path))
+    assert owners(site) == {""}
+    site.serve()
+    service = site.get("inferenceservice", "digits", "-n", "default")["metadata"]["uid"]
+    traffic = site.traffic()
+    for _ in range(2):  # the first adopts them, the second has them in the release
+        upgrade("upgrade", RELEASE, str(CHART), "--wait", "--timeout", "180s")
+        assert owners(site) == {RELEASE}
+    responses = traffic.stop()
+    assert [each for each in responses if "error" in each] == []
+    assert len(responses) > 50
+    assert site.get("inferenceservice", "digits", "-n", "default")["metadata"]["uid"] == service
+    assert site.helm("get", "manifest", RELEASE).count("kind: CustomResourceDefinition") == 5
+    managers = site.get("crd", "tenants.edge-intelligence.io", "--show-managed-fields")["metadata"][
+        "managedFields"
+    ]
+    assert {each["manager"] for each in managers if not each.get("subresource")} == {"helm"}
+
+
+def test_helm_4_installs_upgrades_and_uninstalls(site: Site) -> None:
+    before = site.uids()
+    site.uninstall()
+    waiting = ("--wait", "--timeout", "180s")
+    site.helm_4("install", RELEASE, str(CHART), "--create-namespace", *waiting)
+    upgraded = ("--set", "operator.replicas=2", "--set", "crds.enabled=false")
+    site.helm_4("upgrade", RELEASE, str(CHART), *upgraded, *waiting)
+    assert site.uids() == before
+    site.helm_4("upgrade", RELEASE, str(CHART), "--set", "crds.enabled=true", *waiting)
+    site.wait_ready()
+    site.helm_4("test", RELEASE, "--timeout", "120s")
+    site.helm_4("uninstall", RELEASE, "--wait")
+    assert site.uids() == before
+
+
+def test_a_helmchart_object_installs_upgrades_and_fails_without_losing_a_service(
+    site: Site, tmp_path: Path
+) -> None:
+    before = site.uids()
+    site.uninstall()
+    site.bed.helm("package", str(CHART), "--destination", str(tmp_path))
+    (archive,) = tmp_path.glob("*.tgz")
+    content = base64.b64encode(archive.read_bytes()).decode()
+    assert len(content) < MOST_BYTES / 2
+
+    def apply(**more: Any) -> None:
+        spec = {
+            "chartContent": content,
+            "targetNamespace": NAMESPACE,
+            "createNamespace": True,
+            "backOffLimit": 2,
+        }
+        meta = {"name": RELEASE, "namespace": "kube-system"}
+        body = {"apiVersion": "helm.cattle.io/v1", "kind": "HelmChart", "metadata": meta, "spec": spec | more}
+        site.apply(body)
+
+    def releases() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(site.helm("list", "--all", "--output", "json"))
+        return found
+
+    apply()
+    site.wait(
+        lambda: [each["status"] for each in releases()] == ["deployed"], "the HelmChart is not deployed"
+    )
+    site.wait_ready()
+    assert site.uids() == before
+    traffic = site.traffic()
+    # Refused by the schema: the controller tries again, and uninstalls first what it takes for failed.
+    apply(valuesContent="operator: {replicas: many}")
+    site.wait(
+        lambda: any(
+            each["type"] == "Failed" and each["status"] == "True"
+            for each in site.get("helmchart", RELEASE, "-n", "kube-system")
+            .get("status", {})
+            .get("conditions", ())
+        ),
+        "the HelmChart did not fail",
+    )
+    assert site.uids() == before
+    apply(valuesContent="operator: {replicas: 2}")
+    site.wait(
+        lambda: site.get("deployment", "edge-operator", "-n", NAMESPACE)["status"].get("readyReplicas") == 2,
+        "the HelmChart was not upgraded",
+    )
+    site.bed.kubectl("delete", "helmchart", RELEASE, "-n", "kube-system", "--timeout=120s")
+    assert releases() == []
+    assert site.uids() == before
+    assert [each for each in traffic.stop() if "error" in each] == []
