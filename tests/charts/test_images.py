@@ -1,7 +1,8 @@
-"""A release lists the images of an installation, for clusters without network access, and can pin them."""
+"""A release has the chart, and the list of its images for clusters without network access, and pins them."""
 
 import io
 import json
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import yaml
 
+from edge_chart.archive import packed
 from edge_chart.images import digest_of, pinned, references
 from edge_chart.values import ChartValues
 
+Helm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., list[dict[str, Any]]]
+CHART = Path(__file__).parents[2] / "charts" / "edge-intelligence"
 DIGEST = f"sha256:{'b' * 64}"
 
 
@@ -27,7 +31,7 @@ def _images(objects: list[dict[str, Any]]) -> set[str]:
 
 
 def test_the_list_has_all_images_of_the_chart_and_no_others(render: Render) -> None:
-    version = yaml.safe_load((Path(__file__).parents[2] / "charts/edge-intelligence/Chart.yaml").read_text())
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())
     *always, optional = references(version["appVersion"])
     assert set(always) == _images(render())
     note, _, image = optional.partition(": ")
@@ -51,3 +55,15 @@ def test_digests_of_archives_become_values_of_the_chart(tmp_path: Path) -> None:
     whole = ChartValues().model_dump(by_alias=True, exclude_none=True)
     whole["operator"]["image"] |= given["operator"]["image"]
     assert ChartValues.model_validate(whole).operator.image.digest == DIGEST
+
+
+def test_the_packed_chart_renders_the_same_and_has_the_same_bytes_each_time(
+    helm: Helm, render: Render, tmp_path: Path
+) -> None:
+    archive = packed(CHART, tmp_path)
+    first = archive.read_bytes()
+    assert packed(CHART, tmp_path).read_bytes() == first
+    flags = ("--namespace", "edge-intelligence", "--kube-version", "1.34.2")
+    done = helm("template", "test", str(archive), *flags)
+    assert done.returncode == 0, done.stderr
+    assert [body for body in yaml.safe_load_all(done.stdout) if body] == render()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from demo.training import SCRIPT, Training
-from k3s_site import CHART, EDGE, ROOT, Site
+from k3s_site import CHART, EDGE, RELEASE, ROOT, Site
 from testbed import Testbed
 
 
@@ -33,3 +33,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     finally:
         bed.down()
         bed.layout.lock.unlink()
+
+
+@pytest.fixture
+def serving(site: Site) -> Site:
+    """The same, with the chart installed by Helm 3 and the service Ready."""
+    if site.helm("list", "--deployed", "--short").strip() != RELEASE:
+        site.uninstall()
+        site.install()
+    if site.conditions().get("Ready") != "True":
+        site.serve()
+    return site

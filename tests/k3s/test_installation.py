@@ -13,7 +13,19 @@ from testbed.errors import KubectlFailed
 
 MOST_BYTES = 1 << 20
 """What etcd takes of one object: the limit of a release's Secret."""
-CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)"
+CONNECT = """
+import socket, sys, time
+ends = time.monotonic() + 15
+while True:
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
+        break
+    except OSError:
+        if time.monotonic() > ends:
+            raise
+        time.sleep(0.5)
+"""
+"""Connects within 15 s: a firewall learns the address of a new pod after the pod has started."""
 
 
 def earlier_chart(folder: Path) -> Path:
@@ -53,25 +65,15 @@ def test_an_installation_without_values_serves_and_is_tested(site: Site) -> None
     assert traffic.stop() == [{"outputs": 1}], "a client outside the cluster reaches the entry node"
 
 
-def test_network_policies_close_what_the_product_does_not_need(site: Site) -> None:
-    image = site.get("deployment", "model-store", "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][
-        0
-    ]
+def test_network_policies_close_what_the_product_does_not_need(serving: Site) -> None:
+    site = serving
+    pod = site.get("deployment", "model-store", "-n", NAMESPACE)["spec"]["template"]["spec"]
+    image = pod["containers"][0]["image"]
 
     def reaches(name: str, host: str, port: int) -> bool:
-        pod = (
-            "run",
-            name,
-            "-n",
-            "default",
-            f"--image={image['image']}",
-            "--restart=Never",
-            "--rm",
-            "-i",
-            "--quiet",
-        )
+        once = ("--restart=Never", "--rm", "-i", "--quiet", "-n", "default", f"--image={image}")
         try:
-            site.bed.kubectl(*pod, "--command", "--", "python3", "-c", CONNECT, host, str(port))
+            site.bed.kubectl("run", name, *once, "--command", "--", "python3", "-c", CONNECT, host, str(port))
         except KubectlFailed:
             return False
         return True
@@ -85,7 +87,8 @@ def test_network_policies_close_what_the_product_does_not_need(site: Site) -> No
     assert not reaches("stranger-too", operator["status"]["podIP"], 8080)
 
 
-def test_a_failed_upgrade_keeps_every_service_and_loses_no_request(site: Site) -> None:
+def test_a_failed_upgrade_keeps_every_service_and_loses_no_request(serving: Site) -> None:
+    site = serving
     before = site.uids()
     traffic = site.traffic()
     with pytest.raises(KubectlFailed):
@@ -100,7 +103,8 @@ def test_a_failed_upgrade_keeps_every_service_and_loses_no_request(site: Site) -
     assert json.loads(site.helm("list", "--output", "json"))[0]["status"] == "deployed"
 
 
-def test_an_uninstallation_keeps_crds_and_services_and_a_new_one_takes_them_up(site: Site) -> None:
+def test_an_uninstallation_keeps_crds_and_services_and_a_new_one_takes_them_up(serving: Site) -> None:
+    site = serving
     before = site.uids()
     traffic = site.traffic()
     site.uninstall()
@@ -114,7 +118,8 @@ def test_an_uninstallation_keeps_crds_and_services_and_a_new_one_takes_them_up(s
     )
 
 
-def test_another_release_fails_with_the_owner_of_the_crds(site: Site) -> None:
+def test_another_release_fails_with_the_owner_of_the_crds(serving: Site) -> None:
+    site = serving
     with pytest.raises(
         KubectlFailed, match=r'belongs to the Helm release "edge-intelligence".*crds.enabled=false'
     ):
@@ -124,8 +129,9 @@ def test_another_release_fails_with_the_owner_of_the_crds(site: Site) -> None:
 
 @pytest.mark.parametrize("version", [3, 4])
 def test_an_upgrade_adopts_the_crds_of_an_earlier_chart_while_requests_flow(
-    site: Site, tmp_path: Path, version: int
+    serving: Site, tmp_path: Path, version: int
 ) -> None:
+    site = serving
     upgrade = site.helm if version == 3 else site.helm_4
     site.uninstall()
     crds = [name for name in site.uids() if name.endswith(".edge-intelligence.io")]
@@ -160,7 +166,8 @@ def test_an_upgrade_adopts_the_crds_of_an_earlier_chart_while_requests_flow(
     assert {each["manager"] for each in managers if not each.get("subresource")} == {"helm"}
 
 
-def test_helm_4_installs_upgrades_and_uninstalls(site: Site) -> None:
+def test_helm_4_installs_upgrades_and_uninstalls(serving: Site) -> None:
+    site = serving
     before = site.uids()
     site.uninstall()
     waiting = ("--wait", "--timeout", "180s")
@@ -176,8 +183,9 @@ def test_helm_4_installs_upgrades_and_uninstalls(site: Site) -> None:
 
 
 def test_a_helmchart_object_installs_upgrades_and_fails_without_losing_a_service(
-    site: Site, tmp_path: Path
+    serving: Site, tmp_path: Path
 ) -> None:
+    site = serving
     before = site.uids()
     site.uninstall()
     site.bed.helm("package", str(CHART), "--destination", str(tmp_path))

@@ -146,7 +146,10 @@ class Site:
         wait_until(condition, PATIENCE, lambda: f"{what}: {self.state()}", every_seconds=0.5)
 
     def conditions(self) -> dict[str, str]:
-        status = self.get("inferenceservice", "digits", "-n", "default").get("status") or {}
+        found = self.bed.kubectl(
+            *("get", "inferenceservice", "digits", "-n", "default", "--ignore-not-found", "-o", "json")
+        )
+        status = (json.loads(found or "{}")).get("status") or {}
         return {each["type"]: each["status"] for each in status.get("conditions") or ()}
 
     def state(self) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from testbed import binaries, controlplane, k3s
+from testbed import binaries, controlplane, k3s, nodes
 from testbed.errors import BadValueError
 from testbed.layout import Layout
+from testbed.network import build_commands
 from testbed.oci import write_program_image
 from testbed.topology import DEFAULT_NODES, Topology, parse_likeness
 
@@ -39,6 +40,22 @@ def test_the_control_plane_has_the_parts_of_what_it_is_like(
 def test_kube_router_enforces_policies_and_routes_nothing(tmp_path: Path) -> None:
     argv = k3s.firewall(Layout.of_checkout(tmp_path), DEFAULT_NODES[0], PATHS).argv
     assert {"--run-firewall=true", "--run-router=false", "--run-service-proxy=false"} <= set(argv)
+
+
+def test_flannel_leases_the_subnet_that_the_nodes_pods_have_and_routes_to_the_others(tmp_path: Path) -> None:
+    layout = Layout.of_checkout(tmp_path)
+    layout.state.mkdir()
+    topology = Topology.with_cloud(DEFAULT_NODES, "k3s")
+    node = DEFAULT_NODES[0]
+    daemon = k3s.pod_network(layout, node, PATHS)
+    assert daemon.env["NODE_NAME"] == node.name
+    patch = json.loads(k3s.subnet_patch(topology, node))
+    assert topology.pod_subnet(node.name) in nodes.cni_config(patch["spec"]["podCIDR"], 1450)
+    config = json.loads((layout.state / "flannel.json").read_text())
+    assert config == {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}
+    subnet = topology.pod_subnet(DEFAULT_NODES[1].name)
+    assert not [command for command in build_commands(topology) if subnet in command]
+    assert [c for c in build_commands(Topology.with_cloud(DEFAULT_NODES)) if subnet in c]
 
 
 def test_what_a_cluster_is_like_stays_when_a_speed_changes() -> None:

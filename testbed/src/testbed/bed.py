@@ -408,6 +408,8 @@ class Testbed:
                 cluster.wait_for_nodes(self.kubectl, topology)
             if topology.like == "k3s":
                 self.kubectl("label", "node", CLOUD, k3s.SERVER_LABEL)
+                for node in topology.nodes:
+                    self.kubectl("patch", "node", node.name, "-p", k3s.subnet_patch(topology, node))
             with step(progress, "cluster DNS"):
                 self._wait_available("kube-system", "coredns")
             layout.booted.touch()

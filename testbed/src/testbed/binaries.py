@@ -25,7 +25,7 @@ KWOK_VERSION = "v0.7.0"
 VERSITYGW_VERSION, REGISTRY_VERSION = "v1.8.0", "v3.1.2"
 KINE_VERSION, LOCAL_PATH_VERSION, HELM_CONTROLLER_VERSION = "v0.17.5", "v0.0.30", "v0.17.9"
 KUBE_ROUTER_VERSION, K3S_JOBS_VERSION = "v2.1.0", "v1"
-HELM_4_VERSION = "v4.3.2"
+FLANNEL_VERSION, HELM_4_VERSION = "v0.28.10", "v4.3.2"
 ASSETS = "KUBEBUILDER_ASSETS"
 # Fewer garbage collections in the compiler: a third less CPU time for a gigabyte more of memory.
 GC_PERCENT = "800"
@@ -120,8 +120,9 @@ KUBE_ROUTER = Program(
     "kube-router",
     "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
 )
+FLANNEL = Program("flannel", FLANNEL_VERSION, "flannel", ".")
 K3S_JOBS = Program("k3s-jobs", K3S_JOBS_VERSION, "k3s-jobs", ".")
-K3S = (KINE, LOCAL_PATH, HELM_CONTROLLER, KUBE_ROUTER, K3S_JOBS)
+K3S = (KINE, LOCAL_PATH, HELM_CONTROLLER, KUBE_ROUTER, FLANNEL, K3S_JOBS)
 
 # Tests of the chart run it beside the testbed's own, which is that of K3s.
 HELM_4 = Program("helm4", HELM_4_VERSION, "helm4", "helm.sh/helm/v4/cmd/helm")

@@ -81,7 +81,7 @@ class Cluster:
             state / "kube-proxy.kubeconfig",
         )
         if topology.like == "k3s":
-            daemons.append(k3s.firewall(self.layout, node, binary))
+            daemons += [part(self.layout, node, binary) for part in (k3s.pod_network, k3s.firewall)]
         self.node_machine(node.name).start(daemons, inside=root, netns=node.name)
 
     def power_off(self, root: ProcessRecord, node: str) -> None:

@@ -1,15 +1,16 @@
-"""What a cluster has that is like K3s: SQLite for etcd, a default StorageClass, HelmChart objects, and
-NetworkPolicies that are enforced. All are the parts that K3s itself is built from.
+"""What a cluster has that is like K3s: SQLite for etcd, a default StorageClass, HelmChart objects, flannel,
+and NetworkPolicies that are enforced. All are the parts that K3s itself is built from.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from testbed import binaries
 from testbed.layout import Layout
 from testbed.processes import DaemonSpec
-from testbed.topology import SERVICES, NodeSpec
+from testbed.topology import PODS, SERVICES, NodeSpec, Topology
 
 QUIET = {"GOMAXPROCS": "2"}
 SERVER_LABEL = "node-role.kubernetes.io/control-plane=true"
@@ -54,6 +55,20 @@ def controllers(layout: Layout, binary: dict[str, Path], image: str, after: str)
         DaemonSpec(binaries.LOCAL_PATH.name, provisioner, after=after, env=QUIET),
         DaemonSpec(binaries.HELM_CONTROLLER.name, helm, after=after, env=QUIET),
     ]
+
+
+def pod_network(layout: Layout, node: NodeSpec, binary: dict[str, Path]) -> DaemonSpec:
+    """Returns flannel on a node: packets between pods of two nodes travel in VXLAN between the nodes."""
+    config = layout.state / "flannel.json"
+    config.write_text(json.dumps({"Network": PODS, "Backend": {"Type": "vxlan"}}))
+    argv = [str(binary[binaries.FLANNEL.name]), f"-kubeconfig={layout.kubeconfig}", f"-network={config}"]
+    return DaemonSpec(f"flannel-{node.name}", argv, env=QUIET | {"NODE_NAME": node.name})
+
+
+def subnet_patch(topology: Topology, node: NodeSpec) -> str:
+    """Returns the patch that gives a node the subnet of its network configuration, which flannel leases."""
+    subnet = topology.pod_subnet(node.name)
+    return json.dumps({"spec": {"podCIDR": subnet, "podCIDRs": [subnet]}})
 
 
 def firewall(layout: Layout, node: NodeSpec, binary: dict[str, Path]) -> DaemonSpec:

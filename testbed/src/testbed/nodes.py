@@ -9,9 +9,12 @@ from pathlib import Path
 import yaml
 
 from testbed.layout import Layout
+from testbed.network import MTU
 from testbed.processes import DaemonSpec
 from testbed.topology import DNS_SERVICE, DOMAIN, PODS, NodeSpec, Topology
 
+VXLAN_BYTES = 50
+"""What VXLAN adds to a packet."""
 PAUSE_IMAGE = "localhost/edge-intelligence/pause:0.1.0"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 CNI_PROGRAMS = "/usr/lib/cni"
@@ -66,7 +69,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 """
 
 
-def cni_config(pod_subnet: str) -> str:
+def cni_config(pod_subnet: str, mtu: int = MTU) -> str:
     """Point-to-point links instead of a bridge: every packet passes the node's routing, so that a pod reaches
     itself and its neighbors by a service's address without the kernel's bridge filter.
     """
@@ -81,7 +84,7 @@ def cni_config(pod_subnet: str) -> str:
         {
             "cniVersion": "0.4.0",
             "name": "pods",
-            "plugins": [{"type": "ptp", "ipMasq": False, "mtu": 1500, "ipam": ipam}],
+            "plugins": [{"type": "ptp", "ipMasq": False, "mtu": mtu, "ipam": ipam}],
         }
     )
 
@@ -138,9 +141,10 @@ def kubelet_config(layout: Layout, name: str, cgroup_root: str) -> str:
 def write_files(layout: Layout, topology: Topology, node: NodeSpec, cgroup_root: str) -> NodeFiles:
     """Writes the node's configuration."""
     files = NodeFiles.of(layout, node.name)
+    mtu = MTU - VXLAN_BYTES if topology.like == "k3s" else MTU
     files.cni.parent.mkdir(parents=True, exist_ok=True)
     files.containerd.write_text(containerd_config())
-    files.cni.write_text(cni_config(topology.pod_subnet(node.name)))
+    files.cni.write_text(cni_config(topology.pod_subnet(node.name), mtu))
     files.kubelet.write_text(kubelet_config(layout, node.name, cgroup_root))
     return files
 

@@ -1,8 +1,8 @@
 """Builds everything that a release would publish into build/release, and uploads nothing.
 
 Distributions (sdist and wheel), a CycloneDX bill of materials and the licenses of each image's packages, the
-text of the tag from CHANGELOG.md, checksums, the list of the chart's images, and with --images these images
-with the chart's values that pin them.
+text of the tag from CHANGELOG.md, checksums, the chart, the list of its images, and with --images these
+images with the values of the chart that pin them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edge_chart import archive
 from edge_chart import images as image_list
+from edge_chart.generate import CHART
 from testbed.errors import BadValueError, TestbedError
 from testbed.layout import Layout
 from testbed.processes import run
@@ -192,9 +194,9 @@ def _images(version: str, out: Path) -> None:
     run([sys.executable, "-m", "testbed.cli", "build"], cwd=ROOT)
     digests = {}
     for name in IMAGES:
-        [archive] = Layout.of_checkout(ROOT).images.glob(f"{name}-*.oci.tar")
-        shutil.copyfile(archive, out / f"edge-{name}-{version}.oci.tar")
-        digests[name] = image_list.digest_of(archive)
+        [image] = Layout.of_checkout(ROOT).images.glob(f"{name}-*.oci.tar")
+        shutil.copyfile(image, out / f"edge-{name}-{version}.oci.tar")
+        digests[name] = image_list.digest_of(image)
     (out / "digests.yaml").write_text(image_list.pinned(digests))
 
 
@@ -212,6 +214,7 @@ def release(*, images: bool) -> Iterator[str]:
             _describe(each, found, out)
     shutil.rmtree(OUT / "environments", ignore_errors=True)
     _resolve()
+    archive.packed(CHART, out)
     (out / "images.txt").write_text("".join(f"{each}\n" for each in image_list.references(version)))
     if images:
         _images(version, out)
