@@ -236,12 +236,14 @@ def test_the_operator_reads_from_a_status_what_the_runtime_measured() -> None:
             now=now,
             counted=Counted(90_812, 90_230, now),
             slo_met=True,
+            unpacked=["sha256:" + "a" * 64],
         )
     )
     status = PlacementStatus.model_validate(document)
     assert status.link is not None
     assert status.latency is not None
     assert status.link.round_trip is not None
+    assert status.unpacked == ("sha256:" + "a" * 64,)
     assert (status.link.state, status.link.bandwidth, status.link.measured_at) == ("Up", 3_920_000, now)
     assert float(status.link.round_trip) == pytest.approx(0.0008)
     assert (float(status.latency.p50), float(status.latency.p95)) == pytest.approx((0.041, 0.077))

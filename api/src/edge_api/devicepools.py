@@ -87,6 +87,11 @@ class NodeGroup(SelectsNodes):
         description="Taints of the nodes that their runtimes and profiling Jobs tolerate, at most 16. "
         "Default: none; a runtime always tolerates a node that is not ready or unreachable.",
     )
+    memory: PositiveQuantity | None = Field(
+        default=None,
+        description="Memory of each node that plans count for runtimes and slices, in bytes above 0, e.g. "
+        "2Gi; no more than pods can use. Default: all that pods can use.",
+    )
     watts: Annotated[float, Field(strict=True), _WATTS] | None = Field(
         default=None,
         description="Power of a node while it computes, in watts above its idle power, above 0 and below "

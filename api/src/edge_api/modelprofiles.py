@@ -140,6 +140,25 @@ class RequestTime(Part):
     )
 
 
+_Multiple = Annotated[float, Field(strict=True, ge=0.001, le=1000)]
+
+
+class PackingCost(Part):
+    """Packed weights of the full model: in the layout that operators read fastest."""
+
+    slowdown: _Multiple = Field(
+        description="Mean duration of a run without packed weights, relative to one with them."
+    )
+    packed_memory: _Multiple = Field(
+        description="Memory for loading and running the model with packed weights, in bytes for each byte of "
+        "its file."
+    )
+    unpacked_memory: _Multiple = Field(
+        description="Memory for loading and running the model without packed weights, in bytes for each "
+        "byte of its file."
+    )
+
+
 class ClassCosts(Part):
     """Measurements on one device class."""
 
@@ -179,6 +198,11 @@ class ClassCosts(Part):
         default=None,
         description="Largest relative difference, over the exits, between a measured time and the line "
         "through those at the shapes below and above it. Default: not known, with fewer than three shapes.",
+    )
+    packing: PackingCost | None = Field(
+        default=None,
+        description="What packed weights cost and save, by which plans choose them. Default: not measured, "
+        "as for models below 4 MiB, on Triton servers and by earlier versions; each runtime decides.",
     )
     requests: RequestTime | None = Field(
         default=None,

@@ -160,6 +160,11 @@ class Stage(Part):
     predicted_compute: Duration | None = Field(
         default=None, description="Compute time that the plan predicts. Default: unknown."
     )
+    packed: bool | None = Field(
+        default=None,
+        description="Whether the runtime packs the weights of the slice, which makes runs faster and takes "
+        "more memory. It does not if its memory does not suffice. Default: it does if its memory suffices.",
+    )
     compute_at: DurationsAt | None = Field(
         default=None,
         description="Compute time at each of the measured shapes, in order. Default: predictedCompute.",
@@ -422,6 +427,11 @@ class PlacementStatus(StatusPart):
         default=None,
         description="HTTPS if the runtime serves TLS on ports for other nodes, 8443 for HTTP and 8444 "
         "for gRPC. Default: other nodes reach it at the ports for clients.",
+    )
+    unpacked: Annotated[tuple[Digest, ...], Field(max_length=256)] | None = Field(
+        default=None,
+        description="Slices that this node runs without packed weights, as planned or because the memory of "
+        "its runtime does not suffice, at most 256. Default: none.",
     )
     last_updated: AwareDatetime | None = Field(
         default=None,

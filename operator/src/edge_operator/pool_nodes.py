@@ -45,7 +45,7 @@ class PoolMember:
     """A node with what the pool's group declares of it.
 
     watts: above idle while it computes; 0 if unknown. execution_providers, image: empty for those of the
-    installation.
+    installation. declared_memory: bytes for runtimes and slices.
     """
 
     node: Node
@@ -56,6 +56,12 @@ class PoolMember:
     tolerations: tuple[Toleration, ...] = ()
     execution_providers: tuple[str, ...] = ()
     image: str = ""
+    declared_memory: float = inf
+
+    @property
+    def memory(self) -> float:
+        """Bytes of memory that plans count with."""
+        return min(self.node.memory, self.declared_memory)
 
 
 def node_of(body: Object) -> Node:
@@ -112,6 +118,7 @@ def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMemb
                 group.tolerations or (),
                 group.execution_providers or (),
                 group.image or "",
+                inf if group.memory is None else float(group.memory),
             )
             found.append(member)
     return tuple(found)

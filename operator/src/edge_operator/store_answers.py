@@ -182,6 +182,14 @@ class RequestTime(StoreAnswer):
     hop_seconds_per_byte: float = Field(ge=0)
 
 
+class PackingCost(StoreAnswer):
+    """What packed weights of a model cost and save; memory: in bytes for each byte of its file."""
+
+    slowdown: float = Field(gt=0)
+    packed_memory: float = Field(gt=0)
+    unpacked_memory: float = Field(gt=0)
+
+
 class ProfileShape(StoreAnswer):
     """Compute times of a model at one shape of its inputs."""
 
@@ -208,6 +216,7 @@ class DeviceProfile(StoreAnswer):
     exits: tuple[ExitTime, ...]
     relative_error: float = 0.0
     assumed: tuple[AssumedSize, ...] = ()
+    packing: PackingCost | None = None
     requests: RequestTime | None = None
     shapes: tuple[ProfileShape, ...] = ()
     refused: str = ""

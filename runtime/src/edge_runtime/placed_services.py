@@ -221,6 +221,7 @@ class PlacedService:
             now=datetime.now(UTC),
             residuals=self.dataplane.residuals.report(self.generations.resources.clock()),
             shapes=self.dataplane.shapes.report(self.generations.resources.clock()),
+            unpacked=generations.table.unpacked if generations.table is not None else (),
         )
 
     async def write_status(self, statuses: Statuses) -> None:

@@ -15,6 +15,7 @@ SPAN: Final = 60.0
 MESSAGE_LENGTH: Final = 1000
 """Characters of a message that a status keeps."""
 _MOST: Final = 20_000
+_MOST_SLICES: Final = 256
 
 
 class Window:
@@ -87,6 +88,7 @@ class Report:
     """Everything that the status reports.
 
     slo_met: None if there were no requests in the last minute. peer_scheme: HTTPS with ports for other nodes.
+    unpacked: digests of the slices whose weights are not packed.
     """
 
     generation: int
@@ -105,6 +107,7 @@ class Report:
     slo_met: bool | None = None
     peer_scheme: str = ""
     local_links: Mapping[str, LinkReport] = field(default_factory=dict)
+    unpacked: Sequence[str] = ()
 
 
 def status_document(report: Report) -> dict[str, Any]:
@@ -130,6 +133,7 @@ def status_document(report: Report) -> dict[str, Any]:
         "sloMet": report.slo_met,
         "attainment": f"{summary.met / summary.requests:.3f}" if summary.requests else None,
         "peerScheme": report.peer_scheme or None,
+        "unpacked": list(report.unpacked[:_MOST_SLICES]) or None,
         "lastUpdated": _rfc3339(report.now),
     }
 

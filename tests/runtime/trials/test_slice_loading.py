@@ -290,6 +290,61 @@ async def test_a_large_slice_whose_packed_weights_do_not_fit_is_served_unpacked_
         loader.close()
 
 
+async def test_the_weights_of_a_large_slice_are_packed_as_planned(tmp_path: Path) -> None:
+    model = large()
+    loader = SliceLoader(SliceCache(tmp_path, Shelf(model)), None)
+    for packed in (False, True, False):
+        session = await loader.session(slice_of(model), {}, packed=packed)
+        assert session.packed is packed
+    loader.close()
+
+
+async def test_two_services_share_a_slice_only_if_they_pack_it_alike(tmp_path: Path) -> None:
+    model = large()
+    loader = SliceLoader(SliceCache(tmp_path, Shelf(model)), None)
+    unpacked = await loader.session(slice_of(model), {}, packed=False)
+    packed = await loader.session(slice_of(model), {}, packed=True)
+    assert unpacked is not packed
+    assert await loader.session(slice_of(model), {}, packed=False) is unpacked
+    assert await loader.session(slice_of(model), {}) in (packed, unpacked), "no choice: what is there"
+    loader.close()
+
+
+async def test_a_table_that_packs_otherwise_replaces_its_session(tmp_path: Path) -> None:
+    model = large()
+    loader = SliceLoader(SliceCache(tmp_path, Shelf(model)), None)
+    sessions: dict[str, Session] = {}
+    before = await loader.session(slice_of(model), sessions, packed=True)
+    after = await loader.session(slice_of(model), sessions, packed=False)
+    assert (before.packed, after.packed) == (True, False)
+    assert list(sessions.values()) == [after]
+    loader.close()
+
+
+async def test_weights_that_the_plan_packs_stay_unpacked_while_the_memory_does_not_suffice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, mib, used = large(), 1 << 20, [112]
+    memory = Memory(134 * mib, lambda: used[0] * mib)  # of 120 MiB that are not reserved
+    loader = SliceLoader(SliceCache(tmp_path, Shelf(model)), None, memory=memory)
+    sessions: dict[str, Session] = {}
+    first = await loader.session(slice_of(model), sessions, packed=True)
+    assert not first.packed
+    assert "less than 2 times" in caplog.text
+    assert await loader.session(slice_of(model), sessions, packed=True) is first, "it is not loaded again"
+    used[0] = 90
+    assert (await loader.session(slice_of(model), sessions, packed=True)).packed
+    loader.close()
+
+
+async def test_a_small_slice_is_not_loaded_again_for_another_choice(tmp_path: Path) -> None:
+    loader = SliceLoader(SliceCache(tmp_path, Shelf(harmless())), None)
+    sessions: dict[str, Session] = {}
+    first = await loader.session(slice_of(harmless()), sessions, packed=False)
+    assert await loader.session(slice_of(harmless()), sessions, packed=True) is first
+    loader.close()
+
+
 async def test_sessions_of_several_threads_are_not_confined_to_a_core(tmp_path: Path) -> None:
     core = WatchedCore()
     loader = SliceLoader(SliceCache(tmp_path, Shelf(large(17))), None, threads=2, core=core)

@@ -1,7 +1,7 @@
 """Explains what a service gets at one entry node of a planned pool. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from edge_api import Placement
@@ -11,6 +11,7 @@ from edge_operator.explaining.values import (
     Lost,
     PlannedLink,
     PlannedMargin,
+    PlannedPacking,
     PlannedRate,
     PlannedRoute,
     ResourceUse,
@@ -73,6 +74,7 @@ class EntryExplainer:
             rate=self._rate(service, demand),
             links=_links(problem, server),
             margins=_margins(problem),
+            packing=tuple(_packings(problem)),
             request_time=_request_time(problem),
             uses=tuple(map(_use, self._occupancy.uses(demand.name))),
             routes=tuple(map(_route, routes)),
@@ -170,6 +172,19 @@ def _margins(problem: EntryProblem) -> tuple[PlannedMargin, ...]:
         )
         for exit_ in problem.model.exits
     )
+
+
+def _packings(problem: EntryProblem) -> Iterator[PlannedPacking]:
+    places = [(problem.node, problem.entry), *((one.name, one.profile) for one in problem.intermediates)]
+    for place, profile in places:
+        if profile.packing is not None:
+            yield PlannedPacking(
+                place=place,
+                packed=profile.packed,
+                memory=profile.memory,
+                other_memory=replace(profile, packed=not profile.packed).memory,
+                slowdown=profile.packing.slowdown,
+            )
 
 
 def _request_time(problem: EntryProblem) -> Duration | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from edge_api.quantities import Quantity, format_bandwidth
-from edge_operator.explaining.values import EntryExplanation, Explanation, ResourceUse
+from edge_operator.explaining.values import EntryExplanation, Explanation, PlannedPacking, ResourceUse
 from edge_operator.tritons.admission import bytes_text
 from edge_planning.choosing.sentences import bandwidth_text, seconds_text
 from edge_planning.text_tables import text_table
@@ -98,11 +98,26 @@ def _planned_for(entry: EntryExplanation) -> Iterable[str]:
         for margin in entry.margins
     )
     yield f"  margins of compute times: {', '.join(margins)}"
+    yield from (f"  {_packing(each)}" for each in entry.packing)
     if entry.request_time is None:
         yield "  processor time of requests outside of inference: not measured, counted as 0"
     else:
         yield f"  processor time of requests outside of inference: {seconds_text(entry.request_time)}"
     yield from (f"  uses {_use(use)}" for use in entry.uses)
+
+
+def _packing(packing: PlannedPacking) -> str:
+    memory, other = f"{packing.memory:.3g}", f"{packing.other_memory:.3g}"
+    slower = f"{packing.slowdown:.3g}"
+    if packing.packed:
+        return (
+            f"weights at {packing.place}: packed, {memory} bytes of memory for each byte of a slice; "
+            f"without packing {other}, with runs {slower} times as long"
+        )
+    return (
+        f"weights at {packing.place}: not packed, {memory} bytes of memory for each byte of a slice and runs "
+        f"{slower} times as long; with packing {other} bytes"
+    )
 
 
 def _use(use: ResourceUse) -> str:

@@ -102,6 +102,20 @@ class PlannedMargin(Part):
     measured: bool
 
 
+class PlannedPacking(Part):
+    """Whether a node packs the weights of the model's slices.
+
+    memory: in bytes for each byte of a slice's file. other_memory: with the other choice. slowdown: how much
+    longer runs take without packed weights, as a factor.
+    """
+
+    place: str
+    packed: bool
+    memory: float
+    other_memory: float
+    slowdown: float
+
+
 class ResourceUse(Part):
     """A resource that the table uses: by this service, by all, and its capacity (None: unlimited).
 
@@ -119,6 +133,7 @@ class EntryExplanation(Part):
     """One entry node. bandwidth (bit/s): measured now, or the top of the range that was planned for.
 
     server: the Triton server of the link. limits: why the plan does not meet the SLO at every bandwidth.
+    packing: of the entry node and of intermediate nodes, where there is a choice.
     request_time: of the node's processors for a request that a local route answers, outside of inference;
     None if it is not measured. shortage: what the pool has too little of, who uses it, and what would make
     room. remedies: changes with which the SLO would be met at `bandwidth`.
@@ -137,6 +152,7 @@ class EntryExplanation(Part):
     rate: PlannedRate
     links: tuple[PlannedLink, ...] = ()
     margins: tuple[PlannedMargin, ...] = ()
+    packing: tuple[PlannedPacking, ...] = ()
     request_time: Duration | None = None
     uses: tuple[ResourceUse, ...] = ()
     routes: tuple[PlannedRoute, ...] = ()

@@ -34,6 +34,7 @@ from edge_planning.pools import (
     PoolServer,
     plan_pool,
 )
+from edge_planning.pools.tables import problem_at
 from edge_planning.problems import Tables
 
 UNMEASURED_UPLINK = 1e9
@@ -282,7 +283,7 @@ class _Planner:
             service.key.name,
             service.key.namespace,
             digest,
-            tuple(entry.problems.values()),
+            self.problems[service.key].packings(entry.problems.values()),
             entry.rate.value,
             priority=service.spec.priority,
             isolation=Isolation(service.isolation),
@@ -305,7 +306,7 @@ class _Planner:
                     name,
                     member.device_class,
                     cpu=member.node.cpu,
-                    memory=member.node.memory,
+                    memory=member.memory,
                     uplink=uplinks.get(name, UNMEASURED_UPLINK),
                     cores=member.node.cores,
                 )
@@ -334,9 +335,12 @@ class _Planner:
         if adopted is not None:
             server = adopted.server
         notes = self._notes(entry, server, entry.observed if name in self.telling else None)
+        table = None if placed is None else placed.plan.table
+        if table is not None and adopted is not None:
+            table = replace(table, routes=adopted.routes)
         made = PlannedEntry(
             entry.member,
-            entry.problem_to(server),
+            problem_at(demands[name], server, table),
             None,
             self.servers.get(server or ""),
             notes,
@@ -352,8 +356,8 @@ class _Planner:
         made = replace(made, plan=placed.plan, in_time=placed.in_time, shortage=short)
         if adopted is None:
             return made
-        table = replace(placed.plan.table, routes=adopted.routes)
-        return replace(made, plan=replace(placed.plan, table=table), adopted=True)
+        published = replace(placed.plan.table, routes=adopted.routes)
+        return replace(made, plan=replace(placed.plan, table=published), adopted=True)
 
     def _adopted(self, plan: PoolPlan) -> Mapping[str, Adopted]:
         """Returns the published tables that stand, if nothing has changed since they were planned.
@@ -402,7 +406,7 @@ class _Planner:
             self.problems[entry.service.key].fingerprint,
             entry.rate,
             entry.service.isolation,
-            (node.cpu, node.memory, self.pool.runtime_memory),
+            (node.cpu, entry.member.memory, self.pool.runtime_memory),
             (problem.rtt, sorted(problem.entry.margins.items())),
             [(one.name, one.bandwidth, one.rtt) for one in problem.intermediates],
             *(() if observed is None else (observed,)),

@@ -18,6 +18,7 @@ from edge_operator.pool.server_links import Link
 from edge_operator.pool_nodes import PoolMember
 from edge_planning import ClassProfile, Codec, EntryProblem, IntermediateNode, Load, Model, PlanningError
 from edge_planning.choosing.entries import check_objective
+from edge_planning.pools.packings import packings, unpacked
 
 NO_SERVER = "the cloud"
 """The remote end of a problem without a Triton server."""
@@ -42,6 +43,7 @@ class ServiceProblems:
         self._codecs = usable_codecs(service.accuracies)
         self.fingerprint = _fingerprint(service, pool, self.model, self._codecs)
         self._profiles: dict[tuple[str, tuple[tuple[str, float], ...]], ClassProfile] = {}
+        self._unpacked: dict[int, tuple[ClassProfile, ClassProfile]] = {}
         self._bases: dict[_Base, EntryProblem] = {}
         self._nodes: dict[tuple[str, str, Link], IntermediateNode] = {}
         for name in service.profiles:
@@ -83,6 +85,17 @@ class ServiceProblems:
         )
         found = margins.planned_margins(problem, service.placements.get(member.node.name), ratios)
         return replace(problem, entry=self._profile(member.device_class, found)) if found else problem
+
+    def packings(self, problems: Iterable[EntryProblem]) -> tuple[EntryProblem, ...]:
+        """Returns the problems with each choice of packed weights."""
+        return tuple(each for one in problems for each in packings(one, self._without_packing))
+
+    def _without_packing(self, profile: ClassProfile) -> ClassProfile:
+        known = self._unpacked.get(id(profile))
+        if known is None:
+            # The packed one stays alive, so that its id stays its own.
+            known = self._unpacked[id(profile)] = profile, unpacked(profile)
+        return known[1]
 
     def ratios(self, service: PooledService, members: Iterable[PoolMember], member: PoolMember) -> Ratios:
         """Returns the measured over the predicted compute times of the member's class."""
@@ -180,6 +193,7 @@ def _fingerprint(service: PooledService, pool: DevicePoolSpec, model: Model, cod
             sorted(profile.segments.items()),
             sorted(profile.exits.items()),
             *(() if profile.requests is None else (profile.requests,)),
+            *(() if profile.packing is None else (profile.packing,)),
         )
         for name, each in sorted(service.profiles.items())
         for profile in (manifests.class_profile(each),)

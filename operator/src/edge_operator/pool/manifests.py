@@ -13,6 +13,7 @@ from edge_api.modelprofiles import (
     ExitConfidence,
     ExitCost,
     ModelProfileSpec,
+    PackingCost,
     ProfiledExit,
     ProfiledModel,
     RequestTime,
@@ -27,6 +28,7 @@ from edge_operator.store_answers import DeviceProfile, ExitTime, ModelCard, Segm
 from edge_planning import problems
 from edge_planning.costs import profiles
 from edge_planning.costs.energy import RADIOS
+from edge_planning.costs.packing import Packing
 from edge_planning.errors import BadProfileError
 from edge_planning.graphs import models
 from edge_planning.links.bands import DEFAULT_ROUND_TRIP, differs
@@ -136,6 +138,7 @@ def class_profile(profile: DeviceProfile) -> profiles.ClassProfile:
         segments={(s.start, s.end): _timing(s) for s in profile.segments},
         exits={e.exit: _timing(e) for e in profile.exits},
         requests=_of_the_node(profile.requests) if profile.requests is not None else None,
+        packing=_packing(profile.packing) if profile.packing is not None else None,
     )
 
 
@@ -279,6 +282,7 @@ def _device_profile(model: str, costs: ClassCosts, outputs: Mapping[str, str]) -
         ),
         relative_error=costs.relative_error or 0.0,
         assumed=tuple(store_answers.AssumedSize(**dict(a)) for a in costs.assumed or ()),
+        packing=store_answers.PackingCost(**dict(costs.packing)) if costs.packing is not None else None,
         requests=_measured_requests(costs.requests) if costs.requests is not None else None,
     )
 
@@ -318,6 +322,7 @@ def _costs(profile: DeviceProfile) -> ClassCosts:
         ),
         relative_error=Share(min(1.0, round(profile.relative_error, 4))),
         assumed=tuple(AssumedSize.model_validate(dict(a)) for a in profile.assumed[:64]) or None,
+        packing=PackingCost(**dict(profile.packing)) if profile.packing is not None else None,
         requests=_request_time(profile.requests) if profile.requests is not None else None,
     )
 
@@ -350,6 +355,11 @@ def _of_the_node(measured: store_answers.RequestTime) -> profiles.RequestTime:
         measured.hop_seconds / measured.processors,
         measured.hop_seconds_per_byte / measured.processors,
     )
+
+
+def _packing(measured: store_answers.PackingCost) -> Packing:
+    """Returns the measurement for planning; without packed weights nothing counts as faster."""
+    return Packing(max(measured.slowdown, 1.0), measured.packed_memory, measured.unpacked_memory)
 
 
 def _timing(measured: SegmentTime | ExitTime) -> profiles.Timing:

@@ -74,6 +74,8 @@ def _readings(route: PublishedRoute, exit_: CardExit) -> Iterator[Route]:
             threshold=None if threshold is None else float(threshold[1]),
             worth=float(route.accuracy if route.worth is None else route.worth),
             cost=route.predicted_cost,
+            packed=None if here is None else here.packed,
+            intermediate_packed=None if between is None else between.packed,
         )
 
 

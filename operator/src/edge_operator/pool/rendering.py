@@ -173,6 +173,7 @@ def _route(
                 runtime="Edge",
                 slice=slices[made.head],
                 predicted_compute=_duration(route.head),
+                packed=route.packed,
             )
         )
     if made.middle is not None:
@@ -189,6 +190,7 @@ def _route(
                 address=addresses.url(runtime, member.node.name),
                 model=intermediate_slice_name(service, beyond),
                 predicted_compute=_duration(route.intermediate_compute),
+                packed=route.intermediate_packed,
             )
         )
     if made.tail is not None:

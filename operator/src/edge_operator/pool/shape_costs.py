@@ -1,6 +1,7 @@
 """Costs of the stages of a Placement at each measured shape, by which runtimes route requests. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from edge_api import Placement, placements
 from edge_api.quantities import Duration
@@ -64,12 +65,13 @@ class _ShapedCosts:
     def stages(self, route: placements.Route, planned: plans.Route) -> tuple[placements.Stage, ...]:
         exit_ = self._exits[planned.exit]
         ends = [cut for cut in (planned.cut, planned.second_cut) if cut is not None]
-        places = [name for name in (self._places(planned)) if name is not None]
+        places = [each for each in self._places(planned) if each is not None]
         head = route.stages[0].address is None
         starts = [None, *ends] if head else ends
         stages = []
-        for stage, start, end, place in zip(route.stages, starts, [*starts[1:], None], places, strict=True):
-            found = self._profiles.get(place)
+        ends_of = [*starts[1:], None]
+        for stage, start, end, (place, packed) in zip(route.stages, starts, ends_of, places, strict=True):
+            found = self._at(place, packed=packed)
             compute = (
                 None if found is None else tuple(Duration(_between(p, exit_, start, end)) for p in found)
             )
@@ -77,13 +79,21 @@ class _ShapedCosts:
             stages.append(stage.model_copy(update={"compute_at": compute, "bytes_at": sent}))
         return tuple(stages)
 
-    def _places(self, planned: plans.Route) -> tuple[str | None, ...]:
-        """The device classes of the stages, in order; None for a place without a stage."""
+    def _at(self, device_class: str, *, packed: bool) -> Sequence[ClassProfile] | None:
+        """The profiles of a class, by shape, with packed weights or without."""
+        found = self._profiles.get(device_class)
+        return found if packed or found is None else [replace(each, packed=False) for each in found]
+
+    def _places(self, planned: plans.Route) -> tuple[tuple[str, bool] | None, ...]:
+        """The device classes of the stages, in order, and whether their weights are packed.
+
+        None for a place without a stage.
+        """
         middle = self._between.get(planned.intermediate or "")
         return (
-            None if planned.head is None else self._entry,
-            middle,
-            None if planned.tail is None else self._remote,
+            None if planned.head is None else (self._entry, planned.packed is not False),
+            None if middle is None else (middle, planned.intermediate_packed is not False),
+            None if planned.tail is None else (self._remote, True),
         )
 
     def _sent(self, planned: plans.Route, cut: str | None) -> tuple[int, ...] | None:

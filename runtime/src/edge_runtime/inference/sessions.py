@@ -101,7 +101,7 @@ class Halt:
 
 
 class Session:
-    """A loaded model or slice. `seconds` is the recent time of a run, `size` the bytes of its file.
+    """A loaded model or slice. `seconds`: recent time of a run; `size`: of its file; `packed`: its weights.
 
     warm_seconds: the time of a run at the warm-up, on inputs of `warm_shapes`; 0 without one. followed: how
     its runs compare with that, if anything does so.
@@ -130,6 +130,7 @@ class Session:
         parts = divided(model, packed=packed) if mapped and isinstance(model, Path) else None
         self._session = _open(model, threads, (*(inputs or ()), *(outputs or ())), parts)
         self._unproven: ModelSource | None = model  # until it has run with several items
+        self.packed = parts is None or packed
         self.size = model.stat().st_size if isinstance(model, Path) else len(model)
         self._native = isinstance(self._session, NativeSession)
         self.runs_on_caller = threads == 1 and list(self.providers) == [CPU.name]

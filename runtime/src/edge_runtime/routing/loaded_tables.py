@@ -111,6 +111,11 @@ class LoadedTable:
         return sum(session.size for session in self.sessions.values())
 
     @property
+    def unpacked(self) -> tuple[str, ...]:
+        """Digests of the slices here whose weights are not packed."""
+        return tuple(sorted(digest for digest, session in self.sessions.items() if not session.packed))
+
+    @property
     def unrepeatable(self) -> str | None:
         """Why this node's results may differ from run to run; None if that depends on other nodes."""
         found = next((s.proven.unrepeatable for s in self.sessions.values() if s.proven.unrepeatable), "")
@@ -160,12 +165,15 @@ async def load_table(
     if not at_hand:
         _refuse(placement, failures)
 
+    packed = _packed_here(placement)
+
     async def session_of(slice_: Slice) -> Session:
         if slice_.digest in failures:
             raise failures[slice_.digest]
         if slice_.digest in shared:
             sessions[slice_.digest] = shared[slice_.digest]
-        return await loader.session(slice_, sessions, fetch=not at_hand)
+        choice = packed.get(slice_.digest)
+        return await loader.session(slice_, sessions, fetch=not at_hand, packed=choice)
 
     for route in placement.spec.routes:
         try:
@@ -253,6 +261,17 @@ def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:
     ]
     for name, stages in named:
         yield from ((name, stage.slice) for stage in stages if stage.address is None)
+
+
+def _packed_here(placement: Placement) -> dict[str, bool]:
+    """Whether to pack the weights of the slices here, by digest: only if every stage that says so does."""
+    found: dict[str, bool] = {}
+    stages = [stage for route in placement.spec.routes for stage in route.stages]
+    stages += [stage for each in placement.spec.intermediate_slices for stage in each.stages]
+    for stage in stages:
+        if stage.address is None and stage.packed is not None:
+            found[stage.slice.digest] = stage.packed and found.get(stage.slice.digest, True)
+    return found
 
 
 def digests_here(placement: Placement) -> set[str]:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 Failures = dict[str, EdgeError]
 _LONG: Final = 16 << 20  # bytes from which loading a slice takes several of the kernel's ticks
-_Key = tuple[str, tuple[Tensor, ...], tuple[Tensor, ...]]
+_Key = tuple[str, tuple[Tensor, ...], tuple[Tensor, ...], bool]
 
 
 class SliceLoader:
@@ -88,42 +89,57 @@ class SliceLoader:
         return failures
 
     async def session(
-        self, slice_: Slice, sessions: MutableMapping[str, Session], *, fetch: bool = True
+        self,
+        slice_: Slice,
+        sessions: MutableMapping[str, Session],
+        *,
+        fetch: bool = True,
+        packed: bool | None = None,
     ) -> Session:
         """Returns the warm session of a slice, from `sessions` if it is there, and adds it.
 
-        A slice that several tables use at the same time is loaded once, whatever their services. Raises
-        EdgeError for a slice that must not be loaded, is not available, or cannot be loaded.
+        A slice that several tables use at the same time is loaded once, whatever their services, unless only
+        some of them pack its weights. packed: whether to pack them, as far as the memory allows that; None
+        leaves it to the memory. Raises EdgeError for a slice that must not be loaded, is not available, or
+        cannot be loaded.
         """
-        if slice_.digest not in sessions:
+        if not self._suits(slice_, sessions.get(slice_.digest), packed=packed):
             turn = self._turns.setdefault(slice_.digest, asyncio.Lock())
             async with turn:
-                sessions[slice_.digest] = await self._session(slice_, fetch=fetch)
+                sessions[slice_.digest] = await self._session(slice_, fetch=fetch, packed=packed)
         return sessions[slice_.digest]
 
-    async def _session(self, slice_: Slice, *, fetch: bool) -> Session:
+    def _suits(self, slice_: Slice, session: Session | None, *, packed: bool | None) -> bool:
+        """Whether a session packs the weights as wanted, or loading it again would not change that."""
+        if session is None or packed in (None, session.packed):
+            return session is not None
+        size = self._cache.size(slice_.digest)
+        return size is None or size < LARGE or (bool(packed) and not self._memory.packs(size))
+
+    async def _session(self, slice_: Slice, *, fetch: bool, packed: bool | None) -> Session:
         key = (slice_.digest, slice_.inputs, slice_.outputs)
-        known = self._loaded.get(key)
-        if known is not None:
-            return known
+        for choice in (True, False):
+            known = self._loaded.get((*key, choice))
+            if known is not None and self._suits(slice_, known, packed=packed):
+                return known
         failure = (await self.admit([slice_], fetch=fetch)).get(slice_.digest)
         if failure is not None:
             raise failure
         run = asyncio.get_running_loop().run_in_executor
-        known = await run(self._loading, self._load_from_disk, slice_)
+        known = await run(self._loading, partial(self._load_from_disk, slice_, wanted=packed))
         if known is None and not fetch:
             raise NotFound(f"slice {slice_.digest} is missing on this node's disk or damaged")
         if known is None:
-            known = await self._fetched(slice_)
-        self._loaded[key] = known
+            known = await self._fetched(slice_, packed=packed)
+        self._loaded[(*key, known.packed)] = known
         return known
 
-    async def _fetched(self, slice_: Slice) -> Session:
+    async def _fetched(self, slice_: Slice, *, packed: bool | None) -> Session:
         run = asyncio.get_running_loop().run_in_executor
         data = await self._cache.fetch(slice_.digest)
         if len(data) >= LARGE and self._cache.size(slice_.digest) is not None:
             del data  # half the memory is enough to load it from the disk
-            known = await run(self._loading, self._load_from_disk, slice_)
+            known = await run(self._loading, partial(self._load_from_disk, slice_, wanted=packed))
             if known is not None:
                 return known
             data = await self._cache.fetch(slice_.digest)
@@ -175,7 +191,7 @@ class SliceLoader:
                 return _subject(slice_, data, size)
         return _subject(slice_, self._cache.path(digest), size)
 
-    def _load_from_disk(self, slice_: Slice) -> Session | None:
+    def _load_from_disk(self, slice_: Slice, *, wanted: bool | None) -> Session | None:
         """Blocking, but mostly without the interpreter's lock. None if it is missing or damaged."""
         digest, size = slice_.digest, self._cache.size(slice_.digest)
         if size is None or size < LARGE:
@@ -184,8 +200,10 @@ class SliceLoader:
                 return None
             with data:
                 return self._load(slice_, data)
-        packed = self._memory.check(f"slice {digest}", size, on_disk=True)
-        if not packed:
+        packed = self._memory.check(f"slice {digest}", size, on_disk=True) and wanted is not False
+        if wanted is False:
+            _log.info("slice %s: its weights are not packed, as planned", digest)
+        elif not packed:
             _log.warning(
                 "slice %s: its weights are not packed, because less than %d times its %d bytes are free: "
                 "inferences take longer; raise the memory limit or run less at this node",
