@@ -433,10 +433,10 @@ class PlacementStatus(StatusPart):
         description="HTTPS if the runtime serves TLS on ports for other nodes, 8443 for HTTP and 8444 "
         "for gRPC. Default: other nodes reach it at the ports for clients.",
     )
-    unpacked: Annotated[tuple[Digest, ...], Field(max_length=1024)] | None = Field(
+    unpacked: Annotated[tuple[Digest, ...], Field(max_length=256)] | None = Field(
         default=None,
         description="Slices that this node runs without packed weights, as planned or because the memory of "
-        "its runtime does not suffice. Default: none.",
+        "its runtime does not suffice, at most 256. Default: none.",
     )
     last_updated: AwareDatetime | None = Field(
         default=None,

@@ -15,6 +15,7 @@ SPAN: Final = 60.0
 MESSAGE_LENGTH: Final = 1000
 """Characters of a message that a status keeps."""
 _MOST: Final = 20_000
+_MOST_SLICES: Final = 256
 
 
 class Window:
@@ -132,7 +133,7 @@ def status_document(report: Report) -> dict[str, Any]:
         "sloMet": report.slo_met,
         "attainment": f"{summary.met / summary.requests:.3f}" if summary.requests else None,
         "peerScheme": report.peer_scheme or None,
-        "unpacked": list(report.unpacked) or None,
+        "unpacked": list(report.unpacked[:_MOST_SLICES]) or None,
         "lastUpdated": _rfc3339(report.now),
     }
 
