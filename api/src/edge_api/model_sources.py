@@ -131,6 +131,13 @@ class ModelSource(Part):
         default=None,
         description="Inputs on which the model is measured, in place of generated ones. Default: none.",
     )
+    first_requests: Literal["Measure", "Ignore"] | None = Field(
+        default=None,
+        description="What entry nodes do with the first requests if the model refuses generated inputs. "
+        "Measure: they keep the inputs of up to 8 in memory, and one of each device class measures the model "
+        "on them; the inputs leave neither the node nor the memory. Ignore: nothing is kept, and the "
+        "service has no plan until samples names inputs. Default: Measure.",
+    )
     state: (
         Annotated[
             tuple[StatePair, ...],

@@ -155,6 +155,12 @@ class ClassCosts(Part):
         default=None,
         description="Execution provider on which it was measured, e.g. OpenVINO. Default: CPU.",
     )
+    measured_on: Literal["Requests"] | None = Field(
+        default=None,
+        description="Inputs on which it was measured. Requests: those of the first requests at the node, "
+        "because the model refuses generated ones. Default: generated ones, or spec.model.samples of the "
+        "service.",
+    )
     segments: Annotated[tuple[SegmentCost, ...], Field(min_length=1, max_length=8192)] = Field(
         description="Compute times between neighboring cuts of all exits; shared segments appear once."
     )

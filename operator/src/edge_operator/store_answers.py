@@ -1,6 +1,6 @@
 """What the model store answers: models, measurements and accuracies as values."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -195,7 +195,8 @@ class DeviceProfile(StoreAnswer):
 
     segments, exits: at the largest of the shapes. shapes: from the smallest to the largest; empty if only the
     batch is open. refused: why the model could not be measured on its inputs; it then has no times.
-    samples_digest: of the file of samples that it was measured on.
+    samples_digest: of the file of samples that it was measured on. measured_on: Requests if runtimes measured
+    it on the inputs of those.
     """
 
     model: str
@@ -212,6 +213,7 @@ class DeviceProfile(StoreAnswer):
     shapes: tuple[ProfileShape, ...] = ()
     refused: str = ""
     samples_digest: str | None = None
+    measured_on: Literal["Requests"] | None = None
 
 
 class CodecAccuracy(StoreAnswer):

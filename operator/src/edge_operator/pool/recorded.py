@@ -144,5 +144,5 @@ def _fingerprint(value: object) -> str:
 
 def _source(source: ModelSource, *, tokens: bool) -> str:
     """Returns a fingerprint of what the metadata depends on but the digest, which is compared by itself."""
-    found = written(source.model_copy(update={"validation": None, "digest": None}))
+    found = written(source.model_copy(update=dict.fromkeys(("validation", "digest", "first_requests"))))
     return _fingerprint([found, "tokens"] if tokens else found)
