@@ -72,6 +72,7 @@ class Samples(Part):
         "array named after each input, with one sample after the other along the first dimension; at most 8 "
         "are used. Required."
     )
+    secret_name: ObjectName | None = Field(default=None, description=_CREDENTIALS)
     digest: Digest | None = Field(
         default=None,
         description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
