@@ -65,7 +65,7 @@ class Validation(Part):
 
 
 class Samples(Part):
-    """Inputs on which the model is measured."""
+    """Inputs on which the model is measured and warmed up."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
         description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has an "
@@ -130,7 +130,8 @@ class ModelSource(Part):
     )
     samples: Samples | None = Field(
         default=None,
-        description="Inputs on which the model is measured, in place of generated ones. Default: none.",
+        description="Inputs on which the model is measured and warmed up, in place of generated ones and zeros. "
+        "Default: none.",
     )
     first_requests: Literal["Measure", "Ignore"] | None = Field(
         default=None,

@@ -70,6 +70,11 @@ class ProfiledModel(Part):
         description="Shapes of requests that were stated or counted, from the smallest to the largest; "
         "bytesAt of cuts are in this order. Default: no dimension besides the batch is open.",
     )
+    warm_up: Digest | None = Field(
+        default=None,
+        description="SHA-256 digest of the model store's file with one of spec.model.samples of the service, "
+        "on which runtimes warm the model up. Default: zeros.",
+    )
     stays_local: Text | None = Field(
         default=None,
         description="Why requests can be served only at the entry node, e.g. that an input contains strings. "

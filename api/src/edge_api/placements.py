@@ -44,6 +44,11 @@ class PlacedModel(Part):
         default=None, description="The only output, as earlier versions write it. Default: see outputs."
     )
 
+    warm_up: Digest | None = Field(
+        default=None,
+        description="SHA-256 digest of an .npz file in the model store with one sample of each input, on "
+        "which the slices that begin at the inputs are warmed up. Default: zeros.",
+    )
     state: Annotated[tuple[PlacedState, ...], Field(min_length=1, max_length=64), KeyedBy("input")] | None = (
         Field(
             default=None,

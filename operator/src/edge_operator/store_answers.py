@@ -82,7 +82,7 @@ class ModelCard(StoreAnswer):
     local: why requests can be served only at the node at which they arrive; empty if they need not.
     shapes: of requests, from the smallest to the largest, in the order of `bytes_at` of cuts; empty if only
     the batch is open. unknown_sizes: open dimensions without a size; advice: what to write about them.
-    samples: digest of the file of samples.
+    samples: digest of the file of samples. warm_up: digest of a file with one of them.
     """
 
     digest: str
@@ -95,6 +95,7 @@ class ModelCard(StoreAnswer):
     unknown_sizes: tuple[UnknownSize, ...] = ()
     advice: str = ""
     samples: str | None = None
+    warm_up: str | None = None
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from edge_runtime.inference.sessions import Session, provider
 from edge_runtime.model_store import Blob, ModelStore
 from edge_runtime.request_costs import measure_requests
 from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.samples.reading import file_in_memory
 from edge_runtime.shape_profiles import runs_at_shapes
 from edge_runtime.tensors import Array, Tensor, size_of
 from edge_runtime.trials.admission import SECONDS, Subject, Trials
@@ -293,11 +293,11 @@ def _sample_file(data: Blob | None, inputs: Collection[str]) -> Iterator[Path | 
     if data is None:
         yield None
         return
-    with os.fdopen(os.memfd_create("samples"), "wb") as file:
-        with np.load(BytesIO(data), allow_pickle=False) as arrays:
-            np.savez(file, **{name: arrays[name] for name in arrays.files if name in inputs})
-        file.flush()
-        yield Path(f"/proc/self/fd/{file.fileno()}")
+    target = BytesIO()
+    with np.load(BytesIO(data), allow_pickle=False) as arrays:
+        np.savez(target, **{name: arrays[name] for name in arrays.files if name in inputs})
+    with file_in_memory(target.getvalue()) as file:
+        yield file
 
 
 def _end(exit_: Mapping[str, Any]) -> str:

@@ -168,6 +168,16 @@ def test_a_service_can_have_its_requests_ignored(world: Any) -> None:
     assert "spec.model.samples" in world.condition(reasons.PROFILED)["message"]
 
 
+def test_placements_name_the_sample_on_which_runtimes_warm_up_also_after_a_restart(world: Any) -> None:
+    digest = "sha256:" + "6" * 64
+    world.store.card = CARD.model_copy(update={"samples": "sha256:" + "5" * 64, "warm_up": digest})
+    world.settle()
+    assert {body["spec"]["model"]["warmUp"] for body in world.placements().values()} == {digest}
+    world.restart()
+    world.settle()
+    assert {body["spec"]["model"]["warmUp"] for body in world.placements().values()} == {digest}
+
+
 def test_samples_that_are_given_later_count_more_than_requests(refusing: Any) -> None:
     refusing.runtimes_report(**report(kept=3))
     refusing.reconcile()

@@ -204,6 +204,7 @@ def model_profile(
             outputs=card.outputs,
             input_copies=card.input_copies or None,
             stays_local=card.local or None,
+            warm_up=card.warm_up,
             shapes=shapes.measured_shapes(card.shapes),
         ),
         device_classes=tuple(

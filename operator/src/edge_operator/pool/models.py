@@ -116,7 +116,10 @@ def end_fetches(draft: Draft) -> None:
 
 def _files(source: ModelSource) -> list[tuple[fetches.Field, ModelSource | Samples]]:
     """Returns what the metadata are made from: the model, and its samples if it has any."""
-    return [("model", source), *([("samples", source.samples)] if source.samples is not None else [])]
+    found: list[tuple[fetches.Field, ModelSource | Samples]] = [("model", source)]
+    if source.samples is not None:
+        found.append(("samples", source.samples))
+    return found
 
 
 def _fetched(draft: Draft, source: ModelSource, wanted: Mapping[fetches.Field, Fetch]) -> ModelCard | Blocked:

@@ -97,6 +97,7 @@ def metadata(profile: ModelProfileSpec) -> ModelCard | None:
         exits=exits,
         input_copies=model.input_copies or (),
         local=model.stays_local or "",
+        warm_up=model.warm_up,
         shapes=tuple(CardShape(inputs=by_input(each.inputs)) for each in model.shapes or ()),
     )
 

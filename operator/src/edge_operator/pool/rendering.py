@@ -103,6 +103,7 @@ def placement(
                 digest=card.digest,
                 inputs=card.inputs,
                 outputs=card.outputs,
+                warm_up=card.warm_up,
                 state=kept_states.placed(spec.model, card),
                 sequences=spec.model.sequences,
             ),

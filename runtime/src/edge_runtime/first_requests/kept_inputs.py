@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from edge_runtime.samples.reading import plain
 from edge_runtime.tensors import Array, Tensor, size_of
 
 MOST: Final = 8
@@ -63,15 +64,7 @@ class KeptInputs:
 
     def _stacked(self, tensor: Tensor) -> Array:
         """The samples of an input, one after the other along its open first dimension, else along another."""
-        samples = [_plain(feed[tensor.name]) for feed in self._feeds]
+        samples = [plain(feed[tensor.name]) for feed in self._feeds]
         if tensor.any_rank:
             return samples[0]
         return np.concatenate(samples) if tensor.shape[:1] == (-1,) else np.stack(samples)
-
-
-def _plain(array: Array) -> Array:
-    """An array without Python objects, which such a file cannot hold: texts as NumPy has them."""
-    if array.dtype != object:
-        return array
-    words = [w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in array.ravel()]
-    return np.array(words, str).reshape(array.shape)
