@@ -167,6 +167,8 @@ def test_lists_with_a_key_are_merged_by_it_and_all_others_are_replaced_whole() -
         "Placement.spec.shapes.measured.inputs": ["name"],
         "Placement.status.localLinks": ["peer"],
         "Placement.status.shapes.inputs": ["name"],
+        "Placement.status.firstRequests.profile.exits": ["output"],
+        "Placement.status.firstRequests.profile.shapes.inputs": ["name"],
         "Tenant.spec.pools": ["name"],
         "Tenant.status.conditions": ["type"],
         "Tenant.status.pools": ["name"],

@@ -65,13 +65,14 @@ class Validation(Part):
 
 
 class Samples(Part):
-    """Inputs on which the model is measured."""
+    """Inputs on which the model is measured and warmed up."""
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
         description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has an "
         "array named after each input, with one sample after the other along the first dimension; at most 8 "
         "are used. Required."
     )
+    secret_name: ObjectName | None = Field(default=None, description=_CREDENTIALS)
     digest: Digest | None = Field(
         default=None,
         description="SHA-256 digest of the file, as sha256: and 64 hex digits. A file with another digest "
@@ -129,7 +130,15 @@ class ModelSource(Part):
     )
     samples: Samples | None = Field(
         default=None,
-        description="Inputs on which the model is measured, in place of generated ones. Default: none.",
+        description="Inputs on which the model is measured and warmed up, in place of generated ones and "
+        "zeros. Default: none.",
+    )
+    first_requests: Literal["Measure", "Ignore"] | None = Field(
+        default=None,
+        description="What entry nodes do with the first requests if the model refuses generated inputs. "
+        "Measure: they keep the inputs of up to 8 in memory, and one of each device class measures the model "
+        "on them; the inputs leave neither the node nor the memory. Ignore: nothing is kept, and the "
+        "service has no plan until samples names inputs. Default: Measure.",
     )
     state: (
         Annotated[

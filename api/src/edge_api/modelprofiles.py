@@ -75,6 +75,11 @@ class ProfiledModel(Part):
         description="Shapes of requests that were stated or counted, from the smallest to the largest; "
         "bytesAt of cuts are in this order. Default: no dimension besides the batch is open.",
     )
+    warm_up: Digest | None = Field(
+        default=None,
+        description="SHA-256 digest of the model store's file with one of spec.model.samples of the service, "
+        "on which runtimes warm the model up. Default: zeros.",
+    )
     stays_local: Text | None = Field(
         default=None,
         description="Why requests can be served only at the entry node, e.g. that an input contains strings. "
@@ -178,6 +183,12 @@ class ClassCosts(Part):
     execution_provider: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
         default=None,
         description="Execution provider on which it was measured, e.g. OpenVINO. Default: CPU.",
+    )
+    measured_on: Literal["Requests"] | None = Field(
+        default=None,
+        description="Inputs on which it was measured. Requests: those of the first requests at the node, "
+        "because the model refuses generated ones. Default: generated ones, or spec.model.samples of the "
+        "service.",
     )
     segments: Annotated[tuple[SegmentCost, ...], Field(min_length=1, max_length=8192)] = Field(
         description="Compute times between neighboring cuts of all exits; shared segments appear once."

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from edge_api.first_requests import FirstRequestsStatus, FirstRequestsTurn
 from edge_api.inferenceservices import Mode
 from edge_api.objects import AGE, Column, KeyedBy, KubernetesObject, Part, Resource, StatusPart
 from edge_api.policies import (
@@ -43,6 +44,11 @@ class PlacedModel(Part):
         default=None, description="The only output, as earlier versions write it. Default: see outputs."
     )
 
+    warm_up: Digest | None = Field(
+        default=None,
+        description="SHA-256 digest of an .npz file in the model store with one sample of each input, on "
+        "which the slices that begin at the inputs are warmed up. Default: zeros.",
+    )
     state: Annotated[tuple[PlacedState, ...], Field(min_length=1, max_length=64), KeyedBy("input")] | None = (
         Field(
             default=None,
@@ -305,6 +311,12 @@ class PlacementSpec(Part):
         "expected worth differs by less than 0.01, it uses the first one whose minBandwidth is covered. The "
         "last route is local, except in mode CloudOnly."
     )
+    first_requests: FirstRequestsTurn | None = Field(
+        default=None,
+        description="What the runtime does with the inputs of requests to a model that refuses generated "
+        "inputs. Keep: it keeps those of up to 8 requests in memory, and reports their number. Measure: it "
+        "also measures the model on them while it computes no requests. Default: nothing.",
+    )
     refusal: Text | None = Field(
         default=None,
         description="Message with which the runtime refuses all requests; it then loads no routes. Default: "
@@ -404,6 +416,11 @@ class PlacementStatus(StatusPart):
         description="Shapes of the requests since the runtime started, for a batch of one, at most 32; the "
         "rarest are counted with the next larger one. Updated once a minute, and at the first request. "
         "Default: the inputs have no open dimension besides the batch.",
+    )
+    first_requests: FirstRequestsStatus | None = Field(
+        default=None,
+        description="The measurement of the model on the inputs of requests, with times alone. Default: "
+        "spec.firstRequests has none made.",
     )
     requests: Annotated[int, Field(ge=0)] = Field(
         default=0,

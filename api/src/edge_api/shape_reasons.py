@@ -29,5 +29,13 @@ INPUTS_REFUSED: Final = registered(
     (PROFILED, PLANNED),
     "The model refuses the inputs that were generated to measure it. Entry nodes answer with the local route "
     "of the full model, without a plan.",
-    "Give inputs that the model takes in spec.model.samples.",
+    "Send requests to the entry nodes that the message names, on which the model is measured, or give inputs "
+    "that the model takes in spec.model.samples.",
+)
+MEASURING_ON_REQUESTS: Final = registered(
+    "MeasuringOnRequests",
+    (PROFILED, PLANNED),
+    "The model refuses generated inputs, and an entry node measures it on those of the first requests. Entry "
+    "nodes answer with the local route of the full model, without a plan.",
+    "Wait: it is measured while the node computes no requests. The message says why an attempt failed.",
 )

@@ -45,7 +45,9 @@ class Blocked:
         )
 
 
-UNDERWAY = frozenset({reasons.FETCHING, reasons.PROFILING, reasons.TRITON_BUSY})
+UNDERWAY = frozenset(
+    {reasons.FETCHING, reasons.MEASURING_ON_REQUESTS, reasons.PROFILING, reasons.TRITON_BUSY}
+)
 """Reasons of steps that only take time."""
 
 

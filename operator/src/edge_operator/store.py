@@ -62,6 +62,8 @@ class Store(Protocol):
 
 
 AnyAnswer = TypeVar("AnyAnswer", bound=BaseModel)
+_NOT_METADATA: Final = ("validation", "secret_name", "first_requests")
+"""Fields of a model's source that its metadata do not depend on."""
 _KEEPALIVE: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
@@ -103,7 +105,7 @@ class ModelStore:
             self._json(
                 "POST",
                 "/v1/models",
-                written(source.model_copy(update={"validation": None, "secret_name": None})),
+                written(source.model_copy(update=dict.fromkeys(_NOT_METADATA))),
             ),
             "POST /v1/models",
         )

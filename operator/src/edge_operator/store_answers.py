@@ -1,7 +1,7 @@
 """What the model store answers: models, measurements and accuracies as values."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -97,7 +97,7 @@ class ModelCard(StoreAnswer):
     local: why requests can be served only at the node at which they arrive; empty if they need not.
     shapes: of requests, from the smallest to the largest, in the order of `bytes_at` of cuts; empty if only
     the batch is open. unknown_sizes: open dimensions without a size; advice: what to write about them.
-    samples: digest of the file of samples.
+    samples: digest of the file of samples. warm_up: digest of a file with one of them.
     """
 
     digest: str
@@ -110,6 +110,7 @@ class ModelCard(StoreAnswer):
     unknown_sizes: tuple[UnknownSize, ...] = ()
     advice: str = ""
     samples: str | None = None
+    warm_up: str | None = None
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
@@ -218,7 +219,8 @@ class DeviceProfile(StoreAnswer):
 
     segments, exits: at the largest of the shapes. shapes: from the smallest to the largest; empty if only the
     batch is open. refused: why the model could not be measured on its inputs; it then has no times.
-    samples_digest: of the file of samples that it was measured on.
+    samples_digest: of the file of samples that it was measured on. measured_on: Requests if runtimes measured
+    it on the inputs of those.
     """
 
     model: str
@@ -236,6 +238,7 @@ class DeviceProfile(StoreAnswer):
     shapes: tuple[ProfileShape, ...] = ()
     refused: str = ""
     samples_digest: str | None = None
+    measured_on: Literal["Requests"] | None = None
 
 
 class CodecAccuracy(StoreAnswer):

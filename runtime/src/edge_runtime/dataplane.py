@@ -24,6 +24,7 @@ from edge_planning.routing.deadlines import (
 )
 from edge_runtime.codecs.contracts import without_range
 from edge_runtime.errors import BadTensor, CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, Overloaded
+from edge_runtime.first_requests.turns import FirstRequests
 from edge_runtime.inference.runners import INLINE
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
@@ -82,6 +83,7 @@ class Dataplane:
     def __init__(
         self, generations: Generations, metrics: Metrics, clock: Callable[[], float] = time.perf_counter
     ) -> None:
+        self.first_requests = FirstRequests(generations.changed.set)
         self.window, self.residuals, self.shapes = Window(), Residuals(), RequestShapes()
         self._generations, self.metrics, self._clock = generations, metrics, clock
         self.statistics = metrics.statistics
@@ -210,6 +212,8 @@ class Dataplane:
         self.metrics.request(route.exit, route.name, outcome, seconds, met=met)
         self.window.add(start, seconds, met=met)
         self.shapes.add(table.placement.spec.model.digest, table.contract.inputs, request.inputs)
+        if table.placement.spec.first_requests is not None:
+            self.first_requests.add(table.placement.spec, table.contract.inputs, request.inputs)
         parameters: dict[str, str | bool | float] = {
             "exit": route.exit,
             "route": route.name,

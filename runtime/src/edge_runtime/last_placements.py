@@ -49,5 +49,7 @@ def _read(file: Path) -> dict[str, Any] | None:
 def _digests(document: Json) -> Iterator[str]:
     with contextlib.suppress(KeyError, TypeError):
         spec = document["spec"]
+        if warm_up := (spec.get("model") or {}).get("warmUp"):
+            yield warm_up
         for chain in [*spec["routes"], *(spec.get("intermediateSlices") or [])]:
             yield from (s["slice"]["digest"] for s in chain["stages"] if not s.get("address"))

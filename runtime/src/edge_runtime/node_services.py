@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from edge_api.names import placement_name
 from edge_runtime.errors import CannotLoad
+from edge_runtime.first_requests.turns import Measures
 from edge_runtime.json_values import Json, metadata_of, spec_of
 from edge_runtime.placed_services import PlacedService, Statuses
 from edge_runtime.served_models import ServedModels
@@ -37,8 +38,13 @@ class NodeServices:
         make: Callable[[str, Path], PlacedService],
         stuck: Callable[[], str],
         statuses: Statuses | None = None,
+        measurer: Measures | None = None,
     ) -> None:
-        """folder: has one folder for each service. make: creates a service by its name and folder."""
+        """folder: has one folder for each service. make: creates a service by its name and folder.
+
+        measurer: for models that are measured on their first requests.
+        """
+        self._measurer = measurer
         self._node, self._folder, self._make, self._statuses = node, folder, make, statuses
         self.models = ServedModels(lambda: self.settled, stuck, lambda: self._first is not None)
         self._objects: dict[str, dict[str, Json]] = {}  # by service, then by name
@@ -171,6 +177,8 @@ class NodeServices:
         self._tasks[name] = [asyncio.create_task(_supervised(placed, self._leaving.get(name)))]
         if self._statuses is not None:
             self._tasks[name].append(asyncio.create_task(_reporting(placed, self._statuses)))
+        if self._measurer is not None:
+            self._tasks[name].append(asyncio.create_task(_measuring(placed, self._measurer)))
         _log.info("service %s is placed here", name)
         return placed
 
@@ -190,8 +198,11 @@ class NodeServices:
 class LoneService:
     """The one service of a runtime of its own. It is served until the process ends."""
 
-    def __init__(self, placed: PlacedService, statuses: Statuses | None = None) -> None:
+    def __init__(
+        self, placed: PlacedService, statuses: Statuses | None = None, measurer: Measures | None = None
+    ) -> None:
         self.placed: Sequence[PlacedService] = (placed,)
+        self._measurer = measurer
         self.models = placed.service
         self._placed, self._statuses = placed, statuses
         self._tasks: list[asyncio.Task[None]] = []
@@ -201,6 +212,8 @@ class LoneService:
         self._tasks = [asyncio.create_task(_supervised(self._placed))]
         if self._statuses is not None:
             self._tasks.append(asyncio.create_task(_reporting(self._placed, self._statuses)))
+        if self._measurer is not None:
+            self._tasks.append(asyncio.create_task(_measuring(self._placed, self._measurer)))
 
     async def restored(self) -> None:
         """Returns when its last placement has been loaded."""
@@ -266,6 +279,18 @@ async def _reporting(placed: PlacedService, statuses: Statuses) -> None:
             await placed.write_status(statuses)
         except Exception:  # such as a response that is not JSON
             _log.exception("the status of service %s", placed.name)
+        await asyncio.sleep(_RESTART)
+
+
+async def _measuring(placed: PlacedService, measurer: Measures) -> None:
+    """Measures the service's model on its first requests, also after an unexpected error. Runs until
+    cancelled.
+    """
+    while True:
+        try:
+            await placed.measure(measurer)
+        except Exception:  # a bug here must not end the other services
+            _log.exception("measuring the model of service %s", placed.name)
         await asyncio.sleep(_RESTART)
 
 

@@ -13,10 +13,11 @@ from secrets import token_bytes
 from typing import Any, Final, Protocol
 
 from edge_api.told_links import ToldLink
-from edge_runtime.assignment import Spec, parse_placement
+from edge_runtime.assignment import Placement, Spec, parse_placement
 from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.dataplane import Dataplane
 from edge_runtime.errors import BadPlacement, NotFound, Unreachable
+from edge_runtime.first_requests.turns import Measures
 from edge_runtime.json_values import Json, metadata_of
 from edge_runtime.last_placements import LastPlacements
 from edge_runtime.memoization.backends import MemoizingBackend
@@ -143,7 +144,7 @@ class PlacedService:
                 continue
             first, self._kept, self._tried = self._kept is None, self._kept or document, document
             # Also if a newer one has arrived: whether that can be loaded is not known yet.
-            if await self.generations.use(placement, at_hand=True):
+            if await self._use(placement, at_hand=True):
                 _log.info("%s: serving the last placement, generation %d", self.name, placement.generation)
                 self.settled = True
                 if not first:
@@ -171,10 +172,20 @@ class PlacedService:
             generation = generation if isinstance(generation, int) else 0
             self.generations.refuse(generation, str(error), error.reason)
             return
-        loaded = await self.generations.use(placement)
+        loaded = await self._use(placement)
         self._tried = document
         if loaded:
             await self._keep(document)
+
+    async def _use(self, placement: Placement, *, at_hand: bool = False) -> bool:
+        loaded = await self.generations.use(placement, at_hand=at_hand)
+        if loaded:
+            self.dataplane.first_requests.use(placement.spec)
+        return loaded
+
+    async def measure(self, measurer: Measures) -> None:
+        """Measures the model on its first requests when the Placement says so. Runs until cancelled."""
+        await self.dataplane.first_requests.run(measurer)
 
     async def _keep(self, document: Json) -> None:
         """Keeps the placement and its slices on disk, and removes slices that nothing needs any more."""
@@ -222,6 +233,7 @@ class PlacedService:
             residuals=self.dataplane.residuals.report(self.generations.resources.clock()),
             shapes=self.dataplane.shapes.report(self.generations.resources.clock()),
             unpacked=generations.table.unpacked if generations.table is not None else (),
+            first_requests=self.dataplane.first_requests.report(),
         )
 
     async def write_status(self, statuses: Statuses) -> None:

@@ -6,12 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import cycle, pairwise
 from pathlib import Path
 from statistics import median
-from tempfile import NamedTemporaryFile
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -24,11 +23,14 @@ from edge_runtime.model_store import Blob, ModelStore
 from edge_runtime.packing_profiles import Unpacked, unpacked
 from edge_runtime.request_costs import measure_requests
 from edge_runtime.samples.flags import NOTHING, Given
+from edge_runtime.samples.reading import file_in_memory
 from edge_runtime.shape_profiles import runs_at_shapes
 from edge_runtime.tensors import Array, Tensor, size_of
 from edge_runtime.trials.admission import SECONDS, Subject, Trials
 
 Progress = Callable[[str], None]
+Pauses = Callable[[], int]
+"""How often this process has stood still, so that requests were computed."""
 AnyKey = TypeVar("AnyKey")
 
 _MIN_RUNS: Final = 2
@@ -51,21 +53,28 @@ class Measured:
 
 
 def measure(
-    run: Callable[[], object], seconds: float, clock: Callable[[], float] = time.perf_counter
+    run: Callable[[], object],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+    pauses: Pauses = lambda: 0,
 ) -> Measured:
-    """Runs back to back for `seconds`, at least twice.
+    """Runs back to back for `seconds`, at least twice. Runs in a pause of the process do not count.
 
     The mean is the total time over the number of runs: under a CPU quota single runs look fast until the
-    quota is spent, and the pauses that follow belong to the cost.
+    quota is spent, and the waits that follow belong to the cost.
     """
     run()
-    ends = [clock()]
-    while ends[-1] - ends[0] < seconds or len(ends) <= _MIN_RUNS:
+    times, total = list[float](), 0.0
+    end, paused = clock(), pauses()
+    while total < seconds or len(times) < _MIN_RUNS:
         run()
-        ends.append(clock())
-    times = sorted(end - start for start, end in pairwise(ends))
+        start, end, before, paused = end, clock(), paused, pauses()
+        if paused == before:
+            times.append(end - start)
+            total += end - start
+    times.sort()
     rank = min(len(times) - 1, int(0.95 * len(times)))
-    return Measured((ends[-1] - ends[0]) / len(times), times[rank], len(times))
+    return Measured(total / len(times), times[rank], len(times))
 
 
 def measure_all(
@@ -73,6 +82,8 @@ def measure_all(
     seconds: float,
     progress: Progress,
     clock: Callable[[], float] = time.perf_counter,
+    *,
+    pauses: Pauses = lambda: 0,
     step: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[AnyKey, Measured]:
     """Measures each of `runs` for `seconds` in total, in several rounds; returns the median of the rounds.
@@ -83,7 +94,7 @@ def measure_all(
     rounds: dict[AnyKey, list[Measured]] = {key: [] for key in runs}
     for number in range(1, _ROUNDS + 1):
         for key, run in runs.items():
-            rounds[key].append(measure(run, seconds / _ROUNDS, clock))
+            rounds[key].append(measure(run, seconds / _ROUNDS, clock, pauses))
             step(sum(map(len, rounds.values())), _ROUNDS * len(runs))
         progress(f"round {number} of {_ROUNDS}: {len(runs)} slices measured")
     return {
@@ -155,19 +166,25 @@ async def profile_device(
     progress: Progress,
     threads: int = 1,
     given: Given = NOTHING,
+    samples: Blob | None = None,
     trial_seconds: float = SECONDS,
+    isolated: bool = False,
+    pauses: Pauses = lambda: 0,
 ) -> dict[str, Any]:
     """Measures a model on this machine; returns the DeviceProfile.
 
     It is measured at each shape in its metadata, on the `given` inputs, else on its samples, else on
-    generated ones. selection: of the nodes that are measured, as the operator names it. Each slice is tried
-    in a separate process first, for up to `trial_seconds`. If the model refuses generated inputs, the
-    DeviceProfile says why and has no times. Raises StorageError and CannotLoad, InputsRefused if the model
-    fails on samples or given inputs, and BadRequest for given inputs that do not match the model.
+    generated ones. selection: of the nodes that are measured, as the operator names it. samples: an .npz file
+    in place of those of the store. Each slice is tried in a separate process first, for up to
+    `trial_seconds`. isolated: this is such a process, which tries nothing and measures inference alone. If
+    the model refuses generated inputs, the DeviceProfile says why and has no times of inference. Raises
+    StorageError and CannotLoad, InputsRefused if the model fails on samples or given inputs, and BadRequest
+    for given inputs that do not match the model.
     """
     metadata = await store.metadata(model)
     shapes = [RequestShape.of(each["inputs"]) for each in metadata.get("shapes", [])]
-    digest = metadata.get("samples") if given == NOTHING else None
+    generates = given == NOTHING and samples is None
+    digest = metadata.get("samples") if generates else None
     pairs = [(segment["from"], segment["to"]) for segment in metadata["segments"]]
     # Services choose the names of exits and share measurements, so an exit is identified by its outputs.
     wholes = {_end(exit_): (exit_["cuts"][0]["tensor"], _end(exit_)) for exit_ in metadata["exits"]}
@@ -186,9 +203,10 @@ async def profile_device(
             if pair[0] in sources:
                 begins = given if given != NOTHING or not shapes else Given(shapes[-1].shapes())
             subject = await _subject(store, model, start=start, end=end, given=begins)
-            trials.admit(subject)
-            if pair == full:
-                plain = unpacked(trials, subject, threads)
+            if not isolated:
+                trials.admit(subject)
+                if pair == full:
+                    plain = unpacked(trials, subject, threads)
             sessions[start, end] = Session(subject.source, subject.inputs, subject.outputs, threads)
     whole = [sessions[tuple(tensors[start]), tuple(tensors[end])] for start, end in wholes.values()]
     inputs = {tensor.name: tensor for session in whole for tensor in session.inputs}
@@ -207,22 +225,26 @@ async def profile_device(
         "executionProvider": provider().label,
         "samplesDigest": digest,
     }
-    with _sample_file(await store.blob(digest) if digest else None, inputs) as file:
+    data = await store.blob(digest) if digest else samples
+    with _sample_file(data, inputs) as file:
         try:
             prepared = runs_at_shapes(
                 runs_of,
                 tuple(inputs.values()),
                 dimensions,
-                given if file is None else Given(samples=file),
+                given if file is None else replace(given, samples=file),
                 shapes=shapes,
                 ranges=metadata.get("indexRanges"),
                 progress=progress,
             )
         except InputsRefused as error:
-            if given != NOTHING:
+            if not generates:
                 raise
             progress(f"not measured: {error}")
-            return {**described, "segments": [], "exits": [], "relativeError": 0.0, "refused": str(error)}
+            nothing = {"segments": [], "exits": [], "relativeError": 0.0, "refused": str(error)}
+            # Requests take the same whatever the model: a later measurement on requests lacks nothing.
+            requests = await asyncio.to_thread(measure_requests, seconds)
+            return {**described, **nothing, "requests": requests.document()}
     at: list[dict[str, Any]] = []
     packing: dict[str, float] | None = None
     for each in prepared:
@@ -231,7 +253,7 @@ async def profile_device(
             names_in = [tensor.name for tensor in plain.session.inputs]
             feeds = [{name: feed[name] for name in names_in} for feed in each.samples.feeds]
             runs[_UNPACKED] = TimedSlice(plain.session, feeds).run
-        measured = measure_all(runs, seconds / len(prepared), progress)
+        measured = measure_all(runs, seconds / len(prepared), progress, pauses=pauses)
         if plain is not None and (without := measured.pop(_UNPACKED, None)) is not None:
             packing = plain.document(without.mean, measured[full].mean)
             progress(f"without packed weights: {packing}")
@@ -248,9 +270,7 @@ async def profile_device(
                 ],
             }
         )
-    requests = await asyncio.to_thread(measure_requests, seconds)
-    progress(f"requests: {requests}")
-    return {
+    profile = {
         **described,
         **prepared[-1].samples.document(),
         "segments": at[-1]["segments"],
@@ -258,8 +278,12 @@ async def profile_device(
         "shapes": at if shapes else [],
         "relativeError": relative_error(metadata["exits"], segments, exits),
         "packing": packing,
-        "requests": requests.document(),
     }
+    if isolated:
+        return profile
+    requests = await asyncio.to_thread(measure_requests, seconds)
+    progress(f"requests: {requests}")
+    return {**profile, "requests": requests.document()}
 
 
 def relative_error(
@@ -279,18 +303,18 @@ def relative_error(
 
 @contextmanager
 def _sample_file(data: Blob | None, inputs: Collection[str]) -> Iterator[Path | None]:
-    """A file with the samples of some inputs as long as they are read; None without samples.
+    """A file in memory with the samples of some inputs as long as they are read; None without samples.
 
     The model can have others, which no exit needs.
     """
     if data is None:
         yield None
         return
-    with NamedTemporaryFile(suffix=".npz") as file:
-        with np.load(BytesIO(data), allow_pickle=False) as arrays:
-            np.savez(file, **{name: arrays[name] for name in arrays.files if name in inputs})
-        file.flush()
-        yield Path(file.name)
+    target = BytesIO()
+    with np.load(BytesIO(data), allow_pickle=False) as arrays:
+        np.savez(target, **{name: arrays[name] for name in arrays.files if name in inputs})
+    with file_in_memory(target.getvalue()) as file:
+        yield file
 
 
 def _end(exit_: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from edge_runtime.autonomy import LastContact
 from edge_runtime.cluster import Placements, placed_at
 from edge_runtime.connections import Resolver
 from edge_runtime.errors import EdgeError
+from edge_runtime.first_requests.measurer import Measurer, StoreAccess
 from edge_runtime.grpc.forwarding import GrpcForwarder
 from edge_runtime.grpc.keepalive import DEFAULT, KeepAlive, keepalive_of
 from edge_runtime.inference import cpus
@@ -75,7 +76,7 @@ def _resources(
     metrics: ProcessMetrics,
     tls: ssl.SSLContext | None,
 ) -> NodeResources:
-    threads = arguments.threads or cpus.threads(cpus.quota() or 1.0)
+    threads = _threads(arguments)
     memory = Memory(arguments.memory_limit or cgroup_limit(), reclaim=return_unused_memory)
     folder = arguments.cache_dir
     trials = Trials(
@@ -95,6 +96,17 @@ def _resources(
         stuck_after=arguments.stuck_after,
     )
     return resources
+
+
+def _measurer(arguments: argparse.Namespace, resources: NodeResources) -> Measurer:
+    access = StoreAccess(arguments.store, arguments.store_token_file, arguments.tls_dir)
+    memory = Memory(arguments.memory_limit or cgroup_limit(), reclaim=return_unused_memory)
+    return Measurer(access, memory, _threads(arguments), lambda: resources.runner.busy)
+
+
+def _threads(arguments: argparse.Namespace) -> int:
+    """Threads of one inference."""
+    return int(arguments.threads or cpus.threads(cpus.quota() or 1.0))
 
 
 def _peer_ports(arguments: argparse.Namespace) -> PeerPorts | None:
@@ -145,12 +157,15 @@ async def run(
         scheme = "HTTPS" if peers is not None else ""
         return PlacedService(name, folder, store, resources, word, metrics, peer_scheme=scheme)
 
+    measurer = _measurer(arguments, resources) if placements is not None else None
     services: NodeServices | LoneService
     if arguments.service:
-        services = LoneService(make(arguments.service, arguments.cache_dir), placements)
+        services = LoneService(make(arguments.service, arguments.cache_dir), placements, measurer)
     else:
         folder = arguments.cache_dir / _SERVICES
-        services = NodeServices(arguments.node, folder, make, lambda: resources.runner.stuck, placements)
+        services = NodeServices(
+            arguments.node, folder, make, lambda: resources.runner.stuck, placements, measurer
+        )
     forwarders = None
     if isinstance(services, NodeServices) and placements is not None:
         nodes = ServiceNodes(runtime_service_name(arguments.node), placements.runtimes_of)
@@ -208,6 +223,8 @@ async def run(
     for task in parts - {serving}:
         task.cancel()
     await asyncio.gather(*parts, return_exceptions=True)
+    if measurer is not None:
+        measurer.close()
     await services.close()
     await resources.close()
     if forwarders is not None:

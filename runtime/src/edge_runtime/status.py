@@ -108,11 +108,13 @@ class Report:
     peer_scheme: str = ""
     local_links: Mapping[str, LinkReport] = field(default_factory=dict)
     unpacked: Sequence[str] = ()
+    first_requests: Mapping[str, Any] | None = None
 
 
 def status_document(report: Report) -> dict[str, Any]:
     """The status in the form of the API. A value of None removes an unknown field."""
     link, summary, counted = report.link, report.summary, report.counted
+    first = report.first_requests
     p50, p95 = duration(summary.p50), duration(summary.p95)
     return {
         "observedGeneration": report.generation,
@@ -127,6 +129,7 @@ def status_document(report: Report) -> dict[str, Any]:
         "latency": None if p50 is None or p95 is None else {"p50": p50, "p95": p95},
         "residuals": list(report.residuals) or None,
         "shapes": list(report.shapes) or None,
+        "firstRequests": None if first is None else {"profile": None, **first},
         "requests": counted.requests if counted is not None else 0,
         "met": counted.met if counted is not None else 0,
         "since": _rfc3339(counted.since) if counted is not None else None,

@@ -84,7 +84,7 @@ def _route(report: Report) -> tuple[str, str, str, bool | None]:
 def _changed(before: Report, now: Report, planned: Planned) -> bool:
     if _route(before) != _route(now) or before.peer_scheme != now.peer_scheme:
         return True
-    if _local_links_changed(before, now):
+    if _local_links_changed(before, now) or _first_requests(before) != _first_requests(now):
         return True
     if before.link is None or now.link is None:
         return before.link is not now.link
@@ -93,6 +93,12 @@ def _changed(before: Report, now: Report, planned: Planned) -> bool:
     return _bandwidth_left(before.link.bandwidth, now.link.bandwidth, planned) or _round_trip_left(
         before.link.round_trip, now.link.round_trip, planned
     )
+
+
+def _first_requests(report: Report) -> tuple[object, ...] | None:
+    """What the operator acts on: not how many inputs are kept."""
+    found = report.first_requests
+    return None if found is None else (bool(found["kept"]), found["attempts"], "profile" in found)
 
 
 def _local_links_changed(before: Report, now: Report) -> bool:

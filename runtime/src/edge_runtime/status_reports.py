@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
+from edge_api.objects import written
 from edge_api.placements import LinkStatus, PlacementStatus
 from edge_planning.attainment import judged
 from edge_runtime.assignment import Spec
@@ -149,6 +150,7 @@ def _report(status: PlacementStatus) -> Report:
         counted=Counted(status.requests, status.met, status.since),
         slo_met=status.slo_met,
         peer_scheme=status.peer_scheme or "",
+        first_requests=written(status.first_requests) if status.first_requests is not None else None,
         local_links={link.peer: _link(link) for link in status.local_links or ()},
     )
 

@@ -56,6 +56,20 @@ def test_a_measurement_changes_no_fingerprint_and_a_switch_of_routes_does() -> N
     assert news(_placement(2, loaded=True, activeRoute="b@pool1", link={"state": "Down"}))
 
 
+def test_a_report_on_first_requests_changes_the_fingerprint_and_the_number_of_kept_inputs_does_not() -> None:
+    seen = Seen()
+
+    def news(**first: Any) -> bool:
+        body = _placement(loaded=True, firstRequests=first)
+        return seen.changed("MODIFIED", "Placement", body, fingerprints.placement(body))
+
+    assert news()
+    assert news(kept=1)
+    assert not news(kept=8)
+    assert news(kept=8, attempts=1)
+    assert news(kept=0, attempts=1, profile={"model": "sha256:1"})
+
+
 def test_the_operators_own_status_of_a_service_changes_no_fingerprint() -> None:
     seen = Seen()
     body = {"metadata": {"name": "digits", "namespace": "default", "uid": "1", "generation": 3}}

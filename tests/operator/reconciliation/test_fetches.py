@@ -15,7 +15,7 @@ ATTEMPT = "edge-intelligence.io/attempt"
 BUCKET = {"storageUri": "s3://models/digits.onnx", "secretName": "models"}
 
 
-def wants(world: World, **model: str) -> None:
+def wants(world: World, **model: Any) -> None:
     """The service names a model by this address, with what it needs."""
     world.change(model=model)
     world.reconcile()
@@ -151,6 +151,61 @@ def test_a_file_that_the_store_has_lost_is_fetched_again(world: World) -> None:
     world.now += 60
     world.reconcile()
     assert job(world)["metadata"]["annotations"][ATTEMPT] == "2"
+
+
+SAMPLES = {"storageUri": "s3://models/samples.npz", "secretName": "models"}
+
+
+def test_samples_behind_a_secret_are_fetched_beside_a_model_that_the_store_reads_itself(world: World) -> None:
+    wants(world, storageUri="store://digits/digits.onnx", samples=SAMPLES)
+    assert container(world)["args"][:5] == [
+        "fetch", "--source", "s3://models/samples.npz", "--field", "model.samples",
+    ]  # fmt: skip
+    assert "--with-data" not in container(world)["args"]
+    assert model_ready(world)[:2] == ("Unknown", "Fetching")
+    address = stored_at(world)
+    complete(world)
+    assert model_ready(world)[:2] == ("True", "Fetched")
+    read = world.store.registered[-1].samples
+    assert (read.storage_uri, read.secret_name) == (address, None)
+    assert world.store.registered[-1].storage_uri == "store://digits/digits.onnx"
+
+
+def test_samples_on_a_volume_are_read_by_a_job_that_mounts_the_claim(world: World) -> None:
+    wants(world, storageUri="store://digits/digits.onnx", samples={"storageUri": "pvc://shelf/samples.npz"})
+    volumes = job(world)["spec"]["template"]["spec"]["volumes"]
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
+    assert claims == ["shelf"]
+
+
+def test_a_model_and_its_samples_are_fetched_by_two_jobs_at_once(world: World) -> None:
+    wants(world, **BUCKET, samples=SAMPLES)
+    sources = {each["spec"]["template"]["spec"]["containers"][0]["args"][2] for each in fetchers(world)}
+    assert sources == {"s3://models/digits.onnx", "s3://models/samples.npz"}
+
+
+def test_why_samples_cannot_be_fetched_is_reported_with_their_field(world: World) -> None:
+    wants(world, storageUri="store://digits/digits.onnx", samples=SAMPLES)
+    fail(world, 'Refused: model.samples.storageUri: "s3://models/samples.npz" was refused (403)')
+    status, reason, message = model_ready(world)
+    assert (status, reason) == ("False", "Refused")
+    assert mentions("spec.model.samples.storageUri", "attempt 1").search(message)
+
+
+def test_a_secret_for_samples_that_the_store_reads_itself_is_refused(world: World) -> None:
+    wants(
+        world,
+        storageUri="store://digits/digits.onnx",
+        samples={"storageUri": "store://s.npz", "secretName": "m"},
+    )
+    assert mentions("spec.model.samples.secretName", '"m"').search(model_ready(world)[2])
+
+
+def test_the_job_of_samples_ends_with_their_address(world: World) -> None:
+    wants(world, storageUri="store://digits/digits.onnx", samples=SAMPLES)
+    assert fetchers(world)
+    wants(world, storageUri="store://digits/digits.onnx")
+    assert fetchers(world) == []
 
 
 def test_a_new_address_ends_the_job_of_the_old_one(world: World) -> None:

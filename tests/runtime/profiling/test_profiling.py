@@ -44,6 +44,13 @@ def test_the_mean_is_over_sustained_runs_with_the_pauses_that_a_quota_causes() -
     assert measured.runs == pytest.approx(200, abs=10)
 
 
+def test_runs_during_which_the_process_stood_still_do_not_count() -> None:
+    clock = Clock([0.1, 0.1, 5.0])
+    # The runs of 5 s end after a pause.
+    measured = measure(clock.run, 0.5, clock, lambda: clock.runs // 3)
+    assert (measured.mean, measured.p95) == pytest.approx((0.1, 0.1))
+
+
 def test_a_slow_slice_is_run_at_least_twice_a_round() -> None:
     clock = Clock([3.0])
     assert measure(clock.run, 1.0, clock) == Measured(3.0, 3.0, 2)
@@ -169,6 +176,7 @@ def test_a_small_model_has_no_choice_to_measure() -> None:
 def test_a_model_that_refuses_both_has_no_times_and_says_why() -> None:
     found = _profile(_inverse_of_a_product())
     assert (found["segments"], found["exits"]) == ([], [])
+    assert found["requests"]["processors"] > 0
     assert mentions("division by zero", "--input x=VALUE").search(found["refused"])
     given = _profile(_inverse_of_a_product(), Given(values={"x": "3"}))
     assert given["inputs"][0]["values"] == "given"

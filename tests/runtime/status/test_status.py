@@ -34,6 +34,12 @@ def test_refused_requests_count_but_have_no_latency() -> None:
     assert (document["latency"], document["attainment"]) == ({"p50": "200ms", "p95": "200ms"}, "0.100")
 
 
+def test_a_profile_of_earlier_requests_is_removed_by_the_merge_patch() -> None:
+    report = _report(Window(), None)
+    kept = {"kept": 1, "attempts": 0, "message": ""}
+    assert status_document(replace(report, first_requests=kept))["firstRequests"] == {**kept, "profile": None}
+
+
 def test_the_status_holds_what_the_last_minute_measured() -> None:
     window = Window()
     window.add(30.0, 9.0, met=False)  # more than a minute ago
@@ -59,6 +65,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
         "latency": {"p50": "41ms", "p95": "77ms"},
         "residuals": None,
         "shapes": None,
+        "firstRequests": None,
         "requests": 101,
         "met": 99,
         "since": "2026-01-01T00:00:00Z",

@@ -42,6 +42,7 @@ def test_what_the_api_server_has_is_not_written_again() -> None:
         {"route": "exit1@local", "exit": "exit1", "cut": "local"},
         {"slo_met": False},
         {"peer_scheme": "HTTPS"},
+        {"first_requests": {"kept": 1, "attempts": 0, "message": ""}},
         {"link": replace(LINK, up=False)},
         {"link": None},
         {"link": replace(LINK, bandwidth=4e6)},
@@ -50,6 +51,14 @@ def test_what_the_api_server_has_is_not_written_again() -> None:
 )
 def test_what_changes_what_the_operator_does_is_written_at_once(change: dict[str, object]) -> None:
     assert due_in(WRITTEN, replace(REPORT, **change), PLANNED, now=100.5) == 0.0  # type: ignore[arg-type]
+
+
+def test_the_number_of_kept_inputs_is_not_written_alone() -> None:
+    kept = replace(REPORT, first_requests={"kept": 1, "attempts": 0, "message": ""})
+    more = replace(REPORT, first_requests={"kept": 8, "attempts": 0, "message": ""})
+    failed = replace(REPORT, first_requests={"kept": 8, "attempts": 1, "message": "not enough memory"})
+    assert due_in(Written(kept, at=100.0), more, PLANNED, now=1e6) is None
+    assert due_in(Written(kept, at=100.0), failed, PLANNED, now=100.5) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,9 @@ async def test_samples_are_kept_and_state_the_shape_that_nothing_else_does(store
     metadata = await registered(store, samples=samples)
     assert shapes(metadata) == [[1, 3, 48, 40]]
     kept = await store.get(f"/v1/blobs/{metadata['samples']}")
+    first = await store.get(f"/v1/blobs/{metadata['warmUp']}")
+    with np.load(io.BytesIO(first.content)) as arrays:
+        assert {name: arrays[name].shape for name in arrays.files} == {"x": (1, 3, 48, 40)}
     assert np.load(io.BytesIO(kept.content))["x"].shape == (5, 3, 48, 40)
     stated = await registered(store, samples=samples, inputs=[{"name": "x", "shape": [1, 3, 64, 64]}])
     assert shapes(stated) == [[1, 3, 64, 64]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,14 @@ def test_it_is_paused_only_after_requests_were_seen_and_for_no_longer_than_the_l
         total += seconds if pause.paused else 0.0
         now += seconds
         assert pause.total(now) == pytest.approx(total)
+
+
+def test_without_a_longest_pause_it_never_runs_while_requests_are_computed() -> None:
+    pause = after(RUNNING, busy=True, now=0.0, longest=inf)
+    for now in range(1, 100):
+        pause = after(pause, busy=True, now=float(now), longest=inf)
+        assert pause.paused
+    assert not after(pause, busy=False, now=100.0, longest=inf).paused
 
 
 def test_where_requests_never_end_it_runs_for_a_tenth_of_the_time() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import io
 import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.assignment import Slice
 from edge_runtime.errors import DigestMismatch, NotFound, NotTried, TrialCrashed, TrialHung, Unreachable
@@ -23,7 +26,9 @@ from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.trials.admission import Subject, Trials
 from edge_runtime.trials.records import Records
 from edge_runtime.trials.verdicts import Verdict
+from messages import mentions
 from misbehaving import crashing, endless, harmless, large
+from networks import info, model_of
 
 
 class Shelf(ModelStore):
@@ -63,6 +68,19 @@ def slice_of(data: bytes, columns: int = 6) -> Slice:
     )
 
 
+def dividing() -> bytes:
+    """1 / x in integers, for each x, and then a product."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Div", ["one", "whole"], ["inverse"]),
+        helper.make_node("Cast", ["inverse"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["number", "w"], ["y"]),
+    ]
+    weights = {"one": np.array(1), "w": np.ones((8, 6), np.float32)}
+    constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    return model_of(nodes, [info("x", "N", 8)], [info("y", "N", 6)], constants)
+
+
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Any]:
     made: list[Node] = []
@@ -85,6 +103,31 @@ async def test_a_slice_that_comes_later_passes_the_same_gate(nodes: Any) -> None
     session = await node.loader.session(slice_of(harmless()), sessions)
     assert await node.loader.session(slice_of(harmless()), sessions) is session
     assert list(sessions) == [digest_of(harmless())]
+
+
+async def test_a_session_is_warmed_up_on_a_sample_in_place_of_zeros(nodes: Any) -> None:
+    target = io.BytesIO()
+    np.savez(target, x=np.ones((1, 8), np.float32))
+    node, _ = nodes(dividing(), target.getvalue())
+    slice_ = slice_of(dividing())
+    samples = await node.loader.warm_inputs(digest_of(target.getvalue()), slice_.inputs)
+    warmed = await node.loader.session(slice_, {}, samples=samples)
+    assert warmed.warm_shapes == ((1, 8),)  # zeros end in a division by zero
+    again = await node.loader.warm_inputs(digest_of(target.getvalue()), slice_.inputs, fetch=False)
+    assert again is not None  # from the disk
+    assert again.of(slice_.outputs) is None
+
+
+async def test_samples_that_are_gone_or_do_not_fit_leave_the_warm_up_to_zeros(
+    nodes: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = io.BytesIO()
+    np.savez(target, another=np.ones((1, 8), np.float32))
+    node, _ = nodes(target.getvalue())
+    inputs = slice_of(harmless()).inputs
+    assert await node.loader.warm_inputs(digest_of(b"gone"), inputs) is None
+    assert await node.loader.warm_inputs(digest_of(target.getvalue()), inputs) is None
+    assert mentions("samples", "another").search(caplog.text)
 
 
 async def test_all_of_a_table_are_tried_by_one_process_which_is_gone_then(nodes: Any) -> None:

@@ -53,13 +53,15 @@ def node(body: Body) -> Hashable:
 
 
 def placement(body: Body) -> Hashable:
-    """The runtime's report without measurements."""
+    """The runtime's report without measurements, but for one on the inputs of first requests."""
     status = body.get("status") or {}
     fields = ("observedGeneration", "loaded", "message", "activeRoute", "sloMet", "peerScheme")
+    first = status.get("firstRequests") or {}
     return (
         generation(body),
         tuple(status.get(field) for field in fields),
         (status.get("link") or {}).get("state"),
+        (bool(first.get("kept")), first.get("attempts"), bool(first.get("profile"))),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edge_api import ModelProfile, Placement, reasons
+from edge_api.first_requests import FirstRequestsTurn
 from edge_api.inferenceservices import InferenceService, ModelStatus
 from edge_api.policies import Isolation
 from edge_operator.cluster import Object, covers
@@ -83,6 +84,7 @@ class Draft:
         resolved: What the model's address was resolved to.
         recorded: Whether the metadata are those of the ModelProfile, so that the store need not be called.
         unmeasured: Why routes through Triton are not planned yet; the local ones do not wait.
+        first_requests: What runtimes do with the first requests, by entry node.
         infeasible: Why there is no route, by entry node.
         withheld: Why there is no new table although there are routes, by entry node.
         replaceable: Addresses of chosen Triton servers in whose place another one can be used.
@@ -121,6 +123,7 @@ class Draft:
     resolved: ModelStatus | None = None
     recorded: bool = False
     unmeasured: Blocked | None = None
+    first_requests: Mapping[str, FirstRequestsTurn] = field(default_factory=dict)
     infeasible: dict[str, str] = field(default_factory=dict)
     withheld: dict[str, Blocked] = field(default_factory=dict)
     replaceable: frozenset[str] = frozenset()

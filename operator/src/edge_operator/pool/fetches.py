@@ -1,4 +1,4 @@
-"""Models that a Job of their service's namespace puts into the model store. Pure.
+"""Models, samples and validation data that a Job of their service's namespace stores. Pure.
 
 The operator and the store read no Secret and no volume of others: a Job with the service's Secret or claim
 does, with a token of its own ServiceAccount. A Job that ended is the record of its attempt.
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_api import reasons
-from edge_api.model_sources import ModelSource, Validation
+from edge_api.model_sources import ModelSource, Samples, Validation
 from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked
 from edge_operator.names import fetch_name, fetched_address
@@ -28,7 +28,7 @@ _VOLUME = "pvc"
 _REMOTE = ("s3", "gs", "hf", "oci", "https")
 """Schemes whose servers a Secret can be for."""
 
-Field = Literal["model", "validation"]
+Field = Literal["model", "samples", "validation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class Fetch:
         return str(self.job["metadata"].get("uid", ""))
 
 
-def needed(draft: Draft, source: ModelSource | Validation, field: Field) -> Fetch | Blocked | None:
+def needed(draft: Draft, source: ModelSource | Samples | Validation, field: Field) -> Fetch | Blocked | None:
     """Returns how a file is fetched that the store cannot read itself; None if it can."""
     scheme, _, rest = source.storage_uri.partition("://")
-    where = f"spec.model.{'' if field == 'model' else 'validation.'}"
+    where = f"spec.model.{'' if field == 'model' else f'{field}.'}"
     secret = source.secret_name or ""
     if scheme != _VOLUME and not secret:
         return None
@@ -76,7 +76,7 @@ def needed(draft: Draft, source: ModelSource | Validation, field: Field) -> Fetc
         name=name,
         uri=source.storage_uri,
         stored_as=address.removeprefix("store://"),
-        field="model" if field == "model" else "validation",
+        field="model.samples" if field == "samples" else field,
         digest=source.digest or "",
         secret=secret,
         claim=rest.partition("/")[0] if scheme == _VOLUME else "",

@@ -207,6 +207,7 @@ def model_profile(
             outputs=card.outputs,
             input_copies=card.input_copies or None,
             stays_local=card.local or None,
+            warm_up=card.warm_up,
             shapes=shapes.measured_shapes(card.shapes),
         ),
         device_classes=tuple(
@@ -256,20 +257,19 @@ def _cut(cut: store_answers.CardCut) -> Cut:
 def device_profiles(spec: ModelProfileSpec) -> dict[str, DeviceProfile]:
     """Returns the measurements in a ModelProfile by device class."""
     outputs = {e.name: "+".join(e.names) for e in spec.model.exits}
-    return {
-        costs.name: shapes.read_shapes(costs, _device_profile(spec.model.digest, costs, outputs))
-        for costs in spec.device_classes
-    }
+    return {costs.name: device_profile(spec.model.digest, costs, outputs) for costs in spec.device_classes}
 
 
-def _device_profile(model: str, costs: ClassCosts, outputs: Mapping[str, str]) -> DeviceProfile:
-    return DeviceProfile(
+def device_profile(model: str, costs: ClassCosts, outputs: Mapping[str, str]) -> DeviceProfile:
+    """Returns the measurements on a device class. outputs: of each exit by name, joined by +."""
+    found = DeviceProfile(
         model=model,
         selection=costs.selection or "",
         device_class=costs.name,
         node=costs.node,
         threads=costs.threads,
         execution_provider=costs.execution_provider,
+        measured_on=costs.measured_on,
         segments=tuple(_segment_time(segment) for segment in costs.segments),
         exits=tuple(
             ExitTime(
@@ -286,6 +286,7 @@ def _device_profile(model: str, costs: ClassCosts, outputs: Mapping[str, str]) -
         packing=store_answers.PackingCost(**dict(costs.packing)) if costs.packing is not None else None,
         requests=_measured_requests(costs.requests) if costs.requests is not None else None,
     )
+    return shapes.read_shapes(costs, found)
 
 
 def as_written(spec: ModelProfileSpec) -> ModelProfileSpec:
@@ -314,6 +315,7 @@ def _costs(profile: DeviceProfile) -> ClassCosts:
         node=profile.node,
         threads=profile.threads,
         execution_provider=profile.execution_provider,
+        measured_on=profile.measured_on,
         segments=tuple(_segment_cost(segment) for segment in profile.segments),
         exits=tuple(
             ExitCost(

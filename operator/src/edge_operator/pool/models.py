@@ -1,12 +1,14 @@
 """The first step of a service's plan: its model, and the accuracies of its exits with codecs. Pure."""
 
+from collections.abc import Mapping
+
 from pydantic import ValidationError
 
 from edge_api import ModelProfile, reasons
 from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import ModelStatus
 from edge_api.model_inputs import ModelInput
-from edge_api.model_sources import ModelSource
+from edge_api.model_sources import ModelSource, Samples
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.pool import fetches, kept_states, manifests, recorded, shapes
@@ -82,11 +84,15 @@ def _unknown(card: ModelCard) -> str:
 def registered(draft: Draft) -> ModelCard | Blocked:
     """Returns the metadata as the model store finds them, once it has the file. Raises NotKnownError."""
     source = recorded.resolved(draft.service)
-    fetch = fetches.needed(draft, draft.service.spec.model, "model")
-    if isinstance(fetch, Blocked):
-        return fetch
-    if fetch is not None:
-        return _fetched(draft, source, fetch)
+    wanted = dict[fetches.Field, Fetch]()
+    for field, part in _files(draft.service.spec.model):
+        fetch = fetches.needed(draft, part, field)
+        if isinstance(fetch, Blocked):
+            return fetch
+        if fetch is not None:
+            wanted[field] = fetch
+    if wanted:
+        return _fetched(draft, source, wanted)
     unresolved = CardOf(draft.key, draft.service.spec.model)
     # It was registered under the address, before the status named the digest.
     same = source.inputs == unresolved.source.inputs
@@ -102,25 +108,45 @@ def registered(draft: Draft) -> ModelCard | Blocked:
 def end_fetches(draft: Draft) -> None:
     """Ends the Jobs that fetch from addresses which the service does not have any more."""
     source = draft.service.spec.model
-    found = [fetches.needed(draft, source, "model")]
+    found = [fetches.needed(draft, part, field) for field, part in _files(source)]
     if source.validation is not None:
         found.append(fetches.needed(draft, source.validation, "validation"))
     fetches.end_others(draft, *(each for each in found if isinstance(each, Fetch)))
 
 
-def _fetched(draft: Draft, source: ModelSource, fetch: Fetch) -> ModelCard | Blocked:
-    """Returns the metadata of a model that a Job puts into the store."""
-    there = {"storage_uri": fetch.address, "secret_name": None}
-    unresolved = CardOf(draft.key, draft.service.spec.model.model_copy(update=there), fetch.done)
+def _files(source: ModelSource) -> list[tuple[fetches.Field, ModelSource | Samples]]:
+    """Returns what the metadata are made from: the model, and its samples if it has any."""
+    found: list[tuple[fetches.Field, ModelSource | Samples]] = [("model", source)]
+    if source.samples is not None:
+        found.append(("samples", source.samples))
+    return found
+
+
+def _fetched(draft: Draft, source: ModelSource, wanted: Mapping[fetches.Field, Fetch]) -> ModelCard | Blocked:
+    """Returns the metadata of a model that Jobs put into the store, or whose samples they put there."""
+    after = " ".join(each.done for each in wanted.values())
+    unresolved = CardOf(draft.key, _stored(draft.service.spec.model, wanted), after)
     card = draft.lookups.known(unresolved)
     if card is not None and source.digest in (None, card.digest):
         return card
     try:
-        return draft.lookups.get(CardOf(draft.key, source.model_copy(update=there), fetch.done))
+        return draft.lookups.get(CardOf(draft.key, _stored(source, wanted), after))
     except StoreError as error:
-        if error.reason == reasons.NOT_FOUND:
-            return fetches.fetch(draft, fetch)
-        return _refused(draft, source, error)
+        if error.reason != reasons.NOT_FOUND:
+            return _refused(draft, source, error)
+        named = [each for each in wanted.values() if each.order.stored_as in str(error)]
+        missing = [each for each in wanted.values() if not each.done] or named or list(wanted.values())
+        blocked = [fetches.fetch(draft, each) for each in missing]
+        return next((each for each in blocked if each.reason != reasons.FETCHING), blocked[0])
+
+
+def _stored(source: ModelSource, wanted: Mapping[fetches.Field, Fetch]) -> ModelSource:
+    """Returns the source with the addresses at which the store has fetched files."""
+    there = {field: {"storage_uri": fetch.address, "secret_name": None} for field, fetch in wanted.items()}
+    found = source.model_copy(update=there.get("model", {}))
+    if source.samples is None or "samples" not in there:
+        return found
+    return found.model_copy(update={"samples": source.samples.model_copy(update=there["samples"])})
 
 
 def accuracies(draft: Draft, card: ModelCard) -> CodecAccuracies | Blocked | None:

@@ -12,7 +12,7 @@ from edge_api.told_links import LINKS_ANNOTATION
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import FINALIZER
-from edge_operator.pool import fetches, models, node_links, profiles, rates, shapes
+from edge_operator.pool import fetches, first_requests, models, node_links, profiles, rates, shapes
 from edge_operator.pool.actions import SetFinalizers
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError
@@ -79,6 +79,7 @@ def _prepared(draft: Draft, before: Prepared | None) -> Prepared:
         draft.lookups.used |= before.facts.keys()
         draft.members, draft.pool, draft.resolved = before.members, before.pool, before.resolved
         draft.unmeasured, draft.findings = before.unmeasured, list(before.findings)
+        draft.first_requests = before.first_requests
         draft.writes += before.writes
         return before
     earlier = len(draft.writes)
@@ -95,6 +96,7 @@ def _prepared(draft: Draft, before: Prepared | None) -> Prepared:
         pool=draft.pool,
         resolved=draft.resolved,
         unmeasured=draft.unmeasured,
+        first_requests=draft.first_requests,
         findings=tuple(draft.findings),
         writes=tuple(draft.writes[earlier:]),
     )
@@ -116,6 +118,7 @@ def _inputs(draft: Draft) -> tuple[object, ...]:
         state.jobs,
         state.job_pods,
         shapes.summary(shapes.counted(draft.known.values()), draft.service.spec.slo.percentile),
+        first_requests.reports(draft.known),
     )
 
 

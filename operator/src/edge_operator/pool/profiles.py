@@ -1,14 +1,16 @@
 """The second step of a service's plan: the measurements of its model, and cuts in its branches. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import inf
 
 from edge_api import DevicePool, reasons
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
-from edge_operator.conditions import Blocked, Finding
+from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status
 from edge_operator.errors import StoreError
+from edge_operator.names import label_value
 from edge_operator.nodes.workloads import metadata
-from edge_operator.pool import manifests, measurements, models, recorded, shapes
+from edge_operator.pool import first_requests, manifests, measurements, models, recorded, shapes
 from edge_operator.pool.branches import with_branch_cuts
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import LayersOf
@@ -60,15 +62,20 @@ def profiles(
     )
     try:
         costs = measurements.stored_profiles(measurement, wanted | far | between, known)
-        refused = [costs[name] for name in sorted(costs) if costs[name].refused]
-        if refused:
-            return _without_plan(draft, shapes.unplanned(card, _refusal(refused[0])), reasons.INPUTS_REFUSED)
-        blocked = measurements.measure(measurement, wanted - set(costs))
+        refused = {name: costs.pop(name) for name in sorted(costs) if costs[name].refused}
+        costs |= first_requests.measured(card, refused, draft.members, draft.known)
+        missing = frozenset((wanted | far | between) - set(costs) - set(refused))
+        blocked = measurements.measure(measurement, wanted & missing)
+        here = [refused[name] for name in refused if name in wanted - set(costs)]
+        if here:
+            return _on_first_requests(draft, card, here)
         # Local routes do not wait for the classes of Triton servers and of intermediate nodes.
-        draft.unmeasured = measurements.measure(measurement, far - set(costs))
+        draft.unmeasured = measurements.measure(measurement, far & missing) or _never_measured(
+            [refused[name] for name in refused if name in far - set(costs)]
+        )
         if draft.service.spec.mode == "CloudOnly" and not set(remote) & set(costs):
             blocked = blocked or draft.unmeasured
-        measurements.measure(measurement, between - set(costs))
+        measurements.measure(measurement, between & missing)
         # Rounded as the ModelProfile has them: a restart finds the same cuts.
         rounded = manifests.as_written(manifests.model_profile(draft.key.name, card, costs.values()))
         graph = draft.lookups.get(LayersOf(draft.key.namespace, card.digest))
@@ -86,16 +93,54 @@ def profiles(
 
 def _without_plan(draft: Draft, card: ModelCard, reason: str) -> Profiled:
     """Returns metadata and measurements with which each entry node serves the whole model, without a plan."""
-    draft.found(Finding(reasons.PROFILED, "False", reason, card.local))
+    status: Status = "Unknown" if reason in UNDERWAY else "False"
+    draft.found(Finding(reasons.PROFILED, status, reason, card.local))
     classes = {member.device_class: member.node.name for member in draft.members}
     return card, {name: shapes.without_times(card, name, node) for name, node in classes.items()}
 
 
-def _refusal(profile: DeviceProfile) -> str:
-    return (
-        f"not measured on {profile.node}: {profile.refused}: write samples of requests into "
-        f"spec.model.samples; until then, requests are served at their entry nodes by the whole model"
+def _on_first_requests(draft: Draft, card: ModelCard, refused: Sequence[DeviceProfile]) -> Profiled:
+    """Has entry nodes measure a model that refuses generated inputs, and serve it until then without a plan.
+
+    refused: of the device classes of entry nodes.
+    """
+    spec = draft.service.spec
+    local = "until then, requests are served at their entry nodes by the whole model"
+    if spec.model.first_requests == "Ignore" or spec.mode == "CloudOnly":
+        said = f"not measured on {refused[0].node}: {refused[0].refused}"
+        why = f"{said}: write samples of requests into spec.model.samples; {local}"
+        return _without_plan(draft, shapes.unplanned(card, why), reasons.INPUTS_REFUSED)
+    found = []
+    for profile in refused:
+        members = [each for each in draft.members if each.device_class == profile.device_class]
+        one = first_requests.turns(profile, members, draft.known, draft.shared.measuring)
+        draft.shared.measuring.update(label_value(n) for n, turn in one.turns.items() if turn == "Measure")
+        found.append(one)
+    draft.first_requests = {node: turn for one in found for node, turn in one.turns.items()}
+    measuring = any(one.measuring for one in found)
+    said = "; ".join(one.message for one in found)
+    why = f"{said}: send requests there, or write samples of them into spec.model.samples; {local}"
+    reason = reasons.MEASURING_ON_REQUESTS if measuring else reasons.INPUTS_REFUSED
+    return _without_plan(draft, shapes.unplanned(card, why), reason)
+
+
+def _never_measured(refused: Sequence[DeviceProfile]) -> Blocked | None:
+    """Returns why there are no routes through Triton if the model refuses generated inputs there.
+
+    Entry nodes have their plan by then. Inputs of requests are measured on at their own node alone.
+    """
+    if not refused:
+        return None
+    classes = ", ".join(profile.device_class for profile in refused)
+    message = (
+        f"device class {classes} is not measured: {refused[0].refused}: write samples of requests into "
+        "spec.model.samples"
     )
+    return Blocked(reasons.PROFILED, reasons.INPUTS_REFUSED, message, again=inf)
+
+
+def _place(profile: DeviceProfile) -> str:
+    return profile.node if profile.measured_on is None else f"{profile.node} on the inputs of requests"
 
 
 def _of_pool(measured: Mapping[str, DeviceProfile], pool: DevicePool) -> dict[str, DeviceProfile]:
@@ -122,7 +167,7 @@ def _profiled(
     through_triton: whether the class of a Triton server is among them while another one is not measured.
     """
     spec = _write_profile(draft, card, costs, accuracies, ends)
-    measured = ", ".join(f"{name} on {costs[name].node}" for name in sorted(classes))
+    measured = ", ".join(f"{name} on {_place(costs[name])}" for name in sorted(classes))
     if draft.unmeasured is None:
         draft.found(Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}"))
     else:

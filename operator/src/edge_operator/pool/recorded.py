@@ -103,6 +103,7 @@ def metadata(profile: ModelProfileSpec) -> ModelCard | None:
         exits=exits,
         input_copies=model.input_copies or (),
         local=model.stays_local or "",
+        warm_up=model.warm_up,
         shapes=tuple(CardShape(inputs=by_input(each.inputs)) for each in model.shapes or ()),
     )
 
@@ -153,5 +154,5 @@ def _fingerprint(value: object) -> str:
 
 def _source(source: ModelSource, *, tokens: bool) -> str:
     """Returns a fingerprint of what the metadata depends on but the digest, which is compared by itself."""
-    found = written(source.model_copy(update={"validation": None, "digest": None}))
+    found = written(source.model_copy(update=dict.fromkeys(("validation", "digest", "first_requests"))))
     return _fingerprint([found, "tokens"] if tokens else found)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from edge_api import Placement
 from edge_api.devicepools import DevicePoolSpec, TritonServer
+from edge_api.first_requests import FirstRequestsTurn
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.names import placement_name
 from edge_api.objects import ObjectMeta
@@ -71,6 +72,7 @@ def placement(
     margins: Mapping[str, float] = MappingProxyType({}),
     notes: Mapping[str, str] = MappingProxyType({}),
     report_interval: float = SHORTEST,
+    first_requests: FirstRequestsTurn | None = None,
 ) -> Placement:
     """Returns the Placement of one entry node.
 
@@ -78,7 +80,7 @@ def placement(
     isolation: of the runtimes that serve it now. installation: whose tails the routes use.
     peers: the addresses of intermediate nodes, which are reached through the cluster's Services.
     margins: by exit, those that the plan took from residuals. notes: further annotations. report_interval: in
-    seconds.
+    seconds. first_requests: what the runtime does with their inputs.
     """
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     meta = metadata(service, placement_name(name, member.node.name), member.node.name)
@@ -101,6 +103,7 @@ def placement(
                 digest=card.digest,
                 inputs=card.inputs,
                 outputs=card.outputs,
+                warm_up=card.warm_up,
                 state=kept_states.placed(spec.model, card),
                 sequences=spec.model.sequences,
             ),
@@ -120,6 +123,7 @@ def placement(
             result_cache=spec.result_cache,
             rate=spec.planned_rate or None,
             report_interval=Duration(report_interval),
+            first_requests=first_requests,
             routes=tuple(
                 _route(
                     route,

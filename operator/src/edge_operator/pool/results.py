@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edge_api import DevicePool, Placement
+from edge_api.first_requests import FirstRequestsTurn
 from edge_api.inferenceservices import ModelStatus
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pool.actions import Write
@@ -52,6 +53,7 @@ class Prepared:
     pool: tuple[PoolMember, ...]
     resolved: ModelStatus | None
     unmeasured: Blocked | None
+    first_requests: Mapping[str, FirstRequestsTurn]
     findings: tuple[Finding, ...]
     writes: tuple[Write, ...]
 

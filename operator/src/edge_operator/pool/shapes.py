@@ -100,7 +100,12 @@ def shape_of(each: CardShape | ProfileShape) -> RequestShape:
 
 
 def is_measured(profile: DeviceProfile, card: ModelCard) -> bool:
-    """Whether the profile has the smallest and the largest shape of the metadata, and its samples."""
+    """Whether the profile has the smallest and the largest shape of the metadata, and its samples.
+
+    Samples count more than the inputs of requests.
+    """
+    if profile.measured_on is not None and card.samples is not None:
+        return False
     if profile.refused and profile.samples_digest != card.samples:
         return False
     measured = {shape_of(each) for each in profile.shapes}

@@ -23,7 +23,7 @@ from edge_operator.pool.server_choice import lost_servers
 from edge_planning import Plan
 from edge_planning.plans import RouteTable
 
-_UNPLANNED = (reasons.SHAPES_UNKNOWN, reasons.INPUTS_REFUSED)
+_UNPLANNED = (reasons.SHAPES_UNKNOWN, reasons.INPUTS_REFUSED, reasons.MEASURING_ON_REQUESTS)
 """Reasons for which a service is served without a plan."""
 
 
@@ -57,6 +57,7 @@ def _inputs(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> tupl
     return (
         (metadata.get("uid"), metadata.get("generation")),
         draft.isolation,
+        draft.first_requests,
         interval(draft, len(entries)),
         published,
         ready,
@@ -110,7 +111,8 @@ def _finding(draft: Draft, ready: Ready, entries: Sequence[PlannedEntry]) -> Fin
     One that kept the service from new tables has ended.
     """
     found = planned_finding(draft.service.spec, entries, ready.accuracies, ready.costs)
-    unplanned = next((each for each in draft.findings if each.reason in _UNPLANNED), None)
+    found_so_far = (each for each in draft.findings if each.reason in _UNPLANNED)
+    unplanned = next((each for each in found_so_far if each.message == ready.card.local), None)
     if unplanned is not None and isinstance(found, Finding):
         return Finding(reasons.PLANNED, "Unknown", unplanned.reason, unplanned.message)
     if ready.shape is not None and isinstance(found, Finding):
@@ -173,6 +175,7 @@ def _placement(
         margins=entry.problem.entry.margins,
         notes=entry.notes,
         report_interval=interval(draft, tables),
+        first_requests=draft.first_requests.get(node),
     )
     return shape_costs.with_shapes(made, table, ready, entry.problem, draft.placements.get(node))
 

@@ -178,7 +178,7 @@ class Generations:
 
     async def _complete(self, table: LoadedTable) -> None:
         async def load(slice_: Slice) -> Session:
-            return await self._loader.session(slice_, table.sessions)
+            return await self._loader.session(slice_, table.sessions, samples=table.samples)
 
         learning = asyncio.ensure_future(self._learn(table))
         try:

@@ -16,6 +16,7 @@ from edge_runtime.routing.hops import Hop
 from edge_runtime.routing.response_outputs import NO_OUTPUTS, ResponseOutputs, response_outputs
 from edge_runtime.routing.shaped_tables import TableShapes, request_shape, table_shapes
 from edge_runtime.routing.slice_loading import SliceLoader
+from edge_runtime.routing.warm_inputs import WarmInputs
 from edge_runtime.tensors import Array, Contract, Tensor
 
 HopTo = Callable[[Sequence[Stage]], Hop]
@@ -74,7 +75,7 @@ class LoadedTable:
 
     fallbacks: local tails that can respond in place of a route's hop, by the route's name.
     branched_routes: local routes with early exits, by name. Both are loaded after the table.
-    shapes: costs by the shape of a request; None if only the batch is open.
+    shapes: costs by the shape of a request; None if only the batch is open. samples: for warm-ups.
     missing: routes that are omitted, and why.
     """
 
@@ -90,6 +91,7 @@ class LoadedTable:
     fallbacks: dict[str, LoadedRoute] = field(default_factory=dict)
     branched_routes: dict[str, BranchedRoute] = field(default_factory=dict)
     shapes: TableShapes | None = None
+    samples: WarmInputs | None = None
 
     def request_size(self, inputs: Mapping[str, Array]) -> float | None:
         """Elements of a request's inputs for a batch of one; None without costs by shape."""
@@ -167,6 +169,10 @@ async def load_table(
     missing: list[str] = []
     shared = before.sessions if before is not None else {}
     new = {s.digest: s for _, s in _slices_here(placement) if s.digest not in shared}
+    model = placement.spec.model
+    samples = (
+        await loader.warm_inputs(model.warm_up, model.inputs, fetch=not at_hand) if model.warm_up else None
+    )
     failures = await loader.admit(new.values(), fetch=not at_hand)
     if not at_hand:
         _refuse(placement, failures)
@@ -179,7 +185,7 @@ async def load_table(
         if slice_.digest in shared:
             sessions[slice_.digest] = shared[slice_.digest]
         choice = packed.get(slice_.digest)
-        return await loader.session(slice_, sessions, fetch=not at_hand, packed=choice)
+        return await loader.session(slice_, sessions, fetch=not at_hand, packed=choice, samples=samples)
 
     for route in placement.spec.routes:
         try:
@@ -222,7 +228,6 @@ async def load_table(
         for number, each in enumerate(loaded)
     )
     local = next((r for r in loaded if r.hop is None), None)
-    model = placement.spec.model
     of_exits = [t for each in loaded if each.outputs.own for t in each.outputs.tensors]
     contract = Contract(model.inputs, model.outputs, of_exits)
     return LoadedTable(
@@ -236,6 +241,7 @@ async def load_table(
         "; ".join(missing),
         tuple(intermediates),
         shapes=shapes,
+        samples=samples,
     )
 
 
@@ -282,8 +288,9 @@ def _packed_here(placement: Placement) -> dict[str, bool]:
 
 
 def digests_here(placement: Placement) -> set[str]:
-    """Digests of the slices that run at this node."""
-    return {slice_.digest for _, slice_ in _slices_here(placement)}
+    """Digests of the slices that run at this node, and of the sample on which they are warmed up."""
+    warm_up = placement.spec.model.warm_up
+    return {slice_.digest for _, slice_ in _slices_here(placement)} | ({warm_up} if warm_up else set())
 
 
 def _refuse(placement: Placement, failures: Mapping[str, EdgeError]) -> None:

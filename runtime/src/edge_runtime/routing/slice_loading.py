@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,8 @@ from edge_runtime.inference.native import creating_threads
 from edge_runtime.inference.providers import CPU
 from edge_runtime.inference.sessions import Session, provider
 from edge_runtime.model_store import Blob, SliceCache
-from edge_runtime.tensors import Tensor
+from edge_runtime.routing.warm_inputs import WarmInputs
+from edge_runtime.tensors import Array, Tensor
 from edge_runtime.trials.admission import Subject, Trials
 from edge_runtime.trials.findings import proven
 
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 Failures = dict[str, EdgeError]
 _LONG: Final = 16 << 20  # bytes from which loading a slice takes several of the kernel's ticks
+Feeds = Mapping[str, Array] | None
+"""Inputs of a warm-up; None for zeros."""
 _Key = tuple[str, tuple[Tensor, ...], tuple[Tensor, ...], bool]
 
 
@@ -88,6 +91,29 @@ class SliceLoader:
             )
         return failures
 
+    async def warm_inputs(
+        self, digest: str, inputs: Sequence[Tensor], *, fetch: bool = True
+    ) -> WarmInputs | None:
+        """One sample of a model's inputs, from the disk or the store; None with a warning if there is none.
+
+        digest: of the file in the store.
+        """
+        try:
+            data = await asyncio.to_thread(self._from_disk, digest)
+            if data is None and fetch:
+                data = bytes(await self._cache.fetch(digest))
+            return None if data is None else await asyncio.to_thread(WarmInputs.read, data, inputs)
+        except EdgeError as error:
+            _log.warning("the samples of the model are not used for the warm-up: %s", error)
+            return None
+
+    def _from_disk(self, digest: str) -> bytes | None:
+        data = self._cache.read(digest)
+        if data is None:
+            return None
+        with data:
+            return data[:]
+
     async def session(
         self,
         slice_: Slice,
@@ -95,18 +121,20 @@ class SliceLoader:
         *,
         fetch: bool = True,
         packed: bool | None = None,
+        samples: WarmInputs | None = None,
     ) -> Session:
         """Returns the warm session of a slice, from `sessions` if it is there, and adds it.
 
         A slice that several tables use at the same time is loaded once, whatever their services, unless only
         some of them pack its weights. packed: whether to pack them, as far as the memory allows that; None
-        leaves it to the memory. Raises EdgeError for a slice that must not be loaded, is not available, or
-        cannot be loaded.
+        leaves it to the memory. samples: on which it is warmed up; zeros without. Raises EdgeError for a
+        slice that must not be loaded, is not available, or cannot be loaded.
         """
         if not self._suits(slice_, sessions.get(slice_.digest), packed=packed):
             turn = self._turns.setdefault(slice_.digest, asyncio.Lock())
             async with turn:
-                sessions[slice_.digest] = await self._session(slice_, fetch=fetch, packed=packed)
+                feeds = None if samples is None else samples.of(slice_.inputs)
+                sessions[slice_.digest] = await self._session(slice_, feeds, fetch=fetch, packed=packed)
         return sessions[slice_.digest]
 
     def _suits(self, slice_: Slice, session: Session | None, *, packed: bool | None) -> bool:
@@ -116,7 +144,7 @@ class SliceLoader:
         size = self._cache.size(slice_.digest)
         return size is None or size < LARGE or (bool(packed) and not self._memory.packs(size))
 
-    async def _session(self, slice_: Slice, *, fetch: bool, packed: bool | None) -> Session:
+    async def _session(self, slice_: Slice, feeds: Feeds, *, fetch: bool, packed: bool | None) -> Session:
         key = (slice_.digest, slice_.inputs, slice_.outputs)
         for choice in (True, False):
             known = self._loaded.get((*key, choice))
@@ -126,24 +154,24 @@ class SliceLoader:
         if failure is not None:
             raise failure
         run = asyncio.get_running_loop().run_in_executor
-        known = await run(self._loading, partial(self._load_from_disk, slice_, wanted=packed))
+        known = await run(self._loading, partial(self._load_from_disk, slice_, feeds, wanted=packed))
         if known is None and not fetch:
             raise NotFound(f"slice {slice_.digest} is missing on this node's disk or damaged")
         if known is None:
-            known = await self._fetched(slice_, packed=packed)
+            known = await self._fetched(slice_, feeds, packed=packed)
         self._loaded[(*key, known.packed)] = known
         return known
 
-    async def _fetched(self, slice_: Slice, *, packed: bool | None) -> Session:
+    async def _fetched(self, slice_: Slice, feeds: Feeds, *, packed: bool | None) -> Session:
         run = asyncio.get_running_loop().run_in_executor
         data = await self._cache.fetch(slice_.digest)
         if len(data) >= LARGE and self._cache.size(slice_.digest) is not None:
             del data  # half the memory is enough to load it from the disk
-            known = await run(self._loading, partial(self._load_from_disk, slice_, wanted=packed))
+            known = await run(self._loading, partial(self._load_from_disk, slice_, feeds, wanted=packed))
             if known is not None:
                 return known
             data = await self._cache.fetch(slice_.digest)
-        return await run(self._loading, self._load, slice_, data)
+        return await run(self._loading, self._load, slice_, data, feeds)
 
     @contextlib.contextmanager
     def one_process(self) -> Iterator[None]:
@@ -191,7 +219,7 @@ class SliceLoader:
                 return _subject(slice_, data, size)
         return _subject(slice_, self._cache.path(digest), size)
 
-    def _load_from_disk(self, slice_: Slice, *, wanted: bool | None) -> Session | None:
+    def _load_from_disk(self, slice_: Slice, feeds: Feeds, *, wanted: bool | None) -> Session | None:
         """Blocking, but mostly without the interpreter's lock. None if it is missing or damaged."""
         digest, size = slice_.digest, self._cache.size(slice_.digest)
         if size is None or size < LARGE:
@@ -199,7 +227,7 @@ class SliceLoader:
             if data is None:
                 return None
             with data:
-                return self._load(slice_, data)
+                return self._load(slice_, data, feeds)
         packed = self._memory.check(f"slice {digest}", size, on_disk=True) and wanted is not False
         if wanted is False:
             _log.info("slice %s: its weights are not packed, as planned", digest)
@@ -214,12 +242,12 @@ class SliceLoader:
         with self._core(size):
             if not self._cache.whole(digest):
                 return None
-            return self._opened(slice_, self._cache.path(digest), packed=packed)
+            return self._opened(slice_, self._cache.path(digest), feeds, packed=packed)
 
-    def _load(self, slice_: Slice, data: Blob) -> Session:
+    def _load(self, slice_: Slice, data: Blob, feeds: Feeds) -> Session:
         self._memory.check(f"slice {slice_.digest}", len(data))
         with self._core(len(data)):
-            return self._opened(slice_, data)
+            return self._opened(slice_, data, feeds)
 
     def _core(self, size: int) -> contextlib.AbstractContextManager[None]:
         """A core for loading a slice of this many bytes, if that takes long.
@@ -230,13 +258,13 @@ class SliceLoader:
             return contextlib.nullcontext()
         return self._loading_core.taken(*creating_threads())
 
-    def _opened(self, slice_: Slice, source: Blob | Path, *, packed: bool = True) -> Session:
+    def _opened(self, slice_: Slice, source: Blob | Path, feeds: Feeds, *, packed: bool = True) -> Session:
         known = self._proven(slice_)
         session = Session(
             source, slice_.inputs, slice_.outputs, self._threads, known, mapped=True, packed=packed
         )
         try:
-            session.warm(several=known is None)  # its trial has run several items
+            session.warm(feeds, several=known is None)  # its trial has run several items
         except (BadTensor, ModelFailed) as error:  # zeros need not be a valid input
             _log.warning("slice %s is served without a warm-up: %s", slice_.digest, error)
         if session.proven.alone:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import mmap
+import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +16,8 @@ import numpy as np
 from edge_runtime.errors import BadRequest, BadTensor
 from edge_runtime.protocol.contents import from_values
 from edge_runtime.tensors import NUMPY_TYPES, Array, Tensor
+
+Blob = bytes | mmap.mmap
 
 _DAMAGED: Final = (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
@@ -72,6 +77,23 @@ def read_npz(path: Path, tensors: Callable[[str], Tensor]) -> dict[str, Array]:
     if not found:
         raise BadRequest(f"{where}: contains no arrays: write it by numpy.savez, with inputs as names")
     return found
+
+
+@contextmanager
+def file_in_memory(data: Blob) -> Iterator[Path]:
+    """A file with these bytes that is on no disk, as long as the context lasts."""
+    with os.fdopen(os.memfd_create("samples"), "wb") as file:
+        file.write(data)
+        file.flush()
+        yield Path(f"/proc/self/fd/{file.fileno()}")
+
+
+def plain(array: Array) -> Array:
+    """An array without Python objects, which a .npz file cannot hold: texts as NumPy has them."""
+    if array.dtype != object:
+        return array
+    words = [w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in array.ravel()]
+    return np.array(words, str).reshape(array.shape)
 
 
 def _loaded(path: Path, where: str, how: str) -> Any:  # noqa: ANN401

@@ -28,7 +28,7 @@ from edge_runtime.store.codec_measurements import CodecMeasurements
 from edge_runtime.store.holdings import Holdings, document, not_registered
 from edge_runtime.store.layer_graphs import layer_graph
 from edge_runtime.store.reachable import NOTHING, Reachable
-from edge_runtime.store.sample_files import sampled_shapes
+from edge_runtime.store.sample_files import Sampled, sampled
 from edge_runtime.store.sources import fetch, fetch_data
 
 # Version of the metadata of a slice: slices of another version are cut again.
@@ -85,9 +85,10 @@ class Catalogue:
         samples = self._samples(request.get("samples"), holdings)
         with self._lock:
             graph = self._graph(stored.digest)
-            sampled = None if samples is None else sampled_shapes(graph, self._blobs.blob_path(samples))
-            shapes = shapes_of(graph, inputs, sampled)
-            metadata = metadata_of(graph, stored.size, exits, shapes).document() | {"samples": samples}
+            found = None if samples is None else sampled(graph, self._blobs.blob_path(samples))
+            shapes = shapes_of(graph, inputs, None if found is None else found.shapes)
+            metadata = metadata_of(graph, stored.size, exits, shapes).document()
+            metadata |= {"samples": samples, "warmUp": self._first_sample(found, holdings)}
             self._remember(metadata, holdings)
         return metadata
 
@@ -98,6 +99,14 @@ class Catalogue:
         uri, digest = _text(request, "storageUri"), request.get("digest")
         wanted = None if digest is None else check_digest(digest, "model.samples.digest")
         return fetch(uri, wanted, holdings, "model.samples", self._allowed).digest
+
+    def _first_sample(self, found: Sampled | None, holdings: Holdings) -> str | None:
+        """The digest of the file with one sample, for runtimes; None without samples."""
+        if found is None:
+            return None
+        digest = self._blobs.put(found.first).digest
+        holdings.keep(digest)
+        return digest
 
     def model(self, digest: str, holdings: Holdings) -> dict[str, Any]:
         """Metadata of a model by digest, with every requested exit, all of which are profiled."""

@@ -23,7 +23,7 @@ import orjson
 from edge_runtime.errors import NotTried
 from edge_runtime.inference.loading_core import LOADING_CORE
 from edge_runtime.inference.memory import resident
-from edge_runtime.trials.pauses import RUNNING, Pause, after
+from edge_runtime.trials.pauses import LONGEST, RUNNING, Pause, after
 from edge_runtime.trials.verdicts import MEMORY, STOP, TIME, Bounds, End
 
 Document = dict[str, Any]
@@ -51,8 +51,8 @@ class Child:
     """A Python process that runs `module`; `asked` counts its responses.
 
     stop: polled several times a second; the child is ended once it returns True. busy: polled as often; the
-    child is paused most of the time while it returns True. idle: whether it runs in the idle scheduling
-    class.
+    child is paused while it returns True, for up to `longest_pause` seconds each time. idle: whether it runs
+    in the idle scheduling class.
     """
 
     def __init__(
@@ -62,10 +62,11 @@ class Child:
         busy: Callable[[], bool] = lambda: False,
         *,
         idle: bool = True,
+        longest_pause: float = LONGEST,
     ) -> None:
         """Raises NotTried if the process cannot be started or does not become ready."""
         self._stop, self._stage, self._words, self._lines = stop, "", b"", b""
-        self._busy, self._pause = busy, RUNNING
+        self._busy, self._pause, self._longest_pause = busy, RUNNING, longest_pause
         self.asked = 0
         try:
             self._process = subprocess.Popen(
@@ -152,7 +153,7 @@ class Child:
                     if self._stop():
                         raise self._cut(STOP)
                     now = time.monotonic()
-                    self._set(after(self._pause, busy=self._busy(), now=now))
+                    self._set(after(self._pause, busy=self._busy(), now=now, longest=self._longest_pause))
                     took, paused = now - began, self._pause.total(now) - before
                     if took > bounds.seconds and (
                         took > PATIENCE * bounds.seconds

@@ -36,10 +36,10 @@ class Pause:
 RUNNING: Final = Pause()
 
 
-def after(pause: Pause, *, busy: bool, now: float) -> Pause:
-    """The state from now on, by whether requests are being computed."""
+def after(pause: Pause, *, busy: bool, now: float, longest: float = LONGEST) -> Pause:
+    """The state from now on, by whether requests are being computed. longest: seconds of a pause."""
     if pause.paused:
-        due = now - pause.since >= LONGEST
+        due = now - pause.since >= longest
         return Pause(paused=False, since=now, due=due, seconds=pause.total(now)) if due or not busy else pause
     if busy and not (pause.due and now - pause.since < TURN):
         return Pause(paused=True, since=now, due=False, seconds=pause.seconds)
