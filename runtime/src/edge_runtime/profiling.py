@@ -31,7 +31,9 @@ Progress = Callable[[str], None]
 AnyKey = TypeVar("AnyKey")
 
 _MIN_RUNS: Final = 2
-_ROUNDS: Final = 4
+_ROUNDS: Final = 6
+_WHOLE: Final = 3.0
+"""Time to measure a whole exit at each shape, over that of a segment at all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +69,20 @@ def measure(
 
 def measure_all(
     runs: Mapping[AnyKey, Callable[[], object]],
-    seconds: float,
+    seconds: Callable[[AnyKey], float],
     progress: Progress,
     clock: Callable[[], float] = time.perf_counter,
     step: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[AnyKey, Measured]:
-    """Measures each of `runs` for `seconds` in total, in several rounds; returns the median of the rounds.
+    """Measures each of `runs` for its `seconds`, in several rounds; returns the median of the rounds.
 
     `step` receives the number of finished measurements and the total after each one. Rounds make sure that a
-    passing load on the machine disturbs one round of all slices, not all rounds of one slice.
+    passing load on the machine disturbs one round of all slices, not all rounds of one slice or one shape.
     """
     rounds: dict[AnyKey, list[Measured]] = {key: [] for key in runs}
     for number in range(1, _ROUNDS + 1):
         for key, run in runs.items():
-            rounds[key].append(measure(run, seconds / _ROUNDS, clock))
+            rounds[key].append(measure(run, seconds(key) / _ROUNDS, clock))
             step(sum(map(len, rounds.values())), _ROUNDS * len(runs))
         progress(f"round {number} of {_ROUNDS}: {len(runs)} slices measured")
     return {
@@ -215,10 +217,16 @@ async def profile_device(
             if given != NOTHING:
                 raise
             progress(f"not measured: {error}")
-            return {**described, "segments": [], "exits": [], "relativeError": 0.0, "refused": str(error)}
+            nothing: dict[str, Any] = {"segments": [], "exits": []}
+            tried = [{"inputs": shape.document(), **nothing} for shape in shapes]
+            return {**described, **nothing, "shapes": tried, "relativeError": 0.0, "refused": str(error)}
+    # All shapes are measured in each round. Segments are scaled to their exit, so that has to be known best.
+    runs = {(number, pair): run for number, each in enumerate(prepared) for pair, run in each.runs.items()}
+    ends, share = set(wholes.values()), seconds / len(prepared)
+    known = measure_all(runs, lambda key: _WHOLE * seconds if key[1] in ends else share, progress)
     at: list[dict[str, Any]] = []
-    for each in prepared:
-        measured = measure_all(each.runs, seconds / len(prepared), progress)
+    for number, each in enumerate(prepared):
+        measured = {pair: known[number, pair] for pair in each.runs}
         for pair, result in measured.items():
             progress(f"{each.shape or ''} {pair[0]} -> {pair[1]}: {_say(result)}".strip())
         segments = {pair: measured[pair] for pair in pairs}

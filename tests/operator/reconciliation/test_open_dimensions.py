@@ -153,6 +153,21 @@ def test_a_model_that_refuses_its_inputs_is_served_locally_and_says_what_to_writ
         assert [route["name"] for route in body["spec"]["routes"]] == ["final@local"]
 
 
+def test_a_refusal_counts_for_the_shapes_at_which_the_model_was_tried(world: Any) -> None:
+    use(world, at_shapes(SMALL, LARGE), SMALL, LARGE)
+    refused = {"segments": (), "exits": (), "refused": "the model refuses generated values (LSTM)"}
+    for device_class, profile in list(world.store.profiles.items()):
+        nothing = [each.model_copy(update={"segments": (), "exits": ()}) for each in profile.shapes]
+        found = profile.model_copy(update={**refused, "shapes": tuple(nothing)})
+        world.store.profiles[device_class] = found
+    world.settle()
+    assert world.condition(reasons.PROFILED)["reason"] == reasons.INPUTS_REFUSED
+    world.store.card = at_shapes(SMALL, (1, 1, 48, 48))
+    world.change(model={"storageUri": "store://digits/others.onnx"})
+    world.reconcile()
+    assert world.condition(reasons.PROFILED)["reason"] == reasons.PROFILING
+
+
 def test_the_shapes_outlive_a_restart_of_the_operator(world: Any) -> None:
     use(world, at_shapes(SMALL, LARGE), SMALL, LARGE)
     world.settle()

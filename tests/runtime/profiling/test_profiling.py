@@ -49,11 +49,22 @@ def test_a_slow_slice_is_run_at_least_twice_a_round() -> None:
 
 
 def test_a_round_in_which_the_machine_was_busy_spoils_no_slice() -> None:
-    # A round runs a slice three times, once to warm up; the second of the four is ten times slower.
-    clock = Clock([1.0] * 6 + [10.0] * 6 + [1.0] * 12)
-    measured = measure_all({"a": clock.run, "b": clock.run}, 4.0, lambda _: None, clock)
+    # A round runs a slice three times, once to warm up; the second and third of the six are ten times slower.
+    clock = Clock([1.0] * 6 + [10.0] * 12 + [1.0] * 18)
+    measured = measure_all({"a": clock.run, "b": clock.run}, lambda key: 6.0, lambda _: None, clock)
     assert {key: (m.mean, m.p95) for key, m in measured.items()} == {"a": (1.0, 1.0), "b": (1.0, 1.0)}
-    assert {key: m.runs for key, m in measured.items()} == {"a": 8, "b": 8}
+    assert {key: m.runs for key, m in measured.items()} == {"a": 12, "b": 12}
+
+
+def test_slices_are_measured_as_long_as_each_is_given() -> None:
+    clock = Clock([0.5])
+    measured = measure_all(
+        {"whole": clock.run, "part": clock.run},
+        {"whole": 60.0, "part": 12.0}.__getitem__,
+        lambda _: None,
+        clock,
+    )
+    assert {key: m.runs for key, m in measured.items()} == {"whole": 120, "part": 24}
 
 
 def test_the_relative_error_is_the_largest_over_the_exits() -> None:
@@ -197,6 +208,13 @@ def test_a_model_with_open_dimensions_is_measured_at_each_of_its_shapes() -> Non
     assert found["assumed"] == []
 
 
+def test_each_round_measures_all_shapes() -> None:
+    said: list[str] = []
+    _profile(halving(), inputs=STATED, progress=said.append)
+    rounds = [line for line in said if line.startswith("round ")]
+    assert rounds == [f"round {number} of 6: 12 slices measured" for number in range(1, 7)]
+
+
 def test_a_shape_between_that_the_model_refuses_is_left_out() -> None:
     said: list[str] = []
     found = _profile(halving(only=(16, 64)), inputs=STATED, progress=said.append)
@@ -208,6 +226,8 @@ def test_the_largest_shape_that_the_model_refuses_leaves_it_unmeasured() -> None
     found = _profile(halving(only=(16, 32)), inputs=STATED)
     assert found["segments"] == []
     assert "refused" in found
+    # With the shapes that it was tried at, which tell when to try others.
+    assert [each["inputs"]["x"][2] for each in found["shapes"]] == [16, 32, 64]
 
 
 def test_samples_of_the_model_are_used_at_every_shape() -> None:

@@ -86,8 +86,9 @@ class LoadedTable:
     shapes: TableShapes | None = None
 
     def request_size(self, inputs: Mapping[str, Array]) -> float | None:
-        """Elements of a request's inputs for a batch of one; None without costs by shape."""
-        return None if self.shapes is None else float(request_shape(self.contract.inputs, inputs).size)
+        """Elements of a request's inputs for a batch of one; None without costs by shape, or if unknown."""
+        shape = None if self.shapes is None else request_shape(self.contract.inputs, inputs)
+        return None if shape is None else float(shape.size)
 
     def predicted(self, loaded: LoadedRoute, inputs: Mapping[str, Array], planned: float) -> float:
         """Predicted compute time here, in seconds, of one of the routes on these inputs of the model.
