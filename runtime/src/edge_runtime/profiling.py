@@ -96,6 +96,7 @@ class TimedSlice:
 
     def __init__(self, session: Session, feeds: Sequence[Mapping[str, Array]]) -> None:
         self._session, self._feeds, self._turn = session, feeds, cycle(feeds)
+        self._response = 0
 
     @property
     def bytes(self) -> int:
@@ -104,14 +105,22 @@ class TimedSlice:
         sizes = [sum(size_of(tensors[n], a) for n, a in feed.items()) for feed in self._feeds]
         return round(sum(sizes) / len(sizes))
 
+    @property
+    def response(self) -> int:
+        """Bytes of the outputs, as the mean over the samples; 0 before `outputs`."""
+        return self._response
+
     def run(self) -> None:
         """Runs the segment on the next sample."""
         self._session.run(next(self._turn))
 
     def outputs(self) -> list[dict[str, Array]]:
         """The outputs for each sample."""
-        names = [t.name for t in self._session.outputs]
-        return [dict(zip(names, self._session.run(feed), strict=True)) for feed in self._feeds]
+        tensors = self._session.outputs
+        found = [self._session.run(feed) for feed in self._feeds]
+        sizes = [sum(map(size_of, tensors, arrays)) for arrays in found]
+        self._response = round(sum(sizes) / len(sizes))
+        return [dict(zip([t.name for t in tensors], arrays, strict=True)) for arrays in found]
 
 
 class TimedSlices:
@@ -189,9 +198,9 @@ async def profile_device(
     inputs = {tensor.name: tensor for session in whole for tensor in session.inputs}
     dimensions = {name: found for session in whole for name, found in session.dimensions.items()}
 
-    def runs_of(feeds: Sequence[Mapping[str, Array]]) -> dict[tuple[str, str], Callable[[], object]]:
+    def runs_of(feeds: Sequence[Mapping[str, Array]]) -> dict[tuple[str, str], TimedSlice]:
         slices = TimedSlices(lambda start, end: sessions[tuple(start), tuple(end)], feeds)
-        return {pair: slices.between(*(tensors[name] for name in pair)).run for pair in order}
+        return {pair: slices.between(*(tensors[name] for name in pair)) for pair in order}
 
     described = {
         "model": model,
@@ -221,7 +230,9 @@ async def profile_device(
             tried = [{"inputs": shape.document(), **nothing} for shape in shapes]
             return {**described, **nothing, "shapes": tried, "relativeError": 0.0, "refused": str(error)}
     # All shapes are measured in each round. Segments are scaled to their exit, so that has to be known best.
-    runs = {(number, pair): run for number, each in enumerate(prepared) for pair, run in each.runs.items()}
+    runs = {
+        (number, pair): part.run for number, each in enumerate(prepared) for pair, part in each.runs.items()
+    }
     ends, share = set(wholes.values()), seconds / len(prepared)
     known = measure_all(runs, lambda key: _WHOLE * seconds if key[1] in ends else share, progress)
     at: list[dict[str, Any]] = []
@@ -236,7 +247,13 @@ async def profile_device(
                 "inputs": each.shape.document() if each.shape is not None else {},
                 "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
                 "exits": [
-                    {"exit": names[output], "output": output, **m.document()} for output, m in exits.items()
+                    {
+                        "exit": names[output],
+                        "output": output,
+                        "responseBytes": each.runs[wholes[output]].response,
+                        **m.document(),
+                    }
+                    for output, m in exits.items()
                 ],
             }
         )

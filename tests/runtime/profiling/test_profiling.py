@@ -202,10 +202,18 @@ def test_a_model_with_open_dimensions_is_measured_at_each_of_its_shapes() -> Non
             ("halved", "pooled"),
             ("pooled", "y"),
         ]
-        assert [e["output"] for e in each["exits"]] == ["y"]
+        assert [(e["output"], e["responseBytes"]) for e in each["exits"]] == [("y", 12)]
     assert found["segments"] == found["shapes"][-1]["segments"]
     assert found["inputs"][0]["shape"] == [1, 3, 64, 64]
     assert found["assumed"] == []
+
+
+def test_the_bytes_of_a_response_are_those_of_the_outputs_that_were_computed() -> None:
+    nodes = [helper.make_node("NonZero", ["x"], ["places"])]
+    model = model_of(nodes, [info("x", "N", 4)], [info("places", 2, "found", datatype="INT64")], [])
+    given = Given(values={"x": "[[1, 0, 1, 1]]"})
+    (exit_,) = _profile(model, given)["exits"]
+    assert exit_["responseBytes"] == 2 * 3 * 8
 
 
 def test_each_round_measures_all_shapes() -> None:

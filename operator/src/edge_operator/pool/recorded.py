@@ -87,6 +87,8 @@ def metadata(profile: ModelProfileSpec) -> ModelCard | None:
                 CardCut(tensor=c.tensor, tensors=c.names, bytes=c.bytes, bytes_at=c.bytes_at or ())
                 for c in e.cuts
             ),
+            response_bytes=e.response_bytes or 0,
+            response_bytes_at=e.response_bytes_at or (),
         )
         for e in model.exits
     )
