@@ -3,6 +3,7 @@
 Each file is served alone, measured on its real shapes, cut at every place that the planner would use,
 planned, and served by the cluster's runtime on the planned routes. Prints progress to stderr and one JSON
 object as its last line. --only selects files by name or kind; --page writes the table of docs/models.md.
+--cluster serves files on the testbed, and the others as above only if --only selects them.
 """
 
 import argparse
@@ -33,12 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="*",
         default=[],
         metavar="NAME",
-        help="files to serve on the testbed, too",
+        help="files to serve on the testbed, by name",
     )
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, metavar="STEP")
     arguments = parser.parse_args(argv)
     logging.disable(logging.WARNING)
-    models = catalogue(arguments.only)
+    models = catalogue(arguments.only) if arguments.only or not arguments.cluster else []
     found: list[Checked] = []
     progress = Progress(sys.stderr)
     with tempfile.TemporaryDirectory(prefix="bench-models-") as name, ExitStack() as stack:

@@ -45,12 +45,7 @@ def infer(
     outputs: Sequence[str],
 ) -> tuple[dict[str, Array], Mapping[str, Any]]:
     """Returns the outputs by name, and the parameters of the response. library: of the client."""
-    inputs = []
-    for name, array in feeds.items():
-        given = library.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-        given.set_data_from_numpy(_sendable(array))
-        inputs.append(given)
-    found = client.infer(model, inputs)
+    found = client.infer(model, inputs_of(library, feeds))
     response = found.get_response()
     parameters = (
         response.get("parameters", {})
@@ -58,6 +53,16 @@ def infer(
         else {key: getattr(v, v.WhichOneof("parameter_choice")) for key, v in response.parameters.items()}
     )
     return {name: found.as_numpy(name) for name in outputs}, parameters
+
+
+def inputs_of(library: Any, feeds: Feeds) -> list[Any]:  # noqa: ANN401
+    """Returns the inputs of a request in the form of tritonclient. library: of its protocol."""
+    inputs = []
+    for name, array in feeds.items():
+        given = library.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+        given.set_data_from_numpy(_sendable(array))
+        inputs.append(given)
+    return inputs
 
 
 def _sendable(array: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Files served by services of a real cluster, on the routes of each mode: `--cluster`. Needs root."""
+"""Files served by services of a real cluster, on every route of each mode: `--cluster`. Needs root."""
 
 import json
 import subprocess
@@ -6,25 +6,44 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from benchmarks.models.catalogue import ModelFile
-from benchmarks.models.inputs import requests, save_samples
-from benchmarks.models.planning import MODES, SAMPLES, service
+from benchmarks.models.inputs import measured_feeds, save_samples
+from benchmarks.models.planning import MODES, SAMPLES
+from benchmarks.models.predictions import CLASS, Planned
 from benchmarks.models.servers import NAMESPACE
 from benchmarks.models.truth import Truth
-from benchmarks.pool.services import HOSTNAME, Document, edge_pool
+from benchmarks.pool.services import Document, pool
 from benchmarks.pool.site import Site, installed
 from benchmarks.runtime.commands import Say
+from edge_api.quantities import parse_quantity
 from testbed import Testbed
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+COUNT: Final = 20
+"""Requests at each shape by each route."""
+RATE: Final = 200e6
+"""Of the entry node's link, in bit/s."""
+SPEED: Final = 0.25
+"""Of the entry node, in cores: a hop is worth its time."""
+UNLIMITED: Final = ("voice detection",)
+"""Kinds of files that run as fast as the machine: a request takes less time than a quota's period."""
+WITHIN: Final = 0.25
 _NODE: Final = "edge-a"
 _POOL: Final = "bench"
+_SLO: Final = {"latency": "5s", "percentile": 50}
+_SELECTOR: Final = {"edge-intelligence.io/device-class": CLASS}
+_API: Final = "edge-intelligence.io/v1alpha1"
+_MEASURED: Final = 400.0
+_LOADED: Final = 120.0
+_STEP: Final = 0.8
+"""Part of the bandwidth that a route needs, at which the next one is used."""
 
 
 def serve_on_cluster(models: Sequence[ModelFile], say: Say) -> dict[str, Any]:
-    """Returns, by service, its route, what differs, and its latencies: of the plan and as measured.
+    """Returns, by file, what differs, and the latencies of each route: of the plan and as measured.
 
     Starts the testbed unless it runs, and deletes all its DevicePools.
     """
@@ -35,55 +54,143 @@ def serve_on_cluster(models: Sequence[ModelFile], say: Say) -> dict[str, Any]:
         site = Site(found.root, found.bed, found.images, say, NAMESPACE)
         site.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
         site.clear()
-        site.apply([edge_pool()])
-        results: dict[str, Any] = {}
+        site.apply([pool(_POOL, [(CLASS, _SELECTOR)])])
+        files: dict[str, Any] = {}
         for model in models:
-            results |= _serve(site, model)
-        return results
+            speed = None if model.kind in UNLIMITED else SPEED
+            bed.node(_NODE).set_speed(speed)
+            bed.link(_NODE).set_rate(RATE)
+            files[model.name] = {"cores": speed, **_Service(site, model).measured()}
+        rows = [row for each in files.values() for row in each["rows"]]
+        near = sum(abs(row["planned"] / row["measured"] - 1) <= WITHIN for row in rows)
+        return {"rate": RATE, "requests": COUNT, "files": files, "rows": len(rows), "near": near}
     finally:
-        if not ran:
+        if ran:
+            bed.node(_NODE).set_speed(None)
+            bed.link(_NODE).set_rate(None)
+        else:
             bed.down()
 
 
-def _serve(site: Site, model: ModelFile) -> dict[str, Any]:
-    truth = Truth(model.path)
-    feeds = requests(model.inputs, truth.dtypes)[0]
-    with tempfile.TemporaryDirectory() as folder:
-        samples = Path(folder) / SAMPLES
-        save_samples(samples, feeds)
-        for path in (model.path, model.path.with_name(f"{model.path.name}.data"), samples):
+class _Service:
+    """A service of one file, whose manifest has nothing but what every service needs."""
+
+    def __init__(self, site: Site, model: ModelFile) -> None:
+        self._site, self._model, self._name = site, model, model.name
+
+    def measured(self) -> dict[str, Any]:
+        """Serves the file by each mode; returns `wrong`, `samples` (whether they were needed) and `rows`."""
+        self._upload()
+        self._site.apply([self._manifest()])
+        try:
+            self._site.wait_ready([self._name])
+            first = self._ask("", 1)  # of a file with open sizes, the first requests tell them
+            samples = self._wait_measured()
+            rows = [row for mode in MODES for row in self._mode(mode)]
+            wrong = "; ".join(each["wrong"] for each in [*first, *rows] if each["wrong"])
+            return {"wrong": wrong, "samples": samples, "rows": rows}
+        finally:
+            self._kubectl("delete", "inferenceservices", self._name, "-n", NAMESPACE, "--timeout=180s")
+
+    def _upload(self) -> None:
+        for path in (self._model.path, self._model.path.with_name(f"{self._model.path.name}.data")):
             if path.exists():
-                site.upload(path, f"{model.name}/{path.name}")
-    services = {mode: _manifest(model, mode) for mode in MODES}
-    site.apply(list(services.values()))
-    names = [body["metadata"]["name"] for body in services.values()]
-    site.wait_ready(names)
-    (host,) = {text.partition("=")[2] for text in site.hosts(names, _NODE)}
-    argv = [
-        *site.bed.in_node(_NODE),
-        sys.executable,
-        "-m",
-        "benchmarks.models.asking",
-        model.name,
-        host,
-        *names,
-    ]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, cwd=site.root, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    for name, each in found.items():
-        each["predicted"] = _predicted(site, name, each["route"])
-    site.bed.kubectl("delete", "inferenceservices", *names, "-n", NAMESPACE, "--timeout=180s")
-    return found
+                self._site.upload(path, f"{self._name}/{path.name}")
 
+    def _manifest(self) -> Document:
+        spec = {
+            "model": {"storageUri": f"store://{self._name}/{self._model.path.name}"},
+            "slo": {"latency": _SLO["latency"]},
+            "devicePool": _POOL,
+        }
+        metadata = {"name": self._name, "namespace": NAMESPACE}
+        return {"apiVersion": _API, "kind": "InferenceService", "metadata": metadata, "spec": spec}
 
-def _manifest(model: ModelFile, mode: Any) -> Document:  # noqa: ANN401 - one of MODES
-    body = service(model, mode).body()
-    spec = body["spec"] | {"devicePool": _POOL, "entryNodes": {"nodeSelector": {HOSTNAME: _NODE}}}
-    metadata = {"name": body["metadata"]["name"], "namespace": NAMESPACE}
-    return {**body, "metadata": metadata, "spec": spec}
+    def _wait_measured(self) -> bool:
+        """Waits for the plan; gives samples to a file that refuses other inputs, and tells so."""
+        ends = ("Measured", "InputsRefused")
+        self._site.wait("measured", lambda: self._reason("Profiled") in ends, _MEASURED, self._unmet)
+        if self._reason("Profiled") == "Measured":
+            return False
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / SAMPLES
+            save_samples(file, measured_feeds(self._model.inputs, Truth(self._model.path).dtypes)[-1])
+            self._site.upload(file, f"{self._name}/{SAMPLES}")
+        self._patch({"model": {"samples": {"storageUri": f"store://{self._name}/{SAMPLES}"}}})
+        self._site.wait("measured", lambda: self._reason("Profiled") == "Measured", _MEASURED, self._unmet)
+        return True
 
+    def _mode(self, mode: str) -> list[dict[str, Any]]:
+        """Measures every route of a mode's table, with the median as the percentile of the plan."""
+        self._patch({"mode": mode, "slo": _SLO})
+        self._site.wait(f"{self._name} in {mode}", lambda: self._in_use(mode), _LOADED, self._unmet)
+        routes = self._get("placement", f"{self._name}.{_NODE}")["spec"]["routes"]
+        rows, link = [], self._site.bed.link(_NODE)
+        for number, route in enumerate(routes):
+            least = float(parse_quantity(routes[number - 1]["minBandwidth"])) if number else RATE / _STEP
+            link.set_rate(_STEP * least)
+            rows += [{"mode": mode, **row} for row in self._route(route["name"])]
+        link.set_rate(RATE)
+        return rows
 
-def _predicted(site: Site, name: str, route: str) -> str:
-    """The latency of a route in the Placement of a service."""
-    routes = site.get("placement", f"{name}.{_NODE}", "-n", NAMESPACE)["spec"]["routes"]
-    return next((str(each["predictedLatency"]) for each in routes if each["name"] == route), "")
+    def _route(self, route: str) -> list[dict[str, Any]]:
+        asked = self._ask(route, COUNT)
+        placement = self._get("placement", f"{self._name}.{_NODE}")
+        plan = Planned(
+            self._get("inferenceservice", self._name), self._get("modelprofile", self._name), placement
+        )
+        bandwidth = float(parse_quantity(placement["status"].get("link", {}).get("bandwidth", "0")))
+        rows = []
+        for each in asked:
+            parts = plan.latency(route, each["shape"], bandwidth)
+            seconds = median(each["seconds"]) if each["seconds"] else float("inf")
+            rows.append(
+                {
+                    "route": route,
+                    "shape": each["shape"],
+                    "wrong": each["wrong"],
+                    "responses": each["routes"],
+                    "bandwidth": bandwidth,
+                    "measured": seconds,
+                    "planned": parts.pop("total"),
+                    "parts": parts,
+                }
+            )
+            shown = f"{1e3 * rows[-1]['planned']:.2f} ms planned, {1e3 * seconds:.2f} measured"
+            self._site.say(f"{self._name}: {route} at {each['shape']}: {shown} {each['wrong']}")
+        return rows
+
+    def _ask(self, route: str, count: int) -> list[dict[str, Any]]:
+        (host,) = {text.partition("=")[2] for text in self._site.hosts([self._name], _NODE)}
+        argv = [*self._site.bed.in_node(_NODE), sys.executable, "-m", "benchmarks.models.asking"]
+        argv += [self._model.name, host, self._name, "--route", route, "--count", str(count)]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, cwd=self._site.root, check=True)
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    def _in_use(self, mode: str) -> bool:
+        placement = self._get("placement", f"{self._name}.{_NODE}")
+        status, spec = placement.get("status", {}), placement["spec"]
+        return bool(
+            spec.get("mode", "Auto") == mode
+            and spec["slo"].get("percentile") == _SLO["percentile"]
+            and status.get("loaded")
+            and status.get("observedGeneration") == placement["metadata"]["generation"]
+        )
+
+    def _reason(self, kind: str) -> str:
+        conditions = self._get("inferenceservice", self._name).get("status", {}).get("conditions", [])
+        return next((str(each["reason"]) for each in conditions if each["type"] == kind), "")
+
+    def _unmet(self) -> str:
+        return self._site.unmet(self._name)
+
+    def _get(self, kind: str, name: str) -> Document:
+        return self._site.get(kind, name, "-n", NAMESPACE)
+
+    def _patch(self, spec: Document) -> None:
+        patch = json.dumps({"spec": spec})
+        self._kubectl("patch", "inferenceservice", self._name, "-n", NAMESPACE, "--type=merge", "-p", patch)
+
+    def _kubectl(self, *argv: str) -> None:
+        self._site.bed.kubectl(*argv)

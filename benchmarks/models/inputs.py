@@ -19,6 +19,8 @@ class InputValues:
     Attributes:
         shape: In use.
         other: A second one, where sizes are open.
+        measured: Those at which a plan's latency is compared with the measured one, the same number for each
+            input; default: the one in use.
         noise: Standard deviation of normal values.
         below: Limit of integers from 0.
         words: Texts to draw from.
@@ -31,6 +33,7 @@ class InputValues:
     below: int | None = None
     words: tuple[str, ...] = ()
     values: Any = None
+    measured: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Self:
@@ -43,6 +46,7 @@ class InputValues:
             entry.get("below"),
             tuple(entry.get("words", ())),
             entry.get("values", entry.get("is")),
+            tuple(map(tuple, entry.get("measured", ()))),
         )
 
     def array(self, dtype: npt.DTypeLike, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -68,6 +72,23 @@ def requests(inputs: Mapping[str, InputValues], dtypes: Mapping[str, npt.DTypeLi
     return [
         {name: inputs[name].array(dtypes[name], shape, rng) for name, shape in one.items()} for one in shapes
     ]
+
+
+def measured_feeds(inputs: Mapping[str, InputValues], dtypes: Mapping[str, npt.DTypeLike]) -> list[Feeds]:
+    """Returns the feeds of one request at each of the measured shapes."""
+    rng, count = np.random.default_rng(14), max(len(each.measured) for each in inputs.values())
+    return [
+        {
+            name: each.array(dtypes[name], each.measured[number] if each.measured else each.shape, rng)
+            for name, each in inputs.items()
+        }
+        for number in range(max(count, 1))
+    ]
+
+
+def shown(feeds: Feeds) -> dict[str, list[int]]:
+    """Returns the shape of each input."""
+    return {name: list(array.shape) for name, array in feeds.items()}
 
 
 def save_samples(path: Path, feeds: Feeds) -> None:

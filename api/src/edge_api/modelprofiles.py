@@ -45,6 +45,15 @@ class ProfiledExit(Exit):
     cuts: Annotated[tuple[Cut, ...], Field(max_length=4096)] = Field(
         description="Cuts of this exit, from the input to the deepest."
     )
+    response_bytes: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Bytes of the outputs for a batch of one, at the largest of the model's shapes. Default: "
+        "not known; responses are planned as if they took no time.",
+    )
+    response_bytes_at: BytesAt | None = Field(
+        default=None,
+        description="Bytes of the outputs at each of the model's shapes, in order. Default: responseBytes.",
+    )
 
 
 class ProfiledModel(Part):

@@ -48,6 +48,8 @@ class CardExit(StoreAnswer):
     """An exit, its outputs and its cuts from the inputs to the deepest.
 
     accuracy: None if none is stated. tensors: the outputs, where they are known; of the last exit always.
+    response_bytes: of the outputs for one item, at the largest shape; 0 if an older store wrote it.
+    response_bytes_at: at each of the shapes, if there are several.
     """
 
     name: str
@@ -56,6 +58,8 @@ class CardExit(StoreAnswer):
     response_names: ResponseNames = "Final"
     tensors: tuple[Tensor, ...] = ()
     cuts: tuple[CardCut, ...]
+    response_bytes: int = 0
+    response_bytes_at: tuple[int, ...] = ()
 
     @property
     def end(self) -> str:
@@ -169,7 +173,7 @@ class SegmentTime(StoreAnswer):
 
 
 class ExitTime(StoreAnswer):
-    """Compute time of a whole exit, in seconds."""
+    """Compute time of a whole exit, in seconds. response_bytes: of its outputs; 0 if not counted."""
 
     exit: str
     output: str = ""
@@ -177,6 +181,7 @@ class ExitTime(StoreAnswer):
     mean_seconds: float
     p95_seconds: float
     runs: int = 0
+    response_bytes: int = 0
 
 
 class AssumedSize(StoreAnswer):

@@ -122,7 +122,7 @@ def profile_file(
             note += f": give their sizes by {samples.shape_flags()}"
         parts = {("", name): TimedSlice(whole, samples.feeds) for name in exits}
     measured = measure_all(
-        {key: part.run for key, part in parts.items()}, seconds, lambda _: None, step=progress
+        {key: part.run for key, part in parts.items()}, lambda _: seconds, lambda _: None, step=progress
     )
     return FileProfile(
         str(path),

@@ -37,11 +37,15 @@ profile."""
 
 @dataclass(frozen=True, slots=True)
 class DescribedExit:
-    """An exit, its outputs and the cuts before it."""
+    """An exit, its outputs and the cuts before it.
+
+    response: bytes of the outputs for a batch of one at each shape, from the smallest shape to the largest.
+    """
 
     declared: DeclaredExit
     tensors: tuple[Tensor, ...]
     cuts: tuple[ShapedCut, ...]
+    response: tuple[int, ...]
 
     def document(self) -> dict[str, Any]:
         """The exit as JSON."""
@@ -52,6 +56,8 @@ class DescribedExit:
             "responseNames": "Own" if self.declared.own_names else "Final",
             "tensors": [tensor.document() for tensor in self.tensors],
             "cuts": [cut.document() for cut in self.cuts],
+            "responseBytes": self.response[-1],
+            **({"responseBytesAt": list(self.response)} if len(self.response) > 1 else {}),
         }
 
 
@@ -113,6 +119,7 @@ def metadata_of(
             exit_,
             tuple(graph.tensor(name) for name in exit_.outputs),
             shapes.cuts(graph, partial(_cuts, outputs=exit_.outputs)),
+            shapes.responses(graph, exit_.outputs),
         )
         for exit_ in read_exits(graph, given)
     )

@@ -79,6 +79,11 @@ class ModelShapes:
             if all(tensors in found for found in at)
         )
 
+    def responses(self, graph: Graph, outputs: Sequence[str]) -> tuple[int, ...]:
+        """Bytes of the outputs for a batch of one at each shape, as far as they are known in advance."""
+        at = [graph.at(shape.shapes()) for shape in self.shapes] or [graph]
+        return tuple(sum(each.tensor(name).item_bytes() for name in outputs) for each in at)
+
 
 def shapes_of(
     graph: Graph, given: Sequence[Any] | None, sampled: Mapping[str, Sequence[int]] | None = None

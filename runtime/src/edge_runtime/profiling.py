@@ -34,7 +34,9 @@ Pauses = Callable[[], int]
 AnyKey = TypeVar("AnyKey")
 
 _MIN_RUNS: Final = 2
-_ROUNDS: Final = 4
+_ROUNDS: Final = 6
+_WHOLE: Final = 3.0
+"""Time to measure a whole exit at each shape, over that of a segment at all of them."""
 _UNPACKED: Final = ("", "")
 """Key of the run of the full model without packed weights."""
 
@@ -79,22 +81,22 @@ def measure(
 
 def measure_all(
     runs: Mapping[AnyKey, Callable[[], object]],
-    seconds: float,
+    seconds: Callable[[AnyKey], float],
     progress: Progress,
     clock: Callable[[], float] = time.perf_counter,
     *,
     pauses: Pauses = lambda: 0,
     step: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[AnyKey, Measured]:
-    """Measures each of `runs` for `seconds` in total, in several rounds; returns the median of the rounds.
+    """Measures each of `runs` for its `seconds`, in several rounds; returns the median of the rounds.
 
     `step` receives the number of finished measurements and the total after each one. Rounds make sure that a
-    passing load on the machine disturbs one round of all slices, not all rounds of one slice.
+    passing load on the machine disturbs one round of all slices, not all rounds of one slice or one shape.
     """
     rounds: dict[AnyKey, list[Measured]] = {key: [] for key in runs}
     for number in range(1, _ROUNDS + 1):
         for key, run in runs.items():
-            rounds[key].append(measure(run, seconds / _ROUNDS, clock, pauses))
+            rounds[key].append(measure(run, seconds(key) / _ROUNDS, clock, pauses))
             step(sum(map(len, rounds.values())), _ROUNDS * len(runs))
         progress(f"round {number} of {_ROUNDS}: {len(runs)} slices measured")
     return {
@@ -108,6 +110,7 @@ class TimedSlice:
 
     def __init__(self, session: Session, feeds: Sequence[Mapping[str, Array]]) -> None:
         self._session, self._feeds, self._turn = session, feeds, cycle(feeds)
+        self._response = 0
 
     @property
     def bytes(self) -> int:
@@ -116,14 +119,22 @@ class TimedSlice:
         sizes = [sum(size_of(tensors[n], a) for n, a in feed.items()) for feed in self._feeds]
         return round(sum(sizes) / len(sizes))
 
+    @property
+    def response(self) -> int:
+        """Bytes of the outputs, as the mean over the samples; 0 before `outputs`."""
+        return self._response
+
     def run(self) -> None:
         """Runs the segment on the next sample."""
         self._session.run(next(self._turn))
 
     def outputs(self) -> list[dict[str, Array]]:
         """The outputs for each sample."""
-        names = [t.name for t in self._session.outputs]
-        return [dict(zip(names, self._session.run(feed), strict=True)) for feed in self._feeds]
+        tensors = self._session.outputs
+        found = [self._session.run(feed) for feed in self._feeds]
+        sizes = [sum(map(size_of, tensors, arrays)) for arrays in found]
+        self._response = round(sum(sizes) / len(sizes))
+        return [dict(zip([t.name for t in tensors], arrays, strict=True)) for arrays in found]
 
 
 class TimedSlices:
@@ -212,9 +223,9 @@ async def profile_device(
     inputs = {tensor.name: tensor for session in whole for tensor in session.inputs}
     dimensions = {name: found for session in whole for name, found in session.dimensions.items()}
 
-    def runs_of(feeds: Sequence[Mapping[str, Array]]) -> dict[tuple[str, str], Callable[[], object]]:
+    def runs_of(feeds: Sequence[Mapping[str, Array]]) -> dict[tuple[str, str], TimedSlice]:
         slices = TimedSlices(lambda start, end: sessions[tuple(start), tuple(end)], feeds)
-        return {pair: slices.between(*(tensors[name] for name in pair)).run for pair in order}
+        return {pair: slices.between(*(tensors[name] for name in pair)) for pair in order}
 
     described = {
         "model": model,
@@ -241,22 +252,32 @@ async def profile_device(
             if not generates:
                 raise
             progress(f"not measured: {error}")
-            nothing = {"segments": [], "exits": [], "relativeError": 0.0, "refused": str(error)}
+            nothing: dict[str, Any] = {"segments": [], "exits": []}
+            tried = [{"inputs": shape.document(), **nothing} for shape in shapes]
             # Requests take the same whatever the model: a later measurement on requests lacks nothing.
             requests = await asyncio.to_thread(measure_requests, seconds)
-            return {**described, **nothing, "requests": requests.document()}
-    at: list[dict[str, Any]] = []
+            without = {**nothing, "shapes": tried, "relativeError": 0.0, "refused": str(error)}
+            return {**described, **without, "requests": requests.document()}
+    # All shapes are measured in each round. Segments are scaled to their exit, so that has to be known best.
+    runs = {
+        (number, pair): part.run for number, each in enumerate(prepared) for pair, part in each.runs.items()
+    }
+    last = len(prepared) - 1
+    if plain is not None:
+        names_in = [tensor.name for tensor in plain.session.inputs]
+        feeds = [{name: feed[name] for name in names_in} for feed in prepared[last].samples.feeds]
+        runs[last, _UNPACKED] = TimedSlice(plain.session, feeds).run
+    ends, share = {*wholes.values(), _UNPACKED}, seconds / len(prepared)
+    known = measure_all(
+        runs, lambda key: _WHOLE * seconds if key[1] in ends else share, progress, pauses=pauses
+    )
     packing: dict[str, float] | None = None
-    for each in prepared:
-        runs = dict(each.runs)
-        if plain is not None and each is prepared[-1]:
-            names_in = [tensor.name for tensor in plain.session.inputs]
-            feeds = [{name: feed[name] for name in names_in} for feed in each.samples.feeds]
-            runs[_UNPACKED] = TimedSlice(plain.session, feeds).run
-        measured = measure_all(runs, seconds / len(prepared), progress, pauses=pauses)
-        if plain is not None and (without := measured.pop(_UNPACKED, None)) is not None:
-            packing = plain.document(without.mean, measured[full].mean)
-            progress(f"without packed weights: {packing}")
+    if plain is not None:
+        packing = plain.document(known[last, _UNPACKED].mean, known[last, full].mean)
+        progress(f"without packed weights: {packing}")
+    at: list[dict[str, Any]] = []
+    for number, each in enumerate(prepared):
+        measured = {pair: known[number, pair] for pair in each.runs}
         for pair, result in measured.items():
             progress(f"{each.shape or ''} {pair[0]} -> {pair[1]}: {_say(result)}".strip())
         segments = {pair: measured[pair] for pair in pairs}
@@ -266,7 +287,13 @@ async def profile_device(
                 "inputs": each.shape.document() if each.shape is not None else {},
                 "segments": [{"from": a, "to": b, **m.document()} for (a, b), m in segments.items()],
                 "exits": [
-                    {"exit": names[output], "output": output, **m.document()} for output, m in exits.items()
+                    {
+                        "exit": names[output],
+                        "output": output,
+                        "responseBytes": each.runs[wholes[output]].response,
+                        **m.document(),
+                    }
+                    for output, m in exits.items()
                 ],
             }
         )

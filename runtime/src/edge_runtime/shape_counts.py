@@ -22,12 +22,15 @@ class RequestShapes:
         self._reported, self._report = -inf, list[dict[str, Any]]()
 
     def add(self, model: str, inputs: Sequence[Tensor], arrays: Mapping[str, Array]) -> None:
-        """Counts a request. Drops the counts of another model. Counts nothing without open dimensions."""
+        """Counts a request. Drops the counts of another model.
+
+        Counts nothing without open dimensions, nor a request that does not tell the shape of one row.
+        """
         if model != self._model:
             self._model, self._counts = model, ShapeCounts()
             self._reported, self._report = -inf, []
-        if is_open(inputs):
-            self._counts.add(request_shape(inputs, arrays))
+        if is_open(inputs) and (shape := request_shape(inputs, arrays)) is not None:
+            self._counts.add(shape)
 
     def report(self, now: float) -> list[dict[str, Any]]:
         """The counts as the status writes them; the same until EVERY seconds have passed."""

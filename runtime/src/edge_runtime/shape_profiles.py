@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from edge_planning.request_shapes import RequestShape
 from edge_runtime.errors import BadTensor, InputsRefused, ModelFailed
@@ -13,7 +14,19 @@ from edge_runtime.samples.making import Dimensions, Samples, make
 from edge_runtime.tensors import Array, Tensor
 
 Key = tuple[str, str]
-Runs = Mapping[Key, Callable[[], object]]
+
+
+class Run(Protocol):
+    """Runs a slice on its samples, in turn."""
+
+    @property
+    def response(self) -> int:
+        """Bytes of the outputs, as the mean over the samples."""
+
+    def run(self) -> None: ...
+
+
+Runs = Mapping[Key, Run]
 RunsOf = Callable[[Sequence[Mapping[str, Array]]], Runs]
 """Prepares the runs of all slices on samples; raises BadTensor or ModelFailed if the model refuses them."""
 

@@ -23,7 +23,7 @@ UNKNOWN = CARD.model_copy(
 )
 
 
-def at_shapes(*shapes: tuple[int, ...]) -> Any:
+def at_shapes(*shapes: tuple[int, ...], response: int = 0) -> Any:
     """The metadata with bytes of cuts that grow with the elements of the input."""
     most = 1
     for size in shapes[-1]:
@@ -35,7 +35,9 @@ def at_shapes(*shapes: tuple[int, ...]) -> Any:
                 "cuts": tuple(
                     cut.model_copy(update={"bytes_at": tuple(round(cut.bytes * part) for part in share)})
                     for cut in each.cuts
-                )
+                ),
+                "response_bytes": response,
+                "response_bytes_at": tuple(round(response * part) for part in share),
             }
         )
         for each in CARD.exits
@@ -103,6 +105,61 @@ def test_a_service_is_planned_for_the_largest_shape_that_is_stated(world: Any) -
                     assert large == pytest.approx(4 * small, abs=4)
 
 
+def test_responses_count_with_their_bytes_at_each_shape_and_after_a_restart(world: Any) -> None:
+    use(world, at_shapes(SMALL, LARGE), SMALL, LARGE)
+    world.settle()
+    without = {node: sent(body) for node, body in world.placements().items()}
+    use(world, at_shapes(SMALL, LARGE, response=80_000), SMALL, LARGE)
+    world.change(model={"storageUri": "store://digits/maps.onnx"})
+    world.settle()
+    assert any(without.values())
+    for node, body in world.placements().items():
+        for name, (small, large) in sent(body).items():
+            if name in without[node]:
+                assert (small, large) == (without[node][name][0] + 20_000, without[node][name][1] + 80_000)
+    before = {node: body["spec"]["routes"] for node, body in world.placements().items()}
+    world.restart()
+    world.settle()
+    assert {node: body["spec"]["routes"] for node, body in world.placements().items()} == before
+
+
+def test_bytes_of_responses_that_the_file_does_not_tell_are_taken_from_measurements(world: Any) -> None:
+    use(world, at_shapes(SMALL, LARGE), SMALL, LARGE)
+    profiles = world.store.profiles
+    for device_class, profile in list(profiles.items()):
+        at = [
+            each.model_copy(update={"exits": tuple(counted(e, number) for e in each.exits)})
+            for number, each in enumerate(profile.shapes, 1)
+        ]
+        exits = tuple(counted(e, 2) for e in profile.exits)
+        profiles[device_class] = profile.model_copy(update={"shapes": tuple(at), "exits": exits})
+    world.settle()
+    profile = next(b for (kind, *_), b in world.cluster.objects.items() if kind == "ModelProfile")
+    recorded = profile["spec"]["model"]["exits"][-1]
+    assert (recorded["responseBytes"], recorded["responseBytesAt"]) == (60_000, [30_000, 60_000])
+    cuts = {cut["tensor"]: cut["bytesAt"] for cut in recorded["cuts"]}
+    found = [(body, name) for body in world.placements().values() for name in sent(body) if "final@" in name]
+    assert found
+    for body, name in found:
+        small, large = cuts[name.partition("@")[2]]
+        assert sent(body)[name] == [small + 30_000, large + 60_000]
+
+
+def counted(exit_: Any, shape: int) -> Any:
+    """The time of an exit whose response has 30 kB at the first shape and twice as many at the second."""
+    return exit_.model_copy(update={"response_bytes": 30_000 * shape if exit_.exit == "final" else 0})
+
+
+def sent(placement: Any) -> dict[str, Any]:
+    """The bytes that each route sends to Triton, at each shape."""
+    return {
+        route["name"]: stage["bytesAt"]
+        for route in placement["spec"]["routes"]
+        for stage in route["stages"]
+        if stage["runtime"] == "Triton"
+    }
+
+
 def test_the_plan_follows_the_shapes_of_requests_at_the_percentile_of_the_slo(world: Any) -> None:
     use(world, at_shapes(SMALL, LARGE), SMALL, LARGE)
     world.settle()
@@ -151,6 +208,21 @@ def test_a_model_that_refuses_its_inputs_is_served_locally_and_says_what_to_writ
     assert "spec.model.samples" in condition["message"]
     for body in world.placements().values():
         assert [route["name"] for route in body["spec"]["routes"]] == ["final@local"]
+
+
+def test_a_refusal_counts_for_the_shapes_at_which_the_model_was_tried(world: Any) -> None:
+    use(world, at_shapes(SMALL, LARGE), SMALL, LARGE)
+    refused = {"segments": (), "exits": (), "refused": "the model refuses generated values (LSTM)"}
+    for device_class, profile in list(world.store.profiles.items()):
+        nothing = [each.model_copy(update={"segments": (), "exits": ()}) for each in profile.shapes]
+        found = profile.model_copy(update={**refused, "shapes": tuple(nothing)})
+        world.store.profiles[device_class] = found
+    world.settle()
+    assert world.condition(reasons.PROFILED)["reason"] == reasons.INPUTS_REFUSED
+    world.store.card = at_shapes(SMALL, (1, 1, 48, 48))
+    world.change(model={"storageUri": "store://digits/others.onnx"})
+    world.reconcile()
+    assert world.condition(reasons.PROFILED)["reason"] == reasons.PROFILING
 
 
 def test_the_shapes_outlive_a_restart_of_the_operator(world: Any) -> None:

@@ -67,6 +67,24 @@ def find(options: Candidates, name: str) -> int:
     return next(i for i in range(len(options)) if options.name(i) == name)
 
 
+def test_a_large_response_returns_by_every_hop_and_a_small_one_takes_no_time() -> None:
+    def at(response: int, name: str) -> tuple[float, float]:
+        exits = tuple(replace(each, response=response) for each in MODEL.exits)
+        options = candidates(
+            replace(PROBLEM, model=replace(MODEL, exits=exits), intermediates=(INTERMEDIATE,))
+        )
+        found = find(options, name)
+        return float(options.bits[found]), float(options.hop[found])
+
+    assert at(4096, "full@pool") == at(0, "full@pool") == (80_000.0, 0.0)
+    assert at(50_000, "full@pool") == (80_000.0 + 400_000.0, 0.0)
+    assert at(50_000, "full@local") == (0.0, 0.0)
+    assert at(50_000, "full@pool>edge-c") == pytest.approx((0.0, 480_000 / 1e8))
+    assert at(50_000, "full@image>edge-c@pool") == pytest.approx((480_000, 1_200_000 / 1e8))
+    with pytest.raises(BadValueError, match="response -1 bytes"):
+        replace(MODEL.exits[0], response=-1)
+
+
 @settings(max_examples=150)
 @given(st.integers(0, 10**9), st.floats(1e4, 1e9))
 def test_the_engine_equals_enumeration_over_modes_codecs_tiers_and_objectives(

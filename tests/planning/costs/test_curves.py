@@ -71,8 +71,14 @@ def test_the_last_slope_continues_above_the_largest_size() -> None:
     assert Curve.through([(100, 1.0), (200, 2.0), (400, 6.0)]).at(500) == pytest.approx(8.0)
 
 
-def test_values_below_the_smallest_size_are_not_negative() -> None:
-    assert Curve.through([(100, 1.0), (200, 4.0)]).at(10) == 0.0
+def test_above_the_largest_size_two_close_ones_do_not_flatten_the_slope() -> None:
+    assert Curve.through([(100, 1.0), (390, 4.0), (400, 4.0)]).at(700) == pytest.approx(7.0)
+
+
+def test_below_the_smallest_size_values_fall_at_most_in_proportion_to_the_size() -> None:
+    steep = Curve.through([(100, 1.0), (110, 4.0), (200, 4.0)])
+    assert (steep.at(50), steep.at(10)) == pytest.approx((0.5, 0.1))
+    assert Curve.through([(100, 2.0), (200, 3.0)]).at(50) == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize("points", [[], [(0, 1.0)], [(5, -1.0)], [(5, float("nan"))], [(float("inf"), 1.0)]])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_planning import Codec, IntermediateNode, Mode, Privacy
+from edge_planning import Codec, IntermediateNode, Mode, Privacy, candidates
 from edge_planning.costs.profiles import RequestTime
 from edge_planning.costs.queueing import Queue
 from edge_planning.errors import BadProfileError
@@ -85,14 +85,29 @@ def test_time_that_is_not_measured_is_not_counted() -> None:
     assert cpu(plan_pool(pool(local)), "edge-a") == pytest.approx(4 * 0.05)
 
 
-def test_the_time_of_requests_delays_runs_and_a_latency_without_waits_stays() -> None:
-    idle = demand("a", rate=0.01, latency=0.2)
-    before = plan_pool(pool(idle)).placed[idle.name].plan
-    assert plan_pool(pool(measured(idle))).placed[idle.name].plan == before
+def test_the_time_of_requests_is_part_of_the_latency_and_delays_runs() -> None:
+    idle = measured(demand("a", rate=0.01, latency=0.2), mode=Mode.LOCAL_ONLY)
+    alone = plan_pool(pool(idle)).placed[idle.name].plan.table.routes[0].latency
+    queue = Queue(0.01, 0.05 + 0.02 + INPUT, 0.0).wait_quantile(95)
+    assert alone == pytest.approx(0.05 + 0.02 + INPUT + float(queue))
     busy = replace(measured(demand("a", rate=8.0), mode=Mode.LOCAL_ONLY), assumed=False)
     table = plan_pool(pool(busy)).placed[busy.name]
     queue = Queue(8.0, 0.05 + 0.02 + INPUT, 0.0).wait_quantile(95)
-    assert table.plan.table.routes[0].latency == pytest.approx(0.05 + float(queue))
+    assert table.plan.table.routes[0].latency == pytest.approx(0.05 + 0.02 + INPUT + float(queue))
+
+
+def test_a_hop_takes_time_at_both_of_its_ends() -> None:
+    (one,) = demand("a", rate=1.0, latency=0.5).problems
+    problem = replace(one, mode=Mode.CLOUD_ONLY)
+    assert problem.remote is not None
+    both = replace(
+        problem,
+        entry=replace(problem.entry, requests=REQUESTS),
+        remote=replace(problem.remote, requests=RequestTime(0.003, 3e-8, 0.0, 0.0)),
+    )
+    more = candidates(both).latencies(1e9) - candidates(problem).latencies(1e9)
+    here = 0.02 + INPUT + 0.005 + 20_000 * 2e-7
+    assert more.tolist() == pytest.approx([here + 0.003 + 20_000 * 3e-8] * len(more))
 
 
 def test_requests_that_run_elsewhere_delay_the_runs_of_others() -> None:

@@ -58,6 +58,22 @@ def test_other_requests_count_with_their_bytes_of_that_time() -> None:
     assert sample.low == pytest.approx(4e6)
 
 
+def test_a_response_takes_its_share_of_the_time() -> None:
+    """100 KB sent and 300 KB received in 0.4 s."""
+    transfer = FinishedTransfer(100_000, 0.4, 0.0, KNOWN, KNOWN, received=300_000)
+    sample = sample_of_transfer(transfer, 0.0)
+    assert sample is not None
+    assert sample.low == pytest.approx(8e5 / 0.1)
+    assert sample.high == pytest.approx(8e5 / (0.1 - JITTER))
+
+
+def test_a_request_that_took_longer_than_its_share_is_the_slower_direction() -> None:
+    transfer = FinishedTransfer(100_000, 0.4, 0.0, KNOWN, KNOWN, arrived=0.35, received=300_000)
+    sample = sample_of_transfer(transfer, 0.0)
+    assert sample is not None
+    assert sample.low == pytest.approx(8e5 / 0.35)
+
+
 def test_a_time_that_the_round_trip_explains_says_nothing() -> None:
     assert sample_of_transfer(FinishedTransfer(3000, 0.049, 0.0, KNOWN, TcpInfo(0, 0.05)), 0.0) is None
 

@@ -105,7 +105,20 @@ def test_a_table_for_one_shape_has_no_costs_by_shape() -> None:
 def test_the_shape_of_a_request_is_that_of_one_item() -> None:
     inputs = [Tensor("x", "FP32", (-1, 3, -1, -1)), Tensor("sr", "INT64", ())]
     arrays = {"x": np.zeros((5, 3, 8, 9), np.float32), "sr": np.array(16000)}
-    assert request_shape(inputs, arrays).shapes() == {"sr": (), "x": (1, 3, 8, 9)}
+    shape = request_shape(inputs, arrays)
+    assert shape is not None
+    assert shape.shapes() == {"sr": (), "x": (1, 3, 8, 9)}
+
+
+def test_several_rows_do_not_tell_the_shape_of_one_if_a_state_has_open_sizes() -> None:
+    inputs, counts = [Tensor("x", "FP32", (-1, -1)), Tensor("h", "FP32", (2, -1, 8))], RequestShapes()
+    one = {"x": np.zeros((1, 7), np.float32), "h": np.zeros((2, 1, 8), np.float32)}
+    four = {"x": np.zeros((4, 7), np.float32), "h": np.zeros((2, 4, 8), np.float32)}
+    assert request_shape(inputs, four) is None
+    for arrays in (four, one):
+        counts.add("m", inputs, arrays)
+    shapes = [{"name": "h", "shape": [2, 1, 8]}, {"name": "x", "shape": [1, 7]}]
+    assert counts.report(1.0) == [{"inputs": shapes, "count": 1}]
 
 
 def test_only_dimensions_besides_the_batch_are_open() -> None:

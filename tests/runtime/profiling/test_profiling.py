@@ -57,11 +57,22 @@ def test_a_slow_slice_is_run_at_least_twice_a_round() -> None:
 
 
 def test_a_round_in_which_the_machine_was_busy_spoils_no_slice() -> None:
-    # A round runs a slice three times, once to warm up; the second of the four is ten times slower.
-    clock = Clock([1.0] * 6 + [10.0] * 6 + [1.0] * 12)
-    measured = measure_all({"a": clock.run, "b": clock.run}, 4.0, lambda _: None, clock)
+    # A round runs a slice three times, once to warm up; the second and third of the six are ten times slower.
+    clock = Clock([1.0] * 6 + [10.0] * 12 + [1.0] * 18)
+    measured = measure_all({"a": clock.run, "b": clock.run}, lambda key: 6.0, lambda _: None, clock)
     assert {key: (m.mean, m.p95) for key, m in measured.items()} == {"a": (1.0, 1.0), "b": (1.0, 1.0)}
-    assert {key: m.runs for key, m in measured.items()} == {"a": 8, "b": 8}
+    assert {key: m.runs for key, m in measured.items()} == {"a": 12, "b": 12}
+
+
+def test_slices_are_measured_as_long_as_each_is_given() -> None:
+    clock = Clock([0.5])
+    measured = measure_all(
+        {"whole": clock.run, "part": clock.run},
+        {"whole": 60.0, "part": 12.0}.__getitem__,
+        lambda _: None,
+        clock,
+    )
+    assert {key: m.runs for key, m in measured.items()} == {"whole": 120, "part": 24}
 
 
 def test_the_relative_error_is_the_largest_over_the_exits() -> None:
@@ -213,10 +224,25 @@ def test_a_model_with_open_dimensions_is_measured_at_each_of_its_shapes() -> Non
             ("halved", "pooled"),
             ("pooled", "y"),
         ]
-        assert [e["output"] for e in each["exits"]] == ["y"]
+        assert [(e["output"], e["responseBytes"]) for e in each["exits"]] == [("y", 12)]
     assert found["segments"] == found["shapes"][-1]["segments"]
     assert found["inputs"][0]["shape"] == [1, 3, 64, 64]
     assert found["assumed"] == []
+
+
+def test_the_bytes_of_a_response_are_those_of_the_outputs_that_were_computed() -> None:
+    nodes = [helper.make_node("NonZero", ["x"], ["places"])]
+    model = model_of(nodes, [info("x", "N", 4)], [info("places", 2, "found", datatype="INT64")], [])
+    given = Given(values={"x": "[[1, 0, 1, 1]]"})
+    (exit_,) = _profile(model, given)["exits"]
+    assert exit_["responseBytes"] == 2 * 3 * 8
+
+
+def test_each_round_measures_all_shapes() -> None:
+    said: list[str] = []
+    _profile(halving(), inputs=STATED, progress=said.append)
+    rounds = [line for line in said if line.startswith("round ")]
+    assert rounds == [f"round {number} of 6: 12 slices measured" for number in range(1, 7)]
 
 
 def test_a_shape_between_that_the_model_refuses_is_left_out() -> None:
@@ -230,6 +256,8 @@ def test_the_largest_shape_that_the_model_refuses_leaves_it_unmeasured() -> None
     found = _profile(halving(only=(16, 32)), inputs=STATED)
     assert found["segments"] == []
     assert "refused" in found
+    # With the shapes that it was tried at, which tell when to try others.
+    assert [each["inputs"]["x"][2] for each in found["shapes"]] == [16, 32, 64]
 
 
 def test_samples_of_the_model_are_used_at_every_shape() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import pytest_asyncio
@@ -189,3 +190,20 @@ async def test_sizes_that_become_known_replace_those_that_were_not(store: httpx.
     joined = (await store.get(f"/v1/models/{digest}")).json()
     assert len(joined["exits"]) == 1
     assert joined["exits"][0]["cuts"][0]["tensor"] == "x"
+
+
+async def test_the_bytes_of_a_response_are_known_at_each_shape(store: httpx.AsyncClient) -> None:
+    maps = [{"name": "final", "output": "c2", "accuracy": 0.9}]
+    inputs = [{"name": "x", "maxShape": [1, 3, 64, 64], "typicalShape": [1, 3, 16, 16]}]
+    await store.put("/v1/files/d.onnx", content=segmentation())
+    (exit_,) = (await registered(store, exits=maps, inputs=inputs))["exits"]
+    assert exit_["responseBytesAt"] == [4 * 16 * 2 * 2, 4 * 16 * 4 * 4, 4 * 16 * 8 * 8]
+    assert exit_["responseBytes"] == 4 * 16 * 8 * 8
+
+
+def segmentation() -> bytes:
+    """The detector without its pooling: its output has a place for each eight by eight pixels."""
+    model = onnx.ModelProto.FromString(detector())
+    del model.graph.node[3:], model.graph.output[:], model.graph.initializer[2:]
+    model.graph.output.append(helper.make_tensor_value_info("c2", TensorProto.FLOAT, ["N", 16, "h", "w"]))
+    return bytes(model.SerializeToString())

@@ -149,6 +149,7 @@ async def test_the_model_metadata_lists_the_exits_their_cuts_and_the_segments(me
         {"name": "exit1_logits", "datatype": "FP32", "shape": [-1, 10]}
     ]
     assert metadata["exits"][0]["cuts"][0] == {"tensor": "image", "tensors": ["image"], "bytes": 1024}
+    assert metadata["exits"][0]["responseBytes"] == 40
     assert {"from": "image", "to": "relu1"} in metadata["segments"]
 
 

@@ -34,9 +34,10 @@ from edge_planning.graphs import models
 from edge_planning.links.bands import DEFAULT_ROUND_TRIP, differs
 from edge_planning.objectives import objective_of
 
-# Measured between two containers on one machine.
-LOCAL_OVERHEAD = 0.002
-HOP_OVERHEAD = 0.003
+# Seconds of a request and of a hop outside of inference where the time of requests is not measured, and what
+# is left of them where it is: measured between two containers on one machine.
+LOCAL_OVERHEAD, HOP_OVERHEAD = 0.002, 0.003
+LOCAL_DELAY, HOP_DELAY = 0.0003, 0.001
 UNSTATED = 1.0
 """Accuracy that an only exit is planned with if it states none: relative to itself."""
 _MEGABYTE = 1_000_000
@@ -62,9 +63,11 @@ def entry_problem(
     stays: whether requests can be served only there, whatever the privacy of the service.
     """
     rate = service.planned_rate
+    entry = class_profile(costs[member.device_class])
+    measured = entry.requests is not None
     return problems.EntryProblem(
         model=model,
-        entry=class_profile(costs[member.device_class]),
+        entry=entry,
         remote=class_profile(costs[remote]) if remote is not None else None,
         rtt=rtt,
         slo=problems.Slo(float(service.slo.latency), service.slo.percentile),
@@ -74,8 +77,8 @@ def entry_problem(
         node=member.node.name,
         peer=peer,
         bandwidth=bandwidth,
-        local_overhead=LOCAL_OVERHEAD,
-        hop_overhead=HOP_OVERHEAD,
+        local_overhead=LOCAL_DELAY if measured else LOCAL_OVERHEAD,
+        hop_overhead=HOP_DELAY if measured else HOP_OVERHEAD,
         active_power=member.watts,
         radio=RADIOS[member.radio] if member.radio is not None else None,
         load=problems.Load(rate=rate),
@@ -125,6 +128,7 @@ def planned_model(name: str, card: ModelCard) -> models.Model:
             e.outputs,
             UNSTATED if e.accuracy is None else e.accuracy,
             tuple(models.Cut(c.names, c.bytes) for c in e.cuts),
+            e.response_bytes,
         )
         for e in card.exits
     )
@@ -194,6 +198,8 @@ def model_profile(
             accuracy=e.accuracy,
             response_names=None if e.response_names == "Final" else e.response_names,
             cuts=tuple(_cut(c) for c in e.cuts),
+            response_bytes=e.response_bytes or None,
+            response_bytes_at=e.response_bytes_at or None,
         )
         for e in card.exits
     )

@@ -76,6 +76,7 @@ def profiles(
         if draft.service.spec.mode == "CloudOnly" and not set(remote) & set(costs):
             blocked = blocked or draft.unmeasured
         measurements.measure(measurement, between & missing)
+        card = shapes.with_responses(card, list(costs.values()))
         # Rounded as the ModelProfile has them: a restart finds the same cuts.
         rounded = manifests.as_written(manifests.model_profile(draft.key.name, card, costs.values()))
         graph = draft.lookups.get(LayersOf(draft.key.namespace, card.digest))

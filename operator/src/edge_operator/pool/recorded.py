@@ -93,6 +93,8 @@ def metadata(profile: ModelProfileSpec) -> ModelCard | None:
                 )
                 for c in e.cuts
             ),
+            response_bytes=e.response_bytes or 0,
+            response_bytes_at=e.response_bytes_at or (),
         )
         for e in model.exits
     )

@@ -9,6 +9,7 @@ from edge_operator.pool import manifests, shapes
 from edge_operator.pool.results import Ready
 from edge_planning import ClassProfile, EntryProblem, plans
 from edge_planning.graphs.models import Exit
+from edge_planning.responses import crossing
 
 
 def with_shapes(
@@ -104,8 +105,13 @@ class _ShapedCosts:
         found = next((each for each in exit_.cuts if each.tensor == cut), None)
         if found is None or not found.bytes_at or not found.bytes:
             return None
-        encoded = planned.bits / 8 / found.bytes  # a codec sends the same share of the bytes at each shape
-        return tuple(round(each * encoded) for each in found.bytes_at)
+        # A codec sends the same share of the bytes at each shape, and responses are not encoded.
+        encoded = (planned.bits / 8 - crossing(exit_.response_bytes)) / found.bytes
+        back = exit_.response_bytes_at or (exit_.response_bytes,) * len(found.bytes_at)
+        return tuple(
+            round(each * encoded) + crossing(response)
+            for each, response in zip(found.bytes_at, back, strict=True)
+        )
 
 
 def _between(profile: ClassProfile, exit_: Exit, start: str | None, end: str | None) -> float:

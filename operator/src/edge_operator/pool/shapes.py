@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from edge_api import Placement
 from edge_api.model_inputs import ModelInput
@@ -115,18 +116,49 @@ def is_measured(profile: DeviceProfile, card: ModelCard) -> bool:
 def card_at(card: ModelCard, shape: RequestShape) -> ModelCard:
     """Returns the metadata with the bytes of cuts at a shape."""
     sizes = [shape_of(each).size for each in card.shapes]
-    exits = tuple(
-        exit_.model_copy(update={"cuts": tuple(_cut_at(cut, sizes, shape.size) for cut in exit_.cuts)})
-        for exit_ in card.exits
+    return card.model_copy(update={"exits": tuple(_exit_at(each, sizes, shape.size) for each in card.exits)})
+
+
+def _exit_at(exit_: CardExit, sizes: Sequence[int], size: float) -> CardExit:
+    cuts = tuple(
+        cut.model_copy(update={"bytes": max(_bytes_at(cut.bytes_at, cut.bytes, sizes, size), 1)})
+        for cut in exit_.cuts
     )
+    response = _bytes_at(exit_.response_bytes_at, exit_.response_bytes, sizes, size)
+    return exit_.model_copy(update={"cuts": cuts, "response_bytes": response})
+
+
+def _bytes_at(known: Sequence[int], otherwise: int, sizes: Sequence[int], size: float) -> int:
+    if len(known) != len(sizes):
+        return otherwise
+    return round(Curve.through(zip(sizes, known, strict=True)).at(size))
+
+
+def with_responses(card: ModelCard, measured: Iterable[DeviceProfile]) -> ModelCard:
+    """Returns the metadata with the bytes of responses, which measurements know where the file does not.
+
+    An output that is as long as what was recognized has no size in the file.
+    """
+    exits = tuple(_with_response(each, card, measured) for each in card.exits)
     return card.model_copy(update={"exits": exits})
 
 
-def _cut_at(cut: CardCut, sizes: Sequence[int], size: float) -> CardCut:
-    if len(cut.bytes_at) != len(sizes):
-        return cut
-    found = Curve.through(zip(sizes, cut.bytes_at, strict=True)).at(size)
-    return cut.model_copy(update={"bytes": max(round(found), 1)})
+def _with_response(exit_: CardExit, card: ModelCard, measured: Iterable[DeviceProfile]) -> CardExit:
+    found = list(exit_.response_bytes_at or (exit_.response_bytes,) * max(len(card.shapes), 1))
+    for profile in measured:
+        at = {shape_of(each): each.exits for each in profile.shapes} if card.shapes else {}
+        for number, times in enumerate(at.get(shape_of(each), ()) for each in card.shapes):
+            found[number] = max(found[number], _response(times, exit_))
+        found[-1] = max(found[-1], _response(profile.exits, exit_))
+    rising = tuple(accumulate(found, max))  # a shape can be left out of a measurement
+    return exit_.model_copy(
+        update={"response_bytes": rising[-1], "response_bytes_at": rising if len(rising) > 1 else ()}
+    )
+
+
+def _response(times: Iterable[ExitTime], exit_: CardExit) -> int:
+    own = (e for e in times if e.output == exit_.end or (not e.output and e.exit == exit_.name))
+    return max((each.response_bytes for each in own), default=0)
 
 
 def profile_at(profile: DeviceProfile, shape: RequestShape) -> DeviceProfile:

@@ -2,11 +2,13 @@
 
 The latency of a candidate as a function of bandwidth is intercept + bits / bandwidth (Neurosurgeon, section
 4.2; Edgent, section 3.2). It includes the compute time of the stages, each with its percentile margin,
-waiting, round trips, fixed costs, and the transfer over the uplink, whose bandwidth varies. The hop to an
+waiting, round trips, the time of requests outside of inference, and the transfer over the uplink, whose
+bandwidth varies. The hop to an
 intermediate node has constant bandwidth and is part of the intercept. Waiting is that of costs.queueing at
 the rate of requests; on the uplink it is not modeled, but the uplink must have a part of its bandwidth left.
-The response (a vector of scores) is small and counted in the round trip. The percentiles of the stages are
-added, which is conservative: it is less likely that all stages are slow at the same time.
+A response returns by the same hops at the same bandwidth; a small one is counted in the round trip. The
+percentiles of the stages are added, which is conservative: it is less likely that all stages are slow at the
+same time.
 """
 
 from dataclasses import dataclass, fields
@@ -72,7 +74,7 @@ class Candidates:
         head, tail: Mean compute time at the entry node and Triton.
         intermediate_compute: Mean compute time at the intermediate node.
         hop: Transfer to the intermediate node.
-        bits: Sent over the uplink.
+        bits: Sent over the uplink, with those of the response unless it is small.
         least_bandwidth: Bandwidth in bit/s below which the uplink cannot carry the requests.
         joules: Of the entry node, independent of the bandwidth.
         joules_per_second: Of the entry node, per second of transfer.
@@ -80,7 +82,7 @@ class Candidates:
             head is that of the percentile, mean_head the mean.
         memory: Bytes needed at the entry node.
         receiving, receiving_near: Seconds of the entry node's and the intermediate node's processors for
-            requests outside of inference: others wait for them, and the latency does not include them.
+            requests outside of inference: others wait for them, and they are part of `fixed`.
         worth: Value of a response in time to the problem's objective, above 0 and at most 1.
         prices: What `costs` are made of.
     """

@@ -13,6 +13,7 @@ from edge_planning.costs.profiles import ClassProfile
 from edge_planning.costs.queueing import OVERLOADED, Queue, shared
 from edge_planning.graphs.models import Exit
 from edge_planning.problems import Codec, EntryProblem, Load
+from edge_planning.responses import crossing
 
 Rows = Mapping[str, npt.NDArray[Any]]
 UPLINK_SHARE = 0.8
@@ -101,12 +102,15 @@ def rows(
     remote = last < end
     head, tail = work.entry[at], work.remote[last]
     sender, receiver = problem.codecs[first], problem.codecs[codec]
-    bits = sent_bytes(receiver, work)[last] * 8.0
+    back = crossing(work.exit.response) * 8.0
+    bits = sent_bytes(receiver, work)[last] * 8.0 + remote * back
     fixed = problem.local_overhead + remote * (problem.hop_overhead + problem.rtt)
     fixed = fixed + work.size[last] * (receiver.encode + receiver.decode)
+    fixed = fixed + remote * receiving_time(problem.remote, bits, np.zeros(len(cut)))
     percentile = problem.slo.percentile
-    sent = bits if intermediate == NONE else sent_bytes(sender, work)[at] * 8.0
-    receiving = receiving_time(problem.entry, np.full(len(cut), work.size[0] * 8.0), sent)
+    sent = bits if intermediate == NONE else sent_bytes(sender, work)[at] * 8.0 + back
+    receiving = receiving_time(problem.entry, np.full(len(cut), work.size[0] * 8.0 + back), sent)
+    fixed = fixed + receiving
     queue = waits(problem.load, occupied(head, receiving), work.variances[0], percentile)
     queue = queue + waits(problem.remote_load, tail, work.variances[1], percentile)
     margin = head * work.extras[0] + tail * work.extras[1]
@@ -121,6 +125,7 @@ def rows(
         fixed = fixed + problem.hop_overhead + place.rtt + work.size[at] * (sender.encode + sender.decode)
         variance = variance_of(place.profile, work.exit)
         receiving_near = receiving_time(place.profile, sent, bits)
+        fixed = fixed + receiving_near
         busy = occupied(intermediate_compute, receiving_near)
         queue = queue + waits(place.load, busy, variance, percentile)
         queue = queue + waits(Load(rate=problem.load.rate), hop, 0.0, percentile)
@@ -172,9 +177,12 @@ def sent_bytes(codec: Codec, work: Work) -> Floats:
     return sizes
 
 
-def receiving_time(profile: ClassProfile, received: Floats, sent: Floats) -> Floats:
-    """Returns the seconds outside of inference of requests with so many bits received and sent on."""
-    known = profile.requests
+def receiving_time(profile: ClassProfile | None, received: Floats, sent: Floats) -> Floats:
+    """Returns the seconds outside of inference of requests with so many bits received and sent on.
+
+    0 where they are not measured, and without a profile.
+    """
+    known = profile.requests if profile is not None else None
     return np.zeros(len(sent)) if known is None else known.of(received / 8, sent / 8)
 
 

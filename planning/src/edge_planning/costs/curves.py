@@ -17,9 +17,10 @@ class Curve:
     """Values (seconds or bytes) at rising sizes; a size is a number of elements of a request's inputs.
 
     Between two sizes it is linear, which is exact for what grows with the elements, such as convolutions and
-    their activations. Above the largest size it continues with its last slope, below the smallest with
-    its first, but never below 0. With one size, the value is proportional to the size above it and constant
-    below.
+    their activations. Above the largest size it continues with its last slope, but at least with that from
+    the first size to the last; below the smallest with its first slope, but at least in proportion to the
+    size: a slope between two close sizes is mostly the error of their measurements. With one size, the value
+    is proportional to the size above it and constant below.
 
     Attributes:
         error: Largest relative difference between a measured value and the line through its neighbors,
@@ -70,8 +71,12 @@ class Curve:
         sizes, values = self.sizes, self.values
         if len(sizes) == 1:
             return values[0] * max(size / sizes[0], 1.0)
-        after = min(max(bisect_left(sizes, size), 1), len(sizes) - 1)
-        return max(_line(sizes, values, after, size), 0.0)
+        if size < sizes[0]:
+            return max(_line(sizes, values, 1, size), values[0] * max(size, 0.0) / sizes[0])
+        if size > sizes[-1]:
+            last = _line(sizes, values, len(sizes) - 1, size)
+            return max(last, _line((sizes[0], sizes[-1]), (values[0], values[-1]), 1, size))
+        return _line(sizes, values, max(bisect_left(sizes, size), 1), size)
 
 
 def _line(sizes: Sequence[float], values: Sequence[float], after: int, size: float) -> float:

@@ -46,17 +46,29 @@ class Exit:
     Attributes:
         accuracy: Share of correct results, 0 to 1.
         cuts: Ordered by depth. The first is the model's inputs (a cut there runs all layers remotely).
+        response: Bytes of the outputs for a batch of one.
     """
 
     name: str
     outputs: tuple[str, ...]
     accuracy: float
     cuts: tuple[Cut, ...]
+    response: int
 
     def __init__(
-        self, name: str, outputs: str | tuple[str, ...], accuracy: float, cuts: tuple[Cut, ...]
+        self,
+        name: str,
+        outputs: str | tuple[str, ...],
+        accuracy: float,
+        cuts: tuple[Cut, ...],
+        response: int = 0,
     ) -> None:
-        for field_, value in (("name", name), ("accuracy", accuracy), ("cuts", cuts)):
+        for field_, value in (
+            ("name", name),
+            ("accuracy", accuracy),
+            ("cuts", cuts),
+            ("response", response),
+        ):
             object.__setattr__(self, field_, value)
         object.__setattr__(self, "outputs", (outputs,) if isinstance(outputs, str) else tuple(outputs))
         require(bool(self.outputs), f"exit {self.name}: no outputs: name at least one", BadModelError)
@@ -66,6 +78,11 @@ class Exit:
             BadModelError,
         )
         require(bool(self.cuts), f"exit {self.name}: no cuts: list at least the input", BadModelError)
+        require(
+            0 <= response < float("inf"),
+            f"exit {self.name}: response {response} bytes must be >= 0",
+            BadModelError,
+        )
         names = [cut.name for cut in self.cuts]
         require(
             len(set(names)) == len(names), f"exit {self.name}: a cut is listed twice: {names}", BadModelError

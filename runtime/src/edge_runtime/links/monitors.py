@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -27,6 +28,7 @@ from edge_planning.links.estimates import (
     low_at,
     started,
 )
+from edge_planning.responses import crossing
 from edge_runtime.connections import Connection, HttpClient, Resolver
 from edge_runtime.errors import ConnectionFailed
 from edge_runtime.links import probe_budgets, probes, told
@@ -222,8 +224,10 @@ class LinkMonitor:
         self._moving.set()
         return transfer
 
-    def finish(self, transfer: Transfer, compute: float) -> None:
-        """Ends a transfer whose response arrived; `compute` seconds of its time were not the link's."""
+    def finish(self, transfer: Transfer, compute: float, received: int = 0) -> None:
+        """Ends a transfer whose response of `received` bytes arrived; `compute` seconds of its time were not
+        the link's.
+        """
         now = self._clock()
         info = tcp_info(transfer.sock)
         self._asked = now
@@ -235,7 +239,7 @@ class LinkMonitor:
             self._heard(now, None)
             return
         said = _finished(transfer, info or TcpInfo(transfer.size, 0.0), now, compute, others)
-        self._heard(now, sample_of_transfer(said, now))
+        self._heard(now, sample_of_transfer(replace(said, received=crossing(received)), now))
 
     def gave_up(self, transfer: Transfer | None) -> None:
         """Ends a transfer that timed out. Without a transfer, not even the connection was established."""

@@ -24,7 +24,8 @@ class FinishedTransfer:
     """A request with a response: bytes, seconds until the response, kernel state before and after.
 
     others: bytes of other requests that arrived in the same time. compute: mean seconds of the remote stage.
-    arrived: seconds after which all of it was seen to be acknowledged, None if it never was.
+    arrived: seconds after which all of it was seen to be acknowledged, None if it never was. received: bytes
+    of the response, if it is not small.
     """
 
     size: int
@@ -34,6 +35,7 @@ class FinishedTransfer:
     after: TcpInfo
     others: int = 0
     arrived: float | None = None
+    received: int = 0
 
 
 def sample_of_transfer(transfer: FinishedTransfer, at: float) -> RateSample | None:
@@ -43,11 +45,15 @@ def sample_of_transfer(transfer: FinishedTransfer, at: float) -> RateSample | No
     bytes over all time that may have been the link's, its upper bound over the time that must have been. Time
     is possibly not the link's if everything was acknowledged or nothing was in flight (the remote server was
     slow, this process had nothing to send, or a proxy took the bytes), if the receiver's window or the send
-    buffer was the limit, or if the sender's window was used up and a round trip had to pass.
+    buffer was the limit, or if the sender's window was used up and a round trip had to pass. A response takes
+    its share of the time by its bytes, as the plan assumes, unless the request is known to have taken more.
     """
     before, after = transfer.before, transfer.after
     size = transfer.size + transfer.others
     longest = transfer.seconds - after.round_trip - LEAST_COMPUTE * transfer.compute
+    if transfer.received:
+        sending = longest * size / (size + transfer.received)
+        longest = min(longest, max(sending, transfer.arrived or 0.0))
     shortest = expected = longest - JITTER - (MOST_COMPUTE - LEAST_COMPUTE) * transfer.compute
     if transfer.arrived is not None:
         shortest = min(shortest, transfer.arrived - JITTER - POLL)

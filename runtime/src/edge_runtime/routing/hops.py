@@ -117,7 +117,7 @@ class Hop:
                 self._link.forget(transfer)
             raise
         if self._link is not None and transfer is not None:
-            self._link.finish(transfer, self._stage.compute)
+            self._link.finish(transfer, self._stage.compute, len(response.body))
         trace.status(response.status)
         if response.status == HTTPStatus.GATEWAY_TIMEOUT:
             raise HopLate(f"{self._stage.place}: {self._stage.model} reported that its deadline passed")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+from edge_planning.responses import crossing
 from edge_planning.routing.deadlines import DeadlineAction
 from edge_planning.routing.latency_stats import LatencyStats
 from edge_planning.routing.routes import RouteRequirement, bandwidth_alone
@@ -94,8 +95,9 @@ class LoadedTable:
     samples: WarmInputs | None = None
 
     def request_size(self, inputs: Mapping[str, Array]) -> float | None:
-        """Elements of a request's inputs for a batch of one; None without costs by shape."""
-        return None if self.shapes is None else float(request_shape(self.contract.inputs, inputs).size)
+        """Elements of a request's inputs for a batch of one; None without costs by shape, or if unknown."""
+        shape = None if self.shapes is None else request_shape(self.contract.inputs, inputs)
+        return None if shape is None else float(shape.size)
 
     def predicted(self, loaded: LoadedRoute, inputs: Mapping[str, Array], planned: float) -> float:
         """Predicted compute time here, in seconds, of one of the routes on these inputs of the model.
@@ -253,7 +255,8 @@ def _requirement(route: Route, slo: float, at_planned: float = 0.0) -> RouteRequ
     first = next((i for i, stage in enumerate(route.stages) if stage.runtime == "Triton"), None)
     sent = () if first is None else route.stages[first].slice.inputs
     known = all(t.datatype != "BYTES" and not t.any_rank and min(t.shape[1:], default=1) >= 0 for t in sent)
-    bits = at_planned or (8.0 * sum(t.item_bytes() for t in sent) if known else 0.0)
+    back = crossing(sum(t.item_bytes() for t in route.stages[-1].slice.outputs))
+    bits = at_planned or (8.0 * (sum(t.item_bytes() for t in sent) + back) if known and sent else 0.0)
     here = route.local.compute if route.local is not None else 0.0
     beyond = sum(stage.compute for stage in route.stages if stage.address is not None)
     if bits and route.min_bandwidth:

@@ -12,7 +12,7 @@ from edge_planning.request_shapes import RequestShape
 from edge_planning.routing.routes import RouteRequirement
 from edge_planning.routing.shaped_routes import ShapedRoute, at_size
 from edge_runtime.assignment import Placement, Route
-from edge_runtime.tensors import Array, Tensor
+from edge_runtime.tensors import Array, Tensor, batch_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,23 @@ def _size(shapes: Mapping[str, Sequence[int]]) -> float:
     return float(sum(prod(shape) for shape in shapes.values()))
 
 
+def _open_without_batch(tensor: Tensor) -> bool:
+    return tensor.any_rank or min(tensor.shape, default=0) < 0
+
+
 def is_open(inputs: Sequence[Tensor]) -> bool:
     """Whether requests can differ in shape besides the batch."""
     return any(tensor.any_rank or min(tensor.shape[1:], default=0) < 0 for tensor in inputs)
 
 
-def request_shape(inputs: Sequence[Tensor], arrays: Mapping[str, Array]) -> RequestShape:
-    """The shape of a request for a batch of one."""
+def request_shape(inputs: Sequence[Tensor], arrays: Mapping[str, Array]) -> RequestShape | None:
+    """The shape of a request for a batch of one.
+
+    None for several rows if an input without a batch has open sizes: they can be those of the batch, as of
+    a state whose second dimension is, so one row of the request has another shape than the request says.
+    """
+    if batch_size(inputs, arrays) != 1 and any(not t.has_batch and _open_without_batch(t) for t in inputs):
+        return None
     return RequestShape.of(
         {
             t.name: (1, *arrays[t.name].shape[1:]) if t.has_batch else arrays[t.name].shape
