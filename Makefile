@@ -46,7 +46,7 @@ e2e-k3s: $(VENV)/.synced ## The tests of the chart on a cluster that is built fr
 	@$(BIN)/python -m testbed.checks e2e-k3s
 
 coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of every module (TESTS=folder: no floor)
-	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool" $(TESTS)
+	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool and not openvino" $(TESTS)
 
 ##@ Benchmarks: each prints one JSON object as its last line
 .PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-size perf-analyzer fuzz-runtime models
@@ -84,9 +84,8 @@ models: $(VENV)/.synced ## Serves ONNX files of PyPI's packages and compares eve
 	@$(BIN)/python -m benchmarks.bench_models $(ARGS)
 
 .PHONY: check-openvino
-check-openvino: $(VENV)/.synced ## Compares OpenVINO with the CPU provider, by the package that replaces onnxruntime
-	@$(UV) pip install --quiet --python $(BIN)/python --target .cache/openvino --no-deps onnxruntime-openvino==1.24.1
-	@EDGE_EXECUTION_PROVIDERS=OpenVINO,CPU PYTHONPATH=.cache/openvino $(BIN)/python -m benchmarks.execution_providers
+check-openvino: $(VENV)/.synced ## Installs ONNX Runtime with OpenVINO and compares its results and times with the CPU provider's
+	@$(BIN)/python -m testbed.openvino -m benchmarks.execution_providers
 
 ##@ Development
 .PHONY: setup format generate docs figures lock up down release-dry-run clean
@@ -116,6 +115,7 @@ lock: $(UV) ## Resolves requirements/*.lock (UPGRADE=1: to the newest versions)
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --extra metrics --extra sources --extra tracing runtime/pyproject.toml -o requirements/runtime.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/triton.in -o requirements/triton.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/perf-analyzer.in -o requirements/perf-analyzer.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) --no-deps requirements/openvino.in -o requirements/openvino.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/release.in -o requirements/release.lock
 	@for peer in kserve mlserver; do \
 	  $(COMPILE) $(if $(UPGRADE),--upgrade) requirements/peers-$$peer.in -o requirements/peers-$$peer.lock; done

@@ -1,6 +1,6 @@
 """Compares the preferred execution provider with the CPU: results of a chain of convolutions, and its time.
 
-    EDGE_EXECUTION_PROVIDERS=OpenVINO,CPU PYTHONPATH=.cache/openvino python -m benchmarks.execution_providers
+    python -m testbed.openvino -m benchmarks.execution_providers
 
 Prints one JSON object. Ends with status 1 if the provider is missing or a result differs by more than 1e-3.
 """

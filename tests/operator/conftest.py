@@ -215,9 +215,7 @@ class FakeStore(FetchedFiles):
 
     def register(self, source: ModelSource) -> ModelCard:
         self.registered.append(source)
-        self.check_fetched(source.storage_uri)
-        if source.samples is not None:
-            self.check_fetched(source.samples.storage_uri)
+        self.check_source(source)
         if self.failure is not None:
             raise self.failure
         self.log.append(f"register {source.storage_uri}")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edge_api.model_sources import ModelSource
 from edge_operator.errors import StoreError
 from edge_operator.store_answers import Progress
 
@@ -18,6 +19,12 @@ class FetchedFiles:
         """Raises StoreError for a file that no Job has put there."""
         if address.startswith("store://fetched/") and address not in self.fetched:
             raise StoreError("NotFound", f'path: no file "{address}"')
+
+    def check_source(self, source: ModelSource) -> None:
+        """Checks the addresses of a model and of its samples."""
+        self.check_fetched(source.storage_uri)
+        if source.samples is not None:
+            self.check_fetched(source.samples.storage_uri)
 
     def progress(self, address: str) -> Progress | None:
         """Returns how far the store is with a file."""

@@ -43,8 +43,8 @@ class Validation(Part):
 
     storage_uri: Annotated[str, Field(max_length=2048), _STORAGE_URI] = Field(
         description="Address of a NumPy .npz file, with the schemes of spec.model.storageUri. It has the "
-        "array inputs, as the model takes them, 100 samples or more, of which at most 1000 are used, and the "
-        "arrays that metric needs. Required."
+        "array inputs, as the model takes them, or an array named after each of several inputs; 100 samples "
+        "or more, of which at most 1000 are used; and the arrays that metric needs. Required."
     )
     secret_name: ObjectName | None = Field(default=None, description=_CREDENTIALS)
     digest: Digest | None = Field(

@@ -25,6 +25,7 @@ SOURCES = (
 K3S_TESTS = ("tests/k3s",)
 CLUSTER_TESTS = ("tests/testbed", *K3S_TESTS, "tests/e2e")
 LOAD_TOOL_TESTS = ("tests/runtime/standalone",)
+OPENVINO_TESTS = ("tests/runtime/inference",)
 FAST = frozenset({"all", "fast"})
 LINT = FAST | {"lint"}
 E2E = frozenset({"all", "e2e"})
@@ -57,8 +58,9 @@ def checks(python: str) -> tuple[Check, ...]:
     folders = ("crds", "charts/edge-intelligence/files/crds")
     pages = ("--page", "docs/reasons.md", "--fields", "docs/fields.md")
     generate = ("-m", "edge_api.generate", "--check", *folders, *pages)
-    fast = ("-m", "testbed.coverage", "-m", "not e2e and not load_tool", "--durations=5")
+    fast = ("-m", "testbed.coverage", "-m", "not e2e and not load_tool and not openvino", "--durations=5")
     load_tool = ("-m", "pytest", "-m", "load_tool", "--durations=5", *LOAD_TOOL_TESTS)
+    openvino = ("-m", "pytest", "-m", "openvino", "--durations=5", *OPENVINO_TESTS)
     e2e = ("-m", "pytest", "-m", "e2e and not extended", "--durations=15", *CLUSTER_TESTS)
     extended = ("-m", "pytest", "-m", "extended", "--durations=15", *CLUSTER_TESTS)
     like_k3s = ("-m", "pytest", "-m", "extended", "--durations=15", *K3S_TESTS)
@@ -76,6 +78,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("client programs of the tests", (python, "-m", "testbed.client_programs"), FAST),
         Check("unit, contract, chart tests and their coverage", (python, *fast), FAST),
         Check("Triton's load tool", (python, *load_tool), frozenset({"all"})),
+        Check("OpenVINO's execution provider", (python, *openvino), frozenset({"all"})),
         # As a check of its own, since on an empty machine it takes minutes.
         Check(
             "cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E | EXTENDED | LIKE_K3S

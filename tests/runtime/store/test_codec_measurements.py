@@ -214,6 +214,66 @@ async def test_unusable_validation_data_is_refused_with_a_message(
     assert mentions(*parts).search(answer.json()["error"]["message"])
 
 
+SUMMANDS = {
+    name: np.random.default_rng(seed).normal(size=(120, 4)).astype(np.float32)
+    for seed, name in enumerate(("left", "labels"))
+}
+
+
+def sums() -> bytes:
+    """The sum of two inputs in four classes; one input has the name of the metric's array."""
+    nodes = [
+        helper.make_node("Add", ["left", "labels"], ["both"]),
+        helper.make_node("MatMul", ["both", "w"], ["scores"]),
+    ]
+    weights = [numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")]
+    inputs = [info(name, "N", 4) for name in SUMMANDS]
+    exits = [{"name": "final", "output": "scores", "accuracy": 0.9}]
+    return model_of(nodes, inputs, [info("scores", "N", 4)], weights, exits)
+
+
+async def test_a_model_with_several_inputs_is_measured_on_an_array_for_each(store: httpx.AsyncClient) -> None:
+    model = await _model(store, sums())
+    right = (SUMMANDS["left"] + SUMMANDS["labels"]).argmax(1)
+    data = {"left": SUMMANDS["left"], "inputs.labels": SUMMANDS["labels"], "labels": right}
+    found = (await _ask(store, model, packed(**data))).json()
+    at = {(*m["cut"], m["codec"]): m["accuracy"] for m in found["measured"]}
+    assert at["both", "fp32"] == 1.0
+    assert at["both", "int8"] > 0.9
+    assert found["samples"] == 120
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"left": None, "inputs.labels": None}, ("left", "inputs.labels", "missing", "numpy.savez")),
+        ({"inputs.labels": None}, ("inputs.labels", "missing")),
+        ({"right": np.ones(3)}, ("right", "neither", "Accuracy")),
+        ({"left": SUMMANDS["left"][:110]}, ("left has 110", "inputs.labels has 120")),
+        ({"left": SUMMANDS["left"][:, :3]}, ("[120, 3]", "left FP32")),
+    ],
+)
+async def test_arrays_that_are_not_the_inputs_are_refused_with_their_names(
+    store: httpx.AsyncClient, change: dict[str, Any], parts: tuple[object, ...]
+) -> None:
+    model = await _model(store, sums())
+    right = {"left": SUMMANDS["left"], "inputs.labels": SUMMANDS["labels"], "labels": np.zeros(120, int)}
+    arrays = {name: array for name, array in {**right, **change}.items() if array is not None}
+    answer = await _ask(store, model, packed(**arrays))
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (400, "BadRequest")
+    assert mentions(*parts).search(answer.json()["error"]["message"])
+
+
+async def test_inputs_without_a_batch_are_refused_with_the_reason(store: httpx.AsyncClient) -> None:
+    nodes = [helper.make_node("Mul", ["x", "factor"], ["y"])]
+    model = await _model(store, model_of(nodes, [info("x", "N", 4), info("factor")], [info("y", "N", 4)], []))
+    data = packed(x=SUMMANDS["left"], factor=np.ones(120, np.float32), labels=np.zeros(120, np.int64))
+    answer = await _ask(store, model, data)
+    assert mentions("factor", "batch dimension", "spec.model.validation").search(
+        answer.json()["error"]["message"]
+    )
+
+
 async def test_a_file_that_is_invalid_is_refused_and_objects_are_not_read(
     store: httpx.AsyncClient, chain_model: bytes
 ) -> None:

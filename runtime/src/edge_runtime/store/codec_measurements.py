@@ -21,7 +21,6 @@ from edge_runtime.slicing import Graph
 from edge_runtime.store.accuracy_metrics import metric_named
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.holdings import Holdings
-from edge_runtime.store.measured_models import only_input
 from edge_runtime.store.measuring_process import MODULE, Order
 from edge_runtime.store.reachable import NOTHING, Reachable
 from edge_runtime.store.sources import fetch
@@ -87,7 +86,8 @@ class CodecMeasurements:
             graph = self._graph(model)
             exits = read_exits(graph, request.get("exits"))
             data = self._blobs.read_blob(stored.digest)
-            read_validation(data, graph.tensor(only_input(graph)), self._blobs.limit, metric)
+            wanted_inputs = [graph.tensor(name) for name in graph.inputs]
+            read_validation(data, wanted_inputs, self._blobs.limit, metric)
             running = self._begin(
                 key,
                 Order(

@@ -21,8 +21,8 @@ from edge_runtime.store.accuracies.metric import AccuracyMetric, Outputs
 from edge_runtime.store.accuracy_metrics import metric_named
 from edge_runtime.store.codec_accuracies import Refusal, in_batches, measure_codecs
 from edge_runtime.store.exit_confidences import exit_confidences
-from edge_runtime.store.measured_models import only_input, stated_accuracy
-from edge_runtime.store.validation_data import LEAST, read_validation, spread
+from edge_runtime.store.measured_models import stated_accuracy
+from edge_runtime.store.validation_data import LEAST, ValidationData, read_validation, spread
 from edge_runtime.tensors import Array
 from edge_runtime.trials.child_server import ReportStage, serve
 
@@ -66,9 +66,7 @@ class Order:
 class _Task:
     graph: Graph
     exits: tuple[DeclaredExit, ...]
-    inputs: Array
-    labels: Array | None
-    metric: AccuracyMetric
+    data: ValidationData
     budget: float
 
 
@@ -102,31 +100,31 @@ def _read(order: Order) -> _Task:
 
     graph = Graph(blob(order.model), blob)
     validation = blob(order.validation).read_bytes()
-    inputs, labels, metric = read_validation(
-        validation, graph.tensor(only_input(graph)), order.limit, metric_named(order.metric)
-    )
-    return _Task(graph, order.exits, inputs, labels, metric, order.budget)
+    wanted = [graph.tensor(name) for name in graph.inputs]
+    data = read_validation(validation, wanted, order.limit, metric_named(order.metric))
+    return _Task(graph, order.exits, data, order.budget)
 
 
 def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
     begun = clock()
     graph, exits = task.graph, {exit_.name: exit_.outputs for exit_ in task.exits}
-    chosen = spread(len(task.inputs), _affordable(task, clock))
-    inputs = task.inputs[chosen]
-    wholes = in_batches(_whole(task), {only_input(graph): inputs})
+    data, metric = task.data, task.data.metric
+    chosen = spread(len(data), _affordable(task, clock))
+    inputs = data.chosen(chosen)
+    wholes = in_batches(_whole(task), inputs)
     answers = {name: [wholes[output] for output in outputs] for name, outputs in exits.items()}
     last = answers[task.exits[-1].name]
-    labels = task.metric.reference(last) if task.labels is None else task.labels[chosen]
+    labels = metric.reference(last) if data.labels is None else data.labels[chosen]
     for exit_ in task.exits:
-        _check_form(exit_, answers[exit_.name], labels, task.metric)
+        _check_form(exit_, answers[exit_.name], labels, metric)
     check_claims(task, last, labels)
     refused: list[Refusal] = []
     measured = measure_codecs(
         graph,
         exits,
-        {only_input(graph): inputs},
+        inputs,
         labels,
-        metric=task.metric,
+        metric=metric,
         cuts={
             e.name: [c.tensors for c in worthwhile(graph.cuts(e.outputs, MOST_TENSORS))] for e in task.exits
         },
@@ -135,8 +133,8 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
         refused=refused.append,
     )
     return {
-        "confidences": exit_confidences(answers, labels, task.metric),
-        "metric": task.metric.name,
+        "confidences": exit_confidences(answers, labels, metric),
+        "metric": metric.name,
         "complete": True,
         "samples": len(labels),
         "measured": [found.document() for found in measured],
@@ -146,7 +144,7 @@ def _measure(task: _Task, clock: Callable[[], float] = time.monotonic) -> dict[s
 
 def _affordable(task: _Task, clock: Callable[[], float]) -> int:
     """Number of samples that the whole model can process several times within the budget; at least LEAST."""
-    feeds = {only_input(task.graph): task.inputs[:_TRIAL]}
+    feeds = task.data.chosen(slice(_TRIAL))
     session = _whole(task)
     in_batches(session, feeds)
     begun = clock()
@@ -168,7 +166,7 @@ def _check_form(exit_: DeclaredExit, outputs: Outputs, labels: Array, metric: Ac
 
 def check_claims(task: _Task, outputs: Outputs, labels: Array) -> None:
     """Raises BadRequest if the last exit is so much less accurate than declared that data must be wrong."""
-    last, metric = task.exits[-1], task.metric
+    last, metric = task.exits[-1], task.data.metric
     found, stated = metric.accuracy(outputs, labels), stated_accuracy(last)
     doubt = max(_DOUBT, 3 * sqrt(stated * (1 - stated) / len(labels)))
     if found < stated - doubt:
@@ -190,7 +188,7 @@ def _possible(graph: Graph, codec: str) -> bool:
 
 def _whole(task: _Task) -> Session:
     outputs = list(dict.fromkeys(name for exit_ in task.exits for name in exit_.outputs))
-    start = [only_input(task.graph)]
+    start = task.graph.needed_inputs(outputs)
     return Session(task.graph.slice(start, outputs), *task.graph.contract(start, outputs))
 
 

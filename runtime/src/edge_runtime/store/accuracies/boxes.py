@@ -22,6 +22,7 @@ class MeanAveragePrecision(AccuracyMetric):
     """Mean over classes and over IoU thresholds from 0.50 to 0.95 in steps of 0.05, boxes of all sizes."""
 
     name = "MeanAveragePrecision"
+    arrays = ("boxes", "classes", "images")
     wanted = (
         "boxes [M, 4] as x1, y1, x2, y2 in the unit of the model's boxes, classes [M] and images [M], whole "
         "numbers: the class of each box and the row of inputs that it is in"

@@ -48,6 +48,7 @@ class Agreement(AccuracyMetric):
     """
 
     name = "Agreement"
+    arrays = ()
     wanted = "no array but inputs"
     outputs = "as many outputs as the full model, of the same types"
 

@@ -21,11 +21,13 @@ class AccuracyMetric(ABC):
 
     Attributes:
         name: As in `validation.metric`.
+        arrays: Names of the arrays that it reads.
         wanted: The arrays that the validation data needs beside the inputs, as in `... ; write ...`.
         outputs: What the outputs of an exit must be, as in `... is measured for models that give ...`.
     """
 
     name: ClassVar[str]
+    arrays: ClassVar[tuple[str, ...]] = (LABELS,)
     wanted: ClassVar[str]
     outputs: ClassVar[str]
 

@@ -19,6 +19,7 @@ ALPHABET: Final = "alphabet"
 class ErrorRate(AccuracyMetric):
     """max(0, 1 - error rate): insertions, deletions and substitutions over all units of the labels."""
 
+    arrays = (LABELS, ALPHABET)
     wanted = (
         "labels [N]: the text of each input; for outputs of numbers also alphabet [classes]: the text of "
         "each class, empty for the blank"
