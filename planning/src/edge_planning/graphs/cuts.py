@@ -84,7 +84,7 @@ def crossing_cuts(graph: Graph, outputs: Outputs) -> tuple[tuple[str, ...], ...]
     inputs = set(graph.inputs)
 
     def can_be_sent(names: tuple[str, ...]) -> bool:
-        tensors = [graph.tensors[name] for name in read_behind(graph, names, outputs)]
+        tensors = [graph.tensors[name] for name in names]
         return all((tensor.crosses or tensor.name in inputs) and tensor.size for tensor in tensors)
 
     return (first, *(names for names in rest if can_be_sent(names)))

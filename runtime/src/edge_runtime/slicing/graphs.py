@@ -224,7 +224,8 @@ class Graph:
         rest = [
             names
             for names in found[1:]
-            if self._can_cross(sent[names])
+            if self._can_cross(names)  # in profiles, the next slice reads outputs, too
+            and self._can_cross(sent[names])
             and len(names) <= _MOST_ON_A_HOP
             and (len(names) <= most or self._bytes(sent[names]) < whole)
         ]
