@@ -32,7 +32,8 @@ def _without_class(state: ClusterState) -> Iterator[Found]:
     parts = [part for pool in pools for part in (*pool.spec.nodes, *pool.spec.triton_servers)]
     for body in state.of(NODES):
         node = node_of(body)
-        if any(name in labels(body) for name in _CONTROL_PLANE) or body["spec"].get("unschedulable"):
+        unschedulable = (body.get("spec") or {}).get("unschedulable")
+        if unschedulable or any(name in labels(body) for name in _CONTROL_PLANE):
             continue
         selecting = [part for part in parts if part.node_selector or part.selector]
         if not any(selects(part, node) for part in selecting):
