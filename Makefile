@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .cache/uv/bin/uv
-DISTRIBUTIONS := api planning operator runtime testbed
+DISTRIBUTIONS := api planning operator runtime cli testbed
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links --python-version 3.11 $(DISTRIBUTIONS:%=--no-emit-package edge-%)
@@ -94,9 +94,10 @@ setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targe
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/, docs/fields.md, docs/reasons.md's table, the chart's values, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
+generate: $(VENV)/.synced ## Writes crds/, the generated pages of docs/, the chart's values, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
 	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/files/crds --page docs/reasons.md --fields docs/fields.md
 	@$(BIN)/python -m edge_chart.generate
+	@$(BIN)/python -m edge_cli.reference docs
 	@$(BIN)/python -m testbed.versions
 	@$(BIN)/python -m testbed.import_graph
 	@$(BIN)/python -m demo.overview

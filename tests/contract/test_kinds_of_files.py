@@ -133,7 +133,9 @@ def test_every_route_of_a_text_detector_takes_images_of_any_size(tmp_path: Path)
                 np.testing.assert_allclose(found["maps"], whole, rtol=1e-5)
 
 
-def test_a_voice_detector_is_cut_on_both_sides_of_its_choice_and_its_state_crosses_until_it_is_replaced(tmp_path: Path) -> None:
+def test_a_voice_detector_is_cut_on_both_sides_of_its_choice_and_its_state_crosses_until_it_is_replaced(
+    tmp_path: Path,
+) -> None:
     served = Served(voice_detector(), tmp_path)
     assert [each.input for each in card_of(served).unknown_sizes] == ["state"]
     card = card_of(served, [{"name": "state", "shape": [2, 1, 8]}])

@@ -1,9 +1,5 @@
-"""`edge-operator explain` on the cluster: in the operator's pod, and with the rights of one namespace."""
+"""`ei explain`, `plan` and `what-if` on the cluster, and `explain` with the rights of one namespace."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,22 +7,18 @@ from typing import Any
 import pytest
 import yaml
 
+from command_line import document, ei, kubeconfig
 from edge_api import reasons
 from edge_api.quantities import parse_duration
-from testbed.errors import KubectlFailed
 from trials import Trial, another_service
 
 NAME = "strict"
 PERSON = "developer"
 
 
-def explain(trial: Trial, name: str) -> dict[str, Any]:
-    """Runs the command in the operator's pod; raises KubectlFailed with what it wrote to stderr."""
-    command = ("edge-operator", "explain", name, "-n", "default", "-o", "json")
-    found: dict[str, Any] = json.loads(
-        trial.cluster.kubectl("exec", "deploy/edge-operator", "-n", "edge-intelligence", "--", *command)
-    )
-    return found
+def explain(trial: Trial, name: str) -> Any:
+    """The explanation of a service of the namespace default."""
+    return document(trial, "explain", name, "-n", "default")
 
 
 def service(**slo: Any) -> dict[str, Any]:
@@ -75,15 +67,44 @@ def test_an_infeasible_slo_is_explained_as_the_condition_says_and_the_nearest_is
 
 
 def test_a_service_that_does_not_exist_is_answered_with_those_that_do(trial: Trial) -> None:
-    with pytest.raises(KubectlFailed) as failed:
-        explain(trial, "digit")
-    assert "InferenceService default/digit" in str(failed.value)
-    assert "digits" in str(failed.value)
+    done = ei(trial, "explain", "digit", "-n", "default")
+    assert done.returncode == 1
+    assert "InferenceService default/digit" in done.stderr
+    assert "digits" in done.stderr
+
+
+def test_what_if_and_plan_agree_with_what_the_operator_then_publishes(trial: Trial, tmp_path: Path) -> None:
+    latency = "20ms"
+    supposed = document(trial, "what-if", "digits", "-n", "default", "--latency", latency)
+    slo = trial.get("inferenceservice", "digits")["spec"]["slo"]
+    manifest = another_service("digits")
+    manifest["spec"] |= {"slo": {**slo, "latency": latency}}
+    file = tmp_path / "digits.yaml"
+    file.write_text(yaml.safe_dump(manifest))
+    planned = document(trial, "plan", "-f", str(file), "-n", "default")
+    assert [each["change"] for each in planned["objects"]] == ["Update"]
+    said = {entry["node"]: entry["after"].get("routes", []) for entry in supposed["entries"]}
+    told = {entry["node"]: (entry.get("after") or {}).get("names", []) for entry in planned["entries"]}
+    assert {node: told[node] for node in told if node in said} == {n: r for n, r in said.items() if n in told}
+    trial.patch({"slo": {"latency": latency}})
+    try:
+        trial.wait(
+            "the tables of the other SLO",
+            lambda: all(
+                body["spec"]["slo"]["latency"] == latency
+                and [route["name"] for route in body["spec"]["routes"]] == said[node]
+                for node, body in trial.placements().items()
+                if said[node]
+            ),
+        )
+    finally:
+        trial.patch({"slo": {"latency": slo["latency"]}})
+        trial.wait("the example as before", trial.serves_everywhere, 300)
 
 
 @pytest.fixture
-def tenant(trial: Trial, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a person with the role edit of the namespace, and the chart's role for pools."""
+def tenant(trial: Trial, tmp_path: Path) -> Iterator[Path]:
+    """The kubeconfig of a person with the role edit of the namespace, and the chart's role for pools."""
     kubectl, account = trial.cluster.kubectl, f"default:{PERSON}"
     kubectl("create", "serviceaccount", PERSON, "-n", "default")
     try:
@@ -91,22 +112,15 @@ def tenant(trial: Trial, tmp_path: Path) -> Iterator[dict[str, str]]:
         kubectl(*bind, "--clusterrole=edit", f"--serviceaccount={account}")
         pools = ("--clusterrole=edge-intelligence-edge-pools", f"--serviceaccount={account}")
         kubectl("create", "clusterrolebinding", PERSON, *pools)
-        config = json.loads(kubectl("config", "view", "--raw", "-o", "json"))
         token = kubectl("create", "token", PERSON, "-n", "default").strip()
-        for user in config["users"]:
-            user["user"] = {"token": token}
-        path = tmp_path / "kubeconfig"
-        path.write_text(json.dumps(config))
-        yield {**os.environ, "KUBECONFIG": str(path)}
+        yield kubeconfig(trial, tmp_path, token)
     finally:
         kubectl("delete", "clusterrolebinding", PERSON, "--ignore-not-found")
         kubectl("delete", "rolebinding", PERSON, "-n", "default", "--ignore-not-found")
         kubectl("delete", "serviceaccount", PERSON, "-n", "default")
 
 
-def test_a_person_with_the_role_edit_writes_services_and_explains_them(
-    trial: Trial, tenant: dict[str, str]
-) -> None:
+def test_a_person_with_the_role_edit_writes_services_and_explains_them(trial: Trial, tenant: Path) -> None:
     kubectl = trial.cluster.kubectl
     trial.wait(
         "the aggregated role",
@@ -114,10 +128,6 @@ def test_a_person_with_the_role_edit_writes_services_and_explains_them(
     )
     may = ("auth", "can-i", "create", "inferenceservices", "-n", "default")
     assert kubectl(*may, f"--as=system:serviceaccount:default:{PERSON}").strip() == "yes"
-    command = [sys.executable, "-m", "edge_operator.cli", "explain", "digits", "-o", "json"]
-    argv = [*trial.bed.in_node("cloud"), *command]
-    done = subprocess.run(argv, env=tenant, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = document(trial, "explain", "digits", "-n", "default", config=tenant)
     assert {entry["node"] for entry in found["entries"]} == set(trial.placements())
     assert any("edge-intelligence-edge-view" in note for note in found["notes"]), found["notes"]

@@ -387,7 +387,7 @@ class World(TenantSide):
         )
 
     def explained(self, key: ServiceKey = KEY) -> Explanation:
-        """What `edge-operator explain` says of a service."""
+        """What `ei explain` says of a service."""
         return explain_service(self.cluster, *key, Installed(self.settings), self.clock().wall())
 
     def report_pool(self, name: str = "factory", **seen: Any) -> None:

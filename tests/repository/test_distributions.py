@@ -157,6 +157,14 @@ def test_the_runtime_needs_no_kubernetes_client(install: Install) -> None:
     assert runtime.python(str(runtime.folder / "bin" / "edge-runtime"), "--version")
 
 
+def test_the_command_line_brings_the_operator_and_the_runtime_as_libraries(install: Install) -> None:
+    found = install("api", "planning", "operator", "runtime", "cli")
+    assert {"kubernetes", "onnx", "onnxruntime", "rich", "typer"} < found.names
+    assert {name for name in found.failures() if name.startswith("edge_cli")} == set()
+    for script in ("ei", "kubectl-ei"):
+        assert found.python(str(found.folder / "bin" / script), "--version")
+
+
 @pytest.mark.parametrize("image", ["operator", "runtime"])
 def test_the_lock_of_an_image_holds_what_its_distributions_ask_for(image: str) -> None:
     lock = (ROOT / "requirements" / f"{image}.lock").read_text()
@@ -181,5 +189,6 @@ def test_the_pages_name_the_installations_that_are_tested() -> None:
         ("./planning",),
         ("./api", "./planning", "./operator"),
         ("./api", "./planning", "./runtime"),
+        ("./api", "./planning", "./operator", "./runtime", "./cli"),
     }
     assert {tuple(re.sub(r"\[.*\]|'", "", one) for one in line) for line in named} == tested

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from edge_cli.app import main as ei
 from edge_operator.cli import main as operator
 from edge_runtime.cli import main as runtime
 from testbed.versions import outdated, version
 
 ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTIONS = ("api", "operator", "planning", "runtime", "testbed")
+DISTRIBUTIONS = ("api", "cli", "operator", "planning", "runtime", "testbed")
 FILES = sorted([*(f"{name}/pyproject.toml" for name in DISTRIBUTIONS), "charts/edge-intelligence/Chart.yaml"])
 
 
@@ -46,3 +47,8 @@ def test_a_command_tells_its_version(
         main(["--version"])
     assert not ended.value.code
     assert capsys.readouterr().out == f"{name} {version()}\n"
+
+
+def test_the_command_line_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ei(["--version"]) == 0
+    assert capsys.readouterr().out == f"ei {version()}\n"

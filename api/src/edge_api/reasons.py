@@ -293,7 +293,7 @@ INFEASIBLE: Final = registered(
     (PLANNED,),
     "At some entry node, no route meets the SLO with the accuracy that spec.slo.minAccuracy requires, or the "
     "mode has no route. The others get their routes.",
-    "Apply what the message proposes; `edge-operator explain` shows every alternative.",
+    "Apply what the message proposes; `ei explain` shows every alternative.",
 )
 DOES_NOT_FIT: Final = registered(
     "DoesNotFit",
@@ -447,7 +447,7 @@ OBJECTIVE_MISSED: Final = registered(
     "ObjectiveMissed",
     (SLO_MET,),
     "Too many of the requests of 5 minutes took longer than spec.slo.latency.",
-    "Look at the entry node that the message names; `edge-operator explain` shows what limits its plan.",
+    "Look at the entry node that the message names; `ei explain` shows what limits its plan.",
 )
 NO_REQUESTS: Final = registered("NoRequests", (SLO_MET,), "There were no requests for 5 minutes.", NOTHING)
 

@@ -1,13 +1,10 @@
-"""`edge-operator`: run the operator, explain a service's plan, validate manifests, and the chart's hooks."""
+"""`edge-operator`: run the operator, and the hooks of the chart. `ei` is the command line for people."""
 
 import argparse
-import datetime
-import json
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 from edge_operator.errors import OperatorError
 
@@ -16,15 +13,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parsed = _parser().parse_args(arguments)
     try:
-        if parsed.command == "run":
-            return _run(parsed)
-        if parsed.command == "explain":
-            return _explain(parsed)
         if parsed.command == "adopt-crds":
             return _adopt_crds(parsed)
         if parsed.command == "send-inferences":
             return _send_inferences(parsed)
-        return _validate(parsed)
+        return _run(parsed)
     except OperatorError as error:
         sys.stderr.write(f"edge-operator: {error}\n")
         return 2 if parsed.command == "run" else 1
@@ -49,31 +42,6 @@ def _run(parsed: argparse.Namespace) -> int:
         os.environ.get("EDGE_WATCH_NAMESPACE") or None, settings, parsed.liveness_port, parsed.log_format
     )
     return 0
-
-
-def _explain(parsed: argparse.Namespace) -> int:
-    from edge_api import written
-    from edge_operator.cluster import ApiServer
-    from edge_operator.explaining.installed import installed
-    from edge_operator.explaining.services import explain_service
-    from edge_operator.explaining.text import explanation_text
-
-    cluster, now = ApiServer.from_environment(), datetime.datetime.now(datetime.UTC)
-    found = explain_service(cluster, parsed.namespace, parsed.service, installed(os.environ, cluster), now)
-    if parsed.output == "json":
-        sys.stdout.write(json.dumps(written(found), indent=2) + "\n")
-    else:
-        sys.stdout.write(explanation_text(found))
-    return 0
-
-
-def _validate(parsed: argparse.Namespace) -> int:
-    from edge_operator.validation import problems_in
-
-    found = [problem for path in parsed.files for problem in problems_in(path)]
-    for problem in found:
-        sys.stdout.write(f"{problem}\n")
-    return 1 if found else 0
 
 
 def _adopt_crds(parsed: argparse.Namespace) -> int:
@@ -118,24 +86,6 @@ def _parser() -> argparse.ArgumentParser:
     run_command.add_argument(
         "--log-format", choices=("plain", "json"), default="plain", help="default: plain"
     )
-    explain_command = commands.add_parser(
-        "explain", help="print how a service is planned, what was rejected and why; changes nothing"
-    )
-    explain_command.add_argument("service", help="name of the InferenceService")
-    explain_command.add_argument(
-        "-n", "--namespace", default="default", help="namespace of the service (default: default)"
-    )
-    explain_command.add_argument(
-        "-o",
-        "--output",
-        choices=("text", "json"),
-        default="text",
-        help="format of the output (default: text)",
-    )
-    validate_command = commands.add_parser(
-        "validate", help="check manifests without a cluster; exits with 1 if there is a problem"
-    )
-    validate_command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a YAML file")
     adopt_command = commands.add_parser(
         "adopt-crds", help="replace CRDs by those of this version, as objects of a Helm release"
     )

@@ -1,5 +1,5 @@
 """The commands: `run` serves placements, `serve` serves a file, `profile-device` and `profile` measure a
-model, `exits` gives it exits, `store` runs the model store, or uploads to one, `fetch` reads a model into it.
+model, `exits` gives it exits, `store` runs the model store, `fetch` reads a model into it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from edge_runtime.memoization.flags import add_flags
 from edge_runtime.samples import flags as samples
 from edge_runtime.sequences import flags as state_flags
 from edge_runtime.shared_memory import flags as memory_flags
-from edge_runtime.store import commands as store_commands
+from edge_runtime.store import access_flags
 from edge_runtime.store import flags as store_flags
 
 if TYPE_CHECKING:
@@ -79,10 +79,8 @@ def _store(arguments: argparse.Namespace) -> int:
     from edge_runtime.store.reachable import reachable
     from edge_runtime.store.serving import store_server
 
-    if arguments.action is not None:
-        return store_commands.run(arguments)
     if arguments.root is None:
-        raise BadRequest("--root: missing: name the folder for all stored data, or use put or ls")
+        raise BadRequest("--root: missing: name the folder for all stored data")
     allowed = reachable(
         arguments.root, arguments.shared_folder, arguments.allow_internal, arguments.plain_http
     )
@@ -302,7 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.set_defaults(tls_clients="require")
 
     store = commands.add_parser("store", help="store and serve models, slices and profiles")
-    store.add_argument("--root", type=Path, help="folder for all stored data; required to run a store")
+    store.add_argument("--root", type=Path, help="folder for all stored data; required")
     store.add_argument("--host", default="::", help=_HOST)
     store.add_argument("--port", type=_port, default=8080, help="0 for a free port (default %(default)s)")
     store.add_argument(
@@ -313,12 +311,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     store_flags.add_source_flags(store)
     store_flags.add_flags(store)
-    store_commands.add_commands(store)
     _add_security(store)
 
     # What it needs is imported when the command runs.
     fetch = commands.add_parser("fetch", help="read a model with the credentials of a Job into a model store")
-    store_commands.add_fetch(fetch)
+    access_flags.add_fetch(fetch)
     return parser
 
 

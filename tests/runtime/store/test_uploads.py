@@ -12,10 +12,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from edge_cli.uploads import Stored, put
 from edge_runtime.errors import DiskFull, Unreachable
 from edge_runtime.store.app import StoreApp
 from edge_runtime.store.client import Access, Sending, StoreClient
-from edge_runtime.store.commands import put
 from edge_runtime.store.receiving import check_room
 from messages import mentions
 
@@ -132,8 +132,8 @@ def _client(server: _Breaking) -> StoreClient:
 def test_put_sends_the_rest_of_a_part_after_a_break(tmp_path: Path) -> None:
     server = _Breaking(breaks=2)
     (tmp_path / "digits.onnx").write_bytes(DATA)
-    said = put(_client(server), tmp_path / "digits.onnx", "d.onnx")
-    assert said == f"storageUri: store://d.onnx\ndigest: {DIGEST}"
+    stored = put(_client(server), tmp_path / "digits.onnx", "d.onnx")
+    assert stored == Stored("store://d.onnx", DIGEST)
     assert bytes(server.stored) == DATA
 
 

@@ -1,1 +1,4 @@
-"""`edge-operator explain`: how a service is planned beside the others of its pool."""
+"""How a service is planned beside the others of its pool, and how it would be if something changed.
+
+`ei` prints it. Everything is planned by the functions of the operator's loops, and nothing is written.
+"""

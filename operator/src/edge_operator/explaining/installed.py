@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edge_operator.cluster import DEPLOYMENTS, Cluster, Object
+from edge_operator.cluster import DEPLOYMENTS, Object
 from edge_operator.errors import ExplanationError, PermissionDeniedError
+from edge_operator.explaining.overlays import Reads
 from edge_operator.settings import Settings
 
 SELECTOR: Final = "app.kubernetes.io/name=edge-operator"
@@ -31,7 +32,7 @@ class Installed:
     notes: tuple[str, ...] = ()
 
 
-def installed(environment: Mapping[str, str], cluster: Cluster) -> Installed:
+def installed(environment: Mapping[str, str], cluster: Reads) -> Installed:
     """Returns the settings of the operator.
 
     Raises ExplanationError if it is not found, or there are several; SettingsError, ClusterError.

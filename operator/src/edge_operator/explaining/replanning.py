@@ -21,15 +21,14 @@ from edge_operator.cluster import (
     NODES,
     PLACEMENTS,
     TENANTS,
-    Cluster,
     Kind,
     Object,
 )
 from edge_operator.errors import ExplanationError, PermissionDeniedError
+from edge_operator.explaining.overlays import Mirrored, Reads
 from edge_operator.keys import ServiceKey
 from edge_operator.observed import snapshots
 from edge_operator.observed.mirror import Mirror
-from edge_operator.observed.mirrored_cluster import MirroredCluster
 from edge_operator.pool import manifests, plans, recorded
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.facts import AccuraciesOf, CardOf, Fact, LayersOf, Need, ProfileOf
@@ -57,7 +56,7 @@ class SeenPool:
     hidden: tuple[Kind, ...] = ()
 
 
-def seen_pool(cluster: Cluster, name: str, settings: Settings, namespace: str, scope: str | None) -> SeenPool:
+def seen_pool(cluster: Reads, name: str, settings: Settings, namespace: str, scope: str | None) -> SeenPool:
     """Returns a pool as the API server has it.
 
     namespace: the one to read if the account cannot list objects of all. scope: the only one to read; None:
@@ -70,7 +69,7 @@ def seen_pool(cluster: Cluster, name: str, settings: Settings, namespace: str, s
             mirror.put(kind.kind, body)
         if not complete:
             hidden.append(kind)
-    return SeenPool(_state(MirroredCluster(cluster, mirror), name, settings, scope), tuple(hidden))
+    return SeenPool(_state(Mirrored(mirror), name, settings, scope), tuple(hidden))
 
 
 def pools_role(settings: Settings) -> str:
@@ -84,7 +83,7 @@ def view_role(settings: Settings) -> str:
 
 
 def _listed(
-    cluster: Cluster, kind: Kind, settings: Settings, namespace: str, scope: str | None
+    cluster: Reads, kind: Kind, settings: Settings, namespace: str, scope: str | None
 ) -> tuple[list[Object], bool]:
     """Returns the objects of a kind that may be seen, and whether these are all."""
     try:
@@ -104,7 +103,7 @@ def _listed(
         ) from error
 
 
-def _state(reads: MirroredCluster, name: str, settings: Settings, scope: str | None) -> PoolState:
+def _state(reads: Reads, name: str, settings: Settings, scope: str | None) -> PoolState:
     return PoolState(
         name=name,
         settings=settings,

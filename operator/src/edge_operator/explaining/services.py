@@ -5,6 +5,7 @@ Plans the pool from the objects at the API server, with the operator's functions
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -16,20 +17,23 @@ from edge_api.objects import Condition
 from edge_api.placements import UNENCODED
 from edge_api.quantities import Duration
 from edge_api.validation_messages import sentences
-from edge_operator.cluster import INFERENCE_SERVICES, Cluster
+from edge_operator.cluster import INFERENCE_SERVICES
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ExplanationError
 from edge_operator.explaining.entries import EntryExplainer
 from edge_operator.explaining.installed import Installed
+from edge_operator.explaining.overlays import Reads
 from edge_operator.explaining.replanning import SeenPool, replanned, seen_pool, view_role
-from edge_operator.explaining.values import ConditionNow, Explanation
+from edge_operator.explaining.values import ConditionNow, Explanation, TenantExplanation
 from edge_operator.keys import ServiceKey
 from edge_operator.pool import manifests, recorded
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.plans import Joint, PoolPlan
+from edge_operator.pool.pooled import PlannedEntry, PooledService
 from edge_operator.pool.remedies import explained
 from edge_operator.pool.states import PoolState
 from edge_operator.pool.surroundings import Surroundings, of_service, unfit
+from edge_operator.pool.tenant_status import share_of_pool
 from edge_operator.reading import read
 from edge_planning.errors import PlanningError
 
@@ -38,16 +42,35 @@ _NAMED = 3
 """Services that a note names; the others are counted."""
 
 
-def explain_service(
-    cluster: Cluster, namespace: str, name: str, operator: Installed, now: datetime.datetime
-) -> Explanation:
-    """Returns the explanation of a service.
+@dataclass(frozen=True, slots=True)
+class PlannedService:
+    """A service in the plan of its pool.
+
+    Attributes:
+        service: As the API server has it.
+        seen: The pool as this account sees it.
+        entries: What it gets at each of its entry nodes; at least one.
+    """
+
+    service: InferenceService
+    seen: SeenPool
+    plan: PoolPlan
+    profile: ModelProfile
+    joint: Joint
+    pooled: PooledService
+    entries: tuple[PlannedEntry, ...]
+
+
+def planned_service(
+    cluster: Reads, namespace: str, name: str, operator: Installed, now: datetime.datetime
+) -> PlannedService:
+    """Returns a service as an operator plans it that starts now.
 
     Raises ExplanationError if there is no plan yet, or a permission is missing that it needs; ClusterError if
     objects cannot be read.
     """
     scope = operator.scope
-    service = _service(cluster, namespace, name)
+    service = service_of(cluster, namespace, name)
     key, where = ServiceKey(namespace, name), f"InferenceService {namespace}/{name}"
     if scope not in (None, namespace):
         raise ExplanationError(f'{where}: the operator watches only namespace "{scope}": use one there')
@@ -57,12 +80,21 @@ def explain_service(
     joint = _joint(plan, service, profile, key)
     pooled = plan.services[key].pooled
     assert pooled is not None, "a service without a part in the pool's plan is not explained"
-    entries = [entry for entry in joint.entries[key] if not (entry.intermediate or entry.held)]
+    entries = tuple(entry for entry in joint.entries[key] if not (entry.intermediate or entry.held))
     if not entries:
         shortage = next(entry.shortage for entry in joint.entries[key])
-        raise ExplanationError(f"InferenceService {namespace}/{name}: {shortage}")
-    explainer = EntryExplainer(joint.plan.plan)
-    spec = pooled.spec
+        raise ExplanationError(f"{where}: {shortage}")
+    return PlannedService(service, seen, plan, profile, joint, pooled, entries)
+
+
+def explain_service(
+    cluster: Reads, namespace: str, name: str, operator: Installed, now: datetime.datetime
+) -> Explanation:
+    """Returns the explanation of a service. Raises as planned_service does."""
+    found = planned_service(cluster, namespace, name, operator, now)
+    key, service, seen = ServiceKey(namespace, name), found.service, found.seen
+    explainer = EntryExplainer(found.joint.plan.plan)
+    spec = found.pooled.spec
     return Explanation(
         service=name,
         namespace=namespace,
@@ -72,8 +104,13 @@ def explain_service(
         mode=spec.mode,
         optimize=spec.optimize,
         conditions=tuple(_now(condition) for condition in _open(service)),
-        notes=(*operator.notes, *_notes(service, profile, plan, key), *_not_seen(seen, namespace)),
-        entries=tuple(explainer.explain(pooled, entry) for entry in entries),
+        tenant=_tenant(seen.state, found.joint, key),
+        notes=(
+            *operator.notes,
+            *_notes(service, found.profile, found.plan, key),
+            *_not_seen(seen, namespace),
+        ),
+        entries=tuple(explainer.explain(found.pooled, entry) for entry in found.entries),
     )
 
 
@@ -142,7 +179,8 @@ def _joint(plan: PoolPlan, service: InferenceService, profile: ModelProfile, key
     raise ExplanationError(f"{where}: the measurements of {digest} cannot be used: {_pending(service)}")
 
 
-def _service(cluster: Cluster, namespace: str, name: str) -> InferenceService:
+def service_of(cluster: Reads, namespace: str, name: str) -> InferenceService:
+    """Returns a service. Raises ExplanationError if it does not exist or is invalid; ClusterError."""
     body = cluster.get(INFERENCE_SERVICES, namespace, name)
     if body is None:
         there = sorted(each["metadata"]["name"] for each in cluster.find(INFERENCE_SERVICES, namespace))
@@ -153,6 +191,15 @@ def _service(cluster: Cluster, namespace: str, name: str) -> InferenceService:
     except ValidationError as error:
         wrong = "; ".join(sentences(InferenceService, error))
         raise ExplanationError(f"InferenceService {namespace}/{name}: {wrong}") from error
+
+
+def _tenant(state: PoolState, joint: Joint, key: ServiceKey) -> TenantExplanation | None:
+    """Returns what the service's tenant has of the pool; None if there are no Tenants."""
+    if not state.tenancy:
+        return None
+    name = state.tenancy.of(key.namespace)
+    share = next((one for one in joint.plan.plan.tenants if one.name == name), None)
+    return None if share is None else TenantExplanation(name=name, pool=share_of_pool(state.name, share))
 
 
 def _open(service: InferenceService) -> list[Condition]:

@@ -3,7 +3,13 @@
 from collections.abc import Iterable
 
 from edge_api.quantities import Quantity, format_bandwidth
-from edge_operator.explaining.values import EntryExplanation, Explanation, PlannedPacking, ResourceUse
+from edge_operator.explaining.values import (
+    EntryExplanation,
+    Explanation,
+    PlannedPacking,
+    ResourceUse,
+    TenantExplanation,
+)
 from edge_operator.tritons.admission import bytes_text
 from edge_planning.choosing.sentences import bandwidth_text, seconds_text
 from edge_planning.text_tables import text_table
@@ -34,10 +40,22 @@ def explanation_text(found: Explanation) -> str:
             f"  {condition.type} is {condition.status}, {condition.reason}: {condition.message}",
             *([f"    {condition.meaning} {condition.fix}"] if condition.meaning else []),
         ]
+    lines += _tenant(found.tenant)
     lines += [f"  note: {note}" for note in found.notes]
     for entry in found.entries:
         lines += ["", *_entry(entry)]
     return "\n".join(lines) + "\n"
+
+
+def _tenant(tenant: TenantExplanation | None) -> Iterable[str]:
+    if tenant is None:
+        return
+    pool = tenant.pool
+    yield f"  Tenant {tenant.name} in pool {pool.name}: {pool.share} of it"
+    for use in pool.resources:
+        used = f"used {use.used}, borrowed {use.borrowed}, lent {use.lent}"
+        yield f"    {use.kind}: entitled to {use.nominal}, {used}"
+    yield from (f"    {shortage}" for shortage in pool.shortages)
 
 
 def _entry(entry: EntryExplanation) -> Iterable[str]:

@@ -1,9 +1,10 @@
-"""An explanation, as `edge-operator explain -o json` prints it."""
+"""An explanation, as `ei explain -o json` prints it."""
 
 from typing import Literal
 
 from edge_api.objects import Part
 from edge_api.quantities import Duration, Quantity
+from edge_api.tenants import TenantPoolStatus
 
 Table = Literal["Published", "Standing", "New", "Changed", "WithoutRoom", "None"]
 """The published table against what is planned now.
@@ -163,8 +164,18 @@ class EntryExplanation(Part):
     weighed: tuple[Weighed, ...] = ()
 
 
+class TenantExplanation(Part):
+    """The tenant of the service's namespace. pool: what all its services have of the service's pool."""
+
+    name: str
+    pool: TenantPoolStatus
+
+
 class Explanation(Part):
-    """One service. notes: where this may differ from what the operator planned."""
+    """One service.
+
+    tenant: None if there are no Tenants. notes: where this may differ from what the operator planned.
+    """
 
     service: str
     namespace: str
@@ -174,5 +185,108 @@ class Explanation(Part):
     mode: str
     optimize: str
     conditions: tuple[ConditionNow, ...] = ()
+    tenant: TenantExplanation | None = None
     notes: tuple[str, ...] = ()
     entries: tuple[EntryExplanation, ...]
+
+
+class Outcome(Part):
+    """The route that an entry node uses at a bandwidth (bit/s), and the predicted latency there.
+
+    route, latency: None without a route table. routes: names of the table.
+    """
+
+    bandwidth: Quantity
+    route: str | None = None
+    accuracy: float | None = None
+    latency: Duration | None = None
+    meets_slo: bool
+    routes: tuple[str, ...] = ()
+
+
+class EntrySupposition(Part):
+    """An entry node as it is, and as it would be. Other fields: of what would be, as in EntryExplanation."""
+
+    node: str
+    before: Outcome
+    after: Outcome
+    nearest_feasible_latency: Duration | None = None
+    shortage: str = ""
+    remedies: tuple[str, ...] = ()
+
+
+class SupposedService(Part):
+    """A service under a supposition. latency: of the supposed SLO. notes: as in Explanation."""
+
+    service: str
+    namespace: str
+    latency: Duration
+    notes: tuple[str, ...] = ()
+    entries: tuple[EntrySupposition, ...]
+
+
+Change = Literal["New", "Removed", "Unchanged", "Better", "Worse", "Other"]
+"""A planned table against the one before: by whether it meets the SLO, then by its expected accuracy."""
+
+
+class PlannedTable(Part):
+    """What a service gets at an entry node.
+
+    routes: each with the bandwidth (bit/s) from which it is used. names: those of the routes. accuracy: of
+    the best route. expected_accuracy: of responses in time over all bandwidths; 0 without a table.
+    """
+
+    routes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    accuracy: float | None = None
+    expected_accuracy: float = 0.0
+    meets_slo: bool
+    shortage: str = ""
+
+
+class EntryChange(Part):
+    """A service at an entry node, before and after; None: it has no part in the plan there."""
+
+    service: str
+    namespace: str
+    node: str
+    change: Change
+    before: PlannedTable | None = None
+    after: PlannedTable | None = None
+
+
+class WaitingService(Part):
+    """A service that cannot be planned yet. reason: of its condition; empty if there is none yet."""
+
+    service: str
+    namespace: str
+    reason: str = ""
+    message: str
+
+
+class TenantChange(Part):
+    """The largest share of a pool that a tenant uses, such as 30%; None: it uses nothing there."""
+
+    tenant: str
+    pool: str
+    before: str | None = None
+    after: str | None = None
+
+
+class ObjectChange(Part):
+    """What applying does to an object."""
+
+    kind: str
+    namespace: str = ""
+    name: str
+    change: Literal["Create", "Update", "Unchanged"]
+
+
+class Preview(Part):
+    """What would change if manifests were applied. notes: as in Explanation."""
+
+    objects: tuple[ObjectChange, ...]
+    entries: tuple[EntryChange, ...]
+    waiting: tuple[WaitingService, ...] = ()
+    tenants: tuple[TenantChange, ...] = ()
+    notes: tuple[str, ...] = ()

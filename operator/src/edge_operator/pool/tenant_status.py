@@ -71,7 +71,7 @@ def tenant_status(
     found = {one.name: one for one in before.pools if one.name not in shares.planned}
     for pool, each in shares.planned.items():
         if name in each:
-            found[pool] = _pool(pool, each[name])
+            found[pool] = share_of_pool(pool, each[name])
     pools = tuple(found[pool] for pool in sorted(found) if pool in shares.pools)
     generation = tenant.metadata.generation or 0
     findings = [_ready(tenant, tenancy, shares.pools), _active(tenant), _satisfied(pools)]
@@ -117,7 +117,8 @@ def changes(before: TenantStatus, after: TenantStatus) -> list[tuple[str, str, s
     return found
 
 
-def _pool(name: str, share: PoolShare) -> TenantPoolStatus:
+def share_of_pool(name: str, share: PoolShare) -> TenantPoolStatus:
+    """Returns what a tenant has of a pool. name: of the pool."""
     return TenantPoolStatus(
         name=name,
         resources=tuple(

@@ -20,9 +20,9 @@ from edge_api.words import shown
 from edge_runtime.errors import BadRequest, DigestMismatch, NotFound, Refused, UnsupportedScheme
 from edge_runtime.slicing.reading import parse
 from edge_runtime.slicing.tensordata import pins
+from edge_runtime.store.access_flags import access_of
 from edge_runtime.store.addresses import Address
 from edge_runtime.store.client import Sending, StoreClient
-from edge_runtime.store.commands import access_of
 from edge_runtime.store.downloads import download
 from edge_runtime.store.progress import ProgressBar
 from edge_runtime.store.reachable import Reachable, internal_places

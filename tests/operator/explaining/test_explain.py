@@ -1,14 +1,12 @@
-"""`edge-operator explain`: the operator's own plan and rejected candidates, from the API server's objects."""
+"""Explanations: the operator's own plan and rejected candidates, from the API server's objects."""
 
-import json
 from typing import Any
 
 import pytest
 
 from edge_api import reasons
-from edge_api.quantities import parse_duration, parse_quantity
-from edge_operator.cli import main
-from edge_operator.cluster import MODEL_PROFILES, ApiServer
+from edge_api.quantities import parse_duration
+from edge_operator.cluster import MODEL_PROFILES
 from edge_operator.errors import ExplanationError, PermissionDeniedError
 from edge_operator.explaining.replanning import READ
 from edge_operator.explaining.text import SHOWN, explanation_text
@@ -21,20 +19,6 @@ World = Any  # tests/operator/conftest.py
 
 def explained(world: World) -> Any:
     return world.explained()
-
-
-@pytest.fixture
-def command(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs the command against the world's cluster; returns status, output and errors."""
-    monkeypatch.setenv("EDGE_STORE", world.settings.store_url)
-    monkeypatch.setenv("EDGE_RUNTIME_IMAGE", world.settings.runtime_image)
-    monkeypatch.setattr(ApiServer, "from_environment", classmethod(lambda cls: world.cluster))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        status = main(["explain", *arguments])
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def test_the_routes_are_those_that_the_operator_published(world: World) -> None:
@@ -178,22 +162,6 @@ def test_a_profile_that_lacks_a_segment_is_a_bad_profile_here_too(world: World) 
         explained(world)
 
 
-def test_the_command_prints_text_or_json(world: World, command: Any) -> None:
-    world.settle()
-    status, out, err = command("digits")
-    assert (status, err) == (0, "")
-    assert out.startswith("InferenceService default/digits\n")
-    for entry in explained(world).entries:
-        assert f"Entry node {entry.node} " in out
-        assert all(route.name in out for route in entry.routes)
-    status, out, _ = command("digits", "-n", "default", "-o", "json")
-    found = json.loads(out)
-    assert status == 0
-    assert (found["service"], found["latency"]) == ("digits", "90ms")
-    assert [entry["node"] for entry in found["entries"]] == ["cam-1", "cam-2", "gate"]
-    assert parse_quantity(found["entries"][0]["routes"][-1]["minBandwidth"]) == 0
-
-
 def allow(world: World, monkeypatch: pytest.MonkeyPatch, *allowed: tuple[str, str | None]) -> None:
     """The account can list only these kinds, in a namespace or, with None, in every one."""
     find = world.cluster.find
@@ -249,12 +217,6 @@ def test_a_permission_that_it_cannot_do_without_is_named_with_its_role(
     allow(world, monkeypatch, *(OWN | OF_CLUSTER) - {missing})
     with pytest.raises(ExplanationError, match=mentions(missing[0], role, binding)):
         explained(world)
-
-
-def test_the_command_ends_with_one_and_a_sentence(command: Any) -> None:
-    status, out, err = command("nothing")
-    assert (status, out) == (1, "")
-    assert err.startswith("edge-operator: InferenceService default/nothing: ")
 
 
 def test_text_lists_the_most_useful_of_many_rejections_and_counts_the_rest(world: World) -> None:

@@ -1,16 +1,16 @@
-"""`edge-operator validate` reports the API server's rejections without a server."""
+"""`ei validate` reports the API server's rejections without a server."""
 
 from pathlib import Path
 
 import pytest
 import yaml
 
-from edge_operator.cli import main
+from edge_cli.app import main
 
 CASES = yaml.safe_load(
-    (Path(__file__).parents[2] / "api" / "bad_manifests.yaml").read_text(encoding="utf-8")
+    (Path(__file__).parents[1] / "api" / "bad_manifests.yaml").read_text(encoding="utf-8")
 )["good"]
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def validate(capsys: pytest.CaptureFixture[str], *files: Path) -> tuple[int, list[str]]:

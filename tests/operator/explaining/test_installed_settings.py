@@ -1,4 +1,4 @@
-"""The settings with which `edge-operator explain` plans: those of the operator that runs."""
+"""The settings with which explanations plan: those of the operator that runs."""
 
 from pathlib import Path
 from typing import Any

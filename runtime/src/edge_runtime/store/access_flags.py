@@ -1,30 +1,14 @@
-"""`edge-runtime store put` and `ls`, and the flags of `edge-runtime fetch`."""
+"""The flags that say how a model store is reached, and those of `edge-runtime fetch`."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_runtime.store.client import Access
-
-_CHUNK: Final = 1 << 20
-_ACTIONS: Final = "action"
-
-
-def add_commands(store: argparse.ArgumentParser) -> None:
-    """Adds the commands to `edge-runtime store`, which without one runs a store."""
-    commands = store.add_subparsers(dest=_ACTIONS, metavar="{put,ls}")
-    put = commands.add_parser("put", help="upload a file to a model store")
-    put.add_argument("file", type=Path, help="the file, such as an .onnx model")
-    put.add_argument("--name", help="name in the store, for store://NAME (default: the file's name)")
-    listing = commands.add_parser("ls", help="list the files of a namespace in a model store")
-    for command in (put, listing):
-        add_access(command)
 
 
 def add_access(command: argparse.ArgumentParser) -> None:
@@ -102,39 +86,3 @@ def access_of(arguments: argparse.Namespace) -> Access:
         arguments.store_tls_dir,
         arguments.connect_to,
     )
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Runs one of the commands."""
-    from edge_runtime.store.client import StoreClient
-
-    client = StoreClient(access_of(arguments))
-    try:
-        if arguments.action == "put":
-            sys.stdout.write(put(client, arguments.file, arguments.name or arguments.file.name) + "\n")
-        else:
-            sys.stdout.writelines(f"{file['size']:>12}  store://{file['name']}\n" for file in client.files())
-    finally:
-        client.close()
-    return 0
-
-
-def put(client: object, path: Path, name: str) -> str:
-    """Uploads a file. Returns its address and its digest, as a manifest has them."""
-    from edge_runtime.errors import BadRequest
-    from edge_runtime.store.client import Sending, StoreClient
-    from edge_runtime.store.progress import ProgressBar
-
-    assert isinstance(client, StoreClient)
-    try:
-        with path.open("rb") as file, ProgressBar(f"upload {path.name}") as bar:
-            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            size = file.tell()
-            sending = Sending(client, name, bar.update)
-            file.seek(sending.begin(size, digest))
-            while chunk := file.read(_CHUNK):
-                sending.write(chunk)
-            sending.end(digest)
-    except OSError as error:
-        raise BadRequest(f"{path}: cannot be read ({error.strerror}): name a file") from error
-    return f"storageUri: store://{name}\ndigest: {digest}"

@@ -1,4 +1,4 @@
-"""`edge-operator explain` of services that share the nodes of a pool."""
+"""Explanations of services that share the nodes of a pool."""
 
 import random
 from dataclasses import replace

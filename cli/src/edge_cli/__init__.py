@@ -1,0 +1,1 @@
+"""`ei`, the command line of edge-intelligence, also as `kubectl ei`."""

@@ -1,0 +1,1 @@
+"""One module for each command of `ei`: its flags, and what it prints."""

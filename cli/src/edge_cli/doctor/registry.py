@@ -1,0 +1,16 @@
+"""All checks of `ei doctor`, in the order in which they are reported."""
+
+from typing import Final
+
+from edge_cli.doctor import installation, kubernetes, monitoring, pools, services, triton
+from edge_cli.doctor.findings import Check
+
+CHECKS: Final[tuple[Check, ...]] = (
+    *kubernetes.CHECKS,
+    *installation.CHECKS,
+    *triton.CHECKS,
+    *pools.CHECKS,
+    *services.CHECKS,
+    *monitoring.CHECKS,
+)
+CATEGORIES: Final = tuple(dict.fromkeys(check.category for check in CHECKS))

@@ -1,0 +1,46 @@
+"""The rights that the operator's account needs, as the chart grants them. Pure."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from edge_cli.doctor.states import Right
+from edge_operator.names import GROUP
+
+_READ: Final = ("get", "list", "watch")
+_KEPT: Final = (*_READ, "create", "patch", "delete")
+_NAMESPACED: Final = (
+    (GROUP, "inferenceservices", (*_READ, "patch")),
+    (GROUP, "inferenceservices/status", ("patch",)),
+    (GROUP, "inferenceservices/finalizers", ("update",)),
+    (GROUP, "placements", _KEPT),
+    (GROUP, "modelprofiles", (*_READ, "create", "patch")),
+    ("apps", "deployments", _KEPT),
+    ("", "services", _KEPT),
+    ("", "serviceaccounts", _KEPT),
+    ("rbac.authorization.k8s.io", "rolebindings", _KEPT),
+    ("", "pods", _READ),
+    ("", "pods/resize", ("patch",)),
+    ("", "events", ("create", "patch")),
+    ("batch", "jobs", _READ),
+)
+"""Group, resource and verbs in the namespaces that the operator watches."""
+_CLUSTER_WIDE: Final = (
+    (GROUP, "devicepools", _READ),
+    (GROUP, "tenants", _READ),
+    (GROUP, "devicepools/status", ("patch",)),
+    (GROUP, "tenants/status", ("patch",)),
+    ("", "nodes", _READ),
+    ("", "namespaces", _READ),
+)
+_IN_ITS_NAMESPACE: Final = (("batch", "jobs", _KEPT), ("coordination.k8s.io", "leases", ("create",)))
+
+
+def required(namespace: str, scope: str | None) -> Iterator[Right]:
+    """Yields the rights of an operator. scope: the only namespace that it watches; None: all."""
+    for group, resource, verbs in _NAMESPACED:
+        yield from (Right(verb, group, resource, scope or "") for verb in verbs)
+    for group, resource, verbs in _CLUSTER_WIDE:
+        yield from (Right(verb, group, resource) for verb in verbs)
+    for group, resource, verbs in _IN_ITS_NAMESPACE:
+        yield from (Right(verb, group, resource, namespace) for verb in verbs)
+    yield Right("update", "coordination.k8s.io", "leases", namespace, "edge-operator")
