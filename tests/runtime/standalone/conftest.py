@@ -93,7 +93,7 @@ def serving_path(path: Path, uds: Path, name: str = "m", **more: Any) -> Iterato
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        loop, stop, said = started.result(30)
+        loop, stop, said = started.result(180)
         http, grpc = (int(said.split(f"{kind} on 127.0.0.1:")[1].split(",")[0]) for kind in ("HTTP", "gRPC"))
 
         def end() -> None:
