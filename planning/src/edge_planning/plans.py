@@ -42,6 +42,7 @@ class Route:
             responds.
         worth: Value of a response in time to the objective, above 0 and at most 1; None: the accuracy.
         cost: Mean price of a request at the bandwidth of `latency`; None if nothing has a price.
+        energy: Mean joules of a request at the entry node, at that bandwidth; None if its power is unknown.
     """
 
     exit: str
@@ -60,6 +61,7 @@ class Route:
     threshold: float | None = None
     worth: float | None = None
     cost: float | None = None
+    energy: float | None = None
 
     @property
     def name(self) -> str:

@@ -163,6 +163,7 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
         threshold=None if math.isnan(options.threshold[index]) else float(options.threshold[index]),
         worth=float(options.worth[index]),
         cost=float(options.costs(shown_at)[index]) if problem.has_prices else None,
+        energy=float(options.energies(shown_at)[index]) if problem.has_power else None,
     )
 
 
