@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .cache/uv/bin/uv
-DISTRIBUTIONS := api planning operator runtime testbed
+DISTRIBUTIONS := api planning operator runtime monitoring testbed
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links --python-version 3.11 $(DISTRIBUTIONS:%=--no-emit-package edge-%)
@@ -86,17 +86,21 @@ check-openvino: $(VENV)/.synced ## Compares OpenVINO with the CPU provider, by t
 	@EDGE_EXECUTION_PROVIDERS=OpenVINO,CPU PYTHONPATH=.cache/openvino $(BIN)/python -m benchmarks.execution_providers
 
 ##@ Development
-.PHONY: setup format generate figures lock up down release-dry-run clean
+.PHONY: setup format generate dashboard-pictures figures lock up down release-dry-run clean
 setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targets
 
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
+generate: $(VENV)/.synced ## Writes crds/, docs/reasons.md's table, rules and dashboards, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
 	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/crds --page docs/reasons.md
+	@$(BIN)/python -m edge_monitoring.generate charts/edge-intelligence/files
 	@$(BIN)/python -m testbed.versions
 	@$(BIN)/python -m testbed.import_graph
 	@$(BIN)/python -m demo.overview
+
+dashboard-pictures: $(VENV)/.synced ## Draws the dashboards with the data of the testbed's Prometheus (ARGS="--minutes 15"; after make demo KEEP=1)
+	@$(BIN)/python -m testbed.dashboards $(ARGS)
 
 figures: $(VENV)/.synced ## Redraws the plots of docs/ that do not depend on the machine
 	@$(BIN)/python -m benchmarks.edgent --out docs/images/edgent

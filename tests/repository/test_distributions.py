@@ -157,6 +157,13 @@ def test_the_runtime_needs_no_kubernetes_client(install: Install) -> None:
     assert runtime.python(str(runtime.folder / "bin" / "edge-runtime"), "--version")
 
 
+def test_rules_and_dashboards_need_the_sdk_of_grafana_and_no_other_distribution(install: Install) -> None:
+    monitoring = install("monitoring")
+    assert monitoring.names == {"grafana_foundation_sdk", "PyYAML"}
+    assert monitoring.failures() == {}
+    assert monitoring.packages == {"edge_monitoring"}
+
+
 @pytest.mark.parametrize("image", ["operator", "runtime"])
 def test_the_lock_of_an_image_holds_what_its_distributions_ask_for(image: str) -> None:
     lock = (ROOT / "requirements" / f"{image}.lock").read_text()
@@ -179,6 +186,7 @@ def test_the_pages_name_the_installations_that_are_tested() -> None:
     tested = {
         ("./api",),
         ("./planning",),
+        ("./monitoring",),
         ("./api", "./planning", "./operator"),
         ("./api", "./planning", "./runtime"),
     }

@@ -17,6 +17,7 @@ SOURCES = (
     "planning/src",
     "operator/src",
     "runtime/src",
+    "monitoring/src",
     "testbed/src",
     "tests",
     "examples",
@@ -54,6 +55,7 @@ def checks(python: str) -> tuple[Check, ...]:
     typed = tuple(source for source in SOURCES if any((ROOT / source).rglob("*.py")))
     folders = ("crds", "charts/edge-intelligence/crds")
     generate = ("-m", "edge_api.generate", "--check", *folders, "--page", "docs/reasons.md")
+    monitoring = ("-m", "edge_monitoring.generate", "--check", "charts/edge-intelligence/files")
     fast = ("-m", "testbed.coverage", "-m", "not e2e and not load_tool", "--durations=5")
     load_tool = ("-m", "pytest", "-m", "load_tool", "--durations=5", *LOAD_TOOL_TESTS)
     e2e = ("-m", "pytest", "-m", "e2e and not extended", "--durations=15", *CLUSTER_TESTS)
@@ -63,6 +65,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("ruff format", (str(binaries / "ruff"), "format", "--check", "."), LINT),
         Check("import contracts", (str(binaries / "lint-imports"),), LINT),
         Check("generated files", (python, *generate), LINT),
+        Check("rules and dashboards", (python, *monitoring), LINT),
         Check("versions", (python, "-m", "testbed.versions", "--check"), LINT),
         Check("import graph", (python, "-m", "testbed.import_graph", "--check"), LINT),
         Check("prose", (python, "-m", "testbed.prose"), LINT),
