@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .cache/uv/bin/uv
-DISTRIBUTIONS := api planning operator runtime cli testbed
+DISTRIBUTIONS := api planning operator runtime cli monitoring testbed
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links --python-version 3.11 $(DISTRIBUTIONS:%=--no-emit-package edge-%)
@@ -88,15 +88,16 @@ check-openvino: $(VENV)/.synced ## Installs ONNX Runtime with OpenVINO and compa
 	@$(BIN)/python -m testbed.openvino -m benchmarks.execution_providers
 
 ##@ Development
-.PHONY: setup format generate docs figures lock up down release-dry-run clean
+.PHONY: setup format generate docs dashboard-pictures figures lock up down release-dry-run clean
 setup: $(VENV)/.synced ## Creates .venv with all dependencies of the other targets
 
 format: $(VENV)/.synced ## Formats the code and sorts the imports
 	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format --quiet .
 
-generate: $(VENV)/.synced ## Writes crds/, the generated pages of docs/, the chart's values, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
+generate: $(VENV)/.synced ## Writes crds/, the generated pages of docs/, the chart's values, rules and dashboards, versions, ARCHITECTURE.md's graph, and the demo's results in README.md
 	@$(BIN)/python -m edge_api.generate crds charts/edge-intelligence/files/crds --page docs/reasons.md --fields docs/fields.md
 	@$(BIN)/python -m edge_chart.generate
+	@$(BIN)/python -m edge_monitoring.generate charts/edge-intelligence/files
 	@$(BIN)/python -m edge_cli.reference docs
 	@$(BIN)/python -m testbed.versions
 	@$(BIN)/python -m testbed.import_graph
@@ -104,6 +105,9 @@ generate: $(VENV)/.synced ## Writes crds/, the generated pages of docs/, the cha
 
 docs: $(VENV)/.synced ## Builds the documentation's site into build/site/html; broken links are errors (SERVE=1: shows it)
 	@$(BIN)/python -m testbed.site $(if $(SERVE),--serve)
+
+dashboard-pictures: $(VENV)/.synced ## Draws the dashboards with the data of the testbed's Prometheus (ARGS="--minutes 15"; after make demo KEEP=1)
+	@$(BIN)/python -m testbed.dashboards $(ARGS)
 
 figures: $(VENV)/.synced ## Redraws the plots of docs/ that do not depend on the machine
 	@$(BIN)/python -m benchmarks.edgent --out docs/images/edgent

@@ -182,11 +182,28 @@ def test_lists_with_a_key_are_merged_by_it_and_all_others_are_replaced_whole() -
 def test_kubectl_shows_the_columns_that_operators_look_for() -> None:
     version = definition(KINDS["InferenceService"])["spec"]["versions"][0]
     names = [column["name"].upper() for column in version["additionalPrinterColumns"]]
-    assert names == ["URL", "READY", "ENTRIES", "SLO", "LATENCY", "P95", "CUT", "EXIT", "REASON", "AGE"]
+    assert names == [
+        "URL",
+        "READY",
+        "ENTRIES",
+        "SLO",
+        "BUDGET",
+        "LATENCY",
+        "P95",
+        "CUT",
+        "EXIT",
+        "REASON",
+        "AGE",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("column", "path"), [("Entries", ".status.readyEntries"), ("SLO", ".status.slo.summary")]
+    ("column", "path"),
+    [
+        ("Entries", ".status.readyEntries"),
+        ("SLO", ".status.slo.summary"),
+        ("Budget", ".status.slo.errorBudgetRemaining"),
+    ],
 )
 def test_the_columns_of_entry_nodes_and_slo_show_texts_of_the_status(column: str, path: str) -> None:
     version = definition(KINDS["InferenceService"])["spec"]["versions"][0]

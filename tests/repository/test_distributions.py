@@ -165,6 +165,13 @@ def test_the_command_line_brings_the_operator_and_the_runtime_as_libraries(insta
         assert found.python(str(found.folder / "bin" / script), "--version")
 
 
+def test_rules_and_dashboards_need_the_sdk_of_grafana_and_no_other_distribution(install: Install) -> None:
+    monitoring = install("monitoring")
+    assert monitoring.names == {"grafana_foundation_sdk", "PyYAML"}
+    assert monitoring.failures() == {}
+    assert monitoring.packages == {"edge_monitoring"}
+
+
 @pytest.mark.parametrize("image", ["operator", "runtime"])
 def test_the_lock_of_an_image_holds_what_its_distributions_ask_for(image: str) -> None:
     lock = (ROOT / "requirements" / f"{image}.lock").read_text()
@@ -187,6 +194,7 @@ def test_the_pages_name_the_installations_that_are_tested() -> None:
     tested = {
         ("./api",),
         ("./planning",),
+        ("./monitoring",),
         ("./api", "./planning", "./operator"),
         ("./api", "./planning", "./runtime"),
         ("./api", "./planning", "./operator", "./runtime", "./cli"),

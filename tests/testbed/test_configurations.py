@@ -60,7 +60,7 @@ def test_a_kubeconfig_names_the_certificate_of_its_user() -> None:
 def pod(name: str, annotations: dict[str, str], phase: str = "Running") -> dict[str, Any]:
     return {
         "metadata": {"name": name, "namespace": "default", "annotations": annotations},
-        "spec": {"nodeName": "edge-a"},
+        "spec": {"nodeName": "edge-a", "containers": [{"name": "runtime"}]},
         "status": {"phase": phase, "podIP": "10.244.1.7"},
     }
 
@@ -74,7 +74,12 @@ def test_prometheus_scrapes_the_running_pods_with_its_annotation() -> None:
         pod("silent", {}),
         pod("declines", {**asks, "prometheus.io/scrape": "false"}),
     ]
-    labels = {"namespace": "default", "node": "edge-a"}
+    labels = {
+        "namespace": "default",
+        "node": "edge-a",
+        "container": "runtime",
+        "job": "default/runtime",
+    }
 
     assert targets(pods) == [
         {
@@ -83,6 +88,8 @@ def test_prometheus_scrapes_the_running_pods_with_its_annotation() -> None:
         },
         {"targets": ["10.244.1.7:8080"], "labels": {**labels, "pod": "asks", "__metrics_path__": "/metrics"}},
     ]
-    config = yaml.safe_load(prometheus.config(Path("/t.json")))
+    config = yaml.safe_load(prometheus.config(Path("/t.json"), Path("/r.yaml")))
+    assert config["rule_files"] == ["/r.yaml"]
+    assert config["scrape_configs"][0]["honor_labels"] is True
     assert config["scrape_configs"][0]["file_sd_configs"][0]["files"] == ["/t.json"]
     assert config["global"]["scrape_interval"] == "15s"

@@ -31,6 +31,7 @@ from edge_api.policies import (
     Privacy,
     ResultCache,
 )
+from edge_api.qoe import QoeStatus
 from edge_api.quantities import Attainment, Bandwidth, Duration
 from edge_api.rules import (
     Accuracy,
@@ -411,6 +412,11 @@ class InferenceServiceStatus(StatusPart):
     slo: SloStatus | None = Field(
         default=None, description="SLO attainment over time. Default: no requests yet."
     )
+    qoe: QoeStatus | None = Field(
+        default=None,
+        description="Accuracy, latency, communication, energy, privacy and memory by the active routes. "
+        "Default: no active route.",
+    )
     entries: Annotated[tuple[EntryStatus, ...], KeyedBy("node")] = Field(
         default=(),
         description="State of each entry node; of more than 100, those with problems and with the lowest "
@@ -454,6 +460,11 @@ class InferenceService(KubernetesObject):
             condition_column("Ready", "Ready", "status", "Whether enough entry nodes answer requests."),
             Column("Entries", ".status.readyEntries", "Entry nodes that answer requests, of all."),
             Column("SLO", ".status.slo.summary", "SLO attainment over 5 minutes against the objective."),
+            Column(
+                "Budget",
+                ".status.slo.errorBudgetRemaining",
+                "Share of the error budget of 28 days that is left, from 0 to 1.",
+            ),
             Column("Latency", ".spec.slo.latency", "Latency of the SLO."),
             Column("P95", ".status.slo.p95", "Measured 95th percentile of the latency at the last report."),
             Column("Cut", ".status.cut", "Cuts in use."),

@@ -229,6 +229,16 @@ class Route(Part):
         description="Mean price of a request that the plan predicts, in the currency of spec.prices of the "
         "DevicePool. Default: nothing has a price.",
     )
+    predicted_energy: Annotated[float, Field(strict=True, ge=0)] | None = Field(
+        default=None,
+        description="Mean energy of a request at the entry node that the plan predicts, in joules. Default: "
+        "the group of the node declares neither watts nor radio.",
+    )
+    predicted_bytes: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Mean bytes that a request sends from the entry node that the plan predicts, without "
+        "the response. Default: none for a local route.",
+    )
     min_bandwidth: Quantity = Field(
         description="Minimum bandwidth in bit/s at which this route is used; 0 for local routes."
     )

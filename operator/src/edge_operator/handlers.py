@@ -73,10 +73,11 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     triton = FencedTriton(TritonServers(folder, keys), leadership.check)
     clients = connected(MirroredCluster(fenced, mirror), store, triton)
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
+    memo.operator = operator = Operator(clients, environment, scope, fenced, mirror, leadership, keys=keys)
     if port:
+        prometheus_client.REGISTRY.register(operator.object_metrics)
         prometheus_client.start_http_server(port, environment.listen)
-    memo.operator = Operator(clients, environment, scope, fenced, mirror, leadership, keys=keys)
-    memo.operator.start()
+    operator.start()
 
 
 @kopf.on.probe(id="loops", errors=kopf.ErrorsMode.PERMANENT)

@@ -44,6 +44,7 @@ class Route:
         cost: Mean price of a request at the bandwidth of `latency`; None if nothing has a price.
         packed, intermediate_packed: Whether the entry node and the intermediate node pack the weights; None
             if no stage runs there, or if there is no choice.
+        energy: Mean joules of a request at the entry node, at that bandwidth; None if its power is unknown.
     """
 
     exit: str
@@ -64,6 +65,7 @@ class Route:
     cost: float | None = None
     packed: bool | None = None
     intermediate_packed: bool | None = None
+    energy: float | None = None
 
     @property
     def name(self) -> str:

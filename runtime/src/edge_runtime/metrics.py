@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -21,12 +22,15 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64)
 class ProcessMetrics:
     """The metrics of a process, whatever the number of its services.
 
-    service: the one that the process serves alone; empty if it serves several.
+    service: the one that the process serves alone; empty if it serves several. namespace: of its services;
+    empty outside a cluster.
     """
 
-    def __init__(self, service: str, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self, service: str, registry: CollectorRegistry | None = None, *, namespace: str = ""
+    ) -> None:
         self.registry = registry or CollectorRegistry()
-        self._service = service
+        self.namespace, self._service = namespace, service
         self._probes = Counter(
             "edge_probe_bytes",
             "Bytes sent by probes, including protocol overhead",
@@ -120,6 +124,39 @@ class ProcessMetrics:
         ).labels(self._service).set_function(expires)
 
 
+class PlannedRoute(Protocol):
+    """What the plan says of a route: bit/s, seconds, joules."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def exit(self) -> str: ...
+    @property
+    def accuracy(self) -> float: ...
+    @property
+    def min_bandwidth(self) -> int: ...
+    @property
+    def predicted_latency(self) -> float: ...
+    @property
+    def predicted_bytes(self) -> int | None: ...
+    @property
+    def predicted_energy(self) -> float | None: ...
+    @property
+    def remote(self) -> object | None: ...
+
+
+def _figures(route: PlannedRoute) -> tuple[float | None, ...]:
+    """Returns the values of the gauges of a route, in their order."""
+    sent = 0 if route.remote is None else route.predicted_bytes
+    return (
+        route.min_bandwidth,
+        route.predicted_latency,
+        route.accuracy,
+        sent,
+        route.predicted_energy,
+    )
+
+
 class Metrics:
     """The metrics of one service at one node. Children are looked up once, because a look-up costs each
     request time.
@@ -140,10 +177,11 @@ class Metrics:
         slo = Counter(
             "edge_slo_requests",
             "Requests by outcome and by whether the SLO was met",
-            ("service", "met"),
+            ("namespace", "service", "met"),
             registry=self.registry,
         )
-        self._met = {met: slo.labels(service, str(met).lower()) for met in (True, False)}
+        own = (self.process.namespace, service)
+        self._met = {met: slo.labels(*own, str(met).lower()) for met in (True, False)}
         self._stage = Histogram(
             "edge_stage_duration_seconds",
             "Time of a stage at this node, in seconds",
@@ -175,6 +213,28 @@ class Metrics:
             ("service", "route", "exit"),
             registry=self.registry,
         )
+        self._planned = [
+            Gauge(name, text, ("service", "route", "exit"), registry=self.registry)
+            for name, text in (
+                (
+                    "edge_route_min_bandwidth_bits",
+                    "Bandwidth from which a route of the table is used, in bit/s",
+                ),
+                ("edge_route_predicted_latency_seconds", "Latency that the plan predicts for a route"),
+                ("edge_route_accuracy_ratio", "Accuracy of a route of the table"),
+                ("edge_route_predicted_sent_bytes", "Bytes that a request by a route sends, as planned"),
+                (
+                    "edge_route_predicted_energy_joules",
+                    "Joules of a request by a route at this node, as planned; none if its power is unknown",
+                ),
+            )
+        ]
+        self._residual = Gauge(
+            "edge_compute_residual_ratio",
+            "Median of measured over predicted compute time at this node, of the last 500 runs of an exit",
+            ("service", "exit"),
+            registry=self.registry,
+        )
         self._switches = Counter(
             "edge_route_switches", "Changes of the active route", ("service",), registry=self.registry
         ).labels(service)
@@ -184,6 +244,8 @@ class Metrics:
             ("service", "reason"),
             registry=self.registry,
         )
+        for reason in ("late", "failed", "busy"):
+            self._fallbacks.labels(service, reason)
         self._sessions = Gauge(
             "edge_sessions_bytes",
             "Bytes of the loaded slices, each counted once: about the memory of their sessions",
@@ -256,6 +318,22 @@ class Metrics:
         self._active.labels(self.service, route, exit_).set(1)
         if switched:
             self._switches.inc()
+
+    def table(self, routes: Iterable[PlannedRoute]) -> None:
+        """Sets what the plan says of the routes of a new table."""
+        for gauge in self._planned:
+            gauge.clear()
+        for route in routes:
+            for gauge, value in zip(self._planned, _figures(route), strict=True):
+                if value is not None:
+                    gauge.labels(self.service, route.name, route.exit).set(value)
+
+    def residuals(self, reported: Iterable[Mapping[str, Any]]) -> None:
+        """Sets the medians of `Residuals.report`."""
+        self._residual.clear()
+        for found in reported:
+            ratios = found["ratios"]
+            self._residual.labels(self.service, found["exit"]).set(ratios[(len(ratios) - 1) // 2])
 
     def fallback(self, reason: str) -> None:
         """Counts a local response in place of a hop."""

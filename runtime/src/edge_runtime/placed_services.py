@@ -214,6 +214,8 @@ class PlacedService:
 
     def report(self) -> Report:
         """The current state for the status."""
+        residuals = self.dataplane.residuals.report(self.generations.resources.clock())
+        self.metrics.residuals(residuals)
         generations, active = self.generations, self.dataplane.active
         # Generations of another object with the same name, which was replaced, say nothing about this one.
         uid = metadata_of(self._wanted).get("uid")
@@ -230,7 +232,7 @@ class PlacedService:
             local_links=generations.local_links.report(),
             summary=self.dataplane.window.summary(self.generations.resources.clock()),
             now=datetime.now(UTC),
-            residuals=self.dataplane.residuals.report(self.generations.resources.clock()),
+            residuals=residuals,
             shapes=self.dataplane.shapes.report(self.generations.resources.clock()),
             unpacked=generations.table.unpacked if generations.table is not None else (),
             first_requests=self.dataplane.first_requests.report(),

@@ -140,7 +140,7 @@ async def run(
     resolver = Resolver()
     tls = certificates.client if certificates is not None else None
     store = ModelStore(arguments.store, resolver, tls, arguments.store_token_file)
-    process = ProcessMetrics(arguments.service or "")
+    process = ProcessMetrics(arguments.service or "", namespace=arguments.namespace)
     resources = _resources(arguments, store, resolver, process, tls)
     if certificates is not None:
         process.certificate(lambda: certificates.current.expires)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from edge_chart.monitoring import Monitoring
 from edge_chart.parts import (
     ClassName,
     GivenSecretName,
@@ -359,6 +360,7 @@ class ChartValues(Values):
     pod_disruption_budgets: DisruptionBudgets = Field(
         default=DisruptionBudgets(), description=DisruptionBudgets.__doc__
     )
+    monitoring: Monitoring = Field(default=Monitoring(), description=Monitoring.__doc__)
     priority_classes: PriorityClasses = Field(default=PriorityClasses(), description=PriorityClasses.__doc__)
     image_pull_secrets: list[NotEmpty] = Field(
         default=[],

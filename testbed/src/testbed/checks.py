@@ -18,6 +18,7 @@ SOURCES = (
     "operator/src",
     "runtime/src",
     "cli/src",
+    "monitoring/src",
     "testbed/src",
     "tests",
     "examples",
@@ -60,6 +61,7 @@ def checks(python: str) -> tuple[Check, ...]:
     pages = ("--page", "docs/reasons.md", "--fields", "docs/fields.md")
     generate = ("-m", "edge_api.generate", "--check", *folders, *pages)
     fast = ("-m", "testbed.coverage", "-m", "not e2e and not load_tool and not openvino", "--durations=5")
+    monitoring = ("-m", "edge_monitoring.generate", "--check", "charts/edge-intelligence/files")
     load_tool = ("-m", "pytest", "-m", "load_tool", "--durations=5", *LOAD_TOOL_TESTS)
     openvino = ("-m", "pytest", "-m", "openvino", "--durations=5", *OPENVINO_TESTS)
     e2e = ("-m", "pytest", "-m", "e2e and not extended", "--durations=15", *CLUSTER_TESTS)
@@ -72,6 +74,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("generated files", (python, *generate), LINT),
         Check("values of the chart", (python, "-m", "edge_chart.generate", "--check"), LINT),
         Check("command line's pages", (python, "-m", "edge_cli.reference", "--check", "docs"), LINT),
+        Check("rules and dashboards", (python, *monitoring), LINT),
         Check("versions", (python, "-m", "testbed.versions", "--check"), LINT),
         Check("import graph", (python, "-m", "testbed.import_graph", "--check"), LINT),
         Check("prose", (python, "-m", "testbed.prose"), LINT),

@@ -32,11 +32,15 @@ def targets(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
             and address
             and status.get("phase") == "Running"
         ):
+            own = meta.get("labels") or {}
+            container = pod["spec"]["containers"][0]["name"]
             labels = {
                 "__metrics_path__": annotations.get(ANNOTATION + "path", "/metrics"),
                 "namespace": meta["namespace"],
                 "pod": meta["name"],
+                "container": container,
                 "node": pod["spec"].get("nodeName", ""),
+                "job": f"{meta['namespace']}/{own.get('app.kubernetes.io/name', container)}",
             }
             groups.append({"targets": [f"{address}:{port}"], "labels": labels})
     return sorted(groups, key=lambda group: group["targets"])

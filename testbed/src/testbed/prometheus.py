@@ -1,4 +1,8 @@
-"""Prometheus on the cloud side: scrapes every pod with the usual annotations."""
+"""Prometheus on the cloud side: scrapes pods with the usual annotations, and evaluates the chart's rules.
+
+Targets have the labels that a PodMonitor of the Prometheus Operator gives them, and metrics keep their own
+labels of the same name (honorLabels), so that rules and dashboards meet the series that users have.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,22 @@ from testbed.processes import DaemonSpec
 
 PORT = 9090
 SCRAPE_SECONDS = 15
+EVALUATION_SECONDS = 5
+RULES = Path("charts/edge-intelligence/files/rules.yaml")
 DISCOVERY = Path(__file__).with_name("discovery.py")
 
 
-def config(targets: Path) -> str:
-    """Returns prometheus.yml for a file of targets."""
-    job = {"job_name": "pods", "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1m"}]}
-    timing = {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": "10s"}
-    return yaml.safe_dump({"global": timing, "scrape_configs": [job]})
+def config(targets: Path, rules: Path) -> str:
+    """Returns prometheus.yml for a file of targets and one of rules."""
+    discovery = {"files": [str(targets)], "refresh_interval": "1m"}
+    job = {"job_name": "pods", "honor_labels": True, "file_sd_configs": [discovery]}
+    timing = {
+        "scrape_interval": f"{SCRAPE_SECONDS}s",
+        "scrape_timeout": "10s",
+        "evaluation_interval": f"{EVALUATION_SECONDS}s",
+    }
+    found = {"global": timing, "rule_files": [str(rules)], "scrape_configs": [job]}
+    return yaml.safe_dump(found)
 
 
 def daemons(layout: Layout, server: str) -> list[DaemonSpec]:
@@ -28,7 +40,7 @@ def daemons(layout: Layout, server: str) -> list[DaemonSpec]:
     folder, pki = layout.state / "prometheus", layout.pki
     folder.mkdir(parents=True, exist_ok=True)
     settings, targets = folder / "prometheus.yml", folder / "targets.json"
-    settings.write_text(config(targets))
+    settings.write_text(config(targets, layout.sources / RULES))
     targets.write_text(json.dumps([]))
     files = [str(path) for path in (pki / "ca.crt", pki / "admin.crt", pki / "admin.key", targets)]
     argv = [

@@ -51,6 +51,31 @@ def test_a_price_of_traffic_sends_the_smaller_tensor(world: Any) -> None:
     assert first["predictedCost"] == pytest.approx(1024 * 100 / 1e9 + 0.07 * 10 * 0.0004, rel=1e-3)
 
 
+def test_routes_carry_the_energy_and_the_bytes_of_a_request(world: Any) -> None:
+    change(world, COST, "{uplinkGigabyte: 100, joule: 0.0004}", **POWER)
+    found = {route["name"]: route for route in routes(world)}
+    split = found["final@pool2"]
+    assert split["predictedEnergy"] == pytest.approx(0.07 * 10, rel=1e-3)
+    assert split["predictedBytes"] == 1024
+    local = found["final@local"]
+    assert local["predictedEnergy"] > split["predictedEnergy"]
+    assert "predictedBytes" not in local
+
+
+def test_without_power_no_route_has_an_energy(world: Any) -> None:
+    world.settle()
+    assert [route for route in routes(world) if "predictedEnergy" in route] == []
+
+
+def test_a_restarted_operator_publishes_no_table_again(world: Any) -> None:
+    """It reads energy and bytes back, so that what it renders equals what is published."""
+    change(world, COST, "{uplinkGigabyte: 100, joule: 0.0004}", **POWER)
+    before = specs(world)
+    world.restart()
+    world.settle()
+    assert specs(world) == before
+
+
 def test_routes_carry_their_worth_and_cost_and_the_cheapest_is_worth_most(world: Any) -> None:
     change(world, COST, "{tritonSecond: 0.1, joule: 0.1}", **POWER)
     costs = [route["predictedCost"] for route in routes(world)]

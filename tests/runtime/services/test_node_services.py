@@ -234,8 +234,8 @@ async def test_metrics_have_one_family_with_the_series_of_each_service_that_is_p
         await eventually(lambda: _ready(services, "first", "second"))
         await sum_of(services, "first")
         text = told(services)
-        assert 'edge_slo_requests_total{met="true",service="first"} 1.0' in text
-        assert 'edge_slo_requests_total{met="true",service="second"} 0.0' in text
+        assert 'edge_slo_requests_total{met="true",namespace="",service="first"} 1.0' in text
+        assert 'edge_slo_requests_total{met="true",namespace="",service="second"} 0.0' in text
         assert text.count("# TYPE edge_slo_requests_total counter") == 1
         services.remove(placement("second", digest))
         assert 'service="second"' not in told(services)

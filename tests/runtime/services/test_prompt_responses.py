@@ -112,7 +112,7 @@ async def test_a_repeated_request_gets_the_same_response_and_is_counted_like_any
     assert (prompt.status, b"".join(prompt.parts)) == (awaited.status_code, awaited.content)
     assert awaited.json()["parameters"]["route"] == "final@local"
     assert served.counted() == 3
-    assert 'met="true",service="a"} 3.0' in served.placed.metrics.exposition().decode()
+    assert 'met="true",namespace="",service="a"} 3.0' in served.placed.metrics.exposition().decode()
     assert served.generations.queue.waiting == 0
 
 

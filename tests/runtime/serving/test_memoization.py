@@ -32,7 +32,7 @@ def test_repeated_answers_count_as_answered_within_the_slo(stack: Stack, image: 
         assert answer["parameters"]["deadline_met"] is True
         assert answer["parameters"]["route"] == "final@local"
         assert answer["outputs"] == computed["outputs"]
-    assert 'edge_slo_requests_total{met="true",service="digits"} 5.0' in stack.metrics()
+    assert 'edge_slo_requests_total{met="true",namespace="default",service="digits"} 5.0' in stack.metrics()
     assert stack.metric("edge_stage_duration_seconds_count") == 1
 
 

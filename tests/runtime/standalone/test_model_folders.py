@@ -198,7 +198,7 @@ def test_metrics_are_of_every_loaded_model(serve_folder: ServeFolder, folder: Pa
             text = response.read().decode()
     assert text.count("# TYPE edge_request_duration_seconds histogram") == 1
     for model in ("double", "triple"):
-        assert f'edge_slo_requests_total{{met="true",service="{model}"}} 1.0' in text
+        assert f'edge_slo_requests_total{{met="true",namespace="",service="{model}"}} 1.0' in text
     assert 'service="tenfold"' not in text
     assert text.count("edge_inference_running_seconds{") == 1
 

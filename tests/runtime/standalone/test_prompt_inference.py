@@ -25,7 +25,7 @@ from edge_runtime.standalone import StandaloneModel
 from networks import info, model_of
 
 PATH = "/v2/models/m/infer"
-COUNT = 'edge_slo_requests_total{met="true",service="m"}'
+COUNT = 'edge_slo_requests_total{met="true",namespace="",service="m"}'
 
 
 def calculator() -> bytes:

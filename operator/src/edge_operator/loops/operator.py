@@ -40,6 +40,7 @@ from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.link_telling import LinkTelling
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
+from edge_operator.loops.object_metrics import ObjectMetrics
 from edge_operator.loops.planners import Planners
 from edge_operator.loops.pools import PoolLoop
 from edge_operator.loops.shared import Shared
@@ -138,6 +139,9 @@ class Operator:
             certificates=lambda: self.uncertified,
             authority=functools.partial(authority_of, settings),
             planned=self.tenants.planned,
+        )
+        self.object_metrics = ObjectMetrics(
+            clients.cluster, lambda: self._leads, lambda: servers.availability
         )
         self.pools: dict[str, PoolLoop] = {}
         self.pool_of: dict[ServiceKey, str] = {}

@@ -35,7 +35,8 @@ _THRESHOLD = re.compile(r"\?([0-9.e+-]+)@")
 def published_routes(placement: Placement, metadata: ModelCard) -> tuple[Route, ...] | None:
     """Returns the routes that a Placement was rendered from; None if not of this model, or if edited.
 
-    Numbers have the digits that are published. Bits and the bandwidth from which the SLO is met are not.
+    Numbers have the digits that are published, bits those of whole bytes. The bandwidth from which the SLO is
+    met is not published.
     """
     exits = {each.name: each for each in metadata.exits}
     routes = []
@@ -66,7 +67,7 @@ def _readings(route: PublishedRoute, exit_: CardExit) -> Iterator[Route]:
             latency=float(route.predicted_latency),
             head=_seconds(here),
             tail=_seconds(tail),
-            bits=0,
+            bits=8 * (route.predicted_bytes or 0),
             codec=codecs[0] if len(set(codecs)) == 1 else ",".join(codecs),
             intermediate=None if between is None else between.place,
             second_cut=second,
@@ -76,6 +77,7 @@ def _readings(route: PublishedRoute, exit_: CardExit) -> Iterator[Route]:
             cost=route.predicted_cost,
             packed=None if here is None else here.packed,
             intermediate_packed=None if between is None else between.packed,
+            energy=route.predicted_energy,
         )
 
 

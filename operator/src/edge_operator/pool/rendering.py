@@ -220,6 +220,8 @@ def _route(
         accuracy=route.accuracy,
         worth=None if route.worth == route.accuracy else route.worth,
         predicted_cost=None if route.cost is None else float(f"{route.cost:.4g}"),
+        predicted_energy=None if route.energy is None else float(f"{route.energy:.4g}"),
+        predicted_bytes=-(-route.bits // 8) or None,
         min_bandwidth=Quantity(route.min_bandwidth),
         predicted_latency=Duration(route.latency),
         stages=tuple(stages),

@@ -13,6 +13,7 @@ from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status, conditi
 from edge_operator.ownership import Claim, LostNode, ownership_text, shared_out
 from edge_operator.pool import entries
 from edge_operator.pool.entries import Entry
+from edge_operator.pool.qoe import qoe_status
 from edge_operator.pool.slo import NOTHING, Counters
 from edge_operator.pool.slo_status import slo_met, slo_status
 from edge_operator.pool_nodes import (
@@ -90,6 +91,7 @@ def service_status(
         exit=_joined([entry.exit for entry in shown]),
         cut=_joined([entry.cut for entry in shown]),
         slo=slo,
+        qoe=qoe_status(found, slo),
         entries=shown,
     )
 

@@ -166,6 +166,7 @@ def _route(problem: EntryProblem, options: Candidates, index: int, start: float)
         cost=float(options.costs(shown_at)[index]) if problem.has_prices else None,
         packed=None if options.cut[index] == 0 else problem.entry.packs,
         intermediate_packed=None if near == NONE else problem.intermediates[near].profile.packs,
+        energy=float(options.energies(shown_at)[index]) if problem.has_power else None,
     )
 
 

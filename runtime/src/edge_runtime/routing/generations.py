@@ -158,6 +158,7 @@ class Generations:
         if spec.rate != self.queue.planned.rate:
             self.queue.planned = PlannedRate(spec.rate)
         self._keep_hops(table)
+        self._metrics.table(spec.routes)
         self._count(table)
         self._follow(table)
 

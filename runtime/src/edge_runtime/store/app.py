@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +36,7 @@ from edge_runtime.store.callers import Caller, Callers, Everybody
 from edge_runtime.store.catalogue import Catalogue
 from edge_runtime.store.fetches import Fetches
 from edge_runtime.store.holdings import Holdings
-from edge_runtime.store.metrics import StoreMetrics
+from edge_runtime.store.metrics import DEFECT, DISK, StoreMetrics
 from edge_runtime.store.reachable import NOTHING, Reachable
 from edge_runtime.store.uploads import Uploads
 
@@ -76,7 +78,7 @@ class StoreApp:
         self._catalogue = Catalogue(self._blobs, allowed)
         self._fetches = Fetches()
         self._uploads = Uploads(self._blobs)
-        self.metrics = StoreMetrics()
+        self.metrics = StoreMetrics(partial(shutil.disk_usage, root))
 
     def close(self) -> None:
         """Ends the current measurement, and begins no further fetch."""
@@ -91,12 +93,16 @@ class StoreApp:
         except CallerLeft:
             return
         except EdgeError as error:
+            if isinstance(error, DiskFull):
+                self.metrics.failure(DISK)
             await refuse(send, error)
         except OSError as error:
             _log.exception("%s %s", scope["method"], scope["path"])
+            self.metrics.failure(DISK)
             await _say(send, 507, StorageError.__name__, f"the store's disk failed: {error.strerror}")
         except Exception:
             _log.exception("%s %s", scope["method"], scope["path"])
+            self.metrics.failure(DEFECT)
             await _say(send, 500, "Failed", "internal error: see the store's log")
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,0 +1,83 @@
+"""The metrics that the operator, the runtime and the model store export, by the names of their series."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from edge_operator import metrics as operator_metrics
+from edge_operator.loops.object_metrics import ObjectMetrics
+from edge_operator.pool.server_availability import Availability
+from edge_runtime.memoization.metrics import CacheCounts, FilterCounts
+from edge_runtime.metrics import Metrics
+from edge_runtime.store.metrics import StoreMetrics
+
+_SUFFIXES = {
+    "counter": ("_total",),
+    "histogram": ("_bucket", "_count", "_sum"),
+    "gauge": ("",),
+}
+PROCESS = ("process_resident_memory_bytes", "process_cpu_seconds_total")
+"""Of the client library, in the operator."""
+
+
+class _Nothing:
+    def get(self, *_: Any) -> None: ...
+
+    def find(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+
+def runtime_registry() -> CollectorRegistry:
+    """All that a runtime exports, with the metrics of features that are off by default."""
+    metrics = Metrics("digits")
+    process = metrics.process
+    process.running(lambda: 0.0)
+    process.slowdown(lambda: 1.0)
+    process.spare(lambda: 1.0)
+    process.certificate(lambda: 0.0)
+    FilterCounts(metrics.registry, "digits")
+    CacheCounts(metrics.registry, "digits")
+    return metrics.registry
+
+
+def object_metrics() -> ObjectMetrics:
+    """The collector of the operator, without objects."""
+    return ObjectMetrics(_Nothing(), lambda: True, Availability)
+
+
+def store_registry() -> CollectorRegistry:
+    """All that the model store exports."""
+    return StoreMetrics(lambda: (2, 1, 1)).registry
+
+
+def families() -> Iterable[tuple[str, str, tuple[str, ...]]]:
+    """Yields the name, the type and the labels of each family."""
+    for registry in (runtime_registry(), store_registry()):
+        yield from _of(_collectors(registry))
+    own = [each for each in vars(operator_metrics).values() if isinstance(each, MetricWrapperBase)]
+    yield from _of(own)
+    for family in object_metrics().describe():
+        yield family.name, family.type, tuple(getattr(family, "_labelnames", ()))
+
+
+def exported() -> Mapping[str, frozenset[str]]:
+    """The names of series as Prometheus has them, with their labels."""
+    found = {
+        f"{name}{suffix}": frozenset(labels)
+        for name, type_, labels in families()
+        for suffix in _SUFFIXES[type_]
+    }
+    return found | dict.fromkeys(PROCESS, frozenset())
+
+
+def _collectors(registry: CollectorRegistry) -> list[MetricWrapperBase]:
+    found = registry._names_to_collectors.values()  # noqa: SLF001 - the only list of them
+    return [each for each in dict.fromkeys(found) if isinstance(each, MetricWrapperBase)]
+
+
+def _of(collectors: Iterable[MetricWrapperBase]) -> Iterable[tuple[str, str, tuple[str, ...]]]:
+    for collector in collectors:
+        for family in collector.describe():
+            yield family.name, family.type, tuple(collector._labelnames)  # noqa: SLF001 - no other way
