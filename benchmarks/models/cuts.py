@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchmarks.models.inputs import Array, Feeds
 from benchmarks.models.truth import difference
 from edge_operator.store import ModelStore
-from edge_operator.store_answers import CardExit, ModelCard
+from edge_operator.store_answers import CardCut, CardExit, ModelCard
 from edge_runtime.inference.sessions import Session
 from edge_runtime.tensors import Tensor
 
@@ -18,7 +18,7 @@ def wrong_cuts(
     for exit_ in card.exits:
         for cut in exit_.cuts:
             count += 1
-            if said := _wrong(store, card, exit_, cut.names, feeds, truths):
+            if said := _wrong(store, card, exit_, cut, feeds, truths):
                 wrong.append(f"{exit_.name} at {cut.tensor}: {said}")
     return count, wrong
 
@@ -27,14 +27,14 @@ def _wrong(
     store: ModelStore,
     card: ModelCard,
     exit_: CardExit,
-    cut: Sequence[str],
+    cut: CardCut,
     feeds: Sequence[Feeds],
     truths: Sequence[dict[str, Array]],
 ) -> str:
-    needed = exit_.source
+    needed, sent, kept = exit_.source, cut.crossing, cut.computed(exit_.outputs)
     try:
-        head = None if set(cut) <= set(needed) else _part(store, card, needed, cut)
-        tail = _part(store, card, cut, exit_.outputs)
+        head = None if set(cut.names) <= set(needed) else _part(store, card, needed, sent, kept)
+        tail = _part(store, card, sent, [name for name in exit_.outputs if name not in kept])
         for feed, truth in zip(feeds, truths, strict=True):
             values = dict(feed)
             for part in (head, tail) if head is not None else (tail,):
@@ -47,8 +47,10 @@ def _wrong(
     return ""
 
 
-def _part(store: ModelStore, card: ModelCard, start: Sequence[str], end: Sequence[str]) -> Session:
-    made = store.slice(card.digest, start, end)
+def _part(
+    store: ModelStore, card: ModelCard, start: Sequence[str], end: Sequence[str], kept: Sequence[str] = ()
+) -> Session:
+    made = store.slice(card.digest, start, end, kept=kept)
     with store.blob(made.digest) as blob:
         data = b"".join(blob.chunks)
     inputs, outputs = (

@@ -21,6 +21,7 @@ from edge_operator.pool.pieces import pieces
 from edge_operator.pool_nodes import Node, PoolMember
 from edge_operator.store_answers import DeviceProfile, ModelCard
 from edge_planning import Plan, plan_entry
+from edge_planning.plans import Route
 from edge_runtime.errors import BadRequest
 from edge_runtime.store.blobs import Blobs
 from edge_runtime.store.catalogue import Catalogue
@@ -55,18 +56,21 @@ class Served:
         return ModelCard.model_validate(self.catalogue.add_model(request, self.holdings))
 
     def through(self, keys: Sequence[SliceKey], feeds: Mapping[str, Array]) -> Mapping[str, Array]:
-        """The outputs of the last slice; each slice has what the one before sends, and no more."""
-        values = dict(feeds)
+        """The outputs of the exit; each slice has what the one before sends, and no more."""
+        values, kept = dict(feeds), dict[str, Array]()
         for key in keys:
             request = {"model": key.model, "inputs": list(key.inputs), "outputs": list(key.outputs)}
+            request["kept"] = list(key.kept)
             made = self.catalogue.add_slice(request, self.holdings)
             session = onnxruntime.InferenceSession(
                 self.blobs.read_blob(made["digest"]), providers=["CPUExecutionProvider"]
             )
             names = [output.name for output in session.get_outputs()]
             given = {tensor.name: values[tensor.name] for tensor in session.get_inputs()}
-            values = dict(zip(names, session.run(names, given), strict=True))
-        return values
+            results = dict(zip(names, session.run(names, given), strict=True))
+            kept |= {name: results[name] for name in key.kept}
+            values = {name: results[name] for name in key.outputs}
+        return values | kept
 
 
 @pytest.fixture(params=list(MODELS))
@@ -137,7 +141,7 @@ def test_the_routes_of_every_mode_give_all_outputs_of_the_file(
     assert {route.accuracy for route in routes} == {1.0}
     for route in routes:
         found = served.through(pieces(card, route).keys, FEEDS[named])
-        assert list(found) == names
+        assert set(found) == set(names)
         for name in names:
             np.testing.assert_array_equal(found[name], whole[name], strict=True)
 
@@ -166,11 +170,52 @@ def test_inputs_that_a_tail_needs_cross_with_their_bytes(tmp_path: Path) -> None
     assert cuts["state", "sr", "h"] == 4 * 4 + state + rate
 
 
-def test_an_output_that_is_computed_before_a_cut_crosses_it(tmp_path: Path) -> None:
+def test_an_output_that_is_computed_before_a_cut_stays_there(tmp_path: Path) -> None:
     card = Served(detector(), tmp_path).card()
-    cuts = {cut.names: cut.bytes for cut in card.exits[0].cuts}
-    assert cuts["features",] == 4 * 16
-    assert cuts["boxes", "deep"] == 4 * 4 + 4 * 6
+    cuts = {cut.names: cut for cut in card.exits[0].cuts}
+    assert cuts["features",].bytes == 4 * 16
+    assert cuts["features",].sent == ()
+    assert cuts["boxes", "deep"].bytes == 4 * 6
+    assert cuts["boxes", "deep"].sent == ("deep",)
+    route = Route("final", "boxes+deep", 1.0, 1000, 0.0, 0.05, 0.001, 0.001, 192)
+    made = pieces(card, route)
+    assert (made.head, made.middle) == (SliceKey(card.digest, ("image",), ("deep",), kept=("boxes",)), None)
+    assert made.tail == SliceKey(card.digest, ("deep",), ("scores", "labels"))
+    assert made.cut == ("deep",)
+
+
+def test_with_metadata_of_an_earlier_version_all_tensors_of_a_cut_cross(tmp_path: Path) -> None:
+    card = Served(detector(), tmp_path).card()
+    (exit_,) = card.exits
+    before = tuple(cut.model_copy(update={"sent": ()}) for cut in exit_.cuts)
+    card = card.model_copy(update={"exits": (exit_.model_copy(update={"cuts": before}),)})
+    made = pieces(card, Route("final", "boxes+deep", 1.0, 1000, 0.0, 0.05, 0.001, 0.001, 320))
+    assert made.head == SliceKey(card.digest, ("image",), ("boxes", "deep"))
+    assert made.tail == SliceKey(card.digest, ("boxes", "deep"), exit_.outputs)
+
+
+def test_a_kept_output_is_not_encoded(tmp_path: Path) -> None:
+    served = Served(detector(), tmp_path)
+    card = served.card()
+    route = Route("final", "boxes+deep", 1.0, 1000, 0.0, 0.05, 0.001, 0.001, 80, "int8")
+    head, tail = (
+        served.catalogue.add_slice(
+            {
+                "model": key.model,
+                "inputs": list(key.inputs),
+                "outputs": list(key.outputs),
+                "decode": key.decode,
+                "encode": key.encode,
+                "kept": list(key.kept),
+            },
+            served.holdings,
+        )
+        for key in pieces(card, route).keys
+    )
+    assert [tensor["name"] for tensor in head["outputs"]][-1] == "boxes"
+    assert all(tensor["name"].startswith("deep:int8") for tensor in head["outputs"][:-1])
+    assert [tensor["name"] for tensor in tail["inputs"]] == [t["name"] for t in head["outputs"][:-1]]
+    assert [tensor["name"] for tensor in tail["outputs"]] == ["scores", "labels"]
 
 
 def test_an_exit_can_be_some_outputs_with_names_of_its_own(tmp_path: Path) -> None:

@@ -222,8 +222,15 @@ class FakeStore(FetchedFiles):
         return self.card
 
     def slice(
-        self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str, encode: str
+        self,
+        model: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        decode: str,
+        encode: str,
+        kept: Sequence[str] = (),
     ) -> Slice:
+        assert not kept, "no exit has several outputs"
         name = f"{'+'.join(inputs)}>{'+'.join(outputs)}"
         name = f"{name} {decode}>{encode}" if (decode, encode) != ("fp32", "fp32") else name
         self.log.append(f"slice {name}")

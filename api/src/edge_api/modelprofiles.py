@@ -21,8 +21,13 @@ class Cut(Part):
     tensors: Annotated[tuple[TensorName, ...], Field(min_length=2, max_length=64)] | None = Field(
         default=None, description="The tensors that cross the link, if several. Default: the one in tensor."
     )
+    sent: Annotated[tuple[TensorName, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Those of the tensors that cross the link, if outputs of the exit are among them: these "
+        "stay where they are computed. Default: all, and the next slice returns the outputs.",
+    )
     bytes: int = Field(
-        ge=0, description="Bytes of the tensors for a batch of one, at the largest of the model's shapes."
+        ge=0, description="Bytes that cross for a batch of one, at the largest of the model's shapes."
     )
     bytes_at: BytesAt | None = Field(
         default=None, description="Bytes at each of the model's shapes, in order. Default: bytes."

@@ -157,6 +157,11 @@ class Stage(Part):
     model: Name | None = Field(
         default=None, description="Model name of the slice at the address. Required with an address."
     )
+    kept: Annotated[tuple[TensorName, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Outputs of the slice that are part of the response and do not go to the next stage. "
+        "Default: none, all outputs of the response come from the last stage.",
+    )
     predicted_compute: Duration | None = Field(
         default=None, description="Compute time that the plan predicts. Default: unknown."
     )
@@ -188,7 +193,7 @@ class RouteOutput(Part):
     """An output in the response of a route."""
 
     name: TensorName = Field(description="Name in the response.")
-    tensor: TensorName = Field(description="Name of the output of the last stage's slice.")
+    tensor: TensorName = Field(description="Name of the output of the last stage's slice, or of a kept one.")
 
 
 class Route(Part):
@@ -229,8 +234,8 @@ class Route(Part):
     )
     outputs: Annotated[tuple[RouteOutput, ...], Field(min_length=1, max_length=64)] | None = Field(
         default=None,
-        description="Outputs of the last stage in the order of the response, with their names there. "
-        "Default: its outputs, in order, with the names in model.outputs.",
+        description="Outputs of the last stage, and kept ones, in the order of the response, with their "
+        "names there. Default: those of the last stage, in order, with the names in model.outputs.",
     )
 
 

@@ -26,10 +26,14 @@ class TailKey(NamedTuple):
 
 
 class SliceKey(NamedTuple):
-    """A subgraph between two sets of tensors, with the codecs in which they are received and sent."""
+    """A subgraph between two sets of tensors, with the codecs in which they are received and sent.
+
+    kept: further outputs, which are not sent.
+    """
 
     model: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     decode: str = UNENCODED
     encode: str = UNENCODED
+    kept: tuple[str, ...] = ()

@@ -46,7 +46,13 @@ class Store(Protocol):
     def of(self, namespace: str) -> "Store": ...
     def register(self, source: ModelSource) -> ModelCard: ...
     def slice(
-        self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str, encode: str
+        self,
+        model: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        decode: str,
+        encode: str,
+        kept: Sequence[str] = (),
     ) -> Slice: ...
     def progress(self, address: str) -> Progress | None: ...
     def layers(self, model: str) -> LayerGraph | None: ...
@@ -109,14 +115,19 @@ class ModelStore:
         outputs: Sequence[str],
         decode: str = UNENCODED,
         encode: str = UNENCODED,
+        kept: Sequence[str] = (),
     ) -> Slice:
-        """Returns the subgraph between two sets of tensors as a file, with its codecs."""
+        """Returns the subgraph between two sets of tensors as a file, with its codecs.
+
+        kept: further outputs, which are not sent.
+        """
         request = {
             "model": model,
             "inputs": list(inputs),
             "outputs": list(outputs),
             "decode": decode,
             "encode": encode,
+            **({"kept": list(kept)} if kept else {}),
         }
         return _parsed(Slice, self._json("POST", "/v1/slices", request), "POST /v1/slices")
 

@@ -1,5 +1,6 @@
 """What the model store answers: models, measurements and accuracies as values."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,10 +17,15 @@ class StoreAnswer(BaseModel):
 
 
 class CardCut(StoreAnswer):
-    """Tensors at which an exit may be cut, by name and one by one, and their bytes for one item."""
+    """Tensors at which an exit may be cut, by name and one by one.
+
+    bytes: of those that cross, for one item. sent: those, if outputs of the exit are among the tensors. It is
+    empty if there are none, and in metadata of an earlier version, with which all tensors cross.
+    """
 
     tensor: str
     tensors: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
     bytes: int
     bytes_at: tuple[int, ...] = ()
 
@@ -27,6 +33,15 @@ class CardCut(StoreAnswer):
     def names(self) -> tuple[str, ...]:
         """The tensors; an older store names a single one only."""
         return self.tensors or (self.tensor,)
+
+    @property
+    def crossing(self) -> tuple[str, ...]:
+        """The tensors that cross."""
+        return self.sent or self.names
+
+    def computed(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        """The outputs of the exit that are computed before the cut, and stay there."""
+        return tuple(name for name in self.names if name in outputs) if self.sent else ()
 
 
 class CardExit(StoreAnswer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import cached_property
 from typing import Annotated, Any, Self
@@ -43,6 +43,7 @@ __all__ = [
     "Spec",
     "Stage",
     "parse_placement",
+    "returned",
 ]
 
 _log = logging.getLogger(__name__)
@@ -91,6 +92,27 @@ class Stage(placements.Stage):
     def compute(self) -> float:
         """Predicted compute time in seconds; 0 if unknown."""
         return self.predicted_compute or 0.0
+
+    @property
+    def kept_tensors(self) -> tuple[Tensor, ...]:
+        """Outputs of the slice that stay here and are part of the response."""
+        made = {tensor.name: tensor for tensor in self.slice.outputs}
+        return tuple(made[name] for name in self.kept or ())
+
+    @model_validator(mode="after")
+    def _computes_what_it_keeps(self) -> Self:
+        made = {tensor.name for tensor in self.slice.outputs}
+        if unknown := next((name for name in self.kept or () if name not in made), None):
+            raise ValueError(
+                f"kept: {shown(unknown)} is not an output of the slice: use one of {', '.join(sorted(made))}"
+            )
+        return self
+
+
+def returned(stages: Sequence[Stage]) -> tuple[Tensor, ...]:
+    """What stages return together: the outputs of the last one, and what those before it keep."""
+    kept = (tensor for stage in stages[:-1] for tensor in stage.kept_tensors)
+    return (*stages[-1].slice.outputs, *kept)
 
 
 class Route(placements.Route):

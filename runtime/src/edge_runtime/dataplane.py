@@ -397,7 +397,11 @@ class Dataplane:
         allowed = allowance(action, times, fallback.stats if fallback is not None else None)
         if fallback is None:
             return await self._send(loaded, known, allowed, trial=trial), loaded, "ok"
-        deferred = DeferredFallback(lambda: self._run_stage(fallback, known, turn))
+
+        async def instead() -> list[Array]:
+            return fallback.results(await self._run_stage(fallback, known, turn), known)
+
+        deferred = DeferredFallback(instead)
         is_tail = fallback is table.fallbacks.get(loaded.route.name)
         if leave_at is not None and is_tail and fallback.outputs.has(request.outputs):
             results = await deferred.result()
@@ -445,7 +449,7 @@ class Dataplane:
                 with self._breakers.patient(hop, limit, allowed.expected):
                     results = await hop.infer(activations, allowed.seconds, only=allowed.only)
             outcome = "ok"
-            return results
+            return loaded.results(results, known)
         except TimeoutError:
             raise HopLate(f"{remote.place}: circuit breaker opened while waiting") from None
         except CannotAnswer as error:

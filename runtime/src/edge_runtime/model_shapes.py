@@ -36,7 +36,8 @@ class ShapedCut:
     def document(self) -> dict[str, Any]:
         """The cut in the model's metadata. `bytes` are those at the largest shape."""
         found = {"tensor": self.cut.tensor, "tensors": list(self.cut.tensors), "bytes": self.bytes[-1]}
-        return {**found, "bytesAt": list(self.bytes)} if len(self.bytes) > 1 else found
+        sent = {"sent": list(self.cut.sent)} if self.cut.sent else {}
+        return found | sent | ({"bytesAt": list(self.bytes)} if len(self.bytes) > 1 else {})
 
 
 @dataclass(frozen=True, slots=True)

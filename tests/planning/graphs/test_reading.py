@@ -327,6 +327,9 @@ def test_an_input_that_a_later_layer_reads_passes_beside_a_cut_with_its_bytes(wr
     )
 
 
+WIDE = np.ones((16, 8), np.float32)
+
+
 def two_exits(write: Write, exits: str | None = None) -> ModelProto:
     nodes = [("MatMul", "x w", "h"), ("Relu", "h", "early"), ("MatMul", "early v", "late")]
     weights = {"w": WEIGHT, "v": WEIGHT.T.copy()}
@@ -362,6 +365,15 @@ def test_without_exits_all_outputs_are_one_and_a_warning_says_that_no_accuracy_i
     assert model.graph is not None
     (warning,) = model.graph.warnings
     assert mentions("final", "accuracy", "1").search(warning)
+
+
+def test_an_output_that_nothing_behind_a_cut_reads_costs_no_bytes(write: Write) -> None:
+    nodes = [("MatMul", "x w", "h"), ("Relu", "h", "early"), ("Tanh", "h", "t"), ("MatMul", "t v", "late")]
+    weights = {"w": WEIGHT, "v": WEIGHT.T.copy()}
+    ends = {"early": ("n", 8), "late": ("n", 4)}
+    model = read_model(write(nodes, {"x": ("n", 16)}, ends, weights={**weights, "w": WIDE}), name="m")
+    cuts = {cut.name: cut.size for cut in model.exits[0].cuts}
+    assert cuts == {"x": 64, "h": 32, "h+early": 32, "early+t": 32}
 
 
 def test_an_exit_can_be_several_outputs_without_an_accuracy(write: Write) -> None:

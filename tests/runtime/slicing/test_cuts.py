@@ -36,6 +36,48 @@ def test_an_early_exit_has_the_cuts_before_it_only(chain_model: bytes) -> None:
     assert [c.tensor for c in Graph(chain_model).cuts(["exit1_logits"])] == ["image", "relu1", "pool1"]
 
 
+@pytest.fixture
+def early_outputs() -> Graph:
+    """x -> h -> first -> second -> third: the first and the second are outputs; the rest reads the first."""
+    weights = [numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("MatMul", ["h", "w"], ["first"]),
+        helper.make_node("MatMul", ["first", "w"], ["second"]),
+        helper.make_node("MatMul", ["first", "w"], ["m"]),
+        helper.make_node("MatMul", ["m", "w"], ["third"]),
+    ]
+    outputs = [info(name, "N", 4) for name in ("first", "second", "third")]
+    return Graph(model_of(nodes, [info("x", "N", 4)], outputs, weights))
+
+
+def test_an_output_that_nothing_behind_a_cut_reads_does_not_cross(early_outputs: Graph) -> None:
+    ends = ["first", "second", "third"]
+    cuts = {cut.tensors: cut for cut in early_outputs.cuts(ends, 4)}
+    assert cuts["h",].crossing == ("h",)
+    assert (cuts["first",].sent, cuts["first",].bytes) == (("first",), 16)
+    late = next(cut for tensors, cut in cuts.items() if "m" in tensors)
+    assert set(late.tensors) == {"first", "second", "m"}
+    assert (late.sent, late.bytes) == (("m",), 16)
+
+
+def test_a_slice_has_kept_outputs_besides_those_that_it_sends(early_outputs: Graph) -> None:
+    takes, gives = early_outputs.contract(["x"], ["m"], encode="int8", kept=["first", "second"])
+    assert [tensor.name for tensor in takes] == ["x"]
+    assert [tensor.name for tensor in gives[-2:]] == ["first", "second"]
+    assert gives[0].name == "m:int8"
+    data = early_outputs.slice(["x"], ["m"], encode="int8", kept=["first", "second"])
+    made = onnx.load_model_from_string(data).graph
+    assert [output.name for output in made.output] == [tensor.name for tensor in gives]
+
+
+def test_a_tensor_that_is_sent_encoded_can_be_kept_as_it_is(early_outputs: Graph) -> None:
+    _, gives = early_outputs.contract(["x"], ["first"], encode="int8", kept=["first"])
+    assert (gives[0].name, gives[-1].name) == ("first:int8", "first")
+    _, plain = early_outputs.contract(["x"], ["first"], kept=["first"])
+    assert [tensor.name for tensor in plain] == ["first"]
+
+
 def test_no_tensor_inside_a_residual_block_is_a_cut(residual_model: bytes) -> None:
     cuts = [c.tensor for c in Graph(residual_model).cuts(["logits"])]
     assert cuts == ["image", "stem", "sum1", "sum2", "pooled"]

@@ -66,5 +66,9 @@ def _graph(card: ModelCard, graph: LayerGraph) -> Graph:
 
 
 def _exit(old: CardExit, new: Exit) -> CardExit:
-    cuts = tuple(CardCut(tensor=cut.name, tensors=cut.tensors, bytes=cut.size) for cut in new.cuts)
+    known = {cut.tensor: cut for cut in old.cuts}
+    cuts = tuple(
+        known.get(cut.name) or CardCut(tensor=cut.name, tensors=cut.tensors, bytes=cut.size)
+        for cut in new.cuts
+    )
     return old.model_copy(update={"cuts": cuts})

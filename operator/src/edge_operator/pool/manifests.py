@@ -247,6 +247,7 @@ def _cut(cut: store_answers.CardCut) -> Cut:
     return Cut(
         tensor=cut.tensor,
         tensors=cut.names if len(cut.names) > 1 else None,
+        sent=cut.sent or None,
         bytes=cut.bytes,
         bytes_at=cut.bytes_at or None,
     )

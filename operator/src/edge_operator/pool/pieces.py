@@ -13,7 +13,8 @@ from edge_planning import plans
 class Pieces:
     """The slices at the entry node (head), at an intermediate node (middle) and at Triton (tail), if any.
 
-    cut: the tensors that leave the entry node. codecs: of each hop.
+    cut: the tensors that leave the entry node. codecs: of each hop. Outputs of the exit that the head or the
+    middle computes stay there, and are no outputs of the slices behind.
     """
 
     head: SliceKey | None
@@ -27,25 +28,33 @@ class Pieces:
         """The slices that exist, in order."""
         return tuple(key for key in (self.head, self.middle, self.tail) if key is not None)
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Outputs of the exit that do not come from the last slice, in the order of the stages."""
+        return tuple(name for key in self.keys for name in key.kept)
+
 
 def pieces(card: ModelCard, route: plans.Route) -> Pieces:
     """The slices of one route, with the codecs of its hops at their edges."""
     exit_ = next(e for e in card.exits if e.name == route.exit)
-    tensors = {cut.tensor: cut.names for cut in exit_.cuts}
+    cuts = {cut.tensor: cut for cut in exit_.cuts}
     start, end = exit_.source, exit_.outputs
     if route.cut is None:
         return Pieces(SliceKey(card.digest, start, end), None, None)
-    ways = [start, tensors[route.cut]]
-    if route.second_cut is not None:
-        ways.append(tensors[route.second_cut])
-    ways.append(end)
+    stops = [cuts[name] for name in (route.cut, route.second_cut) if name is not None]
+    computed = [(), *(cut.computed(end) for cut in stops), end]
+    ways = [start, *(cut.crossing for cut in stops)]
+    ways.append(tuple(name for name in end if name not in computed[-2]))
+    kept = [tuple(name for name in now if name not in was) for was, now in pairwise(computed[:-1])]
     codecs = _codecs(route, len(ways) - 2)
     arriving, leaving = (UNENCODED, *codecs), (*codecs, UNENCODED)
     keys: list[SliceKey | None] = [
-        SliceKey(card.digest, before, behind, decode, encode)
-        for (before, behind), decode, encode in zip(pairwise(ways), arriving, leaving, strict=True)
+        SliceKey(card.digest, before, behind, decode, encode, stays)
+        for (before, behind), decode, encode, stays in zip(
+            pairwise(ways), arriving, leaving, (*kept, ()), strict=True
+        )
     ]
-    if ways[1] == start and codecs[0] == UNENCODED:
+    if ways[1] == start and codecs[0] == UNENCODED and not kept[0]:
         keys[0] = None  # the inputs are sent unchanged
     head, *others = keys
     middle = others[0] if route.intermediate is not None else None

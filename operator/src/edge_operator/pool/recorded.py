@@ -84,7 +84,13 @@ def metadata(profile: ModelProfileSpec) -> ModelCard | None:
             response_names=e.response_names or "Final",
             tensors=_named(outputs, e.names),
             cuts=tuple(
-                CardCut(tensor=c.tensor, tensors=c.names, bytes=c.bytes, bytes_at=c.bytes_at or ())
+                CardCut(
+                    tensor=c.tensor,
+                    tensors=c.names,
+                    sent=c.sent or (),
+                    bytes=c.bytes,
+                    bytes_at=c.bytes_at or (),
+                )
                 for c in e.cuts
             ),
         )
@@ -134,7 +140,10 @@ def published_slices(
 
 
 def _ends_in(slice_: Slice, key: SliceKey) -> bool:
-    """Whether the slice has the exit's outputs: a spec can give the name of an exit to other outputs."""
+    """Whether the slice has the outputs of the key.
+
+    A spec can give the name of an exit to other outputs, and an earlier version sent all tensors of a cut.
+    """
     return tuple(tensor.name for tensor in slice_.outputs) == key.outputs
 
 

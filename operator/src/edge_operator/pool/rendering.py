@@ -172,6 +172,7 @@ def _route(
                 place=member.node.name,
                 runtime="Edge",
                 slice=slices[made.head],
+                kept=made.head.kept or None,
                 predicted_compute=_duration(route.head),
                 packed=route.packed,
             )
@@ -187,6 +188,7 @@ def _route(
                 place=route.intermediate,
                 runtime="Edge",
                 slice=slices[made.middle],
+                kept=made.middle.kept or None,
                 address=addresses.url(runtime, member.node.name),
                 model=intermediate_slice_name(service, beyond),
                 predicted_compute=_duration(route.intermediate_compute),
@@ -217,16 +219,22 @@ def _route(
         min_bandwidth=Quantity(route.min_bandwidth),
         predicted_latency=Duration(route.latency),
         stages=tuple(stages),
-        outputs=_response_outputs(card, route.exit),
+        outputs=_response_outputs(card, route.exit, explicit=bool(made.kept)),
     )
 
 
-def _response_outputs(card: ModelCard, name: str) -> tuple[RouteOutput, ...] | None:
-    """Returns the outputs of an exit that keeps its names; None if it answers under the last one's."""
+def _response_outputs(card: ModelCard, name: str, *, explicit: bool) -> tuple[RouteOutput, ...] | None:
+    """Returns the outputs of an exit that keeps its names; None if it answers under the last one's.
+
+    explicit: whether to name them in any case, since not all come from the last stage.
+    """
     exit_ = next(each for each in card.exits if each.name == name)
-    if exit_.response_names == "Final" or exit_ is card.exits[-1]:
+    own = exit_.response_names != "Final" or exit_ is card.exits[-1]
+    if not explicit and (not own or exit_ is card.exits[-1]):
         return None
-    return tuple(RouteOutput(name=output, tensor=output) for output in exit_.outputs)
+    names = exit_.outputs if own else tuple(tensor.name for tensor in card.outputs)
+    pairs = zip(names, exit_.outputs, strict=True)
+    return tuple(RouteOutput(name=name, tensor=output) for name, output in pairs)
 
 
 def _duration(seconds: float | None) -> Duration | None:

@@ -45,8 +45,8 @@ def chain_cuts(graph: Graph, outputs: Outputs) -> tuple[tuple[str, ...], ...]:
     The first is the set of all inputs that lead to the outputs; the outputs themselves are not a cut. A cut
     is what is still needed at some point of a run in topological order: then every layer is either before or
     behind it. Beside the intermediate tensor it has the inputs that layers behind it read, such as a state,
-    and the outputs that are already computed; then it is a cut only if it is smaller than all inputs. One
-    pass finds all of them.
+    and the outputs that are already computed; then it is a cut only if what crosses is smaller than all
+    inputs. One pass finds all of them.
     """
     results = set(named(outputs))
     inputs, layers = on_the_way(graph, outputs)
@@ -73,7 +73,7 @@ def chain_cuts(graph: Graph, outputs: Outputs) -> tuple[tuple[str, ...], ...]:
         alive.update(name for name in layer.outputs if readers[name] or name in results)
         if results <= alive or len(alive - passing) > 1:
             continue
-        if len(alive) == 1 or sum(graph.tensors[name].size for name in alive) < whole:
+        if len(alive) == 1 or sum(graph.tensors[name].size for name in alive if readers[name]) < whole:
             found.setdefault(frozenset(alive), tuple(sorted(alive, key=order.__getitem__)))
     return tuple(found.values())
 
@@ -88,6 +88,24 @@ def crossing_cuts(graph: Graph, outputs: Outputs) -> tuple[tuple[str, ...], ...]
         return all((tensor.crosses or tensor.name in inputs) and tensor.size for tensor in tensors)
 
     return (first, *(names for names in rest if can_be_sent(names)))
+
+
+def read_behind(graph: Graph, cut: Sequence[str], outputs: Outputs) -> tuple[str, ...]:
+    """Returns the tensors of a cut that cross: without outputs that no layer behind it reads."""
+    if set(cut).isdisjoint(named(outputs)):
+        return tuple(cut)
+    maker, known = makers(graph), set(cut)
+    waiting = [name for name in named(outputs) if name not in known]
+    seen, read = set(waiting), set[str]()
+    while waiting:
+        number = maker.get(waiting.pop())
+        for name in graph.layers[number].inputs if number is not None else ():
+            if name in known:
+                read.add(name)
+            elif name not in seen:
+                seen.add(name)
+                waiting.append(name)
+    return tuple(name for name in cut if name in read)
 
 
 def path_around(graph: Graph, tensors: Collection[str], outputs: Outputs) -> tuple[str, ...] | None:

@@ -12,7 +12,7 @@ from edge_planning.declared_exits import (
     whole_model,
 )
 from edge_planning.errors import BadModelError, require
-from edge_planning.graphs.cuts import crossing_cuts, on_the_way
+from edge_planning.graphs.cuts import crossing_cuts, on_the_way, read_behind
 from edge_planning.graphs.input_copies import input_copies
 from edge_planning.graphs.models import Cut, Exit, Model
 from edge_planning.graphs.slices import layers_between
@@ -77,8 +77,11 @@ def _declared(graph: Graph, given: Sequence[ExitDocument] | None, stated: str) -
 
 
 def _cuts(graph: Graph, outputs: Sequence[str]) -> tuple[Cut, ...]:
-    """Returns the cuts whose tensors can be sent, with their bytes."""
-    cuts = [(names, sum(graph.tensors[n].size for n in names)) for names in crossing_cuts(graph, outputs)]
+    """Returns the cuts whose tensors can be sent, with the bytes that cross."""
+    cuts = [
+        (names, sum(graph.tensors[n].size for n in read_behind(graph, names, outputs)))
+        for names in crossing_cuts(graph, outputs)
+    ]
     inputs, size = cuts[0]
     require(
         size > 0,

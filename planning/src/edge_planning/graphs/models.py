@@ -10,7 +10,9 @@ from edge_planning.graphs.values import Graph
 
 @dataclass(frozen=True, slots=True, init=False)
 class Cut:
-    """Tensors that together separate the input from the rest; size in bytes for a batch of one.
+    """Tensors that together separate the input from the rest.
+
+    size: Bytes that cross for a batch of one: without outputs of the exit that nothing behind the cut reads.
 
     A cut of one tensor: `Cut("pool1", 4096)`.
     """

@@ -43,14 +43,15 @@ class BackgroundLoader:
         self, table: LoadedTable, loaded: LoadedRoute, local: LoadedRoute, load: Load
     ) -> None:
         """Loads the tail behind the route's head, unless the local route is faster anyway."""
-        route = await self._local_tails.of(table.placement, loaded.route, local.route)
-        if route is None or route.local is None:
+        tail = await self._local_tails.of(table.placement, loaded.route, local.route)
+        if tail is None or tail.route.local is None:
             return
-        outputs = response_outputs(route, table.placement.spec.model.outputs)
-        session = await load(route.local.slice)
+        outputs = response_outputs(tail.route, table.placement.spec.model.outputs, tail.kept)
+        session = await load(tail.route.local.slice)
         if session.seconds <= max(local.stats.seconds, INLINE):
+            kept = tuple(tensor.name for tensor in tail.kept)
             table.fallbacks[loaded.route.name] = LoadedRoute(
-                route, session, None, LatencyStats(session.seconds), outputs
+                tail.route, session, None, LatencyStats(session.seconds), outputs, kept
             )
 
     async def _load_early_exits(self, table: LoadedTable, loaded: LoadedRoute, load: Load) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from edge_planning.routing.deadlines import too_busy
-from edge_runtime.assignment import Stage
+from edge_runtime.assignment import Stage, returned
 from edge_runtime.connections import Connection, HttpClient
 from edge_runtime.errors import BadRequest, ConnectionFailed, HopFailed, HopLate, LinkBusy
 from edge_runtime.links.monitors import LinkMonitor
@@ -21,14 +21,14 @@ class Hop:
     """One remote stage over a client that all hops to its address share.
 
     link: the measured link that it crosses, None for one between edge nodes. beyond: the stages that the next
-    one calls in turn; the response is the last one's.
+    one calls in turn; the response is the last one's, with what those before it keep.
     """
 
     def __init__(
         self, stage: Stage, client: HttpClient, link: LinkMonitor | None, beyond: Sequence[Stage] = ()
     ) -> None:
         self._stage, self._client, self._link = stage, client, link
-        self._inputs, self._outputs = stage.slice.inputs, [stage, *beyond][-1].slice.outputs
+        self._inputs, self._outputs = stage.slice.inputs, returned([stage, *beyond])
         self._beyond = [behind.address or "" for behind in beyond]
         self._names = [t.name for t in self._outputs]
         self._path = f"/v2/models/{stage.model}/infer"

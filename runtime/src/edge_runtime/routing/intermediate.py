@@ -76,13 +76,16 @@ class IntermediateBackend:
 
     async def _on(self, hop: Hop, activations: Sequence[Array], until: float) -> list[Array]:
         begin, outcome = self._clock(), "failed"
-        unfit = without_range(self._loaded.session.outputs, activations)
+        here, beyond = self._loaded.slice.stages[:2]
+        made = self._loaded.session.outputs
+        unfit = without_range(made, activations)
         if unfit is not None:
             raise HopFailed(f"{self._loaded.slice.model}: {unfit} has values that are not finite")
+        known = {t.name: array for t, array in zip(made, activations, strict=True)}
         try:
-            results = await hop.infer(activations, until - begin)
+            results = await hop.infer([known[t.name] for t in beyond.slice.inputs], until - begin)
             outcome = "ok"
-            return results
+            return [*results, *(known[name] for name in here.kept or ())]
         except (HopLate, LinkBusy) as error:
             outcome = "late" if isinstance(error, HopLate) else "busy"
             raise

@@ -9,7 +9,7 @@ from math import inf
 from edge_planning.routing.deadlines import DeadlineAction
 from edge_planning.routing.latency_stats import LatencyStats
 from edge_planning.routing.routes import RouteRequirement, bandwidth_alone
-from edge_runtime.assignment import IntermediateSlice, Placement, Route, Slice, Stage
+from edge_runtime.assignment import IntermediateSlice, Placement, Route, Slice, Stage, returned
 from edge_runtime.errors import CannotLoad, EdgeError
 from edge_runtime.inference.sessions import Session
 from edge_runtime.routing.hops import Hop
@@ -25,7 +25,8 @@ HopTo = Callable[[Sequence[Stage]], Hop]
 class LoadedRoute:
     """A route with its session here, its hop, or both. `stats` are those of the session.
 
-    outputs: of its response; none for a part of a route that ends before an exit.
+    outputs: of its response; none for a part of a route that ends before an exit. kept: names of the tensors
+    known here that follow those of the last stage in its results.
     """
 
     route: Route
@@ -33,6 +34,11 @@ class LoadedRoute:
     hop: Hop | None
     stats: LatencyStats = field(default_factory=LatencyStats)
     outputs: ResponseOutputs = NO_OUTPUTS
+    kept: tuple[str, ...] = ()
+
+    def results(self, made: list[Array], known: Mapping[str, Array]) -> list[Array]:
+        """The results that `outputs` describes. made: by the last stage. known: tensors here by name."""
+        return [*made, *(known[name] for name in self.kept)] if self.kept else made
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +196,8 @@ async def load_table(
                 raise _because(error, missing[0]) from error
             continue
         stats = LatencyStats(session.seconds if session else 0.0)
-        loaded.append(LoadedRoute(route, session, hop, stats, outputs))
+        kept = route.local.kept or () if route.local is not None and hop is not None else ()
+        loaded.append(LoadedRoute(route, session, hop, stats, outputs, kept))
     if missing and all(r.hop is not None for r in loaded):
         raise CannotLoad("; ".join(missing))
     intermediates: list[LoadedIntermediate] = []
@@ -205,7 +212,7 @@ async def load_table(
             if not at_hand:
                 raise _because(error, missing[-1]) from error
             continue
-        gives = Contract(here.slice.inputs, intermediate.stages[-1].slice.outputs)
+        gives = Contract(here.slice.inputs, returned(intermediate.stages))
         intermediates.append(
             LoadedIntermediate(intermediate, session, hop, gives, LatencyStats(session.seconds))
         )

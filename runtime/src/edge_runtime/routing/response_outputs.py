@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from edge_runtime.assignment import Route
+from edge_runtime.assignment import Route, returned
 from edge_runtime.errors import BadTensor, CannotLoad
 from edge_runtime.responses import confidence, has_classes, rowwise
 from edge_runtime.tensors import Array, Tensor
 
 
 class ResponseOutputs:
-    """The outputs of a route's last stage, with their names in the response.
+    """The outputs of a route's last stage, and those kept before it, with their names in the response.
 
     tensors: as the client sees them, in the order of a response to a request that names none.
     own: whether these are other outputs than the model's, which most exits use.
@@ -24,7 +24,7 @@ class ResponseOutputs:
     def __init__(
         self, tensors: Sequence[Tensor], places: Sequence[int], exit_: str = "", *, own: bool = False
     ) -> None:
-        """places: the index of each tensor in the results of the last stage."""
+        """places: the index of each tensor in the results: of the last stage, then what was kept."""
         self.tensors, self.own, self._exit = tuple(tensors), own, exit_
         self._selected = tuple(places)
         self._in_order = self._selected == tuple(range(len(places)))
@@ -79,13 +79,19 @@ NO_OUTPUTS: Final = ResponseOutputs((), ())
 """Of a part of a route, whose results are not a response."""
 
 
-def response_outputs(route: Route, model: Sequence[Tensor]) -> ResponseOutputs:
+def response_outputs(route: Route, model: Sequence[Tensor], kept: Sequence[Tensor] = ()) -> ResponseOutputs:
     """What a route returns for a model with these outputs.
 
-    Raises CannotLoad if they do not match those of the route's last slice.
+    kept: tensors that follow those of its stages in the results.
+
+    Raises CannotLoad if they do not match those of the route's last slice, and those that stay where they
+    were computed before.
     """
-    made = {t.name: i for i, t in enumerate(route.stages[-1].slice.outputs)}
-    last, wanted = route.stages[-1].slice.outputs, {t.name: t for t in model}
+    remote = [stage for stage in route.stages if stage.address is not None]
+    if remote and route.local is not None:
+        kept = (*route.local.kept_tensors, *kept)
+    last, wanted = (*returned(remote or route.stages), *kept), {t.name: t for t in model}
+    made = {t.name: i for i, t in enumerate(last)}
     if route.outputs is not None:
         named = [(each.name, each.tensor) for each in route.outputs]
     elif len(last) == len(model):

@@ -55,10 +55,20 @@ _MOST_ON_A_HOP: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Tensors that together separate the inputs from an exit, and their bytes at batch 1."""
+    """Tensors that together separate the inputs from an exit.
+
+    bytes: of those that cross, at batch 1. sent: those that cross, if outputs of the exit are among the
+    tensors: what no operator behind the cut reads stays where it was computed. Empty if all cross.
+    """
 
     tensors: tuple[str, ...]
     bytes: int
+    sent: tuple[str, ...] = ()
+
+    @property
+    def crossing(self) -> tuple[str, ...]:
+        """The tensors that cross."""
+        return self.sent or self.tensors
 
     @property
     def tensor(self) -> str:
@@ -210,12 +220,14 @@ class Graph:
             return [Cut(first, max(self._bytes(first), 1))]
         self._check_sizes(first)
         whole = self._bytes(first)
+        sent = {names: self._read_behind(names, outputs) or names for names in found}
         rest = [
             names
             for names in found[1:]
-            if self._can_cross(names)
+            if self._can_cross(names)  # in profiles, the next slice reads outputs, too
+            and self._can_cross(sent[names])
             and len(names) <= _MOST_ON_A_HOP
-            and (len(names) <= most or self._bytes(names) < whole)
+            and (len(names) <= most or self._bytes(sent[names]) < whole)
         ]
         fused = [
             a for a, b in zip(rest, [*rest, tuple(outputs)][1:], strict=True) if not self._only(_FOLDED, a, b)
@@ -224,16 +236,34 @@ class Graph:
         for names in fused:
             if not self._only(_VIEWS, kept[-1], names):
                 kept.append(names)
-        return [Cut(names, self._bytes(names)) for names in kept]
+        return [Cut(names, self._bytes(sent[names]), self._read_behind(names, outputs)) for names in kept]
+
+    def crossing(self, cut: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:
+        """The tensors of an exit's cut that cross: without its outputs that nothing behind the cut reads."""
+        return self._read_behind(cut, outputs) or tuple(cut)
+
+    def _read_behind(self, names: Sequence[str], outputs: Sequence[str]) -> tuple[str, ...]:
+        """The tensors of a cut that operators behind it read; none if no output is among its tensors."""
+        if set(names).isdisjoint(outputs):
+            return ()
+        wanted, _ = self._structure.between(set(names), outputs)
+        read = {name for number in wanted for name in self._structure.reads[number]}
+        return tuple(name for name in names if name in read)
 
     def slice(
-        self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32
+        self,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        decode: str = FP32,
+        encode: str = FP32,
+        kept: Sequence[str] = (),
     ) -> bytes:
         """The subgraph from `inputs` to `outputs` as ONNX bytes, the same for the same arguments.
 
         See `slice_chunks`.
         """
-        return b"".join(self.slice_chunks(inputs, outputs, decode=decode, encode=encode))
+        return b"".join(self.slice_chunks(inputs, outputs, decode=decode, encode=encode, kept=kept))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -241,25 +271,33 @@ class Graph:
         return tuple(self._files)
 
     def slice_chunks(
-        self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32
+        self,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        decode: str = FP32,
+        encode: str = FP32,
+        kept: Sequence[str] = (),
     ) -> Iterator[bytes]:
         """The bytes of `slice` in chunks, most of them of 1 MiB at most.
 
         decode: the codec in which `inputs` arrive. encode: the codec in which `outputs` are sent. A tensor in
-        both is forwarded. Raises UnknownTensor if a name is not a tensor, or if `inputs` do not separate
-        `outputs` from the rest, and BadRequest for other arguments that cannot form a slice.
+        both is forwarded. kept: further outputs, which are not sent and therefore not encoded. Raises
+        UnknownTensor if a name is not a tensor, or if `inputs` do not separate `outputs` from the rest, and
+        BadRequest for other arguments that cannot form a slice.
         """
         check_codec(decode, "decode")
         check_codec(encode, "encode")
         ins, outs = self._ends(inputs, "inputs"), self._ends(outputs, "outputs")
-        wanted, missing = self._structure.between(set(inputs), outputs)
+        stay = self._ends(kept, "kept") if kept else ()
+        wanted, missing = self._structure.between(set(inputs), [*outputs, *kept])
         if missing:
-            raise self._not_separated(inputs, outputs)
+            raise self._not_separated(inputs, [*outputs, *kept])
         self._check_draws(wanted, inputs)
-        part = SliceParts(tuple(sorted(wanted)), ins, outs, decode, encode)
+        part = SliceParts(tuple(sorted(wanted)), ins, outs, decode, encode, stay)
         if not wanted and not part.has_codec():
             raise BadRequest(f"a slice from {', '.join(inputs)} to {', '.join(outputs)} has no operators")
-        needed = {name for i in wanted for name in self._structure.reads[i]} | set(outputs)
+        needed = {name for i in wanted for name in self._structure.reads[i]} | {*outputs, *kept}
         spare = [name for name in inputs if name not in needed]
         if spare:
             raise BadRequest(
@@ -268,11 +306,19 @@ class Graph:
         return chunks_of(write(self.model, part, needed, self._taken, self._known, self._files))
 
     def contract(
-        self, inputs: Sequence[str], outputs: Sequence[str], *, decode: str = FP32, encode: str = FP32
+        self,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        decode: str = FP32,
+        encode: str = FP32,
+        kept: Sequence[str] = (),
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Inputs and outputs of the slice with the same arguments: names, datatypes and shapes."""
         ins, outs = self._ends(inputs, "inputs"), self._ends(outputs, "outputs")
-        return wire_tensors(ins, decode, self._taken), wire_tensors(outs, encode, self._taken)
+        gives = wire_tensors(outs, encode, self._taken)
+        stay = self._ends(kept, "kept") if kept else ()
+        return wire_tensors(ins, decode, self._taken), (*gives, *(t for t in stay if t not in gives))
 
     def _ends(self, names: Sequence[str], field: str) -> tuple[Tensor, ...]:
         if not names:

@@ -8,7 +8,7 @@ from typing import Final
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from edge_runtime.codecs.contracts import is_encoded, wire_name, wire_tensors
+from edge_runtime.codecs.contracts import FP32, is_encoded, wire_name, wire_tensors
 from edge_runtime.codecs.nodes import decoder, encoder
 from edge_runtime.errors import TooLarge
 from edge_runtime.graph_analysis.weight_stripping import varint
@@ -28,13 +28,17 @@ _BYTES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class SliceParts:
-    """The parts of a slice: operators by index, the tensors at its ends and their codecs."""
+    """The parts of a slice: operators by index, the tensors at its ends and their codecs.
+
+    kept: further outputs, which are not encoded.
+    """
 
     operators: tuple[int, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     decode: str
     encode: str
+    kept: tuple[Tensor, ...] = ()
 
     def decoded(self) -> list[Tensor]:
         """Inputs that arrive encoded and must be decoded."""
@@ -44,6 +48,10 @@ class SliceParts:
         """Outputs that must be encoded; without those that arrive encoded and are forwarded."""
         through = self.inputs if self.decode == self.encode else ()
         return [t for t in self.outputs if is_encoded(t, self.encode) and t not in through]
+
+    def staying(self) -> list[Tensor]:
+        """Kept outputs that are not sent as they are."""
+        return [t for t in self.kept if t not in self.outputs or is_encoded(t, self.encode)]
 
     def has_codec(self) -> bool:
         """Whether the slice encodes or decodes any tensor, as opposed to forwarding it."""
@@ -84,6 +92,7 @@ def write(
     sliced.graph.sparse_initializer.extend(i for i in source.sparse_initializer if i.values.name in needed)
     sliced.graph.input.extend(_ends(part.inputs, part.decode, taken, known))
     sliced.graph.output.extend(_ends(part.outputs, part.encode, taken, known))
+    sliced.graph.output.extend(_ends(part.staying(), FP32, taken, known))
     made = _serialized(sliced, [_initializer(i, files) for i in initializers])
     if size_of(made) > _MOST:
         raise TooLarge(

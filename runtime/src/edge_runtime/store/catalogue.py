@@ -122,35 +122,45 @@ class Catalogue:
         self._blobs.put(json.dumps(joined).encode(), holdings.metadata_path(metadata["digest"]))
 
     def add_slice(self, request: Json, holdings: Holdings) -> dict[str, Any]:
-        """The slice of `{"model", "inputs", "outputs", "decode"?, "encode"?}`, cut if necessary.
+        """The slice of `{"model", "inputs", "outputs", "decode"?, "encode"?, "kept"?}`, cut if necessary.
 
-        `decode` is the codec in which the inputs arrive, `encode` the one in which the outputs are sent.
+        `decode` is the codec in which the inputs arrive, `encode` the one in which the outputs are sent,
+        `kept` lists further outputs, which are not sent.
         """
         digest = check_digest(_text(request, "model"), "model")
         holdings.check_registered(digest)
         inputs, outputs = _names(request, "inputs"), _names(request, "outputs")
         codecs = {field: check_codec(request.get(field, FP32), field) for field in ("decode", "encode")}
-        form = [] if set(codecs.values()) == {FP32} else [form_of(codec) for codec in codecs.values()]
+        form: list[Any] = (
+            [] if set(codecs.values()) == {FP32} else [form_of(codec) for codec in codecs.values()]
+        )
+        kept = _names(request, "kept") if request.get("kept") else []
+        form += [{"kept": kept}] if kept else []
         asked = json.dumps([_FORM, digest, inputs, outputs, codecs, *form])
         index = self._blobs.root / "slices" / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
         made = document(index)
         if made is None or not self._is_whole(made):
-            made = self._cut(digest, inputs, outputs, codecs)
+            made = self._cut(digest, inputs, outputs, codecs, kept)
             self._blobs.put(json.dumps(made).encode(), index)
         holdings.keep(made["digest"])
         return made
 
     def _cut(
-        self, digest: str, inputs: Sequence[str], outputs: Sequence[str], codecs: dict[str, str]
+        self,
+        digest: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        codecs: dict[str, str],
+        kept: Sequence[str],
     ) -> dict[str, Any]:
         with self._lock:
             graph = self._graph(digest)
             for file in graph.files:  # the slice is read from there
                 self._blobs.check_blob(file)
             with self._blobs.receive(None) as incoming:
-                for chunk in graph.slice_chunks(inputs, outputs, **codecs):
+                for chunk in graph.slice_chunks(inputs, outputs, **codecs, kept=kept):
                     incoming.write(chunk)
-            takes, gives = graph.contract(inputs, outputs, **codecs)
+            takes, gives = graph.contract(inputs, outputs, **codecs, kept=kept)
             return {
                 "digest": incoming.digest,
                 "size": incoming.size,

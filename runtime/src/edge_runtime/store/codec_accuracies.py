@@ -28,7 +28,7 @@ HELD: Final = 32 << 20
 class CodecAccuracy:
     """An exit's result with the model cut and one codec on the hop.
 
-    cut: the tensors that cross. bytes: what crosses for one item. accuracy: by the metric. agreement: with
+    cut: its tensors. bytes: what crosses for one item. accuracy: by the metric. agreement: with
     the whole model in fp32, by the metric. error: the greatest difference of an output from the whole
     model's, as a share of that output's range; NaN for texts, and if the number of results differs.
     """
@@ -122,7 +122,7 @@ class _Cut:
     ) -> Iterator[CodecAccuracy]:
         """Measures each cut; an error of one cut does not affect the others."""
         graph, cut = self.graph, self.tensors
-        tensors = [graph.tensor(name) for name in cut]
+        tensors = [graph.tensor(name) for name in self._crossing]
         codecs = [c for c in codecs if c == FP32 or any(is_encoded(tensor, c) for tensor in tensors)]
         made = [name for name in cut if name not in self.samples]
         try:
@@ -140,6 +140,11 @@ class _Cut:
                 refused(Refusal(cut, codec, _why(error)))
             else:
                 yield from self._compared(codec, answers)
+
+    @property
+    def _crossing(self) -> tuple[str, ...]:
+        """The tensors that cross: an output that nothing behind the cut reads stays where it is computed."""
+        return self.graph.crossing(self.tensors, _outputs(self.exits))
 
     def _held(self, maker: Session | None) -> Callable[[], Iterable[Mapping[str, Array]]]:
         """A function that returns the cut's values batch by batch, for any number of samples."""
@@ -161,12 +166,14 @@ class _Cut:
         batches: Callable[[], Iterable[Mapping[str, Array]]],
     ) -> Mapping[str, Array]:
         """The exits' outputs with this codec on the hop. Raises BadRequest if the cut cannot carry it."""
-        graph, cut = self.graph, self.tensors
+        graph, cut = self.graph, self._crossing
         tensors = [graph.tensor(name) for name in cut]
         if codec == FP32:
             return _joined(plain, (in_batches(plain, values) for values in batches()))
         encoder = slice_session(graph, cut, cut, encode=codec)
-        tail = slice_session(graph, cut, _outputs(self.exits), decode=codec)
+        early = [name for name in _outputs(self.exits) if name in self.tensors]
+        late = [name for name in _outputs(self.exits) if name not in early]
+        tail = slice_session(graph, cut, late, decode=codec)
 
         def sent() -> Iterator[Mapping[str, Array]]:
             for values in batches():
@@ -174,12 +181,16 @@ class _Cut:
                 yield in_batches(tail, in_batches(encoder, values))
 
         answers = _joined(tail, sent())
+        if early:  # computed before the cut: they stay there, without the codec
+            computed = _joined(plain, (in_batches(plain, values) for values in batches()))
+            answers |= {name: computed[name] for name in early}
         head = slice_session(graph, graph.needed_inputs(cut), cut, encode=codec)
-        CutSlices(head, tail, maker, plain).check(tensors, codec, self.samples)
+        rest = slice_session(graph, cut, late)
+        CutSlices(head, tail, maker, rest).check(tensors, codec, self.samples)
         return answers
 
     def _compared(self, codec: str, answers: Mapping[str, Array]) -> Iterator[CodecAccuracy]:
-        sent = wire_bytes([self.graph.tensor(name) for name in self.tensors], codec)
+        sent = wire_bytes([self.graph.tensor(name) for name in self._crossing], codec)
         for name, outputs in self.exits.items():
             found, whole = [answers[each] for each in outputs], [self.wholes[each] for each in outputs]
             accuracy = (

@@ -74,6 +74,8 @@ class CodecMeasurements:
         wanted = None if digest is None else check_digest(digest, "validation.digest")
         stored = fetch(uri, wanted, holdings, "validation", self._allowed)
         asked = [model, stored.digest, request.get("exits"), forms(), "confidences", metric.name]
+        if any(len(each.get("outputs") or ()) > 1 for each in request.get("exits") or ()):
+            asked.append("sent")  # earlier versions counted outputs that stay where they are computed
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         path = self._blobs.root / "codecs" / f"{key}.json"
         if path.is_file():
