@@ -116,6 +116,8 @@ class Runtimes:
     running: dict[str, ExitStack] = field(default_factory=dict)
     placements: dict[str, Document] = field(default_factory=dict)
     server: TritonServer = POOL.spec.triton_servers[0]
+    flags: tuple[str, ...] = ()
+    """Further flags of all runtimes."""
 
     def render(self, *routes: Route) -> tuple[Placement, Placement]:
         """The final tables of the entry node and of its intermediate node, as the operator publishes them."""
@@ -194,7 +196,7 @@ class Runtimes:
         argv += ["--store", store or self.store.url, "--cache-dir", str(self.folder / name)]
         argv += ["--threads", "1"]
         argv += ["--host", "127.0.0.1", "--http-port", str(self.port(name))]
-        argv += ["--grpc-port", str(self.port(f"{name} grpc")), "--placement-file", str(file)]
+        argv += ["--grpc-port", str(self.port(f"{name} grpc")), "--placement-file", str(file), *self.flags]
         arguments = _parser().parse_args(argv)
         self.running[name] = self.stack.enter_context(ExitStack())
         self.running[name].enter_context(in_thread(lambda stop: serve(arguments, stop, drain=0.0)))

@@ -19,6 +19,7 @@ from edge_api.objects import (
 from edge_api.quantities import Duration, Quantity
 from edge_api.rules import (
     Label,
+    ObjectName,
     PositiveDuration,
     PositiveQuantity,
     Rule,
@@ -65,9 +66,28 @@ SecretName = Annotated[
         "is not the name of a Secret: write lower-case letters, digits, hyphens and dots, e.g. triton-key",
     ),
 ]
+_UserId = Annotated[int, Field(strict=True, ge=1, le=4_294_967_294)]
 _WATTS = between(
     0, 100_000, "is not a power: write watts, above 0 and below 100000, e.g. 2.3", open_ends=True
 )
+
+
+class SharedMemory(Part):
+    """Memory of a node in which pods of a namespace pass tensors to its runtimes."""
+
+    claim_name: ObjectName = Field(
+        description="Name of a PersistentVolumeClaim in each of the namespaces, which the runtimes mount: of "
+        "a volume in memory of the node. Pods that mount it too can pass tensors as files in it. Required."
+    )
+    namespaces: Annotated[tuple[Label, ...], Field(min_length=1, max_length=256)] = Field(
+        description="Namespaces whose runtimes mount the claim, 1 to 256. A runtime does not start while its "
+        "namespace lacks the claim. Required."
+    )
+    owners: Annotated[tuple[_UserId, ...], Field(min_length=1, max_length=16)] | None = Field(
+        default=None,
+        description="IDs of users whose files the runtimes accept too, 1 to 16, each from 1 to 4294967294. "
+        "They are copied; those of user 65532, as whom runtimes run, are not. Default: no other users.",
+    )
 
 
 class NodeGroup(SelectsNodes):
@@ -110,6 +130,11 @@ class NodeGroup(SelectsNodes):
         "Runtimes and profiling use the first one that the image has, and the CPU if it has none of them, "
         "which the condition Planned of services reports. Groups of one device class must list the same. "
         "Default: CPU.",
+    )
+    shared_memory: SharedMemory | None = Field(
+        default=None,
+        description="Memory of the nodes in which clients pass tensors to runtimes without sending them. "
+        "Default: none, all tensors are sent.",
     )
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
         default=None,

@@ -260,6 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_queue(run, "the CPU quota of the cgroup, 1 without a quota")
     _add_trials(run)
+    memory_flags.add_flags(run)
     _add_security(run)
     _add_peers(run)
     keepalive.add_flags(run)

@@ -35,6 +35,7 @@ from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.slice_loading import SliceLoader
 from edge_runtime.service_nodes import Addresses, PeerPorts, ServiceNodes
 from edge_runtime.serving import SERVER
+from edge_runtime.shared_memory.flags import memory_of
 from edge_runtime.shutdown import GOODBYE, leave_threads_behind, stop_on_signals, unless_stopped
 from edge_runtime.tls.certificates import Certificates
 from edge_runtime.tls.peers import NamespacePeers
@@ -123,6 +124,7 @@ async def run(
     keepalive: KeepAlive = DEFAULT,
 ) -> None:
     """Serves until `stop` is set, reports not ready for `drain` seconds, then finishes requests in flight."""
+    memory = memory_of(arguments)
     resolver = Resolver()
     tls = certificates.client if certificates is not None else None
     store = ModelStore(arguments.store, resolver, tls, arguments.store_token_file)
@@ -181,6 +183,7 @@ async def run(
         grace=arguments.grace,
         keepalive=keepalive,
         forwarders=forwarders,
+        memory=memory,
     )
     serving = asyncio.create_task(transports.serve())
     await services.restore()

@@ -21,10 +21,10 @@ def refuses_slice(world: World, monkeypatch: pytest.MonkeyPatch, start: str, end
     """The model store does not make the slice between two tensors."""
     make = world.store.slice
 
-    def found(model: str, inputs: Any, outputs: Any, decode: str, encode: str) -> Any:
+    def found(model: str, inputs: Any, outputs: Any, *codecs: Any) -> Any:
         if (start, end) == (inputs[0], outputs[0]):
             raise FAILURE
-        return make(model, inputs, outputs, decode, encode)
+        return make(model, inputs, outputs, *codecs)
 
     monkeypatch.setattr(world.store, "slice", found)
 

@@ -3,6 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from edge_api.devicepools import SharedMemory
 from edge_api.policies import Isolation
 from edge_api.validation_messages import problems
 from edge_operator.names import dns_label, label_value
@@ -60,6 +63,29 @@ def test_the_deployment_is_the_same_whatever_the_services_and_their_plans() -> N
         *("--store", "http://store:8080", "--cache-dir", "/var/cache/edge"),
         *("--http-port", "8080", "--grpc-port", "8081"),
     ]
+
+
+SHARED_MEMORY = SharedMemory(claim_name="frames", namespaces=("shop",), owners=(1000, 1001))
+
+
+@pytest.mark.parametrize("namespace", ["shop", "bank"])
+def test_runtimes_of_the_listed_namespaces_mount_the_claim_of_the_group(namespace: str) -> None:
+    host = replace(HOST, shared_memory=SHARED_MEMORY)
+    made = runtime_deployment(Runtime(namespace, "edge-a"), host, SETTINGS, SURGE)
+    pod = made["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    claims = [each for each in pod["volumes"] if "persistentVolumeClaim" in each]
+    mounts = [each["mountPath"] for each in container["volumeMounts"] if each["name"] == "shared-memory"]
+    flags = [each for each in container["args"] if each.startswith("--shared-memory")]
+    if namespace == "bank":
+        assert (claims, mounts, flags) == ([], [], [])
+        return
+    claim = {"claimName": "frames"}
+    assert claims == [{"name": "shared-memory", "persistentVolumeClaim": claim}]
+    (path,) = mounts
+    assert container["args"][container["args"].index("--shared-memory") + 1] == path
+    assert flags == ["--shared-memory", "--shared-memory-owner=1000", "--shared-memory-owner=1001"]
+    assert not any("hostPath" in each for each in pod["volumes"])
 
 
 def test_a_dedicated_runtime_serves_one_service_and_shared_selectors_leave_it_out() -> None:

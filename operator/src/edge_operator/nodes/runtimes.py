@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from edge_api.devicepools import NodeGroup
+from edge_api.devicepools import NodeGroup, SharedMemory
 from edge_api.names import dedicated_service_name, placement_name, runtime_service_name
 from edge_api.objects import written
 from edge_api.policies import Isolation
@@ -43,8 +43,8 @@ class Runtime:
 class Host:
     """What a pod for a node needs to know of it.
 
-    tolerations, execution_providers, image: of the group that the node is in. taints: of the node. memory:
-    bytes that pods can use.
+    tolerations, execution_providers, image, shared_memory: of the group that the node is in. taints: of the
+    node. memory: bytes that pods can use.
     """
 
     hostname: str
@@ -54,6 +54,7 @@ class Host:
     memory: float = inf
     execution_providers: tuple[str, ...] = ()
     image: str = ""
+    shared_memory: SharedMemory | None = None
 
 
 def runtime_of(placement: Object) -> Runtime:
@@ -88,6 +89,7 @@ def _host(node: Node, group: NodeGroup | None) -> Host:
         node.memory,
         group.execution_providers or (),
         group.image or "",
+        group.shared_memory,
     )
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from edge_api.devicepools import SharedMemory
 from edge_api.policies import Isolation
 from edge_api.store_access import AUDIENCE
 from edge_operator.cluster import Object
@@ -42,6 +43,7 @@ _DOMAIN = "cluster.local"
 _HEALTH_PORT = 8082
 _CACHE = "/var/cache/edge"
 _TLS = "/etc/edge/tls"
+_SHARED_MEMORY = "/var/run/edge/shared-memory"
 _STORE_TOKEN = "/var/run/secrets/edge-model-store"  # noqa: S105 - a folder
 _PROFILER_ACCOUNT = "edge-profiler"
 PROVIDERS_VARIABLE = "EDGE_EXECUTION_PROVIDERS"
@@ -251,6 +253,8 @@ def runtime_deployment(
         _mount(container, pod, secret)
     if settings.store_token:
         show_token(container, pod)
+    if host.shared_memory is not None and runtime.namespace in host.shared_memory.namespaces:
+        _share_memory(container, pod, host.shared_memory)
     spec = {
         "replicas": 1,
         "revisionHistoryLimit": 2,
@@ -294,6 +298,15 @@ def _mount(container: Object, pod: Object, secret: str) -> None:
     """Adds a volume that the pod's group alone can read; the kubelet updates it with the Secret."""
     container["volumeMounts"].append({"name": "tls", "mountPath": _TLS, "readOnly": True})
     pod["volumes"].append({"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}})
+
+
+def _share_memory(container: Object, pod: Object, shared: SharedMemory) -> None:
+    """Adds the volume in which clients on the node pass tensors."""
+    container["args"] += ["--shared-memory", _SHARED_MEMORY]
+    container["args"] += [f"--shared-memory-owner={owner}" for owner in shared.owners or ()]
+    container["volumeMounts"].append({"name": "shared-memory", "mountPath": _SHARED_MEMORY})
+    claim = {"claimName": shared.claim_name}
+    pod["volumes"].append({"name": "shared-memory", "persistentVolumeClaim": claim})
 
 
 def show_token(container: Object, pod: Object) -> None:

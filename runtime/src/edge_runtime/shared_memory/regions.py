@@ -19,7 +19,10 @@ from edge_runtime.errors import BadRequest
 
 FOLDER: Final = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is on Linux
 NO_CUDA: Final = "CUDA shared memory is not supported: use system shared memory, or send the data"
-_OFF: Final = "shared memory is off on this server: send the data, or start the server with --shared-memory"
+_OFF: Final = (
+    "shared memory is off on this server: send the data, or start the server with --shared-memory, on a "
+    "cluster by spec.nodes[].sharedMemory of the DevicePool"
+)
 _MOST_REGIONS: Final = 256
 _LONGEST_NAME: Final = 255
 _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -127,7 +130,8 @@ class SharedMemory:
             if found.st_uid not in self._owners:
                 raise BadRequest(
                     f"key: {shown(key)} belongs to user {found.st_uid}, whose regions are not accepted: "
-                    f"start the server with --shared-memory-owner {found.st_uid}"
+                    f"start the server with --shared-memory-owner {found.st_uid}, on a cluster by "
+                    f"spec.nodes[].sharedMemory.owners of the DevicePool"
                 )
             if offset + size > found.st_size:
                 raise BadRequest(
