@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from edge_api import Placement
+from edge_api.placements import Route
 from edge_api.quantities import Duration, Quantity
 from edge_operator.explaining.values import (
     EntryExplanation,
@@ -115,10 +116,22 @@ class EntryExplainer:
         # A table without routes to Triton names the server whose link is measured.
         same = planned.server in (None, server_links.peer_of(placement))
         same = same and placement.spec.model.digest == digest
-        routes = [(route.name, int(route.min_bandwidth)) for route in placement.spec.routes]
-        if same and routes == [(route.name, route.min_bandwidth) for route in planned.plan.table.routes]:
+        routes = [_published_route(route) for route in placement.spec.routes]
+        if same and routes == [_planned_route(route) for route in planned.plan.table.routes]:
             return "Published"
         return "Standing" if entry.adopted else "Changed"
+
+
+def _published_route(route: Route) -> tuple[object, ...]:
+    """Returns what tells a published route from one of another table."""
+    edge = [stage for stage in route.stages if stage.runtime == "Edge"]
+    here, between = ([s for s in edge if (s.address is None) is at] for at in (True, False))
+    packed = (stages[0].packed if stages else None for stages in (here, between))
+    return (route.name, int(route.min_bandwidth), *packed)
+
+
+def _planned_route(route: plans.Route) -> tuple[object, ...]:
+    return (route.name, route.min_bandwidth, route.packed, route.intermediate_packed)
 
 
 def _routes(plan: Plan | Infeasible | None, every: Mapping[str, Rejection]) -> tuple[plans.Route, ...]:
