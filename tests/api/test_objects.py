@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from edge_api import KINDS, Duration, InferenceService, Placement, Share, written
 from edge_api.inferenceservices import EntryStatus, InferenceServiceStatus
-from edge_api.placements import LatencyStatus, LinkStatus, PlacementStatus
+from edge_api.placement_reports import LatencyStatus, LinkStatus, PlacementStatus
 from edge_api.quantities import Bandwidth
 from edge_api.validation_messages import problems
 

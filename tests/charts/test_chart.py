@@ -431,11 +431,14 @@ def test_every_value_is_used_by_a_template() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*") if path.is_file())
 
+    # Parts of Kubernetes objects, which templates copy.
+    objects = {"resources", "instanceSelector"}
+
     def names(tree: Any) -> set[str]:
         if not isinstance(tree, dict):
             return set()
         return set(tree) | {
-            name for key, branch in tree.items() if key != "resources" for name in names(branch)
+            name for key, branch in tree.items() if key not in objects for name in names(branch)
         }
 
     unused = {name for name in names(values) if f".{name}" not in templates}

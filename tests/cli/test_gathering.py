@@ -307,7 +307,7 @@ def test_a_stream_that_cannot_be_opened_tells_why(world: World, monkeypatch: pyt
         assert via.failure == "pods digits-0 not found"
 
 
-def test_a_service_that_requires_certificates_or_does_not_exist_is_refused_in_a_sentence(
+def test_a_service_that_requires_certificates_or_does_not_exist_is_refused_with_what_to_do(
     world: World,
 ) -> None:
     with (

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from edge_api import Placement
-from edge_api.placements import PlacementStatus
+from edge_api.placement_reports import PlacementStatus
 from edge_operator.errors import SettingsError
 from edge_operator.nodes.peers import Peers, peers
 from edge_operator.nodes.rollouts import SURGE

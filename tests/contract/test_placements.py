@@ -15,7 +15,7 @@ import pytest
 import measuring
 from edge_api import DevicePool, InferenceService, Placement
 from edge_api.inferenceservices import Mode
-from edge_api.placements import PlacementStatus
+from edge_api.placement_reports import PlacementStatus
 from edge_operator.pool import manifests, rendering, slo
 from edge_operator.pool_nodes import Node, PoolMember
 from edge_operator.store import ModelStore

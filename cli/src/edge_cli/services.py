@@ -9,7 +9,7 @@ from edge_api import Placement, Tenant, reasons
 from edge_api.earlier import in_this_version
 from edge_api.inferenceservices import EntryStatus, InferenceService
 from edge_api.objects import Condition, Part
-from edge_api.placements import LinkStatus, LocalLinkStatus
+from edge_api.placement_reports import LinkStatus, LocalLinkStatus
 from edge_api.quantities import Attainment, Bandwidth, Duration, Quantity
 from edge_api.tenants import TenantPoolStatus
 from edge_operator.conditions import condition

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from edge_api.objects import written
-from edge_api.placements import LinkStatus, PlacementStatus
+from edge_api.placement_reports import LinkStatus, PlacementStatus
 from edge_planning.attainment import judged
 from edge_runtime.assignment import Spec
 from edge_runtime.json_values import Json, metadata_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_api.placements import ExitResiduals
+from edge_api.placement_reports import ExitResiduals
 from edge_planning.costs.margins import conformal_quantile
 from edge_runtime.residuals import EVERY, LEAST_RUNS, MOST_RATIOS, WINDOW, Residuals
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge_api.placements import PlacementStatus
+from edge_api.placement_reports import PlacementStatus
 from edge_runtime.status import Counted, LinkReport, Report, Summary, Window, quantile, status_document
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from edge_api import Placement
 from edge_api.devicepools import Links
-from edge_api.placements import LocalLink, LocalLinkStatus
+from edge_api.placement_reports import LocalLinkStatus
+from edge_api.placements import LocalLink
 from edge_api.policies import Isolation
 from edge_api.quantities import Duration, Quantity
 from edge_operator.keys import ServiceKey

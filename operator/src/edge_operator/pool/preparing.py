@@ -7,7 +7,7 @@ among it, unless the rate of requests left the one that was planned with.
 from collections.abc import Mapping
 
 from edge_api import Placement, reasons
-from edge_api.placements import LinkStatus, LocalLinkStatus
+from edge_api.placement_reports import LinkStatus, LocalLinkStatus
 from edge_api.told_links import LINKS_ANNOTATION
 from edge_operator.conditions import Blocked
 from edge_operator.errors import ObjectRefusedError
