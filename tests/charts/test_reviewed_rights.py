@@ -14,8 +14,6 @@ NOT_REVIEWED = {
     "delete roles", "get roles", "list roles", "watch roles",
     "list customresourcedefinitions", "watch customresourcedefinitions",
     "get leases",
-    # Only with networkPolicies.enabled.
-    *(f"{verb} networkpolicies" for verb in ("create", "delete", "get", "list", "patch", "watch")),
 }  # fmt: skip
 
 

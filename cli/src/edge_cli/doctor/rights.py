@@ -18,6 +18,7 @@ _NAMESPACED: Final = (
     ("", "services", _KEPT),
     ("", "serviceaccounts", _KEPT),
     ("rbac.authorization.k8s.io", "rolebindings", _KEPT),
+    ("networking.k8s.io", "networkpolicies", _KEPT),
     ("", "pods", _READ),
     ("", "pods/resize", ("patch",)),
     ("", "events", ("create", "patch")),
