@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from edge_operator.pool.demands import NO_PLAN, plan_services
+from edge_operator.pool.manifests import LOCAL_DELAY, LOCAL_OVERHEAD
 from edge_operator.pool.pooled import EntryKey, PooledService
 from edge_operator.store_answers import RequestTime
+from edge_planning import Plan
 from edge_planning.pools.reservations import Kind, Resource
 from pooled import PROFILES, members, pool, published, service
 
@@ -35,6 +37,16 @@ def test_a_node_is_used_by_inference_and_by_what_receives_requests() -> None:
     assert plan.plan.used[CPU] == pytest.approx(2 * (0.12 + 0.02 / 0.5))
     plan = plan_services(pool(NODES, local(requests=None, **load)))
     assert plan.plan.used[CPU] == pytest.approx(2 * 0.12)
+
+
+def test_latency_contains_the_measured_time_or_else_a_fixed_one() -> None:
+    def latency(requests: RequestTime | None) -> float:
+        plan = plan_services(pool(NODES, local(requests=requests, load={"rate": 0.001})))
+        entry = next(iter(plan.entries.values()))
+        assert isinstance(entry.plan, Plan)
+        return entry.plan.table.routes[0].latency
+
+    assert latency(MEASURED) - latency(None) == pytest.approx(0.02 / 0.5 + LOCAL_DELAY - LOCAL_OVERHEAD)
 
 
 def test_a_service_that_the_time_of_its_requests_leaves_no_room_for_is_refused_with_what_binds() -> None:

@@ -19,6 +19,7 @@ from edge_operator.pool_nodes import PoolMember
 from edge_planning import ClassProfile, Codec, EntryProblem, IntermediateNode, Load, Model, PlanningError
 from edge_planning.choosing.entries import check_objective
 from edge_planning.pools.packings import packings, unpacked
+from edge_planning.responses import crossing
 
 NO_SERVER = "the cloud"
 """The remote end of a problem without a Triton server."""
@@ -184,7 +185,13 @@ def _fingerprint(service: PooledService, pool: DevicePoolSpec, model: Model, cod
     that leaves out or rounds.
     """
     exits = [
-        (each.name, each.end, f"{each.accuracy:.3g}", [(cut.tensors, cut.size) for cut in each.cuts])
+        (
+            each.name,
+            each.end,
+            f"{each.accuracy:.3g}",
+            [(cut.tensors, cut.size) for cut in each.cuts],
+            *filter(None, [crossing(each.response)]),
+        )
         for each in model.exits
     ]
     profiles = [
