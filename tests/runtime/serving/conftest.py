@@ -290,6 +290,8 @@ class Stack:
             stuck_after=30.0,
             grace=6.0,
             trial_seconds=60.0,
+            shared_memory=None,
+            shared_memory_owner=[],
         )
         cleanup.enter_context(in_thread(lambda stop: run(arguments, stop, drain=0.0)))
         until(lambda: self.is_ready(http), lambda: f"{service} on {http}")
