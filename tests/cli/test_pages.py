@@ -1,5 +1,6 @@
 """docs/cli.md and docs/doctor.md are those of the commands and checks."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -52,3 +53,13 @@ def test_help_imports_neither_the_planner_nor_the_clients() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "expected"), [("ei exp", 1, "explain"), ("ei explain --names", 2, "--namespace")]
+)
+def test_a_shell_completes_commands_and_flags(words: str, at: int, expected: str) -> None:
+    variables = {"_EI_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+    command = [sys.executable, "-m", "edge_cli.app"]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+    assert expected in done.stdout.split()

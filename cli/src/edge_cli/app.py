@@ -35,6 +35,8 @@ from edge_cli.commands import (
 )
 from edge_cli.errors import CommandError, ExitStatus
 
+COMPLETE: Final = "_EI_COMPLETE"
+"""Variable by which the scripts of `ei completion` request what can follow."""
 UNDERSTAND, CHECK, USE, RESEARCH = "Understand", "Check", "Use", "Measure and simulate"
 COMMANDS: Final[tuple[tuple[str, str, Callable[..., None]], ...]] = (
     ("status", UNDERSTAND, status.status),
@@ -100,6 +102,10 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if COMPLETE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     try:
         found = application()(args=given, prog_name=_program(), standalone_mode=False)
         return int(found) if isinstance(found, int) else ExitStatus.OK

@@ -131,7 +131,8 @@ def _flowed(doc: str) -> str:
 
 
 def _flag(option: Any) -> str:  # noqa: ANN401
-    value = f" {option.metavar}" if option.metavar and not option.is_flag else ""
+    metavar = (option.metavar or "").replace("|", "\\|")  # a cell of a table
+    value = f" {metavar}" if metavar and not option.is_flag else ""
     return ", ".join(f"`{name}{value}`" for name in option.opts)
 
 
