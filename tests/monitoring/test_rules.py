@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from edge_monitoring.generate import files
+import pytest
+
+from edge_monitoring.generate import files, main
 from edge_monitoring.rules import WINDOWS
 from exported_metrics import exported
 from rule_files import FILES, RULES, Document, Promtool
@@ -26,6 +29,19 @@ def test_the_files_are_those_of_the_code() -> None:
     assert {name: (FILES / name).read_text() for name in files()} == files()
     found = {str(path.relative_to(FILES)) for path in FILES.rglob("*.*")}
     assert {name for name in found if not name.startswith("crds/")} == set(files())
+
+
+def test_a_file_that_differs_is_reported_or_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 0
+    assert main([str(tmp_path), "--check"]) == 0
+    changed = tmp_path / "rules.yaml"
+    changed.write_text("groups: []")
+    assert main([str(tmp_path), "--check"]) == 1
+    assert str(changed) in capsys.readouterr().err
+    assert main([str(tmp_path)]) == 0
+    assert changed.read_text() == RULES.read_text()
 
 
 def test_promtool_finds_nothing_to_complain_about(promtool: Promtool) -> None:
