@@ -17,12 +17,14 @@ SOURCES = (
     "planning/src",
     "operator/src",
     "runtime/src",
+    "console/src",
     "testbed/src",
     "tests",
     "examples",
     "benchmarks",
 )
 CLUSTER_TESTS = ("tests/testbed", "tests/e2e")
+BROWSER_TESTS = ("tests/console",)
 LOAD_TOOL_TESTS = ("tests/runtime/standalone",)
 FAST = frozenset({"all", "fast"})
 LINT = FAST | {"lint"}
@@ -54,8 +56,9 @@ def checks(python: str) -> tuple[Check, ...]:
     typed = tuple(source for source in SOURCES if any((ROOT / source).rglob("*.py")))
     folders = ("crds", "charts/edge-intelligence/crds")
     generate = ("-m", "edge_api.generate", "--check", *folders, "--page", "docs/reasons.md")
-    fast = ("-m", "testbed.coverage", "-m", "not e2e and not load_tool", "--durations=5")
+    fast = ("-m", "testbed.coverage", "-m", "not e2e and not load_tool and not browser", "--durations=5")
     load_tool = ("-m", "pytest", "-m", "load_tool", "--durations=5", *LOAD_TOOL_TESTS)
+    browser = ("-m", "pytest", "-m", "browser", "--durations=5", *BROWSER_TESTS)
     e2e = ("-m", "pytest", "-m", "e2e and not extended", "--durations=15", *CLUSTER_TESTS)
     extended = ("-m", "pytest", "-m", "extended", "--durations=15", *CLUSTER_TESTS)
     return (
@@ -70,6 +73,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("client programs of the tests", (python, "-m", "testbed.client_programs"), FAST),
         Check("unit, contract, chart tests and their coverage", (python, *fast), FAST),
         Check("Triton's load tool", (python, *load_tool), frozenset({"all"})),
+        Check("pages in Chromium", (python, *browser), frozenset({"all"})),
         # As a check of its own, since on an empty machine it takes minutes.
         Check("cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E | EXTENDED),
         # The testbed tests' clusters are torn down before the shared one is booted.

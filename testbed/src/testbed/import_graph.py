@@ -12,7 +12,7 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).resolve().parents[3]
-PACKAGES = ("edge_operator", "edge_runtime", "edge_planning_lab", "edge_api", "edge_planning")
+PACKAGES = ("edge_console", "edge_operator", "edge_runtime", "edge_planning_lab", "edge_api", "edge_planning")
 _BEGIN, _END = "<!-- imports: written by `make generate` -->\n", "<!-- end of imports -->\n"
 
 Arrows = dict[str, set[str]]

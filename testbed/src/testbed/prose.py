@@ -34,6 +34,7 @@ PAGES: Final = (
     "operator/src",
     "planning/src",
     "runtime/src",
+    "console/src",
     "testbed/src",
     "benchmarks",
     "charts",
@@ -41,6 +42,7 @@ PAGES: Final = (
     # Not tests/testbed: it tests the rules on sentences that break them.
     "tests/api",
     "tests/charts",
+    "tests/console",
     "tests/contract",
     "tests/demo",
     "tests/e2e",

@@ -30,6 +30,8 @@ TOOLS: Final = ROOT / ".cache" / "release"
 # The testbed is for a checkout only.
 UNPUBLISHED: Final = frozenset({"testbed"})
 IMAGES: Final = ("operator", "runtime")
+BESIDE: Final = {"operator": ("edge-console",)}
+"""Other distributions in an image, besides those that its own needs."""
 _SECTION: Final = re.compile(
     r"^## \[(?P<version>[^\]]+)\](?: - (?P<date>\S+))?[ ]*\n(?P<body>(?:(?!## ).*\n?)*)", re.MULTILINE
 )
@@ -136,9 +138,10 @@ def _build(found: Sequence[PythonDistribution], out: Path) -> None:
 
 def _describe(each: PythonDistribution, found: Sequence[PythonDistribution], out: Path) -> None:
     """The bill of materials and the licenses of what an image of a distribution holds."""
+    names = {name for part in (each.name, *BESIDE.get(each.folder, ())) for name in closure(part, found)}
     wheels = [
         file
-        for name in sorted(closure(each.name, found))
+        for name in sorted(names)
         for file in out.glob(f"{name.replace('-', '_')}-*.whl")
     ]
     folder = OUT / "environments" / each.folder
