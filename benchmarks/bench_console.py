@@ -22,7 +22,7 @@ from benchmarks.console.fleet import fleet
 from benchmarks.console.served import EVERYTHING, MadeUpRights, Served, served
 
 LOADS, SECONDS, CHANGED, RULES_SERVICES = 5, 10, 25, 20
-"""Loads of the page; seconds for which frames are counted; services that change each second then; of axe-core."""
+"""Loads; seconds for which frames are counted; services that change each second meanwhile; those of axe-core."""
 _PAINTS = "() => Object.fromEntries(performance.getEntriesByType('paint').map(e => [e.name, e.startTime]))"
 _ROWS = "() => document.querySelectorAll('table.services tbody tr').length"
 _FRAMES = """seconds => new Promise(done => {

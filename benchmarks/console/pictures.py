@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/console.md from made-up objects: `python -m benchmarks.console.pictures FOLDER`."""
+"""Draws the pictures of docs/console.md: `python -m benchmarks.console.pictures FOLDER`, from a made-up factory."""
 
 from __future__ import annotations
 

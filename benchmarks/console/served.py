@@ -85,7 +85,7 @@ class MadeUpRights:
     namespaces: Mapping[str, frozenset[str]] = field(default_factory=dict)
     cluster: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
-    """Resources that nobody may list, by plural."""
+    """Resources that no viewer can list, by plural."""
     tokens_asked: list[str] = field(default_factory=list)
     rights_asked: list[tuple[str, Right]] = field(default_factory=list)
 

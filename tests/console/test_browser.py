@@ -103,7 +103,7 @@ def test_a_viewer_of_one_namespace_sees_no_other(page: Tab) -> None:
     page.open(token=OF_DEFAULT)
     page.page.wait_for_selector("table.services tbody tr")
     page.open("#/pools/factory", token=OF_DEFAULT)
-    page.page.get_by_text("may not list pools and nodes").wait_for()
+    page.page.get_by_text("cannot list pools and nodes").wait_for()
     page.open("#/services/lab/faults", token=OF_DEFAULT)
     page.page.get_by_text("no service lab/faults that you may see").wait_for()
     page.open(token=OF_DEFAULT)

@@ -138,7 +138,7 @@ def test_a_service_of_a_forbidden_namespace_looks_as_if_it_did_not_exist(plans: 
     for name in ("faults", "absent"):
         with pytest.raises(HiddenError) as hidden:
             plans.explanation(ONE, "lab", name)
-        assert str(hidden.value) == (f"InferenceService lab/{name}: does not exist, or you may not read it")
+        assert str(hidden.value) == (f"InferenceService lab/{name}: does not exist, or you cannot read it")
         with pytest.raises(HiddenError):
             plans.what_if(ONE, "lab", name, b"{}")
 

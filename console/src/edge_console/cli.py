@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("run", help="serve the page until stopped")
     command.add_argument(
-        "--host", help="address to listen on (default: 127.0.0.1, and every address in a pod with $EDGE_POD_IP)"
+        "--host", help="address to listen on (default: 127.0.0.1; every address if $EDGE_POD_IP is set)"
     )
     command.add_argument("--port", type=int, default=8080, help="port to listen on (default: 8080)")
     command.add_argument("--namespace", help="show only this namespace (default: all)")

@@ -14,7 +14,7 @@ class UnauthenticatedError(ConsoleError):
 
 
 class HiddenError(ConsoleError):
-    """The object does not exist, or the viewer may not read it: the message is the same."""
+    """The object does not exist, or the viewer cannot read it: the message is the same."""
 
     status = 404
 

@@ -116,7 +116,7 @@ class Plans:
     def usage(self, sight: Sight, pool: str) -> Json:
         """Returns what services use of a pool's resources. Raises ConsoleError."""
         if not sight.pools:
-            raise HiddenError(f"DevicePool {pool}: does not exist, or you may not list pools and nodes")
+            raise HiddenError(f"DevicePool {pool}: does not exist, or you cannot list pools and nodes")
 
         def used() -> Json:
             operator = self._operator()
@@ -129,7 +129,7 @@ class Plans:
     def _pool(self, sight: Sight, namespace: str, name: str) -> str:
         body = self._reads.get(INFERENCE_SERVICES, namespace, name) if sight.sees(namespace) else None
         if body is None:
-            raise HiddenError(f"InferenceService {namespace}/{name}: does not exist, or you may not read it")
+            raise HiddenError(f"InferenceService {namespace}/{name}: does not exist, or you cannot read it")
         return str(body["spec"]["devicePool"])
 
     def _fresh(self, sight: Sight, key: tuple[str, ...], pool: str, make: Callable[[], Json]) -> Json:

@@ -1,4 +1,4 @@
-"""Who views, and what the API server is asked about them. Values."""
+"""Who views, and which rights of viewers the API server reviews. Values."""
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple

@@ -12,7 +12,7 @@ _OF_CLUSTER: Final[dict[Kind, Callable[[Sight], bool]]] = {
     NODES: lambda sight: sight.pools,
     TENANTS: lambda sight: sight.tenants,
 }
-"""Kinds of the cluster that views read, and who sees them; nobody sees others."""
+"""Kinds of the cluster that views read, and who sees them; no viewer sees others."""
 
 
 class Seen:

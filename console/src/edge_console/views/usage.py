@@ -12,7 +12,7 @@ _SHOWN = 8
 
 
 def usage(plan: PoolPlan, sight: Sight) -> list[Json]:
-    """Returns each resource that is used: in all, its capacity (None: unlimited), and by which services.
+    """Returns each resource that is used: the total, its capacity (None: unlimited), and by which services.
 
     In compute seconds per second, bytes or bit/s. Services that the viewer does not see are summed as others.
     Memory is shared, so the parts of services are more than all of it.

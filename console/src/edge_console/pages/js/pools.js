@@ -46,7 +46,7 @@ export function poolPage(name) {
   const detail = h("section", { class: "panel", "aria-live": "polite", hidden: true });
   const links = h("tbody", {});
   const missing = h("p", { class: "notice", role: "status" }, "Loading…");
-  const partial = h("p", { class: "muted" }, "Your account may not list pools and nodes: the map shows the nodes of your own services.");
+  const partial = h("p", { class: "muted" }, "Your account cannot list pools and nodes: the map shows the nodes of your own services.");
   const body = h("div", {},
     h("div", { class: "controls" }, h("label", { for: "follow" }, "Follow"), choose),
     callouts, partial, map.element, detail,

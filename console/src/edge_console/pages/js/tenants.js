@@ -60,7 +60,7 @@ export function tenantsPage() {
     const empty = !tenants.tenants.length;
     note.hidden = !empty;
     legend.hidden = empty;
-    if (empty) note.textContent = tenants.visible ? "There are no Tenants: namespaces share pools equally." : "Your account may not list Tenants.";
+    if (empty) note.textContent = tenants.visible ? "There are no Tenants: namespaces share pools equally." : "Your account cannot list Tenants.";
     part(list, tenants.tenants, (all) => all.map(tenant));
   }
   return { title: "Tenants", element, draw };
