@@ -1,4 +1,4 @@
-# The operator and the runtime: `docker build --target operator .`, `docker build --target runtime .`
+# The operator with the console, and the runtime: `docker build --target operator .`, `docker build --target runtime .`
 # Three layers, ordered by how often they change: base, dependencies, the project's distributions.
 ARG BASE=python:3.11-slim-bookworm
 
@@ -27,7 +27,8 @@ RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/requirements/op
 FROM operator-dependencies AS operator-distribution
 COPY --from=libraries /build/wheels /build/wheels
 COPY operator /build/operator
-RUN /build/venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /build/wheels /build/operator \
+COPY console /build/console
+RUN /build/venv/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /build/wheels /build/operator /build/console \
  && /build/venv/bin/pip --python /opt/venv/bin/python install --quiet --no-deps --no-index --prefix /opt/app /build/wheels/*.whl \
  && rm -r /opt/app/lib/python3.11/site-packages/edge_planning_lab
 

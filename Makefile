@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .cache/uv/bin/uv
-DISTRIBUTIONS := api planning operator runtime cli monitoring testbed
+DISTRIBUTIONS := api planning operator runtime cli console monitoring testbed
 PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links --python-version 3.11 $(DISTRIBUTIONS:%=--no-emit-package edge-%)
@@ -46,10 +46,10 @@ e2e-k3s: $(VENV)/.synced ## The tests of the chart on a cluster that is built fr
 	@$(BIN)/python -m testbed.checks e2e-k3s
 
 coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of every module (TESTS=folder: no floor)
-	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool and not openvino" $(TESTS)
+	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool and not openvino and not browser" $(TESTS)
 
 ##@ Benchmarks: each prints one JSON object as its last line
-.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-size perf-analyzer fuzz-runtime models
+.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-console bench-size perf-analyzer fuzz-runtime models
 bench-planner: $(VENV)/.synced ## Correctness and speed of the planner (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
@@ -67,6 +67,9 @@ bench-runtime: $(VENV)/.synced ## Compares the runtime with KServe, MLServer and
 
 bench-pool: $(VENV)/.synced ## Costs of the operator and the runtimes on the testbed (ARGS="--only density idle restart tail converge")
 	@$(BIN)/python -m benchmarks.bench_pool $(ARGS)
+
+bench-console: $(VENV)/.synced ## The console's page with 500 services in Chromium: first paint, frames, axe-core's rules, memory
+	@$(BIN)/python -m benchmarks.bench_console $(ARGS)
 
 bench-size: $(VENV)/.synced ## Memory for a model of 500 MB in the store and at a node (ARGS=--quick: 68 MB)
 	@$(BIN)/python -m benchmarks.runtime.large_models $(ARGS)
@@ -116,7 +119,7 @@ figures: $(VENV)/.synced ## Redraws the plots of docs/ that do not depend on the
 lock: $(UV) ## Resolves requirements/*.lock (UPGRADE=1: to the newest versions)
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/bootstrap.in -o requirements/bootstrap.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/build.in -o requirements/build.lock
-	@$(COMPILE) $(if $(UPGRADE),--upgrade) operator/pyproject.toml -o requirements/operator.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) operator/pyproject.toml console/pyproject.toml -o requirements/operator.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --extra metrics --extra sources --extra tracing runtime/pyproject.toml -o requirements/runtime.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/triton.in -o requirements/triton.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/perf-analyzer.in -o requirements/perf-analyzer.lock

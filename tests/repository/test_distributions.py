@@ -147,6 +147,15 @@ def test_the_operator_needs_the_api_and_the_planner_with_minimum_cuts_alone(inst
     assert operator.python(str(operator.folder / "bin" / "edge-operator"), "--version")
 
 
+def test_the_console_needs_the_operator_and_a_server(install: Install) -> None:
+    console = install("api", "planning", "operator", "console")
+    assert {"kubernetes", "starlette", "uvicorn"} < console.names
+    assert not {"fastapi", "onnx", "onnxruntime", "jinja2"} & console.names
+    assert {name for name in console.failures() if name.startswith("edge_console")} == set()
+    assert (console.folder / "edge_console" / "pages" / "js" / "main.js").is_file()
+    assert console.python(str(console.folder / "bin" / "edge-console"), "--version")
+
+
 def test_the_runtime_needs_no_kubernetes_client(install: Install) -> None:
     runtime = install("api", "planning", "runtime")
     assert {"numpy", "onnx", "onnxruntime", "pydantic"} < runtime.names
@@ -177,7 +186,7 @@ def test_the_lock_of_an_image_holds_what_its_distributions_ask_for(image: str) -
     lock = (ROOT / "requirements" / f"{image}.lock").read_text()
     locked = {line.split("==")[0] for line in lock.splitlines() if "==" in line}
     asked: set[str] = set()
-    for name in ("api", "planning", image):
+    for name in ("api", "planning", image, *(["console"] if image == "operator" else [])):
         project = tomllib.loads((ROOT / name / "pyproject.toml").read_text())["project"]
         asked |= {Requirement(one).name for one in project["dependencies"]}
     assert {name for name in asked - locked if not name.startswith("edge-")} == set()
@@ -196,6 +205,7 @@ def test_the_pages_name_the_installations_that_are_tested() -> None:
         ("./planning",),
         ("./monitoring",),
         ("./api", "./planning", "./operator"),
+        ("./api", "./planning", "./operator", "./console"),
         ("./api", "./planning", "./runtime"),
         ("./api", "./planning", "./operator", "./runtime", "./cli"),
     }

@@ -42,7 +42,7 @@ def test_a_lock_pins_by_version_and_hash_and_holds_no_address(name: str) -> None
     assert text.count("--hash=sha256:") >= len(requirements)
 
 
-@pytest.mark.parametrize("folder", ["api", "cli", "monitoring", "operator", "planning", "runtime"])
+@pytest.mark.parametrize("folder", ["api", "cli", "console", "monitoring", "operator", "planning", "runtime"])
 def test_a_published_distribution_contains_the_license(folder: str) -> None:
     project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
     assert project["license-files"] == ["LICENSE"]

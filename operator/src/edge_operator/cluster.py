@@ -121,19 +121,7 @@ class ApiServer:
     @classmethod
     def from_environment(cls) -> "ApiServer":
         """Uses the pod's ServiceAccount, else the kubeconfig. Raises ClusterError if there is neither."""
-        configuration = kubernetes.client.Configuration()
-        # Repeated by urllib3, a write would outlast the Lease; the queue repeats what failed.
-        configuration.retries = False
-        try:
-            kubernetes.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except kubernetes.config.ConfigException:
-            try:
-                kubernetes.config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            except kubernetes.config.ConfigException as error:
-                raise ClusterError(
-                    f"kubeconfig: {error}: set KUBECONFIG to the path of a kubeconfig"
-                ) from error
-        return cls(kubernetes.client.ApiClient(configuration))
+        return cls(client_from_environment())
 
     def fenced(self, may_write: Callable[[], None]) -> "ApiServer":
         """Returns the same API server, with `may_write` called before each write."""
@@ -422,6 +410,24 @@ class ApiServer:
         if response.status == 404:
             return None
         raise _refusal(response.status, doing, content)
+
+
+def client_from_environment() -> kubernetes.client.ApiClient:
+    """Returns a client with the pod's ServiceAccount, else with the kubeconfig.
+
+    Raises ClusterError if there is neither.
+    """
+    configuration = kubernetes.client.Configuration()
+    # Repeated by urllib3, a write would outlast the Lease; the queue repeats what failed.
+    configuration.retries = False
+    try:
+        kubernetes.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except kubernetes.config.ConfigException:
+        try:
+            kubernetes.config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except kubernetes.config.ConfigException as error:
+            raise ClusterError(f"kubeconfig: {error}: set KUBECONFIG to the path of a kubeconfig") from error
+    return kubernetes.client.ApiClient(configuration)
 
 
 def covers(live: object, wanted: object) -> bool:

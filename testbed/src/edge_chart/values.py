@@ -94,6 +94,22 @@ class Operator(Placed):
     )
 
 
+class Console(Placed):
+    """The web page. See docs/console.md."""
+
+    enabled: bool = Field(default=True, description="If false, nothing of it is installed.")
+    tls_secret: SecretName = Field(
+        default="",
+        description="Name of a Secret with tls.crt and tls.key in the release's namespace, with which the "
+        "page is served by HTTPS. Empty: HTTP, for `kubectl port-forward`. Set it, or use an ingress with "
+        "TLS, before others reach the Service: viewers send their tokens.",
+    )
+    resources: Resources = Field(
+        default=Resources(requests={"cpu": "20m", "memory": "128Mi"}, limits={"memory": "512Mi"}),
+        description="Of its container.",
+    )
+
+
 class Grpc(Values):
     """Flags of the runtimes for gRPC connections. See docs/runtime.md, "gRPC keepalive"."""
 
@@ -352,6 +368,7 @@ class ChartValues(Values):
     )
     tls: Tls = Field(default=Tls(), description=Tls.__doc__)
     operator: Operator = Field(default=Operator(), description=Operator.__doc__)
+    console: Console = Field(default=Console(), description=Console.__doc__)
     runtime: Runtime = Field(default=Runtime(), description=Runtime.__doc__)
     tracing: Tracing = Field(default=Tracing(), description=Tracing.__doc__)
     store: Store = Field(default=Store(), description=Store.__doc__)

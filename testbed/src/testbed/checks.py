@@ -18,6 +18,7 @@ SOURCES = (
     "operator/src",
     "runtime/src",
     "cli/src",
+    "console/src",
     "monitoring/src",
     "testbed/src",
     "tests",
@@ -26,6 +27,7 @@ SOURCES = (
 )
 K3S_TESTS = ("tests/k3s",)
 CLUSTER_TESTS = ("tests/testbed", *K3S_TESTS, "tests/e2e")
+BROWSER_TESTS = ("tests/console",)
 LOAD_TOOL_TESTS = ("tests/runtime/standalone",)
 OPENVINO_TESTS = ("tests/runtime/inference",)
 FAST = frozenset({"all", "fast"})
@@ -60,10 +62,17 @@ def checks(python: str) -> tuple[Check, ...]:
     folders = ("crds", "charts/edge-intelligence/files/crds")
     pages = ("--page", "docs/reasons.md", "--fields", "docs/fields.md")
     generate = ("-m", "edge_api.generate", "--check", *folders, *pages)
-    fast = ("-m", "testbed.coverage", "-m", "not e2e and not load_tool and not openvino", "--durations=5")
+    fast = (
+        "-m",
+        "testbed.coverage",
+        "-m",
+        "not e2e and not load_tool and not openvino and not browser",
+        "--durations=5",
+    )
     monitoring = ("-m", "edge_monitoring.generate", "--check", "charts/edge-intelligence/files")
     load_tool = ("-m", "pytest", "-m", "load_tool", "--durations=5", *LOAD_TOOL_TESTS)
     openvino = ("-m", "pytest", "-m", "openvino", "--durations=5", *OPENVINO_TESTS)
+    browser = ("-m", "pytest", "-m", "browser", "--durations=5", *BROWSER_TESTS)
     e2e = ("-m", "pytest", "-m", "e2e and not extended", "--durations=15", *CLUSTER_TESTS)
     extended = ("-m", "pytest", "-m", "extended", "--durations=15", *CLUSTER_TESTS)
     like_k3s = ("-m", "pytest", "-m", "extended", "--durations=15", *K3S_TESTS)
@@ -84,6 +93,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("unit, contract, chart tests and their coverage", (python, *fast), FAST),
         Check("Triton's load tool", (python, *load_tool), frozenset({"all"})),
         Check("OpenVINO's execution provider", (python, *openvino), frozenset({"all"})),
+        Check("pages in Chromium", (python, *browser), frozenset({"all"})),
         # As a check of its own, since on an empty machine it takes minutes.
         Check(
             "cluster's programs and images", (python, "-m", "testbed.cli", "build"), E2E | EXTENDED | LIKE_K3S

@@ -16,6 +16,8 @@ from testbed.processes import ProcessRecord, entering, run
 LIBRARIES = ("api", "planning")
 JOBS_IMAGE = "k3s-jobs"
 """Name of the image of the jobs of helm-controller and of local-path-provisioner."""
+BESIDE = {"operator": ("console",)}
+"""Other distributions in an image."""
 REPOSITORY, TAG = "localhost/edge-intelligence", "0.1.0"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -67,7 +69,7 @@ def triton_image(layout: Layout, builder: Builder) -> Image:
 
 def _project_image(layout: Layout, builder: Builder, name: str) -> Image:
     locks = [layout.sources / "requirements" / f"{lock}.lock" for lock in (name, "build")]
-    code = [layout.sources / folder for folder in (*LIBRARIES, name)]
+    code = [layout.sources / folder for folder in (*LIBRARIES, name, *BESIDE.get(name, ()))]
     recipe = Recipe(name, layout.sources / "Dockerfile", [*code, *locks], target=name, tagged=True)
     return builder.image(recipe, reference(name))
 

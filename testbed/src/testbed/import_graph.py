@@ -14,6 +14,7 @@ import grimp
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = (
     "edge_cli",
+    "edge_console",
     "edge_operator",
     "edge_runtime",
     "edge_planning_lab",

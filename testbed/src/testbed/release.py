@@ -36,6 +36,8 @@ UNPUBLISHED: Final = frozenset({"testbed"})
 IMAGES: Final = ("operator", "runtime")
 # Platforms of the images, by the oldest C library that wheels may expect: that of the base is newer.
 PLATFORMS: Final = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
+BESIDE: Final = {"operator": ("edge-console",)}
+"""Other distributions in an image, besides those that its own needs."""
 _SECTION: Final = re.compile(
     r"^## \[(?P<version>[^\]]+)\](?: - (?P<date>\S+))?[ ]*\n(?P<body>(?:(?!## ).*\n?)*)", re.MULTILINE
 )
@@ -142,11 +144,8 @@ def _build(found: Sequence[PythonDistribution], out: Path) -> None:
 
 def _describe(each: PythonDistribution, found: Sequence[PythonDistribution], out: Path) -> None:
     """The bill of materials and the licenses of what an image of a distribution holds."""
-    wheels = [
-        file
-        for name in sorted(closure(each.name, found))
-        for file in out.glob(f"{name.replace('-', '_')}-*.whl")
-    ]
+    names = {name for part in (each.name, *BESIDE.get(each.folder, ())) for name in closure(part, found)}
+    wheels = [file for name in sorted(names) for file in out.glob(f"{name.replace('-', '_')}-*.whl")]
     folder = OUT / "environments" / each.folder
     with step(print_line, f"describe {each.name}"):
         python = _environment(folder, each.folder, wheels)

@@ -1,0 +1,1 @@
+"""The console with a made-up cluster, for its benchmark and its tests."""
