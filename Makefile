@@ -86,9 +86,12 @@ fuzz-runtime: $(VENV)/.synced ## Sends damaged requests to a server for ten minu
 models: $(VENV)/.synced ## Serves ONNX files of PyPI's packages and compares every response with onnxruntime's (ARGS="--only PART …")
 	@$(BIN)/python -m benchmarks.bench_models $(ARGS)
 
-.PHONY: check-openvino
+.PHONY: check-openvino check-frameworks
 check-openvino: $(VENV)/.synced ## Installs ONNX Runtime with OpenVINO and compares its results and times with the CPU provider's
 	@$(BIN)/python -m testbed.openvino -m benchmarks.execution_providers
+
+check-frameworks: $(VENV)/.synced ## Exports models by the recipes of docs/frameworks.md, and serves them (2.5 GB in .cache; needs mmdebstrap)
+	@$(BIN)/python -m benchmarks.frameworks
 
 ##@ Development
 .PHONY: setup format generate docs dashboard-pictures figures lock up down release-dry-run clean
@@ -129,6 +132,7 @@ lock: $(UV) ## Resolves requirements/*.lock (UPGRADE=1: to the newest versions)
 	  $(COMPILE) $(if $(UPGRADE),--upgrade) requirements/peers-$$peer.in -o requirements/peers-$$peer.lock; done
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --no-deps requirements/models.in -o requirements/models.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/exporters.in -o requirements/exporters.lock
+	@$(COMPILE) $(if $(UPGRADE),--upgrade) requirements/keras.in -o requirements/keras.lock
 	@$(COMPILE) $(if $(UPGRADE),--upgrade) --all-extras requirements/dev.in $(PROJECTS) -o requirements/dev.lock
 
 up: $(VENV)/.synced ## Boots the testbed's cluster

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.models import servers
-from benchmarks.models.catalogue import catalogue
+from benchmarks.models.catalogue import ModelFile, catalogue
 from benchmarks.models.checking import STEPS, Checked, Site, check
 from benchmarks.models.cluster import serve_on_cluster
 from benchmarks.models.progress import Progress
@@ -40,19 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.disable(logging.WARNING)
     models = catalogue(arguments.only) if arguments.only or not arguments.cluster else []
-    found: list[Checked] = []
-    progress = Progress(sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="bench-models-") as name, ExitStack() as stack:
-        folder = Path(name)
-        store = stack.enter_context(servers.store(folder))
-        cloud = stack.enter_context(servers.placed(store.url, folder, "cloud", folder / "cloud.json"))
-        entry = stack.enter_context(servers.placed(store.url, folder, servers.NODE, folder / "entry.json"))
-        for number, model in enumerate(models):
-            one = check(model, Site(store, entry, cloud, folder), arguments.steps)
-            found.append(one)
-            for step, why in [*one.wrong.items(), *(("equal", said) for said in one.unequal)]:
-                print(f"{model.name}: {step}: {why}", file=sys.stderr, flush=True)
-            progress(number + 1, len(models), model.name)
+    found = checked(models, arguments.steps)
     if arguments.page is not None:
         arguments.page.write_text(page(arguments.page.read_text(), models, found))
     result = summary(found)
@@ -61,6 +49,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         result["cluster"] = serve_on_cluster(chosen, say)
     print(json.dumps(result))
     return 1 if result["left_out"] else 0
+
+
+def checked(models: Sequence[ModelFile], steps: Sequence[str] = STEPS) -> list[Checked]:
+    """Runs the steps with each file on servers of its own, and prints what is wrong to stderr."""
+    found: list[Checked] = []
+    progress = Progress(sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="bench-models-") as name, ExitStack() as stack:
+        folder = Path(name)
+        store = stack.enter_context(servers.store(folder))
+        cloud = stack.enter_context(servers.placed(store.url, folder, "cloud", folder / "cloud.json"))
+        entry = stack.enter_context(servers.placed(store.url, folder, servers.NODE, folder / "entry.json"))
+        for number, model in enumerate(models):
+            one = check(model, Site(store, entry, cloud, folder), steps)
+            found.append(one)
+            for step, why in [*one.wrong.items(), *(("equal", said) for said in one.unequal)]:
+                print(f"{model.name}: {step}: {why}", file=sys.stderr, flush=True)
+            progress(number + 1, len(models), model.name)
+    return found
 
 
 if __name__ == "__main__":
