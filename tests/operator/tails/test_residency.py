@@ -111,6 +111,14 @@ def test_an_annotation_that_someone_broke_keeps_the_published_tails(annotation: 
     assert TailKey(HERE, "new") in in_use([body])
 
 
+def test_a_scalar_has_one_element_for_triton_which_knows_no_tensors_without_dimensions() -> None:
+    rate = Tensor(name="sr", datatype="INT64", shape=())
+    scalar = {"name": "sr", "data_type": "TYPE_INT64", "dims": [1]}
+    assert model_config(replace(tail(), inputs=(rate,)))["input"] == [scalar]
+    other = replace(tail(), inputs=(rate,), backend="onnxruntime")
+    assert model_config(other)["input"] == [{**scalar, "reshape": {"shape": []}}]
+
+
 def test_the_configuration_names_tensors_and_types_in_tritons_words() -> None:
     config = model_config(tail())
     assert config["input"] == [{"name": "pool1", "data_type": "TYPE_FP32", "dims": [-1, 16, 8, 8]}]

@@ -96,6 +96,13 @@ def test_a_response_without_values_is_returned_again(
     np.testing.assert_array_equal(longer, NEW)
 
 
+def test_a_scalar_can_be_sent_as_one_element_as_triton_has_it() -> None:
+    rate = Tensor("sr", "INT64", ())
+    assert check_shape(rate, [], "INT64", "sr") == check_shape(rate, [1], "INT64", "sr") == ()
+    with pytest.raises(BadTensor, match=r"^sr\.shape: \[2\]"):
+        check_shape(rate, [2], "INT64", "sr")
+
+
 @given(want=st.lists(st.sampled_from([-1, 0, 1, 3]), max_size=4), batched=st.booleans(), data=st.data())
 def test_an_open_dimension_takes_any_size_and_a_batch_at_least_one(
     want: list[int], batched: bool, data: st.DataObject

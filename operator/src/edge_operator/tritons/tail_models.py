@@ -112,16 +112,19 @@ def _content(
     return {
         "backend": backend,
         "max_batch_size": 0,
-        "input": [_described(tensor) for tensor in inputs],
-        "output": [_described(tensor) for tensor in outputs],
+        "input": [_described(tensor, backend) for tensor in inputs],
+        "output": [_described(tensor, backend) for tensor in outputs],
         "instance_group": [{"kind": "KIND_CPU", "count": 1}],
         "parameters": {_SLICE: {"string_value": digest}},
     } | ({"default_model_filename": "model.onnx"} if backend == "onnxruntime" else {})
 
 
-def _described(tensor: Tensor) -> dict[str, Any]:
+def _described(tensor: Tensor, backend: str) -> dict[str, Any]:
+    """Triton refuses tensors without dimensions: a scalar has one element for clients."""
     datatype = _TYPES.get(tensor.datatype, f"TYPE_{tensor.datatype}")
-    return {"name": tensor.name, "data_type": datatype, "dims": list(tensor.shape)}
+    found = {"name": tensor.name, "data_type": datatype, "dims": list(tensor.shape) or [1]}
+    reshaped = backend == "onnxruntime" and not tensor.shape  # tails/model.py does it in the python backend
+    return found | ({"reshape": {"shape": []}} if reshaped else {})
 
 
 def _source() -> bytes:

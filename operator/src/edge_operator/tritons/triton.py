@@ -188,8 +188,9 @@ async def _timed(
 ) -> Timed:
     inputs = []
     for tensor, array in feeds.items():
-        given = tritonclient.http.aio.InferInput(tensor, list(array.shape), np_to_triton_dtype(array.dtype))
-        inputs.append(given.set_data_from_numpy(array))
+        sent = np.atleast_1d(array)  # Triton has no tensors without dimensions
+        given = tritonclient.http.aio.InferInput(tensor, list(sent.shape), np_to_triton_dtype(sent.dtype))
+        inputs.append(given.set_data_from_numpy(sent))
     response = await client.infer(name, inputs)
     described = response.get_response()["outputs"]
     outputs = {each["name"]: response.as_numpy(each["name"]) for each in described}

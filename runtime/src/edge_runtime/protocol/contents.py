@@ -34,11 +34,14 @@ _ALLOWED: Final[dict[str, frozenset[type]]] = {
 def check_shape(tensor: Tensor, shape: Json, datatype: Json, where: str) -> tuple[int, ...]:
     """Returns the concrete shape. Raises BadTensor if it or the datatype does not match the tensor.
 
-    A shape whose values could not be sent in one request is refused, too.
+    A shape whose values could not be sent in one request is refused, too. A scalar can have the shape [1], as
+    Triton has it, which knows no tensors without dimensions.
     """
     if datatype != tensor.datatype:
         raise BadTensor(f"{where}.datatype: {shown_json(datatype)}, but {tensor.name} has {tensor.datatype}")
     dims = tuple(shape) if isinstance(shape, list | tuple) else None
+    if dims == (1,) and tensor.shape == () and not tensor.any_rank:
+        return ()
     if dims is None or not all(type(d) is int for d in dims) or not tensor.fits(dims):
         hint = f", where {_open_sizes(tensor)}" if -1 in tensor.shape else ""
         raise BadTensor(

@@ -76,6 +76,8 @@ class Hop:
     async def _infer(
         self, arrays: Sequence[Array], within: float, *, only: bool, trace: Trace
     ) -> list[Array]:
+        if self._stage.runtime == "Triton":
+            arrays = [array if array.ndim else array.reshape(1) for array in arrays]  # it has no scalars
         size = sum(array.nbytes for array in arrays)
         wait = self._link.wait_for(size) if self._link is not None else None
         idle = self._link is not None and self._link.idle

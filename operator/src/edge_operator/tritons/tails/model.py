@@ -27,6 +27,8 @@ class TritonPythonModel:
         path = pathlib.Path(__file__).with_name("model.onnx")
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+        # Triton has no tensors without dimensions: clients send and receive scalars as one element.
+        self._scalars = {tensor.name for tensor in self._session.get_inputs() if tensor.shape == []}
         self._outputs = [tensor.name for tensor in self._session.get_outputs()]
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -37,7 +39,10 @@ class TritonPythonModel:
             feeds = {
                 name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs
             }
-            results = self._session.run(self._outputs, feeds)
+            feeds |= {name: feeds[name].reshape(()) for name in self._scalars}
+            results = [
+                value if value.ndim else value.reshape(1) for value in self._session.run(self._outputs, feeds)
+            ]
         except Exception as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         tensors = [pb_utils.Tensor(name, value) for name, value in zip(self._outputs, results, strict=True)]
