@@ -157,7 +157,7 @@ def bring_up(bed: Testbed, args: argparse.Namespace) -> None:
         like = parse_likeness(args.like)
         bed.up(nodes, print_line, [*wanted, *([images.triton_image] if args.triton else [])], like)
         if args.images:
-            bed.images(print_line)
+            bed.images(print_line, images.CHART_NAMES)
         if args.triton:
             bed.start_triton(print_line)
         if args.prometheus:

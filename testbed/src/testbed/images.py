@@ -19,6 +19,8 @@ JOBS_IMAGE = "k3s-jobs"
 BESIDE = {"operator": ("console",)}
 """Other distributions in an image."""
 REPOSITORY, TAG = "localhost/edge-intelligence", "0.1.0"
+CHART_NAMES = {name: f"edge-intelligence/{name}:{TAG}" for name in ("operator", "runtime")}
+"""References of the images by which the chart names them without values."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
