@@ -176,7 +176,7 @@ class Clock:
 
 @pytest.fixture
 def aging(planned: Any, rights: MadeUpRights) -> Iterator[tuple[Served, Clock]]:
-    """A console whose verdicts age when a test says so."""
+    """A console whose verdicts age by what a test adds to its clock."""
     clock = Clock()
     with served(bodies(planned), rights, planned.clock().wall, review_clock=clock) as found:
         yield found, clock
