@@ -11,18 +11,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Request
 
 from benchmarks.console.browser import DESKTOP, PHONE, Tab, browser, tab
 from benchmarks.console.fleet import fleet
 from benchmarks.console.served import EVERYTHING, MadeUpRights, Served, served
 
 LOADS, SECONDS, CHANGED, RULES_SERVICES = 5, 10, 25, 20
-"""Loads; seconds for which frames are counted; services that change each second meanwhile; those of axe-core."""
+"""Loads; seconds for which frames are counted; services that change each second then; those of axe-core."""
 _PAINTS = "() => Object.fromEntries(performance.getEntriesByType('paint').map(e => [e.name, e.startTime]))"
 _ROWS = "() => document.querySelectorAll('table.services tbody tr').length"
 _FRAMES = """seconds => new Promise(done => {
@@ -68,9 +68,7 @@ def _paint(console: Served, chromium: Browser, count: int) -> dict[str, Any]:
     for _ in range(LOADS):
         with tab(chromium, console.url) as opened:
             responses: list[int] = []
-            opened.page.on(
-                "requestfinished", lambda done, to=responses: to.append(done.sizes()["responseBodySize"])
-            )
+            opened.page.on("requestfinished", _adding_sizes(responses))
             opened.open()
             opened.page.wait_for_function(f"({_ROWS})() === {count}")
             paints = opened.page.evaluate(_PAINTS)
@@ -84,6 +82,10 @@ def _paint(console: Served, chromium: Browser, count: int) -> dict[str, Any]:
         "all_rows_ms": round(statistics.median(rows)),
         "page_bytes": size,
     }
+
+
+def _adding_sizes(sizes: list[int]) -> Callable[[Request], None]:
+    return lambda done: sizes.append(done.sizes()["responseBodySize"])
 
 
 def _frames(console: Served, chromium: Browser, count: int) -> dict[str, Any]:

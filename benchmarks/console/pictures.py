@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/console.md: `python -m benchmarks.console.pictures FOLDER`, from a made-up factory."""
+"""Draws the pictures of docs/console.md, of a factory: `python -m benchmarks.console.pictures FOLDER`."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from edge_console.api_server import Listed
+from edge_console.errors import UnavailableError
 from edge_console.planning import Plans, Times
 from edge_console.recent import Samples
 from edge_console.rights import Identity, Right
@@ -86,10 +87,14 @@ class MadeUpRights:
     cluster: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
     """Resources that no viewer can list, by plural."""
+    away: bool = False
+    """Whether the API server does not respond."""
     tokens_asked: list[str] = field(default_factory=list)
     rights_asked: list[tuple[str, Right]] = field(default_factory=list)
 
     def review(self, token: str) -> Identity | None:
+        if self.away:
+            raise UnavailableError("API server: no response")
         self.tokens_asked.append(token)
         known = token == EVERYTHING or token in self.namespaces
         return Identity(f"user-of-{token}", groups=("system:authenticated",)) if known else None
@@ -123,12 +128,16 @@ def served(
     wall: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     settings: Settings = SETTINGS,
     plan_clock: Callable[[], float] = time.monotonic,
+    review_clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Served]:
-    """Serves a console until the end of the block. plan_clock: by which the rate of plans is limited."""
+    """Serves a console until the end of the block.
+
+    plan_clock: by which the rate of plans is limited. review_clock: by which verdicts of the API server age.
+    """
     server, samples = MemoryServer(bodies), Samples()
     watching = Watching(server)
     plans = Plans(Mirrored(watching.mirror), lambda: Installed(settings), Times(plan_clock, wall))
-    application = Server(Console(watching, Viewers(rights), plans, samples)).app()
+    application = Server(Console(watching, Viewers(rights, review_clock), plans, samples)).app()
     watching.start()
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

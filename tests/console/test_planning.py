@@ -82,6 +82,12 @@ def test_a_supposition_is_planned_by_the_operators_planner(
     assert found == written(suppose(reads, "default", "labels", supposed, INSTALLED, wall()))
 
 
+def test_what_a_tenant_uses_is_explained_to_those_who_can_list_tenants(plans: Plans) -> None:
+    shares = plans.explanation(ALL, "default", "digits")["tenant"]
+    assert (shares["name"], shares["pool"]["name"]) == ("shop", "factory")
+    assert "tenant" not in plans.explanation(ONE, "default", "digits")
+
+
 def test_with_less_bandwidth_more_of_the_model_runs_at_the_node(plans: Plans) -> None:
     fast = plans.what_if(ALL, "default", "labels", b'{"bandwidth": "100M", "nodes": ["gate"]}')
     slow = plans.what_if(ALL, "default", "labels", b'{"bandwidth": "1M", "nodes": ["gate"]}')

@@ -10,9 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.console.served import EVERYTHING, MadeUpRights, Served
+from benchmarks.console.served import EVERYTHING, MadeUpRights, Served, served
+from edge_console import server
 from edge_console.planning import BURST, LARGEST
 from edge_console.server import STREAMS_OF_A_VIEWER
+from edge_console.viewers import FRESH
+from factory import bodies
 
 OF_DEFAULT, OF_LAB = "token-of-default", "token-of-lab"
 Json = dict[str, Any]
@@ -162,6 +165,73 @@ def test_a_change_in_a_forbidden_namespace_sends_nothing(console: Served, client
             console.server.put(body | {"status": body["status"] | {"slo": slo}})
         data = next(data for name, data in stream if name == "services")
         assert [row["key"] for row in data["rows"]] == ["default/digits"]
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def aging(planned: Any, rights: MadeUpRights) -> Iterator[tuple[Served, Clock]]:
+    """A console whose verdicts age by what a test adds to its clock."""
+    clock = Clock()
+    with served(bodies(planned), rights, planned.clock().wall, review_clock=clock) as found:
+        yield found, clock
+
+
+def change(console: Served) -> None:
+    """Something changes, so that open pages are updated."""
+    body = console.server.get("Tenant", "", "lab")
+    console.server.put(body)
+
+
+def test_an_open_page_ends_within_a_minute_of_its_token(
+    aging: tuple[Served, Clock], rights: MadeUpRights
+) -> None:
+    console, clock = aging
+    with httpx.stream("GET", f"{console.url}/api/stream", headers=bearer(OF_LAB), timeout=60) as response:
+        stream = events(response)
+        assert next(stream)[0] == "services"
+        rights.namespaces = {}
+        clock.now += FRESH
+        change(console)
+        name, data = next(event for event in stream if event[0] not in ("pools", "tenants"))
+        assert (name, "token" in data["message"]) == ("end", True)
+        assert list(stream) == []
+
+
+def test_an_open_page_loses_a_namespace_within_a_minute_of_the_right(
+    aging: tuple[Served, Clock], rights: MadeUpRights
+) -> None:
+    console, clock = aging
+    with httpx.stream("GET", f"{console.url}/api/stream", headers=bearer(OF_LAB), timeout=60) as response:
+        stream = events(response)
+        assert next(stream)[0] == "services"
+        rights.namespaces = {OF_LAB: frozenset()}
+        clock.now += FRESH
+        change(console)
+        data = next(data for name, data in stream if name == "services")
+        assert data["gone"] == ["lab/faults", "lab/gauges"]
+
+
+def test_a_page_ends_if_rights_cannot_be_reviewed_for_long(
+    aging: tuple[Served, Clock], rights: MadeUpRights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "UNCONFIRMED", 0.0)
+    console, clock = aging
+    with httpx.stream("GET", f"{console.url}/api/stream", headers=bearer(OF_LAB), timeout=60) as response:
+        stream = events(response)
+        assert next(stream)[0] == "services"
+        rights.away = True
+        clock.now += FRESH
+        change(console)
+        name, data = next(event for event in stream if event[0] not in ("pools", "tenants"))
+        assert (name, "no response" in data["message"]) == ("end", True)
+    refused = httpx.get(f"{console.url}/api/viewer", headers=bearer(OF_LAB), timeout=60)
+    assert refused.status_code == 503
 
 
 def test_a_viewer_has_a_few_streams_at_once(console: Served, client: httpx.Client) -> None:

@@ -101,7 +101,9 @@ class Plans:
             operator = self._operator()
             return written(explain_service(self._reads, namespace, name, operator, self._times.wall()))
 
-        return self._fresh(sight, ("explanation", namespace, name), pool, explained)
+        found = self._fresh(sight, ("explanation", namespace, name), pool, explained)
+        # A tenant has services of other namespaces.
+        return found if sight.tenants else {key: part for key, part in found.items() if key != "tenant"}
 
     def what_if(self, sight: Sight, namespace: str, name: str, body: bytes) -> Json:
         """Returns what a service would get under a supposition. Raises ConsoleError."""

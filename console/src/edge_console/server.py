@@ -42,6 +42,8 @@ TICK: Final = 1.0
 """Least seconds between two updates of a page."""
 QUIET: Final = 15.0
 """Seconds after which a stream without changes says that it is alive, and rights are looked up again."""
+UNCONFIRMED: Final = 300.0
+"""Seconds for which a page stays open while the API server cannot review its viewer's rights."""
 STREAMS: Final = 64
 STREAMS_OF_A_VIEWER: Final = 6
 _REVIEWS = 8
@@ -148,7 +150,6 @@ class Server:
         opened = self._streams.get(sight.user, 0)
         if opened >= STREAMS_OF_A_VIEWER or sum(self._streams.values()) >= STREAMS:
             raise TooManyError("too many open pages: close others", 5.0)
-        self._streams[sight.user] = opened + 1
         page = Page(self._console.samples, self._rows, watched)
         return StreamingResponse(
             self._events(token, sight, page),
@@ -157,24 +158,32 @@ class Server:
         )
 
     async def _events(self, token: str, sight: Sight, page: Page) -> AsyncIterator[str]:
-        user = sight.user
+        user, loop = sight.user, asyncio.get_running_loop()
+        told = confirmed = loop.time()
+        self._streams[user] = self._streams.get(user, 0) + 1
         try:
             while True:
                 changed = self._changed
                 seen = Seen(Mirrored(self._console.watching.mirror), sight)
                 updates = await _in(self._views, functools.partial(page.updates, seen))
-                yield "".join(_event(name, data) for name, data in updates) or ": alive\n\n"
+                # Changes that the viewer does not see send nothing, not even a sign of life.
+                if updates or loop.time() - told >= QUIET:
+                    told = loop.time()
+                    yield "".join(_event(name, data) for name, data in updates) or ": alive\n\n"
                 await asyncio.sleep(TICK)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), QUIET)
                 # Kept verdicts make this cheap until a minute is over.
                 try:
-                    sight = await self._sight_of(token)
+                    sight, confirmed = await self._sight_of(token), loop.time()
                 except UnauthenticatedError as error:
                     yield _event("end", {"message": str(error)})
                     return
                 except UnavailableError as error:
-                    _log.warning("%s: the page keeps its last rights for now", error)
+                    if loop.time() - confirmed >= UNCONFIRMED:
+                        yield _event("end", {"message": f"your rights cannot be reviewed: {error}"})
+                        return
+                    _log.warning("%s: a page keeps its last rights for now", error)
         finally:
             self._streams[user] -= 1
             if not self._streams[user]:
