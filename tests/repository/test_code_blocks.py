@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
+from click import ClickException
 
 from edge_api import KINDS
 from edge_api.objects import API_VERSION
 from edge_api.validation_messages import problems
+from edge_cli.app import application
 from edge_runtime import cli as runtime
 from testbed import cli as testbed
 from testbed.site import pages, tracked_files
@@ -62,6 +65,18 @@ def manifests() -> list[tuple[str, dict[str, Any]]]:
         for body in yaml.safe_load_all(text)
         if isinstance(body, dict) and body.get("apiVersion") == API_VERSION
     ]
+
+
+def test_every_command_of_ei_has_arguments_that_it_knows() -> None:
+    commands: dict[str, Any] = typer.main.get_command(application()).commands  # type: ignore[attr-defined]
+    wrong = []
+    for page, words in shown("ei"):
+        try:
+            commands[words[1]].make_context(words[1], words[2:]).close()
+        except ClickException as error:
+            wrong.append(f"{page}: {' '.join(words)}: {error.format_message()}")
+    assert shown("ei")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("program", PARSERS)
