@@ -139,11 +139,7 @@ def _build(found: Sequence[PythonDistribution], out: Path) -> None:
 def _describe(each: PythonDistribution, found: Sequence[PythonDistribution], out: Path) -> None:
     """The bill of materials and the licenses of what an image of a distribution holds."""
     names = {name for part in (each.name, *BESIDE.get(each.folder, ())) for name in closure(part, found)}
-    wheels = [
-        file
-        for name in sorted(names)
-        for file in out.glob(f"{name.replace('-', '_')}-*.whl")
-    ]
+    wheels = [file for name in sorted(names) for file in out.glob(f"{name.replace('-', '_')}-*.whl")]
     folder = OUT / "environments" / each.folder
     with step(print_line, f"describe {each.name}"):
         python = _environment(folder, each.folder, wheels)
