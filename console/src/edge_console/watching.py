@@ -39,8 +39,6 @@ class Watching:
         self._server, self._scope = server, scope
         self._missing = {kind.plural for kind in READ}
         self._stopped, self._listeners = threading.Event(), list[Callable[[], None]]()
-        self.revision = 0
-        """Grows with every change."""
 
     def start(self) -> None:
         """Starts the threads, which end with the process."""
@@ -104,6 +102,5 @@ class Watching:
                 wait = min(2 * wait, _RETRY_SECONDS[1])
 
     def _changed(self) -> None:
-        self.revision += 1
         for listener in self._listeners:
             listener()

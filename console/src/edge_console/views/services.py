@@ -1,6 +1,6 @@
 """The table of services, worst first. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from edge_api import reasons
@@ -14,6 +14,7 @@ State = Literal["NotReady", "Missed", "Degraded", "Waiting", "Idle", "Met"]
 plan. Waiting: not served yet. Idle: no requests in the last 5 minutes. Met: the SLO is met.
 """
 WORST_FIRST: Final[tuple[State, ...]] = ("NotReady", "Missed", "Degraded", "Waiting", "Idle", "Met")
+_KEPT: Final = 20_000
 _BURNS: Final = ("5m", "1h", "6h", "28d")
 
 
@@ -26,7 +27,7 @@ def rows(seen: Seen, known: "Rows | None" = None) -> list[Json]:
 class Rows:
     """Rows by the version of their service, so that only services that changed are read again.
 
-    Keeps a row for each service that it has seen; all viewers share it, since a row depends on nothing else.
+    All viewers share it, since a row depends on nothing else. It starts over after 20,000 rows.
     """
 
     def __init__(self) -> None:
@@ -37,13 +38,10 @@ class Rows:
         key, version = key_of(body), str(body["metadata"].get("resourceVersion"))
         known = self._rows.get(key)
         if known is None or known[0] != version:
+            if len(self._rows) >= _KEPT:
+                self._rows.clear()
             known = self._rows[key] = version, row(body)
         return known[1]
-
-    def keep(self, keys: Iterable[str]) -> None:
-        """Forgets the rows of other services."""
-        kept = set(keys)
-        self._rows = {key: each for key, each in self._rows.items() if key in kept}
 
 
 def row(body: Object) -> Json:
