@@ -237,8 +237,8 @@ class Route(Part):
     )
     predicted_bytes: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
-        description="Mean bytes that a request sends from the entry node that the plan predicts, without "
-        "the response. Default: none for a local route.",
+        description="Mean bytes of a request that cross the uplink to the Triton server, as the plan "
+        "predicts, without the response. Default: none, or an earlier version made the table.",
     )
     min_bandwidth: Quantity = Field(
         description="Minimum bandwidth in bit/s at which this route is used; 0 for local routes."

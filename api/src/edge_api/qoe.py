@@ -22,8 +22,8 @@ class QoeStatus(StatusPart):
     )
     communication: Quantity | None = Field(
         default=None,
-        description="Mean bytes that a request sends from an entry node, as planned, without the response. "
-        "Default: unknown until the routes are planned again.",
+        description="Mean bytes of a request that cross the uplink to a Triton server, as planned, without "
+        "the response. Default: unknown until the routes are planned again.",
     )
     energy: Annotated[float, Field(ge=0)] | None = Field(
         default=None,

@@ -142,12 +142,12 @@ class PlannedRoute(Protocol):
     @property
     def predicted_energy(self) -> float | None: ...
     @property
-    def remote(self) -> object | None: ...
+    def crosses(self) -> bool: ...
 
 
 def _figures(route: PlannedRoute) -> tuple[float | None, ...]:
     """Returns the values of the gauges of a route, in their order."""
-    sent = 0 if route.remote is None else route.predicted_bytes
+    sent = route.predicted_bytes if route.crosses else 0
     return (
         route.min_bandwidth,
         route.predicted_latency,
@@ -222,7 +222,10 @@ class Metrics:
                 ),
                 ("edge_route_predicted_latency_seconds", "Latency that the plan predicts for a route"),
                 ("edge_route_accuracy_ratio", "Accuracy of a route of the table"),
-                ("edge_route_predicted_sent_bytes", "Bytes that a request by a route sends, as planned"),
+                (
+                    "edge_route_predicted_sent_bytes",
+                    "Bytes of a request by a route that cross the uplink, as planned",
+                ),
                 (
                     "edge_route_predicted_energy_joules",
                     "Joules of a request by a route at this node, as planned; none if its power is unknown",

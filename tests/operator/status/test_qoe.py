@@ -90,6 +90,12 @@ def test_a_local_route_sends_nothing() -> None:
     assert measures(entry("a", "early")).communication == 0
 
 
+def test_a_hop_to_another_node_alone_does_not_use_the_uplink() -> None:
+    near = {**TAIL, "place": "gateway", "runtime": "Edge"}
+    found = measures(entry("a", "split", stages=[HEAD, near], predictedBytes=None))
+    assert (found.communication, found.privacy) == (0, "InputStaysLocal")
+
+
 def test_what_a_table_of_an_earlier_version_does_not_tell_is_left_out() -> None:
     found = measures(entry("a", "early"), entry("b", "split", predictedBytes=None, predictedEnergy=None))
     assert (found.communication, found.energy) == (None, None)

@@ -14,10 +14,10 @@ class Planned:
     predicted_latency: float
     predicted_bytes: int | None = None
     predicted_energy: float | None = None
-    remote: object | None = None
+    crosses: bool = False
 
 
-SPLIT = Planned("final@hidden", "final", 0.97, 4_000_000, 0.08, 4096, 0.2, remote=object())
+SPLIT = Planned("final@hidden", "final", 0.97, 4_000_000, 0.08, 4096, 0.2, crosses=True)
 LOCAL = Planned("early@local", "early", 0.9, 0, 0.03)
 
 
@@ -48,7 +48,7 @@ def test_routes_of_an_earlier_table_are_gone() -> None:
 
 def test_bytes_of_a_hop_that_an_earlier_operator_did_not_tell_are_not_zero() -> None:
     metrics = Metrics("digits")
-    metrics.table([Planned("final@hidden", "final", 0.97, 1, 0.08, remote=object())])
+    metrics.table([Planned("final@hidden", "final", 0.97, 1, 0.08, crosses=True)])
     assert value(metrics, "predicted_sent_bytes", SPLIT) is None
 
 

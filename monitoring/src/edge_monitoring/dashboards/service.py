@@ -234,7 +234,7 @@ def _experience() -> list[Panel]:
         ),
         number(
             "Communication",
-            "Mean bytes that a request sends from an entry node, as planned.",
+            "Mean bytes of a request on the uplink to a Triton server, as planned.",
             "bytes",
             f"max(edge_qoe_communication_bytes{{{_OWN}}})",
         ),
@@ -260,7 +260,7 @@ def _experience() -> list[Panel]:
         ),
         graph(
             "Communication",
-            "Bytes that responses by each route sent from entry nodes, as planned for a request.",
+            "Bytes that requests by each route sent over the uplink, as planned for a request.",
             "Bps",
             Query(f"sum by (route) ({_by_route('edge_route_predicted_sent_bytes')})", "{{route}}"),
             stacked=True,

@@ -89,7 +89,10 @@ class _Families:
             for name, text in (
                 ("accuracy_ratio", "Mean accuracy of the active routes of a service"),
                 ("latency_seconds", "95th percentile of the latency at the slowest entry node"),
-                ("communication_bytes", "Mean bytes that a request sends from an entry node, as planned"),
+                (
+                    "communication_bytes",
+                    "Mean bytes of a request on the uplink to a Triton server, as planned",
+                ),
                 ("energy_joules", "Mean joules of a request at an entry node, as planned"),
                 ("privacy_level", "What leaves entry nodes: 0 inputs, 1 other tensors, 2 nothing"),
                 ("memory_bytes", "Bytes of a service's slices at the entry node that loads most"),

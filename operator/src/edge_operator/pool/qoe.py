@@ -46,8 +46,9 @@ def qoe_status(entries: Sequence[Entry], slo: SloStatus | None) -> QoeStatus | N
 
 
 def _sent(route: Route) -> int | None:
-    """Returns the bytes that leave the node; None if the Placement of an earlier version does not tell."""
-    return 0 if _stays(route) else route.predicted_bytes
+    """Returns the bytes on the uplink; None if the Placement of an earlier version does not have them."""
+    crosses = any(stage.runtime == "Triton" for stage in route.stages)
+    return route.predicted_bytes if crosses else 0
 
 
 def _stays(route: Route) -> bool:

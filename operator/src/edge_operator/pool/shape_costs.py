@@ -105,8 +105,9 @@ class _ShapedCosts:
         found = next((each for each in exit_.cuts if each.tensor == cut), None)
         if found is None or not found.bytes_at or not found.bytes:
             return None
-        # A codec sends the same share of the bytes at each shape, and responses are not encoded.
-        encoded = (planned.bits / 8 - crossing(exit_.response_bytes)) / found.bytes
+        # A codec sends the same share of the bytes at each shape, and responses are not encoded. Whole bytes,
+        # as they are published, so that a restarted operator renders the same.
+        encoded = (-(-planned.bits // 8) - crossing(exit_.response_bytes)) / found.bytes
         back = exit_.response_bytes_at or (exit_.response_bytes,) * len(found.bytes_at)
         return tuple(
             round(each * encoded) + crossing(response)
