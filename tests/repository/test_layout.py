@@ -72,3 +72,9 @@ def test_every_path_that_the_first_pages_name_exists() -> None:
     for page in ("README.md", "ARCHITECTURE.md"):
         named = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
         assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_what_the_images_copy_is_part_of_their_context() -> None:
+    kept = {line[1:] for line in (ROOT / ".containerignore").read_text().splitlines() if line[:1] == "!"}
+    copied = re.findall(r"^COPY (?!--from)(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert {source.partition("/")[0] for source in copied} <= kept
