@@ -17,6 +17,7 @@ from edge_operator.explaining.replanning import READ, pools_role, view_role
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
 from edge_operator.nodes.access import own_access
+from edge_operator.nodes.network_policies import ALLOW, DENY
 from edge_operator.nodes.peers import PEER_SECRET
 from edge_operator.nodes.runtimes import Runtime
 from edge_operator.observed.watched import WATCHED
@@ -242,13 +243,14 @@ def test_the_operator_holds_all_that_it_grants_to_a_runtime(render: Render) -> N
 Rule = tuple[str, list[str], list[str]]
 
 
-def rules_of(objects: list[dict[str, Any]], resource: str) -> list[Rule]:
+def rules_of(objects: list[dict[str, Any]], resource: str, *, named: bool = False) -> list[Rule]:
+    """named: without rules for all names."""
     return [
         (body["kind"], rule["verbs"], rule["resourceNames"])
         for body in objects
         if body["kind"] in ("ClusterRole", "Role")
         for rule in body["rules"]
-        if resource in rule["resources"]
+        if resource in rule["resources"] and ("resourceNames" in rule or not named)
     ]
 
 
@@ -268,6 +270,11 @@ def test_secrets_and_configmaps_are_written_by_name_alone(render: Render) -> Non
         ("Role", ["get", "create", "patch"], [TRUST_CONFIG_MAP]),
     ]
     assert rules_of(render("tls.mode=Disabled"), "configmaps") == []
+
+
+def test_only_the_policies_of_its_own_pods_can_be_written(render: Render) -> None:
+    rules = rules_of([b for b in render() if b["kind"] == "ClusterRole"], "networkpolicies", named=True)
+    assert rules == [("ClusterRole", ["create", "patch", "delete"], [DENY, ALLOW])]
 
 
 def test_one_watched_namespace_gets_the_only_binding(render: Render) -> None:
