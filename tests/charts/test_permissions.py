@@ -186,12 +186,12 @@ def watched() -> set[Use]:
 
 
 def granted(objects: list[dict[str, Any]]) -> set[Use]:
-    """What the operator may do; the model store, the runtimes and people have roles of their own."""
+    """What the operator may do. The model store, the console, runtimes and people have roles of their own."""
     return {
         (verb, resource)
         for body in objects
         if body["kind"] in ("ClusterRole", "Role")
-        and "model-store" not in body["metadata"]["name"]
+        and not any(part in body["metadata"]["name"] for part in ("model-store", "edge-console"))
         and body["metadata"]["name"] not in (RUNTIME_ROLE, *PEOPLES_ROLES)
         and "helm.sh/hook" not in body["metadata"].get("annotations", {})
         for rule in body["rules"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib import resources
@@ -12,6 +13,7 @@ import pytest
 
 from benchmarks.console.served import EVERYTHING, MadeUpRights, Served, served
 from edge_console import server
+from edge_console.cli import listening
 from edge_console.planning import BURST, LARGEST
 from edge_console.server import STREAMS_OF_A_VIEWER
 from edge_console.viewers import FRESH
@@ -278,6 +280,12 @@ def test_the_rights_of_the_viewer_are_asked_of_the_api_server(
     asked = {(right.group, right.resource, right.verb, right.namespace) for _, right in rights.rights_asked}
     assert ("edge-intelligence.io", "inferenceservices", "list", "lab") in asked
     assert ("", "nodes", "list", "") in asked or ("edge-intelligence.io", "devicepools", "list", "") in asked
+
+
+@pytest.mark.parametrize("host", [None, "127.0.0.1"])
+def test_it_listens_on_one_address_or_on_all(host: str | None) -> None:
+    with listening(host, 0) as socket_, socket.create_connection(("127.0.0.1", socket_.getsockname()[1]), 5):
+        assert (socket_.getsockname()[0] == "127.0.0.1") == (host is not None)
 
 
 def test_it_is_healthy_once_every_kind_was_read(client: httpx.Client) -> None:

@@ -1,12 +1,14 @@
 """`edge-console run`: serves the page until SIGTERM."""
 
 import argparse
+import contextlib
 import datetime
 import logging
 import os
+import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         return run(parsed)
-    except OperatorError as error:
+    except (OperatorError, OSError) as error:
         sys.stderr.write(f"edge-console: {error}\n")
         return 2
 
@@ -52,10 +54,8 @@ def run(parsed: argparse.Namespace) -> int:
     console = Console(watching, viewers, Plans(reads, operator, times), samples)
     watching.start()
     sample_every_minute(reads, samples)
-    uvicorn.run(
+    config = uvicorn.Config(
         Server(console).app(),
-        host=parsed.host or _listen(os.environ),
-        port=parsed.port,
         ssl_certfile=parsed.tls_cert,
         ssl_keyfile=parsed.tls_key,
         log_level="warning",
@@ -64,16 +64,20 @@ def run(parsed: argparse.Namespace) -> int:
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         limit_concurrency=256,
     )
+    with listening(None if parsed.all_addresses else parsed.host, parsed.port) as socket_:
+        uvicorn.Server(config).run(sockets=[socket_])
     watching.stop()
     return 0
 
 
-def _listen(environment: Mapping[str, str]) -> str:
-    """Returns the wildcard address of the pod's IP family; outside of a pod, this machine alone."""
-    address = environment.get("EDGE_POD_IP")
-    if not address:
-        return "127.0.0.1"
-    return "::" if ":" in address else "0.0.0.0"  # noqa: S104 - a pod of its own
+def listening(host: str | None, port: int) -> socket.socket:
+    """Returns a socket that listens on an address; None: on all of this machine, of both families."""
+    if host is None and socket.has_dualstack_ipv6():
+        # A kernel can have IPv6 and no address of it.
+        with contextlib.suppress(OSError):
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    family = socket.AF_INET6 if host is not None and ":" in host else socket.AF_INET
+    return socket.create_server((host or "", port), family=family)
 
 
 def _settings(server: cluster.ApiServer) -> Callable[[], Installed]:
@@ -95,8 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('edge-console')}")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("run", help="serve the page until stopped")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     command.add_argument(
-        "--host", help="address to listen on (default: 127.0.0.1; every address if $EDGE_POD_IP is set)"
+        "--all-addresses", action="store_true", help="listen on every address, not on --host"
     )
     command.add_argument("--port", type=int, default=8080, help="port to listen on (default: 8080)")
     command.add_argument("--namespace", help="show only this namespace (default: all)")
