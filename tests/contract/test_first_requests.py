@@ -1,6 +1,6 @@
 """A model that refuses generated inputs: the runtime measures it on requests, the operator reads the times.
 
-The model store runs in a process of its own, and so does the measurement.
+The model store and the measurement run in processes of their own.
 """
 
 import asyncio

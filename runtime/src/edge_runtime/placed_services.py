@@ -184,7 +184,7 @@ class PlacedService:
         return loaded
 
     async def measure(self, measurer: Measures) -> None:
-        """Measures the model on its first requests when the Placement says so. Runs until cancelled."""
+        """Measures the model on its first requests at its turn. Runs until cancelled."""
         await self.dataplane.first_requests.run(measurer)
 
     async def _keep(self, document: Json) -> None:

@@ -30,7 +30,7 @@ def digest(digit: str) -> str:
 
 
 class Scripted:
-    """Measures as it is told: the outcomes in order."""
+    """Ends with the given outcomes, in order."""
 
     def __init__(self, *outcomes: EdgeError | None) -> None:
         self._outcomes, self.asked = list(outcomes), list[Mapping[str, tuple[int, ...]]]()
