@@ -271,7 +271,7 @@ def test_an_unknown_value_of_the_chart_is_refused_by_name(helm: Helm, value: str
 
 def test_every_value_is_used_by_a_template() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    templates = "".join(path.read_text() for path in (CHART / "templates").iterdir())
+    templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*.*"))
 
     def names(tree: Any) -> set[str]:
         if not isinstance(tree, dict):
