@@ -15,6 +15,7 @@ from benchmarks.console.served import EVERYTHING
 from testbed.chromium import chromium
 
 TOKEN_KEY = "edge-console-token"
+_PATIENCE_MS = 180_000  # suffices on any machine
 DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
@@ -67,6 +68,7 @@ def tab(
     context = chromium_.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, timezone_id="UTC", locale="en-GB"
     )
+    context.set_default_timeout(_PATIENCE_MS)
     found = Tab(context.new_page(), url)
     complain = found.complaints.append
     found.page.on("console", lambda said: complain(said.text) if said.type == "error" else None)

@@ -324,6 +324,7 @@ def test_images_have_a_host_and_a_digest_if_the_values_have(render: Render) -> N
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     mirror = "registry.example.com/mirror"
     assert images == {
+        "edge-console": f"{mirror}/edge-intelligence/operator:{version}",
         "edge-operator": f"{mirror}/edge-intelligence/operator:{version}",
         "model-store": f"{mirror}/edge-intelligence/runtime:{version}@{digest}",
         "triton": f"{mirror}/nvidia/tritonserver:25.06-py3",

@@ -72,5 +72,14 @@ def test_with_a_certificate_it_serves_and_is_probed_by_https(render: Render) -> 
     assert secure["volumeMounts"][0]["readOnly"]
 
 
+def test_it_runs_where_the_operator_does_unless_it_has_nodes_of_its_own(render: Render) -> None:
+    def selected(*values: str) -> Any:
+        return deployment(render(*values))["spec"]["template"]["spec"].get("nodeSelector")
+
+    assert selected() is None
+    assert selected("operator.nodeSelector.tier=cloud") == {"tier": "cloud"}
+    assert selected("operator.nodeSelector.tier=cloud", "console.nodeSelector.tier=web") == {"tier": "web"}
+
+
 def test_it_can_be_left_out(render: Render) -> None:
     assert of_console(render("console.enabled=false")) == []

@@ -76,7 +76,7 @@ def test_a_token_signs_in_and_is_forgotten_by_signing_out(page: Tab) -> None:
     assert page.page.evaluate("sessionStorage.length") == 0
 
 
-def test_a_wrong_token_is_refused_with_a_sentence(chromium_: Any, live: Served) -> None:
+def test_a_wrong_token_is_refused_with_the_reason(chromium_: Any, live: Served) -> None:
     with tab(chromium_, live.url) as found:
         found.page.goto(live.url)
         found.page.get_by_label("Bearer token").fill("wrong")
@@ -170,7 +170,7 @@ def test_a_change_in_the_cluster_appears_without_a_reload(page: Tab, live: Serve
     live.server.put(body)
 
 
-def test_five_hundred_services_are_shown_and_only_those_that_change_are_made_again(chromium_: Any) -> None:
+def test_of_five_hundred_services_only_rows_that_change_are_replaced(chromium_: Any) -> None:
     with served(fleet(500), MadeUpRights()) as console, tab(chromium_, console.url) as found:
         found.open()
         rows = found.page.locator("table.services tbody tr")

@@ -68,7 +68,7 @@ def test_a_token_in_the_address_or_in_a_cookie_does_not_count(client: httpx.Clie
     assert client.get("/api/viewer", headers={"Cookie": f"token={EVERYTHING}"}).status_code == 401
 
 
-def test_a_viewer_is_told_what_is_seen(client: httpx.Client) -> None:
+def test_a_viewer_gets_its_rights(client: httpx.Client) -> None:
     assert client.get("/api/viewer", headers=bearer(OF_LAB)).json() == {
         "user": f"user-of-{OF_LAB}",
         "namespaces": ["lab"],
@@ -272,9 +272,7 @@ def test_suppositions_are_limited_in_rate_and_size(client: httpx.Client) -> None
     assert int(responses[-1].headers["retry-after"]) >= 1
 
 
-def test_the_rights_of_the_viewer_are_asked_of_the_api_server(
-    client: httpx.Client, rights: MadeUpRights
-) -> None:
+def test_the_api_server_reviews_the_rights_of_the_viewer(client: httpx.Client, rights: MadeUpRights) -> None:
     client.get("/api/viewer", headers=bearer(OF_LAB))
     assert rights.tokens_asked == [OF_LAB]
     asked = {(right.group, right.resource, right.verb, right.namespace) for _, right in rights.rights_asked}

@@ -38,7 +38,7 @@ def test_pools_and_tenants_are_seen_by_those_who_may_list_them(rights: MadeUpRig
     assert (sorted(sight.namespaces), sight.pools, sight.tenants) == (["yard"], True, True)
 
 
-def test_a_namespace_is_hidden_if_any_of_its_kinds_may_not_be_listed(clock: Clock) -> None:
+def test_a_namespace_is_hidden_if_any_of_its_kinds_cannot_be_listed(clock: Clock) -> None:
     for forbidden in NAMESPACED:
         rights = MadeUpRights({"a": frozenset(NAMESPACES)})
         rights.refused = frozenset({forbidden})

@@ -138,7 +138,7 @@ def test_the_newest_measurement_of_a_link_is_shown(reads: Mirrored) -> None:
     assert shown["bandwidth"] == 1_000_000
 
 
-def test_who_may_not_list_pools_sees_the_nodes_of_the_own_services(reads: Mirrored) -> None:
+def test_a_viewer_without_pools_sees_the_nodes_of_its_own_services(reads: Mirrored) -> None:
     found = pools.pool(Seen(reads, ONE), "factory")
     assert found is not None
     assert not found["complete"]
@@ -211,7 +211,7 @@ def test_a_page_gets_the_rows_that_changed_and_the_keys_that_are_gone(reads: Mir
     assert second["gone"] == ["default/seals"]
 
 
-def test_a_namespace_that_may_not_be_seen_any_more_leaves_the_page(reads: Mirrored) -> None:
+def test_a_namespace_that_becomes_hidden_leaves_the_page(reads: Mirrored) -> None:
     opened = Page(Samples(), services.Rows(), {"service": "lab/faults"})
     before = dict(opened.updates(Seen(reads, ALL)))
     assert before["service"]["value"]["key"] == "lab/faults"

@@ -12,7 +12,7 @@ from edge_runtime.cli import main as runtime
 from testbed.versions import outdated, version
 
 ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTIONS = ("api", "cli", "monitoring", "operator", "planning", "runtime", "testbed")
+DISTRIBUTIONS = ("api", "cli", "console", "monitoring", "operator", "planning", "runtime", "testbed")
 FILES = sorted([*(f"{name}/pyproject.toml" for name in DISTRIBUTIONS), "charts/edge-intelligence/Chart.yaml"])
 
 

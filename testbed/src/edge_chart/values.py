@@ -105,7 +105,7 @@ class Console(Placed):
         "TLS, before others reach the Service: viewers send their tokens.",
     )
     resources: Resources = Field(
-        default=Resources(requests={"cpu": "20m", "memory": "128Mi"}, limits={"memory": "512Mi"}),
+        default=Resources(requests={"cpu": "20m", "memory": "160Mi"}, limits={"memory": "512Mi"}),
         description="Of its container.",
     )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from testbed.bed import Testbed
+from testbed.chromium import chromium
 from testbed.dashboards.asking import ask, instant, over
 from testbed.dashboards.drawing import WIDTH, Data, page
 from testbed.dashboards.reading import Document, filled, panels, variables
-from testbed.errors import MachineUnfitError, TestbedError
-from testbed.prerequisites import debian, install, present
+from testbed.errors import TestbedError
 from testbed.processes import run
 from testbed.progress import print_line, step
 from testbed.topology import CLOUD
@@ -75,24 +74,15 @@ def collected(
         yield Data(dict(zip(letters, source.ask(queries), strict=True)), start, end)
 
 
-def picture(text: str, height: int, path: Path) -> None:
-    """Writes the page as a PNG file."""
+def picture(browser: Path, text: str, height: int, path: Path) -> None:
+    """Writes the page as a PNG file. browser: Chromium."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "page.html"
         source.write_text(text)
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         flags += [f"--force-device-scale-factor={PIXELS}", f"--window-size={WIDTH},{height}"]
         flags += [f"--user-data-dir={folder}/profile", f"--screenshot={path}"]
-        run(["chromium", *flags, source.as_uri()], timeout_seconds=120)
-
-
-def need_chromium() -> None:
-    """Installs Chromium if it is missing. Raises MachineUnfitError if it cannot be installed."""
-    if present("chromium"):
-        return
-    if not debian() or os.geteuid() != 0:
-        raise MachineUnfitError("chromium: not on PATH: install it, since it takes the pictures")
-    install(["chromium", "fonts-dejavu-core"], print_line, "put chromium on PATH")
+        run([str(browser), *flags, source.as_uri()], timeout_seconds=120)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     wanted = dict(pair.split("=", 1) for pair in parsed.set)
     try:
-        need_chromium()
+        browser = chromium()
         source = Source(Testbed.of_checkout(ROOT))
         parsed.out.mkdir(parents=True, exist_ok=True)
         for path in sorted(BOARDS.glob("*.json")):
@@ -116,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 chosen = values(dashboard, source, wanted)
                 data = list(collected(dashboard, source, chosen, parsed.minutes))
                 shown = "   ".join(f"{k}: {'all' if v == '.*' else v}" for k, v in chosen.items())
-                picture(*page(dashboard, data, shown), parsed.out / f"{path.stem}.png")
+                picture(browser, *page(dashboard, data, shown), parsed.out / f"{path.stem}.png")
     except TestbedError as error:
         sys.stderr.write(f"{error}\n")
         return 1
