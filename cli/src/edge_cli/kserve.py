@@ -12,7 +12,8 @@ from edge_cli.errors import CommandError
 from edge_cli.manifests import Wishes, manifest
 
 Body = Mapping[str, Any]
-VERSION: Final = "serving.kserve.io/v1beta1"
+GROUP: Final = "serving.kserve.io"
+VERSION: Final = f"{GROUP}/v1beta1"
 _FRAMEWORKS: Final = (
     "sklearn", "xgboost", "lightgbm", "pmml", "paddle", "tensorflow", "pytorch", "huggingface", "onnx",
     "triton",

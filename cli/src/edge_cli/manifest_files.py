@@ -9,6 +9,7 @@ import yaml
 
 from edge_api import GROUP, KINDS
 from edge_api.validation_messages import problems
+from edge_cli import kserve
 from edge_cli.errors import CommandError
 
 PLANNED: Final = ("InferenceService", "DevicePool", "Tenant")
@@ -76,11 +77,15 @@ def _where(path: Path, number: int, documents: Sequence[object]) -> str:
 
 
 def _foreign(document: object) -> bool:
-    """Whether the document is an object of another API group and of a kind that this one does not have."""
+    """Whether the document is an object of another API: of KServe, whose kind has the same name, or of a kind
+    that this one does not have.
+    """
     if not isinstance(document, dict):
         return False
     version, kind = document.get("apiVersion"), document.get("kind")
-    return isinstance(version, str) and version.partition("/")[0] != GROUP and kind not in KINDS
+    if not isinstance(version, str) or version.partition("/")[0] == GROUP:
+        return False
+    return version.partition("/")[0] == kserve.GROUP or kind not in KINDS
 
 
 def _syntax(error: yaml.YAMLError) -> str:
