@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -55,28 +56,32 @@ def names(watching: Watching) -> list[str]:
     return sorted(each["metadata"]["name"] for each in watching.mirror.find("InferenceService"))
 
 
-def running(server: Scripted) -> Watching:
+@contextmanager
+def running(server: Scripted) -> Iterator[Watching]:
+    """Watching in its threads, which end with the block."""
     watching = Watching(server)
     watching.start()
-    return watching
+    try:
+        yield watching
+    finally:
+        watching.stop()
+        server.ended.set()
 
 
 def test_changes_are_applied_and_a_watch_continues_from_the_last_version() -> None:
     events = [("ADDED", body("b", 6)), ("DELETED", body("a", 7)), ("BOOKMARK", body("", 9))]
     server = Scripted([Listed([body("a", 5)], "5")], [events])
-    watching = running(server)
-    until(lambda: server.versions == ["5", "9"], lambda: server.versions)
-    assert names(watching) == ["b"]
-    assert watching.missing == ()
-    server.ended.set()
+    with running(server) as watching:
+        until(lambda: server.versions == ["5", "9"], lambda: server.versions)
+        assert names(watching) == ["b"]
+        assert watching.missing == ()
 
 
 def test_after_an_expired_version_objects_that_are_gone_leave_the_mirror() -> None:
     server = Scripted([Listed([body("a", 5)], "5"), Listed([body("b", 8)], "8")], [Expired()])
-    watching = running(server)
-    until(lambda: server.versions == ["5", "8"], lambda: server.versions)
-    assert names(watching) == ["b"]
-    server.ended.set()
+    with running(server) as watching:
+        until(lambda: server.versions == ["5", "8"], lambda: server.versions)
+        assert names(watching) == ["b"]
 
 
 def test_an_api_server_that_does_not_respond_is_listed_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,10 +90,21 @@ def test_an_api_server_that_does_not_respond_is_listed_again(monkeypatch: pytest
         [UnavailableError("no response"), Listed([body("a", 5)], "5"), Listed([body("a", 5)], "6")],
         [UnavailableError("reset")],
     )
-    watching = running(server)
-    until(lambda: server.versions == ["5", "6"], lambda: server.versions)
-    assert names(watching) == ["a"]
-    server.ended.set()
+    with running(server) as watching:
+        until(lambda: server.versions == ["5", "6"], lambda: server.versions)
+        assert names(watching) == ["a"]
+
+
+def test_a_watch_that_always_ends_at_once_is_not_opened_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge_console.watching._PAUSE_SECONDS", 60.0)
+    server = Scripted([Listed([], "5")], [[], [], []])
+    with running(server):
+        until(lambda: server.versions == ["5"], lambda: server.versions)
+        threads = [each for each in threading.enumerate() if each.name == INFERENCE_SERVICES.plural]
+        threads[0].join(0.2)
+        assert server.versions == ["5"]
 
 
 def test_until_each_kind_was_read_the_missing_ones_are_named() -> None:

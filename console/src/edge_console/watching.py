@@ -13,6 +13,7 @@ from edge_operator.explaining.replanning import READ
 from edge_operator.observed.mirror import Mirror, key_of
 
 _RETRY_SECONDS: Final = (1.0, 30.0)
+_PAUSE_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -91,8 +92,10 @@ class Watching:
         while not self._stopped.is_set():
             try:
                 version = version or self.read(kind)
-                version = self.follow(kind, version)
+                before, version = version, self.follow(kind, version)
                 wait = _RETRY_SECONDS[0]
+                if version == before:  # a proxy may end every watch at once
+                    self._stopped.wait(_PAUSE_SECONDS)
             except Expired:
                 version = ""
             except UnavailableError as error:
