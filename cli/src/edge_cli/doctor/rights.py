@@ -18,13 +18,15 @@ _NAMESPACED: Final = (
     ("", "services", _KEPT),
     ("", "serviceaccounts", _KEPT),
     ("rbac.authorization.k8s.io", "rolebindings", _KEPT),
-    ("networking.k8s.io", "networkpolicies", _KEPT),
+    ("networking.k8s.io", "networkpolicies", _READ),
     ("", "pods", _READ),
     ("", "pods/resize", ("patch",)),
     ("", "events", ("create", "patch")),
     ("batch", "jobs", _READ),
 )
 """Group, resource and verbs in the namespaces that the operator watches."""
+_NAMED: Final = (("networking.k8s.io", "networkpolicies", "edge-default-deny", "edge-runtime"),)
+"""Group, resource and names of objects there that it may create, change and delete."""
 _CLUSTER_WIDE: Final = (
     (GROUP, "devicepools", _READ),
     (GROUP, "tenants", _READ),
@@ -40,6 +42,11 @@ def required(namespace: str, scope: str | None) -> Iterator[Right]:
     """Yields the rights of an operator. scope: the only namespace that it watches; None: all."""
     for group, resource, verbs in _NAMESPACED:
         yield from (Right(verb, group, resource, scope or "") for verb in verbs)
+    for group, resource, *names in _NAMED:
+        for name in names:
+            yield from (
+                Right(verb, group, resource, scope or "", name) for verb in ("create", "patch", "delete")
+            )
     for group, resource, verbs in _CLUSTER_WIDE:
         yield from (Right(verb, group, resource) for verb in verbs)
     for group, resource, verbs in _IN_ITS_NAMESPACE:
