@@ -363,7 +363,7 @@ def test_priority_classes_are_made_and_named_or_taken_from_the_values(render: Re
         d["metadata"]["name"]: d["spec"]["template"]["spec"].get("priorityClassName")
         for d in _deployments(without)
     }
-    assert classes == {"edge-operator": None, "model-store": "mine"}
+    assert classes == {"edge-console": None, "edge-operator": None, "model-store": "mine"}
 
 
 def test_a_disruption_budget_exists_only_where_a_replica_can_be_spared(render: Render) -> None:

@@ -98,6 +98,9 @@ class Console(Placed):
     """The web page. See docs/console.md."""
 
     enabled: bool = Field(default=True, description="If false, nothing of it is installed.")
+    node_selector: dict[str, str] = Field(
+        default={}, description="Labels of the nodes that may run it. Empty: those of the operator."
+    )
     tls_secret: SecretName = Field(
         default="",
         description="Name of a Secret with tls.crt and tls.key in the release's namespace, with which the "
