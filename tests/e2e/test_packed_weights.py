@@ -14,6 +14,7 @@ import pytest
 import yaml
 from onnx import helper, numpy_helper
 
+from command_line import document
 from demo import installation
 from networks import info, model_of
 from trials import GATEWAY, Trial
@@ -82,9 +83,7 @@ def loaded(trial: Trial, *, packed: bool) -> bool:
 
 
 def explained(trial: Trial) -> dict[str, Any]:
-    command = ("edge-operator", "explain", NAME, "-n", "default", "-o", "json")
-    said = trial.cluster.kubectl("exec", "deploy/edge-operator", "-n", "edge-intelligence", "--", *command)
-    (entry,) = json.loads(said)["entries"]
+    (entry,) = document(trial, "explain", NAME, "-n", "default")["entries"]
     return dict(entry)
 
 

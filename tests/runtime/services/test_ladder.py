@@ -91,7 +91,7 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loaded:
     async def at_a_node(**specs: Any) -> AsyncIterator[Node]:
         store = SmallStore(*(adding(number) for number in range(6)))
 
-        def warm(session: Session, **_: Any) -> None:
+        def warm(session: Session, *_: Any, **__: Any) -> None:
             number = int(session.run({"x": np.zeros((1, 4), np.float32)})[0][0, 0])
             session.seconds = session.warm_seconds = list(SECONDS.values())[number % 3]
             session.warm_shapes = shapes_of({"x": np.zeros((1, 4), np.float32)})
