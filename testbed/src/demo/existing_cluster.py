@@ -111,6 +111,7 @@ class ExistingCluster:
         return (
             "kubectl get inferenceservices -A",
             "kubectl get placements -w",
+            "kubectl port-forward -n edge-intelligence service/edge-console 8080  # docs/console.md",
             f"kubectl delete -f {EXAMPLE}",
         )
 

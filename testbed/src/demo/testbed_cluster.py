@@ -91,6 +91,7 @@ class TestbedCluster:
     def try_next(self) -> Sequence[str]:
         return (
             ".venv/bin/testbed kubectl get inferenceservices -A",
+            ".venv/bin/testbed shell ei explain digits",
             ".venv/bin/testbed link edge-a --rate 1M",
             "make down",
         )
