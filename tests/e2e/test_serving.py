@@ -46,8 +46,8 @@ def test_kubectl_get_shows_what_was_chosen(trial: Trial) -> None:
         )
         header, line = trial.cluster.kubectl("get", "inferenceservices", "-A").splitlines()
     assert header.split() == [
-        "NAMESPACE", "NAME", "URL", "READY", "ENTRIES", "SLO", "LATENCY", "P95", "CUT", "EXIT",
-        "REASON", "AGE",
+        "NAMESPACE", "NAME", "URL", "READY", "ENTRIES", "SLO", "BUDGET", "LATENCY", "P95", "CUT",
+        "EXIT", "REASON", "AGE",
     ]  # fmt: skip
     assert "http://digits.default.svc.cluster.local" in line
     assert "True" in line
