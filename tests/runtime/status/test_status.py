@@ -72,6 +72,7 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
         "sloMet": True,
         "attainment": "0.990",
         "peerScheme": None,
+        "unpacked": None,
         "lastUpdated": "2026-01-02T03:04:05Z",
     }
 
