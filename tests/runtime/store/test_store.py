@@ -311,7 +311,7 @@ async def test_a_profile_is_measured_through_the_store_and_kept_there(
     assert [e["exit"] for e in profile["exits"]] == ["exit1", "exit2", "final"]
     assert all(s["meanSeconds"] > 0 and s["runs"] >= 5 for s in profile["segments"])
     assert profile["requests"]["receiveSeconds"] > 0
-    assert len(said) == 4 + len(metadata["segments"]) + 3 + 1  # the rounds, each result, requests
+    assert len(said) == 6 + len(metadata["segments"]) + 3 + 1  # the rounds, each result, requests
     for other in ("factory-1/gateway", "shop-2/camera"):
         wrong = await store.put(f"{profiles}/{other}", json=profile)
         assert "expected the DeviceProfile" in _error(wrong, 400, "BadRequest")
