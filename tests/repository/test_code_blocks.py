@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = pages(tracked_files(ROOT))
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _TARGET = re.compile(r"^([a-z0-9-]+):", re.MULTILINE)
-# A synopsis with choices and omissions is no command.
+# A synopsis with choices and omissions cannot be run.
 _SYNOPSIS = re.compile(r"…|\[|\||\.\.\.")
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "edge-runtime": runtime._parser,  # noqa: SLF001 - the parser of the command

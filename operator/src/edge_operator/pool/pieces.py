@@ -14,7 +14,7 @@ class Pieces:
     """The slices at the entry node (head), at an intermediate node (middle) and at Triton (tail), if any.
 
     cut: the tensors that leave the entry node. codecs: of each hop. Outputs of the exit that the head or the
-    middle computes stay there, and are no outputs of the slices behind.
+    middle computes stay there: the slices behind do not have them.
     """
 
     head: SliceKey | None

@@ -280,7 +280,7 @@ def _slices_here(placement: Placement) -> Iterator[tuple[str, Slice]]:
 
 
 def _packed_here(placement: Placement) -> dict[str, bool]:
-    """Whether to pack the weights of the slices here, by digest: only if every stage that says so does."""
+    """Whether to pack the weights of the slices here, by digest: only if every stage with a choice does."""
     found: dict[str, bool] = {}
     stages = [stage for route in placement.spec.routes for stage in route.stages]
     stages += [stage for each in placement.spec.intermediate_slices for stage in each.stages]
