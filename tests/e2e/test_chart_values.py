@@ -1,11 +1,12 @@
 """The API server accepts every object of the chart, whatever the values."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import yaml
 
-from demo.installation import CHART, NAMESPACE
+from demo.installation import CHART
 from trials import Trial
 
 CRDS_LEFT_OUT = "crds.enabled=false"
@@ -65,20 +66,30 @@ MATRIX = {
 }
 
 
+@pytest.fixture(scope="module")
+def empty(installed: Trial) -> Iterator[str]:
+    """A namespace without objects of a release, with which those that are applied would be merged."""
+    name = "chart-values"
+    installed.cluster.kubectl("create", "namespace", name)
+    yield name
+    installed.cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
 @pytest.mark.parametrize("name", MATRIX)
-def test_the_api_server_accepts_every_object(installed: Trial, name: str) -> None:
+def test_the_api_server_accepts_every_object(installed: Trial, empty: str, name: str) -> None:
     cluster = installed.cluster
     given = [word for value in MATRIX[name] for word in ("--set", value)]
     chart = str(installed.root / CHART)
     # `helm template` does not connect to the cluster.
     version = json.loads(cluster.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
     rendered = cluster.helm(
-        *("template", "edge-intelligence", chart, "--namespace", NAMESPACE, "--kube-version", version), *given
+        *("template", "edge-intelligence", chart, "--namespace", empty, "--kube-version", version), *given
     )
     objects = [body for body in yaml.safe_load_all(rendered) if body]
     for body in objects:
-        if body["kind"] == "Pod":  # of `helm test`, which makes its account first
-            body["spec"].pop("serviceAccountName", None)
+        if body["kind"] == "Pod":  # of `helm test`, which makes what it names first
+            for field in ("serviceAccountName", "priorityClassName"):
+                body["spec"].pop(field, None)
     said = cluster.kubectl(
         *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-o", "name", "-f", "-"),
         text=yaml.safe_dump_all(objects),
