@@ -21,6 +21,7 @@ from edge_operator.store import ModelStore
 from edge_planning.plans import Route
 from edge_runtime.assignment import parse_placement
 from edge_runtime.tensors import Array
+from waiting import until
 
 TYPES = {"FP32": np.float32, "INT64": np.int64}
 
@@ -156,10 +157,8 @@ def test_the_local_tail_of_a_failed_hop_joins_what_the_head_has_computed(
     detecting: Serving, codec: str
 ) -> None:
     detecting.runtimes.start(by_a_tail(detecting, codec))
-    deadline = time.monotonic() + 60
-    while detecting.runtimes.sessions("cam") < 3:  # head, whole model, and the tail, loaded last
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    # The head, the whole model, and the tail, which is loaded last.
+    until(lambda: detecting.runtimes.sessions("cam") >= 3, lambda: detecting.runtimes.sessions("cam"))
     detecting.runtimes.stop("cloud-0")
     reply: dict[str, Any] = detecting.runtimes.ask("cam", "branches", **detecting.feeds).json()
     assert reply["parameters"]["route"] == "final@local"
