@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def find_pip() -> list[str]:
-    """The command of this Python's pip, or of the one on the path. Raises SystemExit if there is none."""
+    """The command of this Python's pip, or of the one on the path. Raises SystemExit without one."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     if (found := shutil.which("pip3") or shutil.which("pip")) is not None:

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def main(source: Path, target: Path) -> None:
-    """Renames the arrays of a file. Raises SystemExit if there is none."""
+    """Renames the arrays of a file. Raises SystemExit if the file does not exist."""
     if not source.exists():
         raise SystemExit(f"{source}: not found: run examples/01-digits/train.py first")
     with np.load(source) as held_out:

@@ -124,7 +124,7 @@ def container_port(pod: Object, service: Object, port: int) -> int:
 def chosen_pod(connection: Connection, service: Object, node: str | None = None) -> Object:
     """Returns a ready pod of a Service. node: where it must run.
 
-    Raises CommandError if there is none; ClusterError.
+    Raises CommandError without one, and ClusterError.
     """
     metadata = service["metadata"]
     found = [pod for pod in pods_behind(connection, service) if ready(pod)]

@@ -59,7 +59,7 @@ class Converted:
     """A converted service.
 
     Attributes:
-        body: The manifest; None if there is none, with the reason as the only note.
+        body: The manifest; None, with the reason as the only note, if nothing can be converted.
         notes: What does not map, and what to check.
     """
 

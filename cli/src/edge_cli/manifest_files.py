@@ -32,7 +32,7 @@ def problems_in(path: Path) -> Iterator[str]:
 def planned_manifests(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """Returns the services, pools and tenants in files.
 
-    Raises CommandError for a file that cannot be read, an invalid object, and if there is none of these.
+    Raises CommandError for a file that cannot be read, an invalid object, and files without any of these.
     """
     found = []
     for path in paths:

@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 def seconds(text: object) -> float | None:
-    """Returns a duration in seconds; None if there is none, or it cannot be read."""
+    """Returns a duration in seconds; None without one, and for text that cannot be read."""
     try:
         return parse_duration(text) if isinstance(text, str) else None
     except ValueError:
@@ -20,7 +20,7 @@ def seconds(text: object) -> float | None:
 
 
 def amount(text: object) -> int | None:
-    """Returns a quantity as a whole number; None if there is none, or it cannot be read."""
+    """Returns a quantity as a whole number; None without one, and for text that cannot be read."""
     try:
         return parse_quantity(text) if isinstance(text, str) else None
     except ValueError:
@@ -28,7 +28,7 @@ def amount(text: object) -> int | None:
 
 
 def number(text: object) -> float | None:
-    """Returns a number that is written as text; None if there is none, or it cannot be read."""
+    """Returns a number that is written as text; None without one, and for text that cannot be read."""
     try:
         return float(text) if isinstance(text, str | int | float) else None
     except ValueError:
@@ -36,7 +36,7 @@ def number(text: object) -> float | None:
 
 
 def status(body: Object) -> Json:
-    """Returns the status; empty if there is none yet."""
+    """Returns the status; empty before the first one."""
     return body.get("status") or {}
 
 

@@ -42,7 +42,7 @@ class Kept(Generic[Key, Value]):
         self._found: OrderedDict[Key, tuple[Value, float]] = OrderedDict()
 
     def get(self, key: Key) -> Value | None:
-        """Returns the value, or None if there is none or its time is over."""
+        """Returns the value, or None without one, and after its time."""
         with self._lock:
             found = self._found.get(key)
             if found is None or self._clock() >= found[1]:

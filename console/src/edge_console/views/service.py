@@ -107,7 +107,7 @@ def route(each: Mapping[str, Any], node: str) -> Json:
 
 
 def link(planned: Mapping[str, Any] | None, measured: Mapping[str, Any] | None) -> Json | None:
-    """Returns the link to the Triton server, as planned and as measured; None if there is none."""
+    """Returns the link to the Triton server, as planned and as measured; None without a server."""
     if planned is None:
         return None
     now = measured or {}

@@ -256,7 +256,7 @@ class EntryChange(Part):
 
 
 class WaitingService(Part):
-    """A service that cannot be planned yet. reason: of its condition; empty if there is none yet."""
+    """A service that cannot be planned yet. reason: of its condition; empty before the first condition."""
 
     service: str
     namespace: str
