@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from demo.training import SCRIPT, Training
-from k3s_site import CHART, EDGE, RELEASE, ROOT, Site
+from k3s_site import EDGE, RELEASE, ROOT, Site
 from testbed import Testbed
+from testbed.images import CHART_NAMES
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,8 +27,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     training.run()
     try:
         bed.up([EDGE], print, like="k3s")
-        version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
-        bed.images(print, names={n: f"edge-intelligence/{n}:{version}" for n in ("operator", "runtime")})
+        bed.images(print, names=CHART_NAMES)
         yield Site(bed, training.model)
     finally:
         bed.down()
