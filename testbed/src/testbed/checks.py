@@ -65,6 +65,7 @@ def checks(python: str) -> tuple[Check, ...]:
     fast = (
         "-m",
         "testbed.coverage",
+        f"--jobs={os.cpu_count() or 1}",
         "-m",
         "not e2e and not load_tool and not openvino and not browser",
         "--durations=5",

@@ -1,13 +1,14 @@
 """Runs tests with slipcover and fails if they cover a smaller share of lines than the floor.
 
-The floor is `fail-under` of [tool.slipcover] in pyproject.toml. Only lines that run in the process of the
-tests are counted. Arguments that are not listed below are passed to pytest.
+The floor is `fail-under` of [tool.slipcover] in pyproject.toml. Only lines that run in the processes of
+the tests are counted. Arguments that are not listed below are passed to pytest.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -19,6 +20,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[3]
 REPORT: Final = Path("build/coverage/lines.json")
 WORST: Final = 10
+_VARIABLES: Final = ("SLIPCOVER_", "PYTEST_XDIST_")
 # pytest expects to rewrite the assertions of its plugins, and slipcover, which has one, starts before pytest.
 _EXPECTED: Final = (
     "ignore:Module already imported so cannot be rewritten; slipcover:pytest.PytestAssertRewriteWarning"
@@ -83,15 +85,22 @@ def _ranges(numbers: Sequence[int]) -> list[str]:
     return [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
 
 
-def _measure(root: Path, arguments: Sequence[str]) -> int:
+def _measure(root: Path, jobs: int, arguments: Sequence[str]) -> int:
     """Runs pytest, which writes the report, and returns its exit code."""
     report = root / REPORT
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     # slipcover's own comparison with the floor prints nothing.
     slipcover = (sys.executable, "-m", "slipcover", "--fail-under", "0", "--out", str(report))
+    # The tests of a file stay in one process, as they share its fixtures.
+    parallel = ("-n", str(jobs), "--dist", "loadfile") if jobs > 1 else ()
+    # A measurement around this one, as of this module's own tests, has set variables for its processes.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_VARIABLES)}
     return subprocess.run(
-        [*slipcover, "-m", "pytest", "-W", _EXPECTED, *arguments], cwd=root, check=False
+        [*slipcover, "-m", "pytest", "-W", _EXPECTED, *parallel, *arguments],
+        cwd=root,
+        env=inherited,
+        check=False,
     ).returncode
 
 
@@ -111,8 +120,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     )
     parser.add_argument("--modules", action="store_true", help="print the figures of every module")
     parser.add_argument("--no-floor", action="store_true", help="accept any share, as of a part of the tests")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that run tests (default: 1)")
     options, pytest = parser.parse_known_args(arguments)
-    if code := _measure(root, pytest):
+    if code := _measure(root, options.jobs, pytest):
         print("coverage: not checked, since tests failed", file=sys.stderr)
         return code
     modules = _read(root / REPORT)
