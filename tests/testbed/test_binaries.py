@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from testbed.errors import BadValueError, BinaryUnavailableError
 from testbed.gomods import kubernetes_go_mod
 
 KUBELET = next(program for program in PROGRAMS if program.name == "kubelet")
+HELM = next(program for program in PROGRAMS if program.name == "helm")
 
 
 def program_that_says(path: Path, text: str) -> None:
@@ -67,6 +69,30 @@ def test_a_build_that_fails_leaves_no_program_behind(
     with pytest.raises(BinaryUnavailableError, match=r"kube-apiserver, .* v1.34.2: .*no network"):
         Binaries(tmp_path / "bin", lambda _: None).all()
     assert list((tmp_path / "bin").iterdir()) == []
+
+
+def test_a_program_that_two_commands_need_is_built_once(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The build waits until the other command is there, or gives it a second to begin a build of its own.
+    (assets / "go").write_text(
+        f"""#!/bin/sh
+echo build >> {tmp_path}/builds
+while [ "$1" != -o ]; do shift; done
+i=0; while [ "$(wc -l < {tmp_path}/builds)" -lt 2 ] && [ $i -lt 10 ]; do sleep 0.1; i=$((i + 1)); done
+printf '#!/bin/sh\necho {HELM.version}\n' > "$2"
+chmod 755 "$2"
+"""
+    )
+    (assets / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{assets}:{os.environ['PATH']}")
+    binaries = [Binaries(tmp_path / "bin", lambda _: None) for _ in range(2)]
+
+    with ThreadPoolExecutor() as pool:
+        built = list(pool.map(lambda each: each.one(HELM), binaries))
+
+    assert built == [tmp_path / "bin" / HELM.cached_name] * 2
+    assert (tmp_path / "builds").read_text() == "build\n"
 
 
 @pytest.mark.parametrize(

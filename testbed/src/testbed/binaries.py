@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.errors import BinaryUnavailableError, CommandFailedError
+from testbed.locks import holding
 from testbed.processes import run
 from testbed.progress import Progress, step
 
@@ -29,6 +30,7 @@ FLANNEL_VERSION, HELM_4_VERSION = "v0.28.10", "v4.3.2"
 ASSETS = "KUBEBUILDER_ASSETS"
 # Fewer garbage collections in the compiler: a third less CPU time for a gigabyte more of memory.
 GC_PERCENT = "800"
+_ANOTHER_BUILD = 1200.0  # seconds to wait while another process builds the same programs
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,15 @@ class Binaries:
         )
 
     def _build(self, programs: Sequence[Program]) -> dict[str, Path]:
-        """Builds programs of one module. Raises BinaryUnavailableError."""
+        """Builds one module's programs, or waits while another does. Raises BinaryUnavailableError."""
+        lock = self._cache.parent / f"go-tmp-{programs[0].module}.lock"
+        with holding(lock, _ANOTHER_BUILD):
+            found = {program.name: self.find(program) for program in programs}
+            missing = [program for program in programs if found[program.name] is None]
+            built = self._build_alone(missing) if missing else {}
+        return {name: path for name, path in found.items() if path is not None} | built
+
+    def _build_alone(self, programs: Sequence[Program]) -> dict[str, Path]:
         names = ", ".join(program.name for program in programs)
         self._cache.mkdir(parents=True, exist_ok=True)
         # Built in another folder: the result of an interrupted build must not look like a program.
