@@ -49,7 +49,7 @@ coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of eve
 	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool and not openvino and not browser" $(TESTS)
 
 ##@ Benchmarks: each prints one JSON object as its last line
-.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-console bench-size perf-analyzer fuzz-runtime models
+.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-console bench-size faults perf-analyzer fuzz-runtime models
 bench-planner: $(VENV)/.synced ## Correctness and speed of the planner (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
@@ -76,6 +76,9 @@ bench-size: $(VENV)/.synced ## Memory for a model of 500 MB in the store and at 
 
 bench-sharing: $(VENV)/.synced ## How tenants share a node of the testbed under overload (ARGS="--only overload isolation fairness")
 	@$(BIN)/python -m benchmarks.bench_sharing $(ARGS)
+
+faults: $(VENV)/.synced ## Plants faults on the testbed and adds what became of requests and objects to build/faults.jsonl (RUNS=20 ROWS='"link cut" …')
+	@$(BIN)/python -m benchmarks.bench_faults $(if $(RUNS),--runs $(RUNS)) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 perf-analyzer: $(VENV)/.synced ## Installs Triton's load tool and runs it (ARGS="-m digits -u localhost:8080")
 	@$(BIN)/python -m testbed.perf_analyzer $(ARGS)

@@ -62,6 +62,7 @@ def test_down_of_nothing_is_done_and_leaves_nothing(empty: list[str], tmp_path: 
     ("command", "parts"),
     [
         (["link", "edge-a", "--rate", "2X"], ("--rate 2X", "bit/s", "250k", "2M")),
+        (["link", "edge-a", "--loss", "1%"], ("--loss 1%", "0.01", "none")),
         (
             ["class", "edge-a", "--speed", "slow"],
             ("--speed slow", "share"),

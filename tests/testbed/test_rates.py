@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from messages import mentions
 from testbed.errors import BadValueError
 from testbed.network import FRAME_BYTES, shaping
-from testbed.rates import checked_rate, format_rate, parse_rate
+from testbed.rates import checked_rate, format_rate, parse_loss, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,14 @@ def test_a_queue_holds_a_fifth_of_a_second_or_what_a_young_connection_sends(
     limit = int(words[words.index("limit") + 1])
 
     assert limit * 8 / bps == pytest.approx(queue_seconds, rel=0.05)
+
+
+@pytest.mark.parametrize(("text", "share"), [("0.01", 0.01), ("0.5", 0.5), ("none", None)])
+def test_a_loss_is_read_as_a_share_of_packets(text: str, share: float | None) -> None:
+    assert parse_loss(text) == share
+
+
+@pytest.mark.parametrize("text", ["1%", "", "1", "0", "-0.1", "nan", "0.00001"])
+def test_an_invalid_loss_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(BadValueError, match=r"use .*0\.\d+.* or none"):
+        parse_loss(text)

@@ -25,7 +25,7 @@ from testbed.locks import holding
 from testbed.network import Network
 from testbed.processes import ProcessRecord, ending_with, run, succeeds, tail, wait_until, working
 from testbed.progress import Progress, print_line, step
-from testbed.rates import checked_rate
+from testbed.rates import checked_loss, checked_rate
 from testbed.topology import CLOUD, DEFAULT_NODES, Likeness, NodeSpec, Topology, checked_speed
 
 PROMETHEUS_SECONDS = 60
@@ -49,6 +49,10 @@ class Link:
     def set_local_rate(self, bps: float | None) -> None:
         """Shapes both directions between an edge node and the other edge nodes; None removes the limit."""
         self.network.set_local_rate(self.node, None if bps is None else checked_rate(bps))
+
+    def set_loss(self, share: float | None) -> None:
+        """Loses this share of the packets in each direction; None ends it."""
+        self.network.set_loss(self.node, None if share is None else checked_loss(share))
 
     def cut(self) -> None:
         self.network.set_up(self.node, up=False)

@@ -14,7 +14,7 @@ from testbed import images
 from testbed.bed import NOT_RUNNING, Testbed
 from testbed.errors import BadValueError, NotRunningError, TestbedError
 from testbed.progress import print_line
-from testbed.rates import format_rate, parse_rate
+from testbed.rates import format_rate, parse_loss, parse_rate
 from testbed.topology import CLOUD, NodeSpec, checked_speed, edge_nodes, parse_likeness, parse_node
 
 PASSED_ON = ("kubectl", "helm")
@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     link.add_argument("node", metavar="NODE")
     what = link.add_mutually_exclusive_group(required=True)
     what.add_argument("--rate", metavar="RATE", help="bit/s, e.g. 250k or 2M; none: no limit")
+    what.add_argument("--loss", metavar="SHARE", help="share of packets to lose, e.g. 0.01; none: no loss")
     what.add_argument("--cut", action="store_true", help="cut the link")
     what.add_argument("--restore", action="store_true", help="restore the link")
 
@@ -198,9 +199,12 @@ def run_command(args: argparse.Namespace, passed_on: Sequence[str]) -> int:
             os.execvpe(argv[0], argv, variables)  # noqa: S606 - as above
         case "link":
             rate = parse_rate(args.rate) if args.rate else None
+            loss = parse_loss(args.loss) if args.loss else None
             link = bed.link(args.node)
             if args.cut:
                 link.cut()
+            elif args.loss:
+                link.set_loss(loss)
             elif args.restore:
                 link.restore()
             else:

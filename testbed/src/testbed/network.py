@@ -1,4 +1,4 @@
-"""Network namespaces, veth pairs, routes and shaping; the only caller of ip, tc and ethtool.
+"""Network namespaces, veth pairs, routes and shaping; the only caller of ip, tc, nft and ethtool.
 
 All namespaces are named inside the testbed's own mount namespace, and all links are created inside them, so
 that the machine's network is unchanged and testbeds are isolated from each other. Each node's access link is
@@ -24,6 +24,7 @@ QUEUE_SECONDS = 0.2
 # Even a slow link must hold the first bursts of a TCP connection (10 segments, doubled once): with a shorter
 # queue, retransmissions took up to a sixth of 0.25 Mbit/s.
 QUEUE_LEAST_BYTES = 24 * FRAME_BYTES
+LOSS_STEPS = 10_000  # of a random number, by which a packet is lost
 
 
 def shaping(rate_bps: float) -> list[str]:
@@ -117,6 +118,22 @@ class Network:
                 self._run([*qdisc, "del", "dev", device, "root", "2>/dev/null", "||", "true"])
             else:
                 self._run([*qdisc, "replace", "dev", device, "root", *shaping(rate_bps)])
+
+    def set_loss(self, node: str, share: float | None) -> None:
+        """Drops this share of the packets of the node's access link, in both directions; None ends it."""
+        for netns, device in ((WAN, access(node)), (node, "eth0")):
+            table = f"netdev loss-{device}"
+            nft = ["ip", "netns", "exec", netns, "nft"]
+            commands = [[*nft, "delete", "table", table, "2>/dev/null", "||", "true"]]
+            if share is not None:
+                hook = f"'{{ type filter hook ingress device {device} priority 0; }}'"
+                drawn = f"numgen random mod {LOSS_STEPS} \\< {round(share * LOSS_STEPS)} drop"
+                commands += [
+                    [*nft, "add", "table", table],
+                    [*nft, "add", "chain", table, "drawn", hook],
+                    [*nft, "add", "rule", table, "drawn", drawn],
+                ]
+            self._run(*commands)
 
     def set_up(self, node: str, *, up: bool) -> None:
         """Restores or cuts the node's access link."""

@@ -1,4 +1,4 @@
-"""Parses and formats link rates."""
+"""Parses and formats rates of links, and parses their loss."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from testbed.errors import BadValueError
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _RATE = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kKmMgG]?)")
+LEAST_LOSS = 1e-4
 SLOWEST_BPS, FASTEST_BPS = 10_000.0, 10e9
 
 
@@ -36,3 +37,22 @@ def format_rate(bps: float | None) -> str:
         if bps >= size:
             return f"{bps / size:g}{unit}"
     return f"{bps:g}"
+
+
+def parse_loss(text: str) -> float | None:
+    """Parses a share of packets such as `0.01`; `none` means a link without loss."""
+    if text.strip().lower() == "none":
+        return None
+    try:
+        return checked_loss(float(text))
+    except ValueError:
+        raise BadValueError(
+            f"--loss {text}: not a share of packets; use e.g. 0.01 for one in a hundred, or none"
+        ) from None
+
+
+def checked_loss(share: float) -> float:
+    """Returns the share. Raises BadValueError unless it is between 0 and 1, or below what is drawn."""
+    if not LEAST_LOSS <= share < 1:
+        raise BadValueError(f"loss {share:g}: cannot be planted; use {LEAST_LOSS:g} to 0.9999, or none")
+    return share

@@ -1,0 +1,113 @@
+"""Plants faults in a running cluster and judges what becomes of requests and objects: `make faults`.
+
+Starts the testbed, or uses the running one, and installs the operator with the example. Each run is appended
+to build/faults.jsonl, and later runs of the same commit go on where the last one stopped; delete the file to
+start anew. Prints progress to stderr and one JSON object as its last line, with a row for each fault. --runs
+is how many runs each fault is to have, --rows names the faults. --keep leaves a testbed running that the
+benchmark started. Needs root. Exits with 1 if an invariant did not hold.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.faults import outcomes, runs
+from benchmarks.faults.ground import Ground
+from benchmarks.faults.outcomes import Run
+from benchmarks.faults.planted import FAULTS
+from benchmarks.runtime.commands import described, reported, say
+from demo import installation
+from demo.errors import DemoError
+from demo.testbed_cluster import TestbedCluster
+from demo.training import SCRIPT, Training
+from testbed import Testbed
+from testbed.errors import TestbedError
+from testbed.progress import step
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDED = ROOT / "build" / "faults.jsonl"
+
+
+def prepared(root: Path) -> Ground:
+    """Starts the testbed unless it runs, and installs the operator with the example, which is Ready."""
+    cluster = TestbedCluster(root)
+    model = Training(root / SCRIPT, root / ".cache", say).run()
+    cluster.start(lambda name: step(say, name, announce=True), say)
+    installation.set_speeds(cluster, root, model, say)
+    with step(say, "helm install", announce=True):
+        installation.install(cluster, root)
+    installation.upload(cluster, model.onnx)
+    installation.apply(cluster, root)
+    installation.wait_ready(cluster, say)
+    slo = installation.settle_slo(cluster, root, say)
+    return Ground(root, model.held_out, slo, say)
+
+
+def commit(root: Path) -> str:
+    """Returns the commit of the checkout, with `+` if files differ from it; empty outside of a repository."""
+    shown = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return shown.stdout.strip()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the named faults, all by default."""
+    parser = described("bench_faults", __doc__)
+    parser.add_argument("--rows", nargs="+", choices=list(FAULTS), default=list(FAULTS), metavar="FAULT")
+    parser.add_argument("--runs", type=int, default=1, help="that each fault is to have (default: 1)")
+    parser.add_argument("--keep", action="store_true", help="leave the testbed running")
+    given = parser.parse_args(argv)
+    found: list[dict[str, object]] = []
+
+    def work(_: Path) -> dict[str, object]:
+        found.extend(_measured(given.rows, 1 if given.quick else given.runs, keep=given.keep))
+        return {"rows": found}
+
+    return reported("faults", work) or int(not all(row["held"] for row in found))
+
+
+def _measured(names: Sequence[str], wanted: int, *, keep: bool) -> list[dict[str, object]]:
+    now, bed = commit(ROOT), Testbed.of_checkout(ROOT)
+    keep = keep or bed.running()
+    try:
+        todo = outcomes.missing(_recorded(), now, names, wanted)
+        if todo:
+            ground = prepared(ROOT)
+            for number, name in enumerate(todo, 1):
+                say(f"{name} ({number} of {len(todo)}) ...")
+                _append(runs.run(ground, name, FAULTS[name], now))
+    except DemoError as error:
+        raise TestbedError(str(error)) from error
+    finally:
+        if not keep:
+            bed.down()
+    return outcomes.rows([run for run in _recorded() if run.commit == now and run.fault in names])
+
+
+def _append(run: Run) -> None:
+    RECORDED.parent.mkdir(parents=True, exist_ok=True)
+    with RECORDED.open("a") as file:
+        file.write(run.line() + "\n")
+    shown = "held" if run.held else f"broken: {'; '.join(run.broken)}"
+    counts = json.dumps({name: getattr(run, name) for name in ("requests", "failed", "away", "late")})
+    say(f"{run.fault}: {shown}; {counts}; converged in {run.converged_s} s")
+
+
+def _recorded() -> list[Run]:
+    if not RECORDED.exists():
+        return []
+    try:
+        return outcomes.read(RECORDED.read_text().splitlines())
+    except ValueError as error:
+        raise TestbedError(f"{RECORDED}: {error}: mend or delete it") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
