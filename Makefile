@@ -77,7 +77,7 @@ bench-size: $(VENV)/.synced ## Memory for a model of 500 MB in the store and at 
 bench-sharing: $(VENV)/.synced ## How tenants share a node of the testbed under overload (ARGS="--only overload isolation fairness")
 	@$(BIN)/python -m benchmarks.bench_sharing $(ARGS)
 
-faults: $(VENV)/.synced ## Plants faults on the testbed and adds what became of requests and objects to build/faults.jsonl (RUNS=20 ROWS='"link cut" …')
+faults: $(VENV)/.synced ## Plants faults on the testbed, checks invariants, and adds the runs to build/faults.jsonl (RUNS=20 ROWS='"link cut" …')
 	@$(BIN)/python -m benchmarks.bench_faults $(if $(RUNS),--runs $(RUNS)) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 perf-analyzer: $(VENV)/.synced ## Installs Triton's load tool and runs it (ARGS="-m digits -u localhost:8080")

@@ -1,8 +1,8 @@
-"""Plants faults in a running cluster and judges what becomes of requests and objects: `make faults`.
+"""Plants faults in a running cluster and checks its invariants: `make faults`.
 
 Starts the testbed, or uses the running one, and installs the operator with the example. Each run is appended
-to build/faults.jsonl, and later runs of the same commit go on where the last one stopped; delete the file to
-start anew. Prints progress to stderr and one JSON object as its last line, with a row for each fault. --runs
+to build/faults.jsonl, and a later call adds the runs of the same commit that are missing; delete the file to
+start again. Prints progress to stderr and one JSON object as its last line, with a row for each fault. --runs
 is how many runs each fault is to have, --rows names the faults. --keep leaves a testbed running that the
 benchmark started. Needs root. Exits with 1 if an invariant did not hold.
 """

@@ -1,4 +1,4 @@
-"""One run of a fault: clients at the entry nodes, the fault, its end, and what has become of everything."""
+"""One run of a fault: clients at the entry nodes, the fault, its end, and the state after it."""
 
 from __future__ import annotations
 

@@ -73,14 +73,14 @@ def test_the_time_of_a_row_is_unknown_if_one_run_never_converged() -> None:
     assert rows([run(), run(converged_s=None)])[0]["converged_s"] is None
 
 
-def test_runs_go_on_where_they_stopped_and_those_of_another_commit_do_not_count() -> None:
+def test_only_missing_runs_are_added_and_those_of_another_commit_do_not_count() -> None:
     had = [run(), run("Triton hung", commit="older")]
 
     assert missing(had, "abc", ["link cut", "Triton hung"], 2) == ["Triton hung", "link cut", "Triton hung"]
     assert missing(had, "abc", ["link cut"], 1) == []
 
 
-def test_a_run_is_read_as_it_was_written_and_a_damaged_line_is_named() -> None:
+def test_a_line_gives_the_same_run_again_and_a_damaged_one_is_named() -> None:
     written = run(broken=("x",))
 
     assert read([written.line(), ""]) == [written]
