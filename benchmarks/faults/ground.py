@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -127,7 +128,7 @@ class Ground:
             f"{use['resource']} of {use['place']}: {use['total']:g} of {use['capacity']:g}"
             for entry in json.loads(done.stdout)["entries"]
             for use in entry.get("uses", [])
-            if use["capacity"] is not None and use["total"] > use["capacity"] * (1 + 1e-3)
+            if use["total"] > use.get("capacity", math.inf) * (1 + 1e-3)
         ]
 
     def pids(self, namespace: str, labels: str, comm: str = "") -> list[int]:

@@ -1,6 +1,7 @@
 """A node with little memory by its pool serves a model without packed weights, and packs them again later."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def squeezed(trial: Trial, saving: float) -> bool:
         return True
     entry = explained(trial)
     (memory,) = (use for use in entry["uses"] if use["resource"] == "Memory")
-    fits = memory["capacity"] is None or memory["total"] <= memory["capacity"]
+    fits = memory["total"] <= memory.get("capacity", math.inf)
     if entry["packing"][0]["packed"] and fits:
         declare(trial, round(memory["total"] - saving / 2))
     return False
