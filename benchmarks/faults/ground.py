@@ -27,6 +27,7 @@ _TIMEOUT: Final = 30.0
 _MANAGED: Final = "app.kubernetes.io/managed-by=edge-intelligence"
 _KINDS: Final = ("placements", "deployments", "services", "configmaps", "secrets", "networkpolicies")
 _PROC: Final = Path("/proc")
+_SHOWN: Final = 15  # characters of a program's name that the kernel keeps
 # Why an entry node is busy changes with every request and every estimate of a link.
 _JUDGED: Final = ("Ready", "Progressing", "Degraded", "ModelReady", "Profiled", "Planned", "Placed")
 
@@ -77,7 +78,9 @@ class Ground:
         return found | {"readyEntries": str(status.get("readyEntries"))}
 
     def owned(self) -> dict[str, frozenset[str]]:
-        """The names of what the operator owns: its objects in the namespace, and the models in Triton."""
+        """The names of the operator's objects in the namespace, of tails that no table uses, and of tails that
+        a table uses and Triton lacks.
+        """
         found = {
             kind: frozenset(
                 item["metadata"]["name"]
@@ -86,7 +89,15 @@ class Ground:
             )
             for kind in _KINDS
         }
-        return found | {"tails": self.tails()}
+        loaded, used = self.tails(), self.used_tails()
+        return found | {"tails without a table": loaded - used, "tables without a tail": used - loaded}
+
+    def used_tails(self) -> frozenset[str]:
+        """The models in Triton that routes lead to."""
+        placements = self.get("placements", "-A")["items"]
+        routes = [route for each in placements for route in each["spec"]["routes"]]
+        stages = [stage for route in routes for stage in route["stages"]]
+        return frozenset(stage["model"] for stage in stages if stage["runtime"] == "Triton")
 
     def tails(self) -> frozenset[str]:
         """The models that Triton has loaded."""
@@ -96,11 +107,15 @@ class Ground:
         return frozenset(model["name"] for model in found["model_stats"])
 
     def settled(self, before: Mapping[str, str]) -> bool:
-        """Whether the conditions are as before, and every Placement is loaded in its current generation."""
+        """Whether the conditions are as before, every Placement is loaded in its current generation, and Triton
+        has the tails that they use and no others.
+        """
         try:
             if self.conditions() != before:
                 return False
             items = self.get("placements", "-n", self.namespace)["items"]
+            if self.tails() != self.used_tails():
+                return False
         except TestbedError:
             return False
         return bool(items) and all(
@@ -148,7 +163,7 @@ class Ground:
         mark = str(self.bed.layout.state)
         return _processes(
             lambda folder: (
-                (folder / "comm").read_text().strip() == comm[:15]
+                (folder / "comm").read_text().startswith(comm[:_SHOWN])
                 and mark in (folder / "cmdline").read_text()
             )
         )

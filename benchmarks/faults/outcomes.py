@@ -94,8 +94,8 @@ def broken(
 ) -> tuple[str, ...]:
     """Returns a sentence for each invariant that did not hold.
 
-    errors: of requests that failed where a local route exists. before, after: the names of things that the
-    product owns, by what they are. oversubscribed: capacities that a plan exceeded, as sentences.
+    errors: of requests that failed where a local route exists. before, after: names of objects and tails, by
+    what they are. oversubscribed: capacities that a plan exceeded, as sentences.
     """
     found = []
     if errors:
