@@ -78,8 +78,8 @@ class Ground:
         return found | {"readyEntries": str(status.get("readyEntries"))}
 
     def owned(self) -> dict[str, frozenset[str]]:
-        """The names of the operator's objects in the namespace, of tails that no table uses, and of tails that
-        a table uses and Triton lacks.
+        """The names of the operator's objects in the namespace, of tails that no table uses, and of those
+        that Triton lacks.
         """
         found = {
             kind: frozenset(
@@ -107,8 +107,8 @@ class Ground:
         return frozenset(model["name"] for model in found["model_stats"])
 
     def settled(self, before: Mapping[str, str]) -> bool:
-        """Whether the conditions are as before, every Placement is loaded in its current generation, and Triton
-        has the tails that they use and no others.
+        """Whether the conditions are as before, every Placement is loaded in its current generation, and
+        Triton has the tails that they use and no others.
         """
         try:
             if self.conditions() != before:
