@@ -17,6 +17,7 @@ from trials import GATEWAY, Trial
 
 pytestmark = pytest.mark.extended
 
+CAMERA = "edge-b"
 MEASURED = 900.0
 MODES = ("LocalOnly", "CloudOnly", "PartitionOnly", "Auto")
 
@@ -53,9 +54,9 @@ def served(trial: Trial, model: ModelFile) -> Iterator[None]:
         trial.cluster.kubectl("delete", "inferenceservice", model.name, "--wait", "--timeout=120s")
 
 
-def ask(trial: Trial, model: ModelFile, route: str = "") -> list[dict[str, Any]]:
+def ask(trial: Trial, model: ModelFile, route: str = "", node: str = GATEWAY) -> list[dict[str, Any]]:
     """Compares a response at each shape with onnxruntime's; waits for the route, if one is given."""
-    entrance = trial.entrance(GATEWAY)
+    entrance = trial.entrance(node)
     argv = [*entrance.prefix, sys.executable, "-m", "benchmarks.models.asking", model.name, entrance.host]
     done = subprocess.run(
         [*argv, model.name, "--route", route], capture_output=True, text=True, cwd=trial.root, check=False
@@ -106,8 +107,9 @@ def test_a_text_recognizer_is_planned_from_its_first_requests(trial: Trial) -> N
 def test_a_voice_detector_carries_its_state_on_every_route(trial: Trial) -> None:
     (model,) = [each for each in catalogue(["silero"]) if each.name == "silero"]
     with served(trial, model):
-        # Its sampling rate decides what it computes, so that it is measured on requests.
+        # Its sampling rate decides what it computes, so that each class is measured on its requests.
         found = ask(trial, model)
+        assert ask(trial, model, node=CAMERA)
         assert [each["shape"]["state"] for each in found] == [[2, 1, 128]] * 3
         trial.wait(
             "its plan", lambda: trial.condition(model.name, "Profiled").get("reason") == "Measured", MEASURED
