@@ -11,13 +11,13 @@ from pathlib import Path
 from types import FrameType
 
 from testbed import images
-from testbed.bed import NOT_RUNNING, Testbed
+from testbed.bed import CLIENTS, NOT_RUNNING, Testbed
 from testbed.errors import BadValueError, NotRunningError, TestbedError
 from testbed.progress import print_line
 from testbed.rates import format_rate, parse_rate
 from testbed.topology import CLOUD, NodeSpec, checked_speed, edge_nodes, parse_likeness, parse_node
 
-PASSED_ON = ("kubectl", "helm")
+PASSED_ON = CLIENTS
 
 
 def parser() -> argparse.ArgumentParser:
