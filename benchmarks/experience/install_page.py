@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import yaml
 
 from testbed import Testbed
 from testbed.errors import CommandFailedError
+from testbed.forwarding import forwarded
 from testbed.site import tracked_files
 from testbed.topology import CLOUD, NodeSpec
 
@@ -62,17 +62,9 @@ def api_server(bed: Testbed) -> Iterator[Mapping[str, object]]:
     """Yields a kubeconfig by which this machine reaches the API server of the testbed, and nothing else."""
     config = yaml.safe_load(bed.layout.kubeconfig.read_text())
     far = urlsplit(config["clusters"][0]["cluster"]["server"])
-    program = Path(__file__).with_name("port_forwarding.py")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{listening.getsockname()[1]}"
-        argv = [*bed.in_node(CLOUD), sys.executable, str(program), str(listening.fileno())]
-        argv += [str(far.hostname), str(far.port)]
-        passed = (listening.fileno(),)
-        with subprocess.Popen(argv, stdin=subprocess.PIPE, pass_fds=passed) as process:
-            try:
-                yield config
-            finally:
-                process.terminate()
+    with forwarded(bed.in_node(CLOUD), str(far.hostname), far.port or 443) as port:
+        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
+        yield config
 
 
 def checkout(root: Path, folder: Path) -> Path:

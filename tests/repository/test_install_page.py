@@ -1,8 +1,5 @@
 """How the commands of the installation page are typed; `tests/k3s` types them on a cluster."""
 
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 from benchmarks.experience.install_page import (
@@ -16,7 +13,6 @@ from benchmarks.experience.install_page import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-FORWARDING = ROOT / "benchmarks" / "experience" / "port_forwarding.py"
 
 
 def test_the_page_installs_then_sends_a_request_and_ends_with_the_removal() -> None:
@@ -43,21 +39,3 @@ def test_versions_of_a_lock_file_are_kept_and_its_hashes_left_out() -> None:
     hashed = " \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n"
     lock = f'a==1.0{hashed}b==2 ; python_version >= "3.12"{hashed}'
     assert constraints(lock) == 'a==1.0\nb==2 ; python_version >= "3.12"\n'
-
-
-def test_connections_are_forwarded_in_both_directions_until_the_input_ends() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as far, socket.create_server(("127.0.0.1", 0)) as near:
-        argv = [sys.executable, str(FORWARDING), str(near.fileno()), "127.0.0.1", str(far.getsockname()[1])]
-        with subprocess.Popen(argv, stdin=subprocess.PIPE, pass_fds=(near.fileno(),)) as process:
-            with socket.create_connection(near.getsockname(), timeout=60) as client:
-                client.sendall(b"ping")
-                server, _ = far.accept()
-                with server:
-                    assert server.recv(4) == b"ping"
-                    server.sendall(b"pong")
-                    assert client.recv(4) == b"pong"
-                    client.shutdown(socket.SHUT_WR)
-                    assert server.recv(1) == b""
-            assert process.stdin is not None
-            process.stdin.close()
-            assert process.wait(60) == 0
