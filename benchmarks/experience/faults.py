@@ -29,6 +29,8 @@ from testbed.bed import MANIFESTS
 from testbed.topology import CLOUD
 
 Document = dict[str, Any]
+Findings = dict[str, list[str]]
+"""Messages by code."""
 PLANTED: Final = {
     "EI0103": "clock skew",
     "EI0202": "CRDs older than the operator",
@@ -46,6 +48,8 @@ PLANTED: Final = {
     "EI0502": "a ResourceQuota in the way",
     "EI0601": "rules that no Prometheus selects",
 }
+IN_OBJECTS: Final = PLANTED.keys() - {"EI0103", "EI0205", "EI0304", "EI0305", "EI0402"}
+"""Codes of the faults for which the API server is enough."""
 PLACE, OPEN, SYSTEM = "planted", "planted-open", "edge-intelligence"
 SLOW_NODE: Final = "edge-c"
 """Whose link gets slow."""
@@ -85,7 +89,7 @@ class Cluster:
         self.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(bodies))
 
 
-def found(bed: Testbed) -> dict[str, list[str]]:
+def found(bed: Testbed) -> Findings:
     """Runs `ei doctor`; returns the messages of its findings by code. Raises CalledProcessError."""
     doctor = [sys.executable, "-m", "edge_cli.app", "doctor", "-o", "json"]
     argv, variables = bed.shell_command(CLOUD, doctor)
@@ -100,23 +104,34 @@ def found(bed: Testbed) -> dict[str, list[str]]:
 
 
 @contextmanager
-def planted(cluster: Cluster) -> Iterator[Callable[[], dict[str, list[str]]]]:
+def planted(cluster: Cluster) -> Iterator[Callable[[], Findings]]:
     """Plants all faults; yields a function that runs the doctor once more and returns what it finds.
 
     The operator and the nodes take some seconds until every fault shows.
     """
     plants: tuple[Callable[[Cluster], AbstractContextManager[None]], ...] = (
-        _objects, _changed_role, _older_definition, _claim, _foreign_mark, _open, _slow_link
+        _claim, _foreign_mark, _open, _slow_link
     )  # fmt: skip
-    with ExitStack() as stack:
+    with planted_objects(cluster), ExitStack() as stack:
         for plant in plants:
             stack.enter_context(plant(cluster))
 
-        def look() -> dict[str, list[str]]:
+        def look() -> Findings:
             _skew(cluster)
             return found(cluster.bed)
 
         yield look
+
+
+@contextmanager
+def planted_objects(cluster: Cluster) -> Iterator[None]:
+    """Plants the faults of `IN_OBJECTS`, for which the API server is enough."""
+    with (
+        _objects(cluster),
+        _changed(cluster, "clusterrole", _ROLE, _without_resizing),
+        _changed(cluster, "crd", _DEFINITION, _without_ceiling),
+    ):
+        yield
 
 
 def _expired() -> str:
@@ -167,10 +182,10 @@ def _monitored(kind: str, spec: Document, **labels: str) -> Document:
     return {"apiVersion": api, "kind": kind, "metadata": _named(PLACE, **labels), "spec": spec}
 
 
-def _server(name: str, namespace: str, service: str) -> Document:
+def _server(name: str, namespace: str) -> Document:
     return {
         "name": name,
-        "httpAddress": f"{service}.{namespace}.svc.cluster.local:8000",
+        "httpAddress": f"triton.{namespace}.svc.cluster.local:8000",
         "deviceClass": "planted",
         "nodeSelector": {"planted": "none"},
     }
@@ -184,7 +199,7 @@ def _bodies() -> list[Document]:
     server = {**container, "args": ["tritonserver", "--model-repository=/models"]}
     pool = {
         "nodes": [{"deviceClass": "planted", "nodeSelector": {"planted": "none"}}],
-        "tritonServers": [_server("planted", PLACE, "triton"), _server("open", OPEN, "triton")],
+        "tritonServers": [_server("planted", PLACE), _server("open", OPEN)],
     }
     model, slo = {"storageUri": "store://digits/digits.onnx"}, {"latency": "150ms"}
     service = {"model": model, "slo": slo, "devicePool": "nowhere"}
@@ -248,7 +263,7 @@ def _skew(cluster: Cluster) -> None:
 
 
 @contextmanager
-def changed(cluster: Cluster, kind: str, name: str, change: Callable[[Document], None]) -> Iterator[None]:
+def _changed(cluster: Cluster, kind: str, name: str, change: Callable[[Document], None]) -> Iterator[None]:
     """An object of the whole cluster with a change; as before at the end."""
     before = cluster.get(kind, name)
     after = json.loads(json.dumps(before))
@@ -262,19 +277,13 @@ def changed(cluster: Cluster, kind: str, name: str, change: Callable[[Document],
         cluster.kubectl("replace", "-f", "-", text=json.dumps(before))
 
 
-def _changed_role(cluster: Cluster) -> AbstractContextManager[None]:
-    def without_resizing(role: Document) -> None:
-        role["rules"] = [rule for rule in role["rules"] if "pods/resize" not in rule["resources"]]
-
-    return changed(cluster, "clusterrole", _ROLE, without_resizing)
+def _without_resizing(role: Document) -> None:
+    role["rules"] = [rule for rule in role["rules"] if "pods/resize" not in rule["resources"]]
 
 
-def _older_definition(cluster: Cluster) -> AbstractContextManager[None]:
-    def without_ceiling(definition: Document) -> None:
-        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-        del schema["properties"]["spec"]["properties"]["priorityCeiling"]
-
-    return changed(cluster, "crd", _DEFINITION, without_ceiling)
+def _without_ceiling(definition: Document) -> None:
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    del schema["properties"]["spec"]["properties"]["priorityCeiling"]
 
 
 @contextmanager

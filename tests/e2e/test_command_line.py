@@ -1,12 +1,23 @@
 """`ei` on the cluster: requests and uploads through the API server, and faults that are planted for real."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.experience.faults import FOREIGN, PLACE, PLANTED, SLOW_NODE, Cluster, planted
+from benchmarks.experience.faults import (
+    FOREIGN,
+    IN_OBJECTS,
+    PLACE,
+    PLANTED,
+    SLOW_NODE,
+    Cluster,
+    Findings,
+    found,
+    planted,
+    planted_objects,
+)
 from command_line import document, ei
 from demo.errors import NotInTime
 from trials import GATEWAY, PATIENCE, Trial
@@ -71,32 +82,47 @@ def test_the_doctor_finds_no_error_in_the_cluster_and_reaches_triton(trial: Tria
         assert results[code] == "passed", (code, report)
 
 
-@pytest.mark.timeout(600)
-def test_the_doctor_finds_each_planted_fault(trial: Trial) -> None:
-    seen: dict[str, list[str]] = {}
+NAMED = {
+    "EI0103": f"node {PLACE}",
+    "EI0202": "spec.priorityCeiling",
+    "EI0204": "pods/resize",
+    "EI0205": "planted-store",
+    "EI0301": PLACE,
+    "EI0304": FOREIGN,
+    "EI0305": "open",
+    "EI0402": SLOW_NODE,
+    "EI0501": "localhost/none:1",
+    "EI0502": "small",
+}
+"""What a message of a fault has to name."""
 
-    def all_found(look: Callable[[], dict[str, list[str]]]) -> bool:
+
+def check_found(trial: Trial, look: Callable[[], Findings], codes: Collection[str]) -> None:
+    """Waits until the doctor finds all of these; compares its messages."""
+    seen: Findings = {}
+
+    def all_found() -> bool:
         seen.clear()
         seen.update(look())
-        return seen.keys() >= PLANTED.keys()
+        return seen.keys() >= set(codes)
 
+    try:
+        trial.wait("every planted fault", all_found, PATIENCE)
+    except NotInTime as error:
+        missing = {code: PLANTED[code] for code in codes if code not in seen}
+        raise AssertionError(f"not found: {missing}; found: {seen}") from error
+    for code in NAMED.keys() & set(codes):
+        assert any(NAMED[code] in message for message in seen[code]), (code, seen[code])
+
+
+def test_the_doctor_finds_each_fault_of_objects(trial: Trial) -> None:
+    with planted_objects(Cluster(trial.bed, trial.cluster.kubectl)):
+        check_found(trial, lambda: found(trial.bed), IN_OBJECTS)
+
+
+@pytest.mark.extended
+@pytest.mark.timeout(600)
+def test_the_doctor_finds_each_planted_fault_while_the_example_serves(trial: Trial) -> None:
     with planted(Cluster(trial.bed, trial.cluster.kubectl)) as look:
-        try:
-            trial.wait("every planted fault", lambda: all_found(look), PATIENCE)
-        except NotInTime as error:
-            raise AssertionError(f"not found: {PLANTED.keys() - seen.keys()}; found: {seen}") from error
-    named = {
-        "EI0103": f"node {PLACE}",
-        "EI0202": "spec.priorityCeiling",
-        "EI0204": "pods/resize",
-        "EI0205": "planted-store",
-        "EI0301": PLACE,
-        "EI0304": FOREIGN,
-        "EI0305": "open",
-        "EI0402": SLOW_NODE,
-        "EI0501": "localhost/none:1",
-        "EI0502": "small",
-    }
-    for code, part in named.items():
-        assert any(part in message for message in seen[code]), (code, seen[code])
-    assert trial.ask(GATEWAY).ready, "the example keeps serving"
+        check_found(trial, look, PLANTED)
+        assert trial.ask(GATEWAY).ready
