@@ -71,6 +71,8 @@ def test_the_installation_page_leads_from_a_checkout_to_a_response_and_back(
     tested = next(output for text, output in outputs.items() if "helm test" in text)
     assert "Phase:          Succeeded" in tested
     assert site.uids() == {}, "nothing is left"
+    ours = ("-l", "app.kubernetes.io/part-of=edge-intelligence", "-o", "name")
+    assert site.bed.kubectl("get", "priorityclasses,clusterroles,clusterrolebindings", *ours) == ""
     assert NAMESPACE not in site.bed.kubectl("get", "namespaces", "-o", "name")
 
 
