@@ -13,7 +13,8 @@ ACCOUNT = "edge-operator"
 """Whose token is shown: it may list what the pages show."""
 TOKEN_KEY = "edge-console-token"  # noqa: S105 - under which the page keeps a token
 SIZE = {"width": 1280, "height": 900}
-PATIENCE_MS = 60_000
+PATIENCE_MS = 20_000
+"""After which the report has no picture: the demo does not wait for it."""
 
 
 def picture(cluster: DemoCluster, say: Say) -> bytes:
