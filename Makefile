@@ -49,7 +49,7 @@ coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of eve
 	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool and not openvino and not browser" $(TESTS)
 
 ##@ Benchmarks: each prints one JSON object as its last line
-.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-console bench-size faults perf-analyzer fuzz-runtime models
+.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-console bench-experience bench-size faults perf-analyzer fuzz-runtime models
 bench-planner: $(VENV)/.synced ## Correctness and speed of the planner (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
@@ -70,6 +70,9 @@ bench-pool: $(VENV)/.synced ## Costs of the operator and the runtimes on the tes
 
 bench-console: $(VENV)/.synced ## The console's page with 500 services in Chromium: first paint, frames, axe-core's rules, memory
 	@$(BIN)/python -m benchmarks.bench_console $(ARGS)
+
+bench-experience: $(VENV)/.synced ## From helm install to a response, panels, alerts, the doctor, the console (ARGS="--only PART …"; needs root)
+	@$(BIN)/python -m benchmarks.bench_experience $(ARGS)
 
 bench-size: $(VENV)/.synced ## Memory for a model of 500 MB in the store and at a node (ARGS=--quick: 68 MB)
 	@$(BIN)/python -m benchmarks.runtime.large_models $(ARGS)

@@ -52,17 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     count = parser.parse_args(arguments).services
     bodies = fleet(count)
     with served(bodies, MadeUpRights()) as console, browser() as chromium:
-        result: dict[str, Any] = {"services": count, **_paint(console, chromium, count)}
+        result: dict[str, Any] = {"services": count, **paint(console, chromium, count)}
         result |= _frames(console, chromium, count)
     # axe-core takes seconds for each hundred rows, and rows are alike.
     with served(fleet(RULES_SERVICES), MadeUpRights()) as console, browser() as chromium:
-        result["axe_violations"] = _violations(console, chromium)
+        result["axe_violations"] = violations(console, chromium)
     result["memory_mb"] = {str(size): _memory(size) for size in (1, count)}
     print(json.dumps(result))
     return 0
 
 
-def _paint(console: Served, chromium: Browser, count: int) -> dict[str, Any]:
+def paint(console: Served, chromium: Browser, count: int) -> dict[str, Any]:
     """Returns medians over loads of the page, each without a cache."""
     first, content, rows, size = [], [], [], 0
     for _ in range(LOADS):
@@ -115,7 +115,7 @@ def _frames(console: Served, chromium: Browser, count: int) -> dict[str, Any]:
     }
 
 
-def _violations(console: Served, chromium: Browser) -> int:
+def violations(console: Served, chromium: Browser) -> int:
     """Returns what axe-core finds on all pages, in both themes and sizes."""
     found = 0
     addresses = ("#/services", "#/services/yard/digits-2", "#/pools", "#/pools/north-hall", "#/tenants")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.experience.faults import PLANTED
 from doctor_states import (
     EVERYTHING,
     INSTALLATION,
@@ -168,8 +169,10 @@ def test_a_planted_fault_is_found_alone_and_named(code: str, plant: Plant, parts
     assert found.healthy == (check.result != "error")
 
 
-def test_fifteen_faults_are_planted() -> None:
-    assert len({code for code, _, _ in FAULTS.values()}) == len(FAULTS) == 15
+def test_fifteen_faults_are_planted_here_and_on_the_cluster() -> None:
+    codes = {name: code for name, (code, _, _) in FAULTS.items()}
+    assert {code: name for name, code in codes.items()} == PLANTED
+    assert len(codes) == len(PLANTED) == 15
 
 
 OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {

@@ -15,6 +15,12 @@ def test_the_page_loads_nothing_from_anywhere(result: DemoResult) -> None:
     assert len(text) > 1_000_000  # contains plotly's script
 
 
+def test_the_page_has_the_picture_of_the_console_if_one_was_taken(result: DemoResult) -> None:
+    assert "The console" not in page(result, document(result))
+    with_picture = replace(result, console=b"png")
+    assert 'src="data:image/png;base64,cG5n"' in page(with_picture, document(with_picture))
+
+
 def test_the_comparison_is_above_the_plots_with_the_best_mode_marked(result: DemoResult) -> None:
     text = page(result, document(result))
     assert text.index("<table>") < text.index("Plotly.newPlot")

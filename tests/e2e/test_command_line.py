@@ -1,38 +1,26 @@
 """`ei` on the cluster: requests and uploads through the API server, and faults that are planted for real."""
 
-import datetime
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from benchmarks.experience.faults import (
+    FOREIGN,
+    IN_OBJECTS,
+    PLACE,
+    PLANTED,
+    SLOW_NODE,
+    Cluster,
+    Findings,
+    found,
+    planted,
+    planted_objects,
+)
 from command_line import document, ei
-from trials import GATEWAY, Document, Trial, another_service
-
-PLACE = "planted"
-OPERATOR_ROLE = "edge-intelligence-edge-operator"
-DEFINITION = "tenants.edge-intelligence.io"
-PLANTED = {
-    "EI0202": "an older CRD",
-    "EI0204": "a missing right",
-    "EI0207": "an expired certificate",
-    "EI0301": "an unreachable Triton server",
-    "EI0302": "Triton without explicit control",
-    "EI0303": "Triton with strict readiness",
-    "EI0401": "a node without a class",
-    "EI0501": "an image missing on a node",
-    "EI0502": "a ResourceQuota in the way",
-    "EI0601": "rules that no Prometheus selects",
-}
+from demo.errors import NotInTime
+from trials import GATEWAY, PATIENCE, Trial
 
 
 def test_a_model_is_uploaded_and_listed_through_the_api_server(trial: Trial, tmp_path: Path) -> None:
@@ -75,169 +63,6 @@ def test_status_routes_and_wait_show_what_the_operator_reports(trial: Trial) -> 
     assert ei(trial, "wait", "digit", "-n", "default", "--timeout", "1ms").returncode == 5
 
 
-def expired() -> Document:
-    """A Secret with a certificate that ended yesterday, as a runtime's."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "planted")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=9))
-        .not_valid_after(now - datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "edge-runtime-tls", "namespace": PLACE},
-        "stringData": {"tls.crt": pem},
-    }
-
-
-def kind_of_monitoring(kind: str, plural: str) -> Document:
-    """A CRD of the Prometheus operator, with any fields."""
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.monitoring.coreos.com"},
-        "spec": {
-            "group": "monitoring.coreos.com",
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
-        },
-    }
-
-
-KINDS = [
-    kind_of_monitoring("Prometheus", "prometheuses"),
-    kind_of_monitoring("PrometheusRule", "prometheusrules"),
-]
-
-
-def monitored(kind: str, spec: Document, **labels: str) -> Document:
-    metadata = {"name": PLACE, "namespace": PLACE, "labels": labels}
-    return {"apiVersion": "monitoring.coreos.com/v1", "kind": kind, "metadata": metadata, "spec": spec}
-
-
-def planted() -> list[Document]:
-    """Objects with faults, all in a namespace of their own but a pool and a node."""
-    ours = {"app.kubernetes.io/managed-by": "edge-intelligence"}
-    container = {"name": "main", "image": "localhost/none:1", "imagePullPolicy": "Never"}
-    pod = {"nodeSelector": {"kubernetes.io/hostname": "cloud"}, "containers": [container]}
-    triton = {"app": "planted-triton"}
-    server = {**container, "args": ["tritonserver", "--model-repository=/models"]}
-    pool = {
-        "nodes": [{"deviceClass": "planted", "nodeSelector": {"planted": "none"}}],
-        "tritonServers": [
-            {
-                "name": "planted",
-                "httpAddress": f"triton.{PLACE}.svc.cluster.local:8000",
-                "deviceClass": "planted",
-                "nodeSelector": {"planted": "none"},
-            }
-        ],
-    }
-    service = another_service("planted")
-    service["metadata"]["namespace"] = PLACE
-    service["spec"]["devicePool"] = "nowhere"
-    api, apps = "edge-intelligence.io/v1alpha1", "apps/v1"
-
-    def deployment(name: str, replicas: int, labels: Document, spec: Document) -> Document:
-        template = {"metadata": {"labels": labels}, "spec": spec}
-        found = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
-        return {"apiVersion": apps, "kind": "Deployment", "metadata": named(name), "spec": found}
-
-    def named(name: str) -> Document:
-        return {"name": name, "namespace": PLACE}
-
-    quota = {"hard": {"count/pods": "1"}}
-    ports = [{"port": 8000}]
-    return [
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {**named("no-image"), "labels": ours}, "spec": pod},
-        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": named("small"), "spec": quota},
-        deployment("refused", 1, {"app": "refused"}, pod),
-        deployment("triton", 0, triton, {"containers": [server]}),
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": named("triton"),
-            "spec": {"selector": triton, "ports": ports},
-        },
-        {"apiVersion": api, "kind": "DevicePool", "metadata": {"name": PLACE}, "spec": pool},
-        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": PLACE}, "spec": {}},
-        expired(),
-        service,
-        monitored(
-            "Prometheus", {"ruleSelector": {"matchLabels": {"release": "kps"}}, "ruleNamespaceSelector": {}}
-        ),
-        monitored("PrometheusRule", {}, **{"app.kubernetes.io/part-of": "edge-intelligence"}),
-    ]
-
-
-@contextmanager
-def changed(trial: Trial, kind: str, name: str, change: Any) -> Iterator[None]:
-    """An object of the whole cluster with a change; as before at the end."""
-    kubectl = trial.cluster.kubectl
-    before = json.loads(kubectl("get", kind, name, "-o", "json"))
-    after = json.loads(json.dumps(before))
-    change(after)
-    del after["metadata"]["resourceVersion"]
-    kubectl("replace", "-f", "-", text=json.dumps(after))
-    try:
-        yield
-    finally:
-        del before["metadata"]["resourceVersion"]
-        kubectl("replace", "-f", "-", text=json.dumps(before))
-
-
-def without_resizing(role: Document) -> None:
-    role["rules"] = [rule for rule in role["rules"] if "pods/resize" not in rule["resources"]]
-
-
-def without_ceiling(definition: Document) -> None:
-    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    del schema["properties"]["spec"]["properties"]["priorityCeiling"]
-
-
-@pytest.fixture
-def faults(trial: Trial) -> Iterator[None]:
-    """A cluster with the faults in it."""
-    kubectl = trial.cluster.kubectl
-    kubectl("create", "namespace", PLACE)
-    try:
-        kubectl("apply", "-f", "-", text=yaml.safe_dump_all(KINDS))
-        for each in KINDS:
-            kubectl("wait", "--for=condition=Established", f"crd/{each['metadata']['name']}", "--timeout=30s")
-        kubectl("apply", "-f", "-", text=yaml.safe_dump_all(planted()))
-        with (
-            changed(trial, "clusterrole", OPERATOR_ROLE, without_resizing),
-            changed(trial, "crd", DEFINITION, without_ceiling),
-        ):
-            yield
-    finally:
-        kubectl("delete", "inferenceservice", PLACE, "-n", PLACE, "--ignore-not-found", "--timeout=60s")
-        kubectl("delete", "node,devicepool", PLACE, "--ignore-not-found", "--timeout=60s")
-        kubectl("delete", "namespace", PLACE, "--timeout=60s")
-        kubectl("delete", "crd", *(each["metadata"]["name"] for each in KINDS), "--timeout=60s")
-
-
-def found_by(trial: Trial) -> dict[str, list[str]]:
-    """What the doctor finds: messages by code."""
-    done = ei(trial, "doctor", "-o", "json")
-    assert done.returncode in (0, 1), done.stderr
-    return {
-        each["code"]: [finding["message"] for finding in each["findings"]]
-        for each in json.loads(done.stdout)["checks"]
-        if each.get("findings")
-    }
-
-
 def test_the_doctor_finds_no_error_in_the_cluster_and_reaches_triton(trial: Trial) -> None:
     report = document(trial, "doctor")
     assert report["healthy"]
@@ -257,11 +82,47 @@ def test_the_doctor_finds_no_error_in_the_cluster_and_reaches_triton(trial: Tria
         assert results[code] == "passed", (code, report)
 
 
-def test_the_doctor_finds_each_planted_fault(trial: Trial, faults: None) -> None:
-    trial.wait("every planted fault", lambda: set(found_by(trial)) >= set(PLANTED), 60)
-    found = found_by(trial)
-    assert any(PLACE in message for message in found["EI0301"])
-    assert any("pods/resize" in message for message in found["EI0204"])
-    assert any("spec.priorityCeiling" in message for message in found["EI0202"])
-    assert any("localhost/none:1" in message for message in found["EI0501"])
-    assert any("small" in message for message in found["EI0502"])
+NAMED = {
+    "EI0103": f"node {PLACE}",
+    "EI0202": "spec.priorityCeiling",
+    "EI0204": "pods/resize",
+    "EI0205": "planted-store",
+    "EI0301": PLACE,
+    "EI0304": FOREIGN,
+    "EI0305": "open",
+    "EI0402": SLOW_NODE,
+    "EI0501": "localhost/none:1",
+    "EI0502": "small",
+}
+"""What a message of a fault has to name."""
+
+
+def check_found(trial: Trial, look: Callable[[], Findings], codes: Collection[str]) -> None:
+    """Waits until the doctor finds all of these; compares its messages."""
+    seen: Findings = {}
+
+    def all_found() -> bool:
+        seen.clear()
+        seen.update(look())
+        return seen.keys() >= set(codes)
+
+    try:
+        trial.wait("every planted fault", all_found, PATIENCE)
+    except NotInTime as error:
+        missing = {code: PLANTED[code] for code in codes if code not in seen}
+        raise AssertionError(f"not found: {missing}; found: {seen}") from error
+    for code in NAMED.keys() & set(codes):
+        assert any(NAMED[code] in message for message in seen[code]), (code, seen[code])
+
+
+def test_the_doctor_finds_each_fault_of_objects(trial: Trial) -> None:
+    with planted_objects(Cluster(trial.bed, trial.cluster.kubectl)):
+        check_found(trial, lambda: found(trial.bed), IN_OBJECTS)
+
+
+@pytest.mark.extended
+@pytest.mark.timeout(600)
+def test_the_doctor_finds_each_planted_fault_while_the_example_serves(trial: Trial) -> None:
+    with planted(Cluster(trial.bed, trial.cluster.kubectl)) as look:
+        check_found(trial, look, PLANTED)
+        assert trial.ask(GATEWAY).ready

@@ -1,57 +1,21 @@
 """Every query of the dashboards and every rule of the chart finds data in the real Prometheus."""
 
-import json
 import re
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import yaml
 
-from testbed.dashboards.__main__ import BOARDS, RATE_INTERVAL, Source, values
+from benchmarks.experience.panels import KNOWN, Unanswered, asked, by_query, empty, observed
+from testbed.dashboards.__main__ import BOARDS, Source
 from testbed.dashboards.asking import instant
-from testbed.dashboards.reading import questions
 from trials import PATIENCE, Document, Trial, another_service
 
 RULES = BOARDS.parent / "rules.yaml"
-TENANT = {
-    "apiVersion": "edge-intelligence.io/v1alpha1",
-    "kind": "Tenant",
-    "metadata": {"name": "factory"},
-    "spec": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}},
-}
-WATTS = 3.5
 BURNING, ENTRY = "burning", "edge-b"
 REQUESTS = 200
 """That are lost while the link is cut: many times those before, so that the windows of both speeds burn."""
-
-
-@pytest.fixture
-def observed(trial: Trial) -> Iterator[Trial]:
-    """The example with a Tenant and declared power, without which some panels have nothing to show."""
-    kubectl = trial.cluster.kubectl
-    groups = trial.get("devicepool", "factory")["spec"]["nodes"]
-    powered = json.dumps({"spec": {"nodes": [{**group, "watts": WATTS} for group in groups]}})
-    try:
-        kubectl("apply", "-f", "-", text=yaml.safe_dump(TENANT))
-        kubectl("patch", "devicepool", "factory", "--type", "merge", "-p", powered)
-        yield trial
-    finally:
-        unpowered = json.dumps({"spec": {"nodes": groups}})
-        kubectl("patch", "devicepool", "factory", "--type", "merge", "-p", unpowered)
-        kubectl("delete", "tenant", "factory", "--ignore-not-found", "--timeout=60s")
-
-
-def asked(source: Source) -> dict[str, str]:
-    """The expressions of all panels of all dashboards, by dashboard, panel and letter."""
-    found = {}
-    for path in sorted(BOARDS.glob("*.json")):
-        dashboard = json.loads(path.read_text())
-        chosen = values(dashboard, source, {"namespace": "default", "service": "digits", "pool": "factory"})
-        for question in questions(dashboard, chosen, RATE_INTERVAL):
-            found[f"{path.stem}: {question.panel} {question.letter}"] = question.expression
-    return found
 
 
 def rules() -> list[Document]:
@@ -69,37 +33,23 @@ def metrics_of(rule: Document) -> set[str]:
     return set(re.findall(r"\bedge_\w+(?::\w+)*(?=[\[{), ]|$)", rule["expr"]))
 
 
-def empty(source: Source, expressions: dict[str, str]) -> list[str]:
-    """The names of the expressions that find no series with a number."""
-    found = source.ask([instant(each) for each in expressions.values()])
-    return [
-        name
-        for name, series in zip(expressions, found, strict=True)
-        if all(each["value"][1] == "NaN" for each in series)
-    ]
-
-
-def test_every_query_of_a_dashboard_and_every_rule_finds_data(observed: Trial) -> None:
-    trial, source = observed, Source(observed.bed)
+def test_every_query_of_a_dashboard_and_every_rule_finds_data(trial: Trial) -> None:
+    source = Source(trial.bed)
     with ExitStack() as stack:
+        stack.enter_context(observed(trial.cluster.kubectl))
         for node in ("edge-a", "edge-b", "edge-c"):
             stack.enter_context(trial.load(node, rate=8))
-        known = "edge_pool_nodes and on () edge_operator_tenant_weight and on () edge_slo_objective"
-        trial.wait("the metrics of the operator", lambda: not empty(source, {"": known}), PATIENCE)
-        wanted = asked(source)
+        trial.wait("the metrics of the operator", lambda: not empty(source, {"": KNOWN}), PATIENCE)
+        wanted = by_query(asked(source))
         wanted |= {f"rule {recorded(rule)}": recorded(rule) for rule in rules() if "record" in rule}
         alerts = [rule for rule in rules() if "alert" in rule]
         wanted |= {f"{a['alert']}: {name}": name for a in alerts for name in metrics_of(a)}
-        missing: list[str] = list(wanted)
-
-        def complete() -> bool:
-            missing[:] = empty(source, {name: wanted[name] for name in missing})
-            return not missing
-
+        missing = Unanswered(source, wanted)
         try:
-            trial.wait("data for every query", complete, PATIENCE)
+            trial.wait("data for every query", lambda: not missing(), PATIENCE)
         finally:
-            print(f"{len(wanted) - len(missing)} of {len(wanted)} queries have data; none for {missing}")
+            answered = len(wanted) - len(missing.names)
+            print(f"{answered} of {len(wanted)} queries have data; none for {missing.names}")
     for alert in alerts:
         source.ask([instant(alert["expr"])])
 

@@ -27,7 +27,7 @@ SLOWED = 0.4
 # The SLO in times of the gateway for the whole model: the gateway alone meets it by the early exit only.
 SHARE = 0.7
 FOREIGN = "0123456789ab"  # another installation
-LOAD_FOREIGN = Path(__file__).parents[1] / "support" / "foreign_model.py"
+LOAD_FOREIGN = Path(__file__).parents[2] / "benchmarks" / "experience" / "foreign_model.py"
 
 COMMON = {"backend": "python", "controlSecret": "triton-control"}
 # The class of a group of nodes: the plan takes the server to be as slow as the gateway.

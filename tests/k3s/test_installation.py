@@ -1,4 +1,4 @@
-"""The chart on a cluster that is like K3s: without values, upgraded, uninstalled, and as a HelmChart."""
+"""The chart on a cluster that is like K3s: by its page, upgraded, uninstalled, and as a HelmChart."""
 
 import base64
 import json
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from k3s_site import CHART, NAMESPACE, RELEASE, Site
+from benchmarks.experience import install_page
+from k3s_site import CHART, EDGE, NAMESPACE, RELEASE, ROOT, Site
 from testbed.errors import KubectlFailed
 
 MOST_BYTES = 1 << 20
@@ -46,6 +47,33 @@ def owners(site: Site) -> set[str]:
         for crd in crds
         if crd["spec"]["group"] == "edge-intelligence.io"
     }
+
+
+def test_the_installation_page_leads_from_a_checkout_to_a_response_and_back(
+    site: Site, tmp_path: Path
+) -> None:
+    assert EDGE in install_page.NODES
+    install_page.without_class(site.bed)
+    outputs = {}
+    try:
+        for block in install_page.typed(site.bed, ROOT, tmp_path):
+            print(f"{block.ended - block.began:.1f} s: {block.text}{block.output[-2000:]}")
+            outputs[block.text] = block.output
+    finally:
+        class_ = f"{install_page.CLASS_LABEL}={EDGE.device_class}"
+        site.bed.kubectl("label", "node", EDGE.name, class_, "--overwrite")
+        if "helm uninstall" not in "".join(outputs):
+            print(site.state())
+            site.clear()
+    said = next(output for text, output in outputs.items() if install_page.ANSWERS in text)
+    assert "answered in" in said
+    assert "exit exit" in said
+    tested = next(output for text, output in outputs.items() if "helm test" in text)
+    assert "Phase:          Succeeded" in tested
+    assert site.uids() == {}, "nothing is left"
+    ours = ("-l", "app.kubernetes.io/part-of=edge-intelligence", "-o", "name")
+    assert site.bed.kubectl("get", "priorityclasses,clusterroles,clusterrolebindings", *ours) == ""
+    assert NAMESPACE not in site.bed.kubectl("get", "namespaces", "-o", "name")
 
 
 def test_an_installation_without_values_serves_and_is_tested(site: Site) -> None:

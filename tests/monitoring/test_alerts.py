@@ -6,48 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from alert_scenarios import OWNER, SCENARIOS, WHOLE, Scenario, Series, slo
+from benchmarks.experience.alert_scenarios import OWNER, SCENARIOS, WHOLE, slo
+from benchmarks.experience.alerts import firing, silent, situation, verified
 from rule_files import RULES, Document, Promtool
 
 
-def situation(name: str, series: Series, *checks: Document) -> Document:
-    """One test of promtool: samples of every minute."""
-    return {
-        "name": name,
-        "interval": "1m",
-        "input_series": [{"series": each, "values": values} for each, values in series.items()],
-        "promql_expr_test": list(checks),
-    }
-
-
-def firing(scenario: Scenario) -> Document:
-    """That the alert fires with exactly its labels."""
-    chosen = {"alertname": scenario.alert, "alertstate": "firing", "severity": scenario.severity}
-    chosen |= {name: scenario.labels[name] for name in ("tier",) if name in scenario.labels}
-    labels = {"__name__": "ALERTS", **chosen, **scenario.labels}
-    sample = {"labels": _selector(labels), "value": 1}
-    return {"expr": _selector(chosen, "ALERTS"), "eval_time": f"{scenario.at}m", "exp_samples": [sample]}
-
-
-def silent(scenario: Scenario) -> Document:
-    """That the alert does not fire and will not."""
-    expression = f'ALERTS{{alertname="{scenario.alert}"}}'
-    return {"expr": expression, "eval_time": f"{scenario.at}m", "exp_samples": []}
-
-
-def _selector(labels: dict[str, str], name: str = "") -> str:
-    name = labels.get("__name__", name)
-    shown = ", ".join(f'{k}="{v}"' for k, v in labels.items() if k != "__name__")
-    return f"{name}{{{shown}}}"
-
-
 def verdict(promtool: Promtool, folder: Path, situations: Sequence[Document]) -> None:
-    path = folder / "situations.yaml"
-    tests = {"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": list(situations)}
-    path.write_text(yaml.safe_dump(tests))
-    done = promtool("test", "rules", str(path))
+    done = verified(promtool, RULES, folder, situations)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,16 @@ class Site:
     def uninstall(self) -> None:
         self.helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
 
+    def clear(self) -> None:
+        """Removes the release with its CRDs and objects, whatever state they are in."""
+        for kind in ("inferenceservices", "devicepools", "tenants"):
+            with suppress(KubectlFailed):  # without the CRD, there is no such kind
+                self.bed.kubectl("delete", kind, "-A", "--all", "--wait=false")
+        self.uninstall()
+        crds = [name for name in self.uids() if name.endswith(".edge-intelligence.io")]
+        if crds:
+            self.bed.kubectl("delete", "crd", *crds, "--timeout=60s")
+
     def get(self, *args: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.bed.kubectl("get", *args, "-o", "json"))
         return found
@@ -167,7 +178,7 @@ class Site:
             crd["metadata"]["name"]: crd["metadata"]["uid"]
             for crd in self.get("crd", "-l", "app.kubernetes.io/part-of=edge-intelligence")["items"]
         }
-        for kind in ("inferenceservices", "devicepools"):
+        for kind in ("inferenceservices", "devicepools") if found else ():
             for body in self.get(kind, "-A")["items"]:
                 found[f"{kind}/{body['metadata']['name']}"] = body["metadata"]["uid"]
         return found

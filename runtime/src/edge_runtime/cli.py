@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edge_runtime.tls.certificates import Certificates
 
 _INTERRUPTED, _NO_READER = 130, 141  # the exit statuses that shells use for SIGINT and SIGPIPE
+_STORE_SECONDS = 60.0  # for which a Job waits for the store to respond
 _HOST = "address to listen on; :: listens on all IPv6 and IPv4 addresses (default %(default)s)"
 _UDS = "folder for http.sock and grpc.sock, for clients on this node"
 
@@ -115,6 +116,7 @@ def _profile_device(arguments: argparse.Namespace) -> int:
     async def work() -> None:
         tls = certificates.client if certificates is not None else None
         store = ModelStore(arguments.store, tls=tls, token=arguments.store_token_file)
+        await store.reached(_STORE_SECONDS)
         profile = await profile_device(
             store,
             arguments.model,

@@ -49,6 +49,23 @@ class ModelStore:
         self._client = HttpClient(url, resolver, tls=tls, size=1)
         self.url, self._token = url, token
 
+    async def reached(self, seconds: float, pause: float = 0.5) -> None:
+        """Returns once the store responds. Raises Unreachable if it does not for so many seconds.
+
+        Where NetworkPolicies are enforced, a node's firewall learns the address of a pod after the pod has
+        started, and refuses its first connections.
+        """
+        ends = time.monotonic() + seconds
+        while True:
+            try:
+                await self._call("GET", "/v1/health/ready")
+            except Unreachable:
+                if time.monotonic() > ends:
+                    raise
+            else:
+                return
+            await asyncio.sleep(pause)
+
     async def blob(self, digest: str) -> Blob:
         """Returns the bytes of a blob after checking the digest, which does not delay requests."""
         parts: list[bytes] = []

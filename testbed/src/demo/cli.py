@@ -20,6 +20,7 @@ from rich.console import Console
 from demo import existing_cluster, installation
 from demo.client_processes import ClientProcesses
 from demo.clusters import DemoCluster, TritonAddress
+from demo.console_pictures import picture
 from demo.errors import DemoError, NotSuited
 from demo.pages import page
 from demo.phase_runner import play
@@ -239,6 +240,8 @@ def run(arguments: argparse.Namespace, cluster: DemoCluster, console: Console) -
             with clients_of(arguments, cluster, model) as clients:
                 modes = play_modes(arguments, cluster, clients, slo, console, steps)
             result = replace(result, modes=modes, demo_seconds=time.monotonic() - ready)
+            with steps.step("picture of the console"):
+                result = replace(result, console=picture(cluster, steps.say))
             console.print(comparison(write(result, arguments.report_dir)))
         if TENANTS_ACT in arguments.acts:
             tenants = demonstrate(
@@ -288,7 +291,7 @@ def conclude(
     lines += wrong
     if wrong:
         lines += ["where to look:", *(f"  {place}" for place in cluster.where_to_look())]
-    if arguments.keep:
+    if arguments.keep or arguments.cluster == "existing":
         lines += ["the cluster keeps running; try:", *(f"  {command}" for command in cluster.try_next())]
     for line in lines:
         console.print(f"demo: {line}", highlight=False, markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -30,6 +31,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-spa
 th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(--line) }
 th { font-weight: 600; color: var(--faint) } th:first-child, td:first-child { text-align: left }
 tr.best td { background: var(--mark); font-weight: 600 }
+img.picture { max-width: 100%; border: 1px solid var(--line) }
 details { margin: .4rem 0 } summary { cursor: pointer }
 """
 PLOTTED: Mapping[str, Any] = {"full_html": False, "config": {"displaylogo": False, "responsive": True}}
@@ -71,8 +73,18 @@ took {report["setup_s"]:.0f} s, the runs
 <p>Each point is a request, at the time it was sent. Dotted: SLO. Thick gray: link rate; shaded: cut.</p>
 <div class="scroll">{plots}</div>
 {"" if result.tenants is None else tenants(result.tenants, report["tenants"])}
+{console(result.console) if result.console else ""}
 <script>{RECOLOR}</script></body></html>
 """
+
+
+def console(picture: bytes) -> str:
+    """Returns the part of the page with the console."""
+    source = f"data:image/png;base64,{b64encode(picture).decode()}"
+    return f"""<h2>The console</h2>
+<p>The service after the modes, as the console shows it: its last hour, the route tables of its entry nodes,
+and why they are so.</p>
+<img class="picture" alt="The console's page of the service" src="{source}">"""
 
 
 def tenants(result: SharingResult, report: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ class ModeResult:
 @dataclass(frozen=True)
 class DemoResult:
     """The whole run. Times in seconds; `steps` holds those of each step of the setup. `tenants`: the second
-    act, None if it was left out.
+    act, None if it was left out. console: a picture of the console, as PNG; empty if none was taken.
     """
 
     modes: Sequence[ModeResult]
@@ -48,6 +48,7 @@ class DemoResult:
     demo_seconds: float
     steps: Mapping[str, float]
     tenants: SharingResult | None = None
+    console: bytes = b""
 
     def mode(self, name: str) -> ModeResult | None:
         return next((mode for mode in self.modes if mode.mode == name), None)

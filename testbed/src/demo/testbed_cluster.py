@@ -92,6 +92,7 @@ class TestbedCluster:
         return (
             ".venv/bin/testbed kubectl get inferenceservices -A",
             ".venv/bin/testbed shell ei explain digits",
+            ".venv/bin/testbed forward edge-intelligence/edge-console  # the console; docs/console.md",
             ".venv/bin/testbed link edge-a --rate 1M",
             "make down",
         )

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ PROMETHEUS_SECONDS = 60
 KWOK_SECONDS = 60
 AVAILABLE_SECONDS = 180
 MANIFESTS = Path(__file__).with_name("manifests")
+CLIENTS = ("kubectl", "helm")
 NOT_RUNNING = "the testbed is not running: start it with `testbed up`"
 
 
@@ -216,10 +217,19 @@ class Testbed:
 
         kubectl and helm are on its path and use this cluster, as does what reads KUBECONFIG.
         """
-        folders = dict.fromkeys(str(path.parent) for path in self._binaries().values())
-        path = os.pathsep.join([str(Path(sys.executable).parent), *folders, os.environ.get("PATH", "")])
+        folders = [str(Path(sys.executable).parent), str(self.programs())]
+        path = os.pathsep.join([*folders, os.environ.get("PATH", "")])
         variables = {**os.environ, "KUBECONFIG": str(self.layout.kubeconfig), "PATH": path}
         return [*self.in_node(node), *(program or [os.environ.get("SHELL", "/bin/sh")])], variables
+
+    def programs(self) -> Path:
+        """Returns a folder with kubectl and helm by these names: in the cache, their names have versions."""
+        folder, found = self.layout.state / "programs", self._binaries()
+        folder.mkdir(exist_ok=True)
+        for program in CLIENTS:
+            with suppress(FileExistsError):
+                (folder / program).symlink_to(found[program])
+        return folder
 
     def images(
         self, progress: Progress = print_line, names: Mapping[str, str] = MappingProxyType({})

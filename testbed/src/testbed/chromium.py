@@ -18,17 +18,18 @@ _INSTEAD: Final = "put chromium on PATH"
 
 def chromium(progress: Progress = print_line) -> Path:
     """Returns the program. Raises BinaryUnavailableError, MachineUnfitError."""
-    found = _on_path()
+    found = on_path()
     if found is not None:
         return found
     if not debian() or os.geteuid() != 0:
         raise BinaryUnavailableError(f"chromium: is not on PATH: install it, or {_INSTEAD}")
     install(list(PACKAGES), progress, _INSTEAD)
-    found = _on_path()
+    found = on_path()
     if found is None:
         raise BinaryUnavailableError(f"chromium: is installed but not on PATH: {_INSTEAD}")
     return found
 
 
-def _on_path() -> Path | None:
+def on_path() -> Path | None:
+    """Returns the program if it is on PATH."""
     return next((Path(path) for name in NAMES if (path := shutil.which(name))), None)

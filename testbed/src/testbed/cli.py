@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -11,13 +12,14 @@ from pathlib import Path
 from types import FrameType
 
 from testbed import images
-from testbed.bed import NOT_RUNNING, Testbed
+from testbed.bed import CLIENTS, NOT_RUNNING, Testbed
 from testbed.errors import BadValueError, NotRunningError, TestbedError
+from testbed.forwarding import forwarded
 from testbed.progress import print_line
 from testbed.rates import format_rate, parse_loss, parse_rate
 from testbed.topology import CLOUD, NodeSpec, checked_speed, edge_nodes, parse_likeness, parse_node
 
-PASSED_ON = ("kubectl", "helm")
+PASSED_ON = CLIENTS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,6 +70,12 @@ def parser() -> argparse.ArgumentParser:
     shell.add_argument(
         "program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="the program and its arguments"
     )
+
+    forward = commands.add_parser(
+        "forward", help="make a Service of the cluster reachable at a port of this machine until interrupted"
+    )
+    forward.add_argument("service", metavar="NAMESPACE/SERVICE", help="e.g. edge-intelligence/edge-console")
+    forward.add_argument("--port", type=int, default=8080, help="port of this machine (default: 8080)")
 
     link = commands.add_parser("link", help="shape, cut or restore a node's access link, both directions")
     link.add_argument("node", metavar="NODE")
@@ -165,8 +173,26 @@ def bring_up(bed: Testbed, args: argparse.Namespace) -> None:
             bed.start_prometheus(print_line)
     except SystemExit:  # interrupted
         if not was_there:
+            sys.stderr.write("testbed: tearing the cluster down\n")
             bed.down()
         raise
+
+
+def forward(bed: Testbed, service: str, port: int) -> int:
+    """Forwards a port of this machine to the first port of a Service, until the command is interrupted."""
+    namespace, _, name = service.partition("/")
+    if not name:
+        raise BadValueError(f"{service!r}: name a Service as NAMESPACE/SERVICE")
+    spec = json.loads(bed.kubectl("get", "service", name, "-n", namespace, "-o", "json"))["spec"]
+    try:
+        with forwarded(bed.in_node(CLOUD), spec["clusterIP"], spec["ports"][0]["port"], port) as local:
+            print_line(f"http://localhost:{local}")
+            signal.pause()
+    except OSError as error:
+        raise BadValueError(f"--port {port}: {error.strerror}: choose another one") from None
+    except SystemExit:
+        return 0
+    return 0
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -197,6 +223,8 @@ def run_command(args: argparse.Namespace, passed_on: Sequence[str]) -> int:
         case "shell":
             argv, variables = bed.shell_command(args.at, args.program)
             os.execvpe(argv[0], argv, variables)  # noqa: S606 - as above
+        case "forward":
+            return forward(bed, args.service, args.port)
         case "link":
             rate = parse_rate(args.rate) if args.rate else None
             loss = parse_loss(args.loss) if args.loss else None
@@ -237,7 +265,7 @@ def parse_speed(text: str) -> float | None:
 def _interrupted(number: int, _frame: FrameType | None) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)  # ignore further ones: the teardown has begun
-    sys.stderr.write("testbed: interrupted: tearing the cluster down\n")
+    sys.stderr.write("testbed: interrupted\n")
     raise SystemExit(128 + number)
 
 

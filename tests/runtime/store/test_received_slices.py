@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge_runtime.errors import DigestMismatch, NotFound
+from edge_runtime.errors import DigestMismatch, NotFound, Unreachable
 from edge_runtime.model_store import ModelStore
 from messages import mentions
 
@@ -34,6 +34,29 @@ async def store_sending(body: bytes, status: str = "200 OK") -> AsyncIterator[Mo
         store = ModelStore(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         yield store
         store.close()
+
+
+async def test_a_store_is_awaited_that_refuses_the_first_connections() -> None:
+    connections: list[int] = []
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(len(connections))
+        if len(connections) > 2:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+        store = ModelStore(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        await store.reached(60, pause=0)
+        store.close()
+    assert len(connections) >= 3
+
+
+async def test_a_store_that_stays_away_is_unreachable() -> None:
+    async with store_sending(b"", "503 Service Unavailable") as store:
+        with pytest.raises(Unreachable):
+            await store.reached(0)
 
 
 @pytest.mark.parametrize("content", [CONTENT, b"a", b""])

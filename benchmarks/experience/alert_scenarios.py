@@ -33,10 +33,12 @@ def slo(missed: float, met: float, objective: float = 0.95) -> Series:
 
 
 def condition(name: str, value: int) -> Series:
+    """A condition of the service: 1 if it is True."""
     return {f'edge_service_condition{{{OWNER}, condition="{name}"}}': steady(value)}
 
 
 def requests(ok: float, failed: float) -> Series:
+    """Requests a minute with a response and without one."""
     count = "edge_request_duration_seconds_count"
     return {
         f'{count}{{{AT}, exit="final", route="final@local", outcome="ok"}}': rising(ok),
