@@ -40,7 +40,9 @@ def test_a_bomb_is_refused_before_it_unfolds() -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [b"", b"no gzip", gzip.compress(BODY, mtime=0)[:-4], gzip.compress(BODY, mtime=0) + b"more"], ids=repr
+    "packed",
+    [b"", b"no gzip", gzip.compress(BODY, mtime=0)[:-4], gzip.compress(BODY, mtime=0) + b"more"],
+    ids=repr,
 )
 def test_what_is_not_one_whole_stream_is_refused(packed: bytes) -> None:
     with pytest.raises(BadRequest, match="correct content-encoding"):
