@@ -53,7 +53,9 @@ class Gathered:
 
     @property
     def spread(self) -> float:
-        """By how much its operators take longer or shorter than its run."""
+        """By how much its operators take longer or shorter than its run; 0 if the profiler takes most of it."""
+        if self.seconds < 1e-5 * len(self.ran):
+            return 0.0
         added = 2e-6 * len(self.ran)
         return abs((sum(one.seconds for one in self.ran) - added + self.call) / self.seconds - 1)
 
