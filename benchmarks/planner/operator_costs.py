@@ -53,7 +53,7 @@ class Gathered:
 
     @property
     def spread(self) -> float:
-        """By how much its operators take longer or shorter than its run; 0 if the profiler takes most of it."""
+        """By how much its operators and its run differ; 0 if the profiler takes most of the time."""
         if self.seconds < 1e-5 * len(self.ran):
             return 0.0
         added = 2e-6 * len(self.ran)

@@ -9,5 +9,6 @@
 - curves, shapes: seconds and bytes as functions of the shape of a request
 - queueing: waiting times at shared nodes, uplinks and Triton servers
 - margins: factors from a predicted mean to a percentile
+- node_factors: nodes that are unlike their device class
 - energy: radios, with their energy model
 """
