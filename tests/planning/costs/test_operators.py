@@ -63,7 +63,7 @@ def test_an_elementwise_operator_reads_and_writes_but_has_no_products() -> None:
     assert (work.flops, work.weights, work.read, work.written) == (0, 0, 72, 48)
 
 
-def test_a_document_is_read_as_it_was_written() -> None:
+def test_an_operator_survives_its_document() -> None:
     pool = Operator("MaxPool", "float", ((1, 2, 8, 8),), ((1, 2, 4, 4),))
     assert Operator.of(pool.document()) == pool
     assert pool.work.depth == 4

@@ -110,7 +110,7 @@ def test_measured_operators_and_a_call_sum_to_a_run(chain_model: bytes, images: 
     assert total + found["callSeconds"] == pytest.approx(0.01, rel=1e-2)
 
 
-def test_a_file_that_cannot_be_loaded_and_inputs_that_fail_are_told_apart(chain_model: bytes) -> None:
+def test_a_broken_file_and_failing_inputs_have_errors_of_their_own(chain_model: bytes) -> None:
     with pytest.raises(CannotLoad, match="cannot load"):
         operators_of(b"nothing", {})
     with pytest.raises(ModelFailed, match="on these inputs"):
