@@ -331,7 +331,7 @@ def _operators(
 ) -> dict[str, Any] | None:
     """The operators of the full model, from which the store estimates other models on this device class.
 
-    None where the CPU does not run them all, or if they cannot be told apart.
+    None where the CPU does not run them all, or if they differ between runs.
     """
     if provider() is not CPU:
         return None

@@ -85,11 +85,13 @@ def test_an_operator_that_takes_less_than_the_profiler_has_some_time_left() -> N
 
 
 def test_equal_operators_are_reported_once_with_their_number_and_mean_time() -> None:
-    listed = documents([Ran("a", ADD, 1e-6), Ran("b", RELU, 5e-6), Ran("c", ADD, 3e-6)])
+    ran = [Ran("a", ADD, 1e-6), Ran("b", RELU, 5e-6), Ran("c", ADD, 3e-6)]
+    listed = documents(ran)
     assert [(each["kind"], each["count"], each["seconds"]) for each in listed] == [
         ("Add", 2, 2e-6),
         ("Relu", 1, 5e-6),
     ]
+    assert [each["kind"] for each in documents(ran, 1)] == ["Relu"]
 
 
 def test_a_model_reports_its_fused_operators_with_the_shapes_of_their_weights(

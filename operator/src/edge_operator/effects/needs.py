@@ -70,6 +70,9 @@ def target(need: Need[object]) -> str:
             return _place(source.storage_uri, service.namespace)
         case AccuraciesOf(namespace=namespace, validation=validation):
             return _place(validation.storage_uri, namespace)
+        case EstimateOf(namespace=namespace):
+            # The store runs the model for up to a minute, for which nothing else waits.
+            return f"estimates for namespace {namespace}"
     return STORE
 
 
@@ -78,7 +81,7 @@ def tenant(need: Need[object]) -> str:
     match need:
         case CardOf(service=service):
             return service.namespace
-        case AccuraciesOf(namespace=namespace):
+        case AccuraciesOf(namespace=namespace) | EstimateOf(namespace=namespace):
             return namespace
     return ""
 

@@ -130,7 +130,7 @@ class Operator:
                 rows = float(prod(a[:-1]))
                 flops = 2.0 * rows * weights + 4.0 * rows * (a[-2] if len(a) > 1 else 1) * depth
             else:
-                # K^2 = |A| |B| / |out| for A [.., M, K], B [K, N] and with a batch as well, if it is in all.
+                # K^2 = |A| |B| / |out| for A [.., M, K], B [K, N] and with a batch as well, if each has it.
                 batch = prod(b[:-2]) if len(b) > 2 else 1
                 inner = isqrt(max(prod(a) * weights // max(out * batch, 1), 0))
                 depth, rows = float(inner or a[-1]), out / max(b[-1], 1)

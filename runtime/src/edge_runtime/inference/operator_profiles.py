@@ -25,7 +25,7 @@ from edge_runtime.inference.shape_timing import ModelSource
 from edge_runtime.tensors import Array
 
 MOST_DISTINCT: Final = 1024
-"""Distinct operators of a model that are reported; those that take the least time are left out."""
+"""Distinct operators of a measured model that are reported, those that take the most time."""
 MOST_RANK: Final = 8
 LEAST: Final = 1e-7
 """Minimum seconds of an operator."""
@@ -47,7 +47,7 @@ Events = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """An operator of one run; output: name of the node, by which a model can be divided among segments."""
+    """An operator of one run. name: of its node."""
 
     name: str
     operator: Operator
@@ -140,7 +140,7 @@ def measured_operators(
     """
     ran = operators_of(model, feeds, seconds=seconds, threads=threads)
     call = min(seconds_of_call(threads), whole)
-    return {"callSeconds": call, "observed": documents(of_run(ran, whole - call))}
+    return {"callSeconds": call, "observed": documents(of_run(ran, whole - call), MOST_DISTINCT)}
 
 
 def seconds_of_call(threads: int = 1, clock: Callable[[], float] = time.perf_counter) -> float:
@@ -159,12 +159,13 @@ def seconds_of_call(threads: int = 1, clock: Callable[[], float] = time.perf_cou
     return median(times)
 
 
-def documents(ran: Sequence[Ran]) -> list[dict[str, Any]]:
-    """Returns equal operators as one, with their number and mean time; those that take longest if many."""
+def documents(ran: Sequence[Ran], most: int | None = None) -> list[dict[str, Any]]:
+    """Returns equal operators as one, with their number and mean time; at most the `most` of most time."""
     found: dict[Operator, list[float]] = {}
     for each in ran:
         found.setdefault(each.operator, []).append(each.seconds)
-    longest = sorted(found, key=lambda one: -sum(found[one]))[:MOST_DISTINCT]
+    longest = sorted(found, key=lambda one: -sum(found[one]))[:most]
+    kept = set(longest)
     return [
         {
             **one.document(),
@@ -172,7 +173,7 @@ def documents(ran: Sequence[Ran]) -> list[dict[str, Any]]:
             "seconds": float(f"{sum(found[one]) / len(found[one]):.4g}"),
         }
         for one in found
-        if one in set(longest)
+        if one in kept
     ]
 
 

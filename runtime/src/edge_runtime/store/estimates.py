@@ -43,6 +43,8 @@ Fitted = tuple[OperatorTimes, float, int]
 
 MOST_PROFILES: Final = 64
 """Profiles of a class from which its times are fitted, the latest."""
+MOST_FITS: Final = 4
+"""Fits that are kept in memory, the latest: each takes up to 2 MB for each kind of operator."""
 SECONDS: Final = 60.0
 """Time limit for listing the operators of a model."""
 BYTES_PER_FLOP: Final = 1 / 16
@@ -131,7 +133,10 @@ class Estimates:
             return None
         call = median(each["callSeconds"] for each in measured)
         fitted = fit_operator_times(seen), call, len(measured)
+        self._fits.pop((selection, device_class), None)
         self._fits[selection, device_class] = state, fitted
+        while len(self._fits) > MOST_FITS:
+            del self._fits[next(iter(self._fits))]
         return fitted
 
     def _listed(self, metadata: Mapping[str, Any]) -> Listed:
