@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from benchmarks.planner import chain, costs, dags, pool_referee, sharing, whole_pools
+from benchmarks.planner import chain, costs, dags, operator_costs, pool_referee, sharing, whole_pools
 
 
 class PlannerMeasure(Protocol):
@@ -29,6 +29,7 @@ PARTS: Mapping[str, PlannerMeasure] = {
     "pools": whole_pools.measure,
     "pool_gap": pool_referee.measure,
     "costs": costs.measure,
+    "operator_costs": operator_costs.measure,
 }
 
 

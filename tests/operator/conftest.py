@@ -199,6 +199,7 @@ class FakeStore(FetchedFiles):
     graph: LayerGraph | None = field(
         default_factory=lambda: LayerGraph(inputs=(), outputs=(), layers=(), tensors=())
     )
+    estimates: dict[str, DeviceProfile] = field(default_factory=dict)
     failure: StoreError | None = None
     accuracies: CodecAccuracies | StoreError = field(
         default_factory=lambda: CodecAccuracies(complete=False, samples=0)
@@ -249,6 +250,10 @@ class FakeStore(FetchedFiles):
     def profile(self, model: str, selection: str, device_class: str) -> DeviceProfile | None:
         """Profiles under the name of a class alone are those of any pool."""
         found = self.profiles.get(f"{selection}/{device_class}") or self.profiles.get(device_class)
+        return found.model_copy(update={"selection": selection}) if found is not None else None
+
+    def estimate(self, model: str, selection: str, device_class: str) -> DeviceProfile | None:
+        found = self.estimates.get(device_class)
         return found.model_copy(update={"selection": selection}) if found is not None else None
 
     def codecs(self, card: ModelCard, validation: Validation) -> CodecAccuracies:

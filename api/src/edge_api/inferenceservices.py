@@ -359,6 +359,12 @@ class EntryStatus(StatusPart):
         description="Share of requests answered within spec.slo.latency in the minute before the last "
         "report, from 0 to 1, rounded down.",
     )
+    compute_factor: float | None = Field(
+        default=None,
+        description="How many times as long as on other nodes of its device class compute takes at this "
+        "node, as when it is throttled or other pods crowd it. Its routes are planned with margins of its "
+        "own. Default: it is like its class.",
+    )
     reason: Text | None = Field(
         default=None, description="Why this route is active, or what is wrong at this node."
     )

@@ -178,6 +178,15 @@ class PackingCost(Part):
     )
 
 
+class Estimate(Part):
+    """What estimated times rest on."""
+
+    models: int = Field(ge=1, description="Number of models on the class whose operators were fitted.")
+    error: Annotated[float, Field(strict=True, ge=0)] = Field(
+        description="Expected relative standard error of the times."
+    )
+
+
 class ClassCosts(Part):
     """Measurements on one device class."""
 
@@ -187,7 +196,12 @@ class ClassCosts(Part):
         description="Nodes for which it was measured: the name of their DevicePool, and a fingerprint of the "
         "selectors of the class. Default: measured by an earlier version; the class is measured again.",
     )
-    node: Name = Field(description="Node on which it was measured.")
+    node: Name = Field(description="Node on which it was measured; of an estimate, a node of the class.")
+    estimated: Estimate | None = Field(
+        default=None,
+        description="Set if the times are estimated from the operators of other models on the class, until "
+        "the model is measured. Default: measured.",
+    )
     threads: int = Field(ge=1, description="Number of threads of a run.")
     execution_provider: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
         default=None,

@@ -245,6 +245,13 @@ STORE_FAILED: Final = registered(
 )
 
 MEASURED: Final = registered("Measured", (PROFILED,), "The model is measured on all device classes.", NOTHING)
+ESTIMATED: Final = registered(
+    "Estimated",
+    (PROFILED,),
+    "The plan uses times that are estimated from the operators of other models on the device class, until "
+    "the model is measured there.",
+    "Wait: the measurement, which the message names, replaces the estimate.",
+)
 PROFILING: Final = registered(
     "Profiling",
     (PROFILED,),

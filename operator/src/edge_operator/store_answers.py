@@ -211,6 +211,13 @@ class PackingCost(StoreAnswer):
     unpacked_memory: float = Field(gt=0)
 
 
+class Estimate(StoreAnswer):
+    """What estimated times rest on: the models that were fitted, and the relative standard error."""
+
+    models: int = Field(ge=1)
+    error: float = Field(ge=0)
+
+
 class ProfileShape(StoreAnswer):
     """Compute times of a model at one shape of its inputs."""
 
@@ -225,7 +232,7 @@ class DeviceProfile(StoreAnswer):
     segments, exits: at the largest of the shapes. shapes: from the smallest to the largest; empty if only the
     batch is open. refused: why the model could not be measured on its inputs; it then has no times.
     samples_digest: of the file of samples that it was measured on. measured_on: Requests if runtimes measured
-    it on the inputs of those.
+    it on the inputs of those. estimated: set if the times are not measured but estimated.
     """
 
     model: str
@@ -244,6 +251,7 @@ class DeviceProfile(StoreAnswer):
     refused: str = ""
     samples_digest: str | None = None
     measured_on: Literal["Requests"] | None = None
+    estimated: Estimate | None = None
 
 
 class CodecAccuracy(StoreAnswer):

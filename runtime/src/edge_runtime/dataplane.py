@@ -360,7 +360,8 @@ class Dataplane:
             return
         if rows(session.inputs, list(feeds.values())) in (None, 1):
             predicted = table.predicted(loaded, feeds, local.compute)
-            self.residuals.add(table.placement.spec.model.digest, loaded.route.exit, predicted, seconds)
+            now = self._generations.resources.clock()
+            self.residuals.add(table.placement.spec.model.digest, loaded.route.exit, predicted, seconds, now)
 
     async def _run_split(
         self,

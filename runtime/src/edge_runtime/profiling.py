@@ -16,8 +16,10 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from edge_planning.request_shapes import RequestShape
-from edge_runtime.errors import InputsRefused
+from edge_runtime.errors import CannotLoad, InputsRefused, ModelFailed
 from edge_runtime.inference.memory import Memory, cgroup_limit
+from edge_runtime.inference.operator_profiles import measured_operators
+from edge_runtime.inference.providers import CPU
 from edge_runtime.inference.sessions import Session, provider
 from edge_runtime.model_store import Blob, ModelStore
 from edge_runtime.packing_profiles import Unpacked, unpacked
@@ -206,6 +208,7 @@ async def profile_device(
     order = list(dict.fromkeys([*wholes.values(), *pairs]))
     full = wholes[_end(metadata["exits"][-1])]
     sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], Session] = {}
+    subjects: dict[tuple[tuple[str, ...], tuple[str, ...]], Subject] = {}
     plain: Unpacked | None = None
     with Trials(None, Memory(cgroup_limit()), threads, trial_seconds) as trials:
         for pair in order:
@@ -218,6 +221,7 @@ async def profile_device(
                 trials.admit(subject)
                 if pair == full:
                     plain = unpacked(trials, subject, threads)
+            subjects[start, end] = subject
             sessions[start, end] = Session(subject.source, subject.inputs, subject.outputs, threads)
     whole = [sessions[tuple(tensors[start]), tuple(tensors[end])] for start, end in wholes.values()]
     inputs = {tensor.name: tensor for session in whole for tensor in session.inputs}
@@ -297,6 +301,9 @@ async def profile_device(
                 ],
             }
         )
+    subject = subjects[tuple(tensors[full[0]]), tuple(tensors[full[1]])]
+    first = prepared[last].samples.feeds[0]
+    operators = _operators(subject, first, known[last, full].mean, seconds, threads, progress)
     profile = {
         **described,
         **prepared[-1].samples.document(),
@@ -305,12 +312,36 @@ async def profile_device(
         "shapes": at if shapes else [],
         "relativeError": relative_error(metadata["exits"], segments, exits),
         "packing": packing,
+        "operators": operators,
     }
     if isolated:
         return profile
     requests = await asyncio.to_thread(measure_requests, seconds)
     progress(f"requests: {requests}")
     return {**profile, "requests": requests.document()}
+
+
+def _operators(
+    subject: Subject,
+    feeds: Mapping[str, Array],
+    whole: float,
+    seconds: float,
+    threads: int,
+    progress: Progress,
+) -> dict[str, Any] | None:
+    """The operators of the full model, from which the store estimates other models on this device class.
+
+    None where the CPU does not run them all, or if they differ between runs.
+    """
+    if provider() is not CPU:
+        return None
+    source = subject.source if isinstance(subject.source, Path) else bytes(subject.source)
+    wanted = {name: feeds[name] for name in (t.name for t in subject.inputs or ())}
+    try:
+        return measured_operators(source, wanted, whole, seconds=seconds, threads=threads)
+    except (CannotLoad, ModelFailed) as error:
+        progress(f"operators are not measured: {error}")
+        return None
 
 
 def relative_error(

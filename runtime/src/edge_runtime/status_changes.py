@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_planning.links.bands import crosses, departs, differs
+from edge_runtime.residuals import SHIFT
 from edge_runtime.status import LinkReport, Report
 
 BURST: Final = 5
@@ -86,6 +87,8 @@ def _changed(before: Report, now: Report, planned: Planned) -> bool:
         return True
     if _local_links_changed(before, now) or _first_requests(before) != _first_requests(now):
         return True
+    if _residuals_shifted(before, now):
+        return True
     if before.link is None or now.link is None:
         return before.link is not now.link
     if before.link.up != now.link.up:
@@ -93,6 +96,19 @@ def _changed(before: Report, now: Report, planned: Planned) -> bool:
     return _bandwidth_left(before.link.bandwidth, now.link.bandwidth, planned) or _round_trip_left(
         before.link.round_trip, now.link.round_trip, planned
     )
+
+
+def _residuals_shifted(before: Report, now: Report) -> bool:
+    """Whether the compute times of an exit are clearly others than those that were reported."""
+    known = _medians(before)
+    return any(
+        exit_ in known and not 1 / SHIFT <= median / known[exit_] <= SHIFT
+        for exit_, median in _medians(now).items()
+    )
+
+
+def _medians(report: Report) -> dict[str, float]:
+    return {each["exit"]: each["ratios"][(len(each["ratios"]) - 1) // 2] for each in report.residuals}
 
 
 def _first_requests(report: Report) -> tuple[object, ...] | None:

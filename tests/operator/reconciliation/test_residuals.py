@@ -78,3 +78,37 @@ def test_residuals_of_one_class_are_not_used_for_another(world: Any) -> None:
     world.reconcile()
     assert margins(world, "cam-1") == margins(world, "cam-2") == {"final": 1.3}
     assert margins(world, "gate") == {}
+
+
+FACTOR = "edge-intelligence.io/compute-factor"
+
+
+def measured(world: Any, ratios: dict[str, float]) -> None:
+    """Each node reports that its runs take so many times as long as planned."""
+    for node, body in world.placements().items():
+        if node in ratios:
+            found = [{"exit": "final", "count": 40, "ratios": [ratios[node]] * 40}]
+            status = {**body["status"], "residuals": found}
+            world.cluster.objects["Placement", "default", body["metadata"]["name"]]["status"] = status
+    world.reconcile()
+
+
+def test_a_node_unlike_its_class_is_planned_with_its_own_margin_and_shown(world: Any) -> None:
+    settled(world)
+    measured(world, {"cam-1": 1.0, "cam-2": 2.0})
+    assert margins(world, "cam-1") == {}
+    assert margins(world, "cam-2") == {"final": 2.0}
+    assert world.placements()["cam-2"]["metadata"]["annotations"][FACTOR] == "2"
+    assert FACTOR not in world.placements()["cam-1"]["metadata"].get("annotations", {})
+    world.reconcile()
+    entries = {each["node"]: each for each in world.service()["status"]["entries"]}
+    assert entries["cam-2"]["computeFactor"] == 2
+    assert "computeFactor" not in entries["cam-1"]
+
+
+def test_a_node_that_is_like_its_class_again_shares_its_margins(world: Any) -> None:
+    settled(world)
+    measured(world, {"cam-1": 1.0, "cam-2": 2.0})
+    measured(world, {"cam-1": 1.0, "cam-2": 1.0})
+    assert margins(world, "cam-2") == {}
+    assert FACTOR not in world.placements()["cam-2"]["metadata"].get("annotations", {})

@@ -6,6 +6,7 @@ from edge_operator.errors import StoreError
 from edge_operator.pool.facts import (
     AccuraciesOf,
     CardOf,
+    EstimateOf,
     Fact,
     LayersOf,
     Need,
@@ -23,6 +24,8 @@ RECEIVING = 3.0
 """Seconds between two looks at how far the model store is with a file."""
 STORED = 10.0
 """Seconds between two looks for measurements that another service's Job can have stored."""
+ESTIMABLE = 10.0
+"""Seconds between two looks for an estimate, which needs another model that was measured on the class."""
 UNKNOWN_LAYERS = 60.0
 """Seconds between two requests for layers of a model that the store does not know, or knows no more."""
 MEASURED_SOON = 2.0
@@ -48,6 +51,8 @@ def again_after(fact: Fact, need: Need[object]) -> float | None:
             return UNKNOWN_LAYERS
         case ProfileOf(), None:
             return STORED
+        case EstimateOf(), None:
+            return ESTIMABLE
         case ProfileThrough(), None:
             return MEASURED_SOON
         case ProfileThrough(), Failed(again=seconds):
@@ -65,6 +70,9 @@ def target(need: Need[object]) -> str:
             return _place(source.storage_uri, service.namespace)
         case AccuraciesOf(namespace=namespace, validation=validation):
             return _place(validation.storage_uri, namespace)
+        case EstimateOf(namespace=namespace):
+            # The store runs the model for up to a minute, for which nothing else waits.
+            return f"estimates for namespace {namespace}"
     return STORE
 
 
@@ -73,7 +81,7 @@ def tenant(need: Need[object]) -> str:
     match need:
         case CardOf(service=service):
             return service.namespace
-        case AccuraciesOf(namespace=namespace):
+        case AccuraciesOf(namespace=namespace) | EstimateOf(namespace=namespace):
             return namespace
     return ""
 
@@ -95,6 +103,8 @@ def _value(need: Need[object], clients: Clients) -> object:
             return clients.store.of(namespace).progress(address)
         case ProfileOf(namespace=namespace, digest=digest, selection=selection, device_class=name):
             return clients.store.of(namespace).profile(digest, selection, name)
+        case EstimateOf(namespace=namespace, digest=digest, selection=selection, device_class=name):
+            return clients.store.of(namespace).estimate(digest, selection, name)
         case SliceOf(namespace=namespace, key=key):
             return clients.store.of(namespace).slice(*key)
         case ProfileThrough(subject=subject) if clients.server_profiles is not None:

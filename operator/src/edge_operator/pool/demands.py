@@ -10,11 +10,11 @@ from types import MappingProxyType
 
 from edge_api import Placement
 from edge_operator.keys import ServiceKey
-from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
+from edge_operator.names import DEMAND_ANNOTATION, FACTOR_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import rates, server_links
 from edge_operator.pool.cpu_weights import Weighed, weighed
 from edge_operator.pool.entry_problems import ServiceProblems, link_to_node, problems_of
-from edge_operator.pool.margins import Ratios
+from edge_operator.pool.margins import ClassRatios
 from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
 from edge_operator.pool.published_tables import Adopted, published_routes
 from edge_operator.pool.server_choice import Choice
@@ -149,7 +149,7 @@ class _Planner:
         self.problems: dict[ServiceKey, ServiceProblems] = {}
         self.failed: dict[ServiceKey, PlanningError] = {}
         self.links: dict[tuple[ServiceKey, LinkKey], Link] = {}
-        self.ratios: dict[tuple[ServiceKey, str], Ratios] = {}
+        self.ratios: dict[tuple[ServiceKey, str], ClassRatios] = {}
         self.entries: dict[str, _Entry] = {}
         self.demands: list[PoolDemand] = []
         self.held: dict[EntryKey, PlannedEntry] = {}
@@ -222,7 +222,7 @@ class _Planner:
         offered = self._offered(names, service.full, current if server_links.sends(placement) else None)
         back = left is not None and left in offered and self._state(left).steady
         preferred = left if back else current if current in offered else None
-        ratios = self._ratios(service, found, member)
+        ratios = self._ratios(service, found, member).of(node)
         near = [
             (each, link_to_node(service, self.pool.spec, LinkKey(node, each.node.name)))
             for each in self._intermediates(member)
@@ -262,7 +262,7 @@ class _Planner:
             self.near[name] = intermediate_nodes(member, self.runnable)
         return self.near[name]
 
-    def _ratios(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> Ratios:
+    def _ratios(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> ClassRatios:
         key = (service.key, member.device_class)
         if key not in self.ratios:
             self.ratios[key] = found.ratios(service, self.pool.members, member)
@@ -416,6 +416,10 @@ class _Planner:
     def _notes(self, entry: _Entry, server: str | None, observed: Observed | None) -> Mapping[str, str]:
         placement = entry.placement
         notes = {DEMAND_ANNOTATION: self._fingerprint(entry, server, observed)}
+        found = self.ratios.get((entry.service.key, entry.member.device_class))
+        factor = found.factors.get(entry.member.node.name) if found is not None else None
+        if factor is not None:
+            notes[FACTOR_ANNOTATION] = f"{factor:g}"
         if observed is not None:
             measured = entry.service.measured.get(entry.member.node.name)
             notes |= rates.annotations(observed, measured, placement)

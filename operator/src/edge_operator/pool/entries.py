@@ -11,6 +11,7 @@ from edge_api.inferenceservices import EntryCounts, EntryStatus, InferenceServic
 from edge_api.placements import Route
 from edge_api.quantities import Attainment
 from edge_operator.conditions import Blocked
+from edge_operator.pool import margins
 from edge_operator.pool_nodes import Node
 from edge_planning.choosing.sentences import bandwidth_text
 
@@ -175,6 +176,7 @@ def _status(entry: Entry) -> EntryStatus:
         measured_latency=report.latency.p95 if report.latency is not None else None,
         bandwidth=report.link.bandwidth if report.link is not None else None,
         attainment=None if report.attainment is None else Attainment(report.attainment),
+        compute_factor=margins.factor_of(placement),
         reason=entry.problem or _why(placement),
     )
 

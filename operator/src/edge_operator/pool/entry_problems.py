@@ -12,7 +12,7 @@ from typing import NamedTuple
 from edge_api.devicepools import DevicePoolSpec, TritonServer
 from edge_operator.pool import manifests, margins
 from edge_operator.pool.codecs import usable_codecs
-from edge_operator.pool.margins import Ratios
+from edge_operator.pool.margins import ClassRatios, Ratios
 from edge_operator.pool.pooled import LinkKey, PooledService
 from edge_operator.pool.server_links import Link
 from edge_operator.pool_nodes import PoolMember
@@ -67,8 +67,8 @@ class ServiceProblems:
         """Returns the problem of a node.
 
         server: of a profiled class; None without one. link: to the server. near: the nodes that can be
-        intermediate ones, with the links to them. ratios: of the member's class. service: as it is now.
-        Raises PlanningError.
+        intermediate ones, with the links to them. ratios: those that count for the node. service: as it
+        is now. Raises PlanningError.
         """
         base = self._base(member, server.device_class if server is not None else None)
         problem = replace(
@@ -98,7 +98,9 @@ class ServiceProblems:
             known = self._unpacked[id(profile)] = profile, unpacked(profile)
         return known[1]
 
-    def ratios(self, service: PooledService, members: Iterable[PoolMember], member: PoolMember) -> Ratios:
+    def ratios(
+        self, service: PooledService, members: Iterable[PoolMember], member: PoolMember
+    ) -> ClassRatios:
         """Returns the measured over the predicted compute times of the member's class."""
         return margins.ratios(service.placements, members, service.profiles, member)
 

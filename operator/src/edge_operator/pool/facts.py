@@ -117,6 +117,25 @@ class ProfileOf(Need[DeviceProfile | None]):
 
 
 @dataclass(frozen=True, slots=True)
+class EstimateOf(Need[DeviceProfile | None]):
+    """Estimated times of a model on a device class; None if no other model was measured there.
+
+    exits: the outputs of the service's exits and the shapes that it is estimated for.
+    """
+
+    step: ClassVar[Step] = reasons.PROFILED
+    namespace: str
+    digest: str
+    selection: str
+    device_class: str
+    exits: frozenset[str]
+
+    @property
+    def doing(self) -> str:
+        return f"the model store estimates the times on device class {self.device_class}"
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileThrough(Need[DeviceProfile | Failed | None]):
     """The measurements of a model by requests to a Triton server; None while they are under way."""
 

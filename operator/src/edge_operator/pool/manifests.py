@@ -10,6 +10,7 @@ from edge_api.modelprofiles import (
     ClassCosts,
     CodecAccuracy,
     Cut,
+    Estimate,
     ExitConfidence,
     ExitCost,
     ModelProfileSpec,
@@ -276,6 +277,7 @@ def device_profile(model: str, costs: ClassCosts, outputs: Mapping[str, str]) ->
         threads=costs.threads,
         execution_provider=costs.execution_provider,
         measured_on=costs.measured_on,
+        estimated=store_answers.Estimate(**dict(costs.estimated)) if costs.estimated is not None else None,
         segments=tuple(_segment_time(segment) for segment in costs.segments),
         exits=tuple(
             ExitTime(
@@ -322,6 +324,7 @@ def _costs(profile: DeviceProfile) -> ClassCosts:
         threads=profile.threads,
         execution_provider=profile.execution_provider,
         measured_on=profile.measured_on,
+        estimated=Estimate(**dict(profile.estimated)) if profile.estimated is not None else None,
         segments=tuple(_segment_cost(segment) for segment in profile.segments),
         exits=tuple(
             ExitCost(

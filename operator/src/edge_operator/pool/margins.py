@@ -2,16 +2,36 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
 
 from edge_api import Placement
-from edge_operator.names import MARGINS_ANNOTATION
+from edge_operator.names import FACTOR_ANNOTATION, MARGINS_ANNOTATION
 from edge_operator.pool_nodes import PoolMember
 from edge_operator.store_answers import DeviceProfile
 from edge_planning import EntryProblem
 from edge_planning.costs import margins
+from edge_planning.costs.node_factors import node_factors
 
 Ratios = Mapping[str, tuple[float, ...]]
 """Measured over predicted compute times, by exit."""
+_LEAST = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRatios:
+    """The ratios of a class.
+
+    joined: of its nodes that are alike. own: of each other node. factors: by which these take longer.
+    """
+
+    joined: Ratios
+    own: Mapping[str, Ratios]
+    factors: Mapping[str, float]
+
+    def of(self, node: str) -> Ratios:
+        """Returns the ratios from which the margins of a node follow."""
+        return self.own.get(node, self.joined)
 
 
 def ratios(
@@ -19,17 +39,39 @@ def ratios(
     members: Iterable[PoolMember],
     costs: Mapping[str, DeviceProfile],
     member: PoolMember,
-) -> Ratios:
-    """Returns the ratios of all entry nodes of the member's class, for the profiled model."""
+) -> ClassRatios:
+    """Returns the ratios of all entry nodes of the member's class, for the profiled model.
+
+    A node that is unlike the others has margins of its own, and no part in theirs.
+    """
     alike = {each.node.name for each in members if each.device_class == member.device_class}
     model = costs[member.device_class].model
-    found: dict[str, tuple[float, ...]] = {}
-    for node in sorted(alike & placements.keys()):
-        placement = placements[node]
-        if placement.status is not None and placement.spec.model.digest == model:
-            for each in placement.status.residuals or ():
-                found[each.exit] = (*found.get(each.exit, ()), *each.ratios)
-    return found
+    reported = {
+        node: {each.exit: each.ratios for each in status.residuals or () if each.ratios}
+        for node in sorted(alike & placements.keys())
+        if (status := placements[node].status) is not None and placements[node].spec.model.digest == model
+    }
+    medians = {
+        node: {exit_: max(median(found), _LEAST) for exit_, found in each.items()}
+        for node, each in reported.items()
+    }
+    before = {node: factor for node in reported if (factor := factor_of(placements[node])) is not None}
+    factors = node_factors(medians, before)
+    joined: dict[str, tuple[float, ...]] = {}
+    for node, each in reported.items():
+        if node not in factors:
+            for exit_, found in each.items():
+                joined[exit_] = (*joined.get(exit_, ()), *found)
+    return ClassRatios(joined, {node: reported[node] for node in factors}, factors)
+
+
+def factor_of(placement: Placement | None) -> float | None:
+    """Returns by which factor compute takes longer than on other nodes of the class; None if it is alike."""
+    try:
+        text = placement.metadata.annotations.get(FACTOR_ANNOTATION, "") if placement is not None else ""
+        return float(text) if text and float(text) > 0 else None
+    except ValueError:
+        return None
 
 
 def planned_margins(problem: EntryProblem, published: Placement | None, found: Ratios) -> dict[str, float]:

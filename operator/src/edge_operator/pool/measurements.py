@@ -14,7 +14,7 @@ from edge_operator.nodes.workloads import profile_job
 from edge_operator.pool import attempts, manifests, shapes
 from edge_operator.pool.actions import Apply, Delete
 from edge_operator.pool.attempts import Attempt
-from edge_operator.pool.facts import Lookups, NotKnownError, ProfileOf, ProfileThrough
+from edge_operator.pool.facts import EstimateOf, Lookups, NotKnownError, ProfileOf, ProfileThrough
 from edge_operator.pool.pod_troubles import cannot_start, pod_trouble
 from edge_operator.pool.states import PoolState
 from edge_operator.pool_nodes import Node, PoolMember, selection, server_to_measure, sites
@@ -112,6 +112,28 @@ def stored_profiles(
         if profile is not None and (usable := _usable(profile, wanted.card)) is not None:
             found[device_class] = usable
     return found
+
+
+def estimates(
+    wanted: Measurement, classes: Iterable[str], nodes: Mapping[str, str]
+) -> dict[str, DeviceProfile]:
+    """Returns estimated profiles of device classes, as far as the store has any. nodes: one of each class.
+
+    Classes that are measured through a server have none: the store has no profiles of them. An estimate that
+    fails is none: the measurement will tell why. Raises NotKnownError.
+    """
+    needs = [
+        EstimateOf(wanted.namespace, wanted.card.digest, wanted.selection(each), each, wanted.exits)
+        for each in sorted(classes)
+        if server_to_measure(wanted.pool.spec, each) is None
+    ]
+    found, _ = wanted.lookups.tried(needs)
+    at = {
+        profile.device_class: profile.model_copy(update={"node": nodes[profile.device_class]})
+        for profile in found.values()
+        if profile is not None and profile.estimated is not None
+    }
+    return usable(at, wanted.card)
 
 
 def usable(profiles: Mapping[str, DeviceProfile], card: ModelCard) -> dict[str, DeviceProfile]:

@@ -16,7 +16,7 @@ from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import LayersOf
 from edge_operator.pool.surroundings import Surroundings
 from edge_operator.pool_nodes import intermediate_nodes, selection
-from edge_operator.store_answers import CodecAccuracies, DeviceProfile, ModelCard
+from edge_operator.store_answers import CodecAccuracies, DeviceProfile, Estimate, ModelCard
 
 Ends = Collection[tuple[str, str]]
 Profiled = tuple[ModelCard, Mapping[str, DeviceProfile]]
@@ -40,7 +40,9 @@ def profiles(
     ends = _ends(draft, remote)
     known: dict[str, DeviceProfile] = {}
     if draft.profile is not None and draft.profile.spec.model.digest == card.digest:
-        known = measurements.usable(_of_pool(manifests.device_profiles(draft.profile.spec), pool), card)
+        written_before = _of_pool(manifests.device_profiles(draft.profile.spec), pool)
+        measured = {name: each for name, each in written_before.items() if each.estimated is None}
+        known = measurements.usable(measured, card)
     if draft.recorded and draft.profile is not None:
         if wanted | far | between <= known.keys() and recorded.has_cuts_between(draft.profile, ends):
             return _profiled(draft, card, known, accuracies, ends, wanted | far | between)
@@ -76,6 +78,12 @@ def profiles(
         if draft.service.spec.mode == "CloudOnly" and not set(remote) & set(costs):
             blocked = blocked or draft.unmeasured
         measurements.measure(measurement, between & missing)
+        if blocked is not None:
+            nodes = {member.device_class: member.node.name for member in reversed(draft.members)}
+            estimated = measurements.estimates(measurement, wanted & missing, nodes)
+            if estimated.keys() == wanted & missing:
+                costs |= estimated
+                draft.unmeasured, blocked = blocked, None
         card = shapes.with_responses(card, list(costs.values()))
         # Rounded as the ModelProfile has them: a restart finds the same cuts.
         rounded = manifests.as_written(manifests.model_profile(draft.key.name, card, costs.values()))
@@ -88,8 +96,8 @@ def profiles(
         if costs:
             _write_profile(draft, card, split, accuracies, ends)
         return blocked
-    measured, used = (far | between) & set(costs), bool(set(remote) & set(costs))
-    return _profiled(draft, card, split, accuracies, ends, wanted | measured, through_triton=used)
+    others, used = (far | between) & set(costs), bool(set(remote) & set(costs))
+    return _profiled(draft, card, split, accuracies, ends, wanted | others, through_triton=used)
 
 
 def _without_plan(draft: Draft, card: ModelCard, reason: str) -> Profiled:
@@ -168,8 +176,12 @@ def _profiled(
     through_triton: whether the class of a Triton server is among them while another one is not measured.
     """
     spec = _write_profile(draft, card, costs, accuracies, ends)
-    measured = ", ".join(f"{name} on {_place(costs[name])}" for name in sorted(classes))
-    if draft.unmeasured is None:
+    estimated = {name: each for name in classes if (each := costs[name].estimated) is not None}
+    named = sorted(set(classes) - estimated.keys())
+    measured = ", ".join(f"{name} on {_place(costs[name])}" for name in named)
+    if estimated and draft.unmeasured is not None:
+        draft.found(_estimated(estimated, draft.unmeasured, measured))
+    elif draft.unmeasured is None:
         draft.found(Finding(reasons.PROFILED, "True", reasons.MEASURED, f"measured {measured}"))
     else:
         why = draft.unmeasured
@@ -177,6 +189,18 @@ def _profiled(
         message = f"measured {measured}; {awaited} follow: {why.message}"
         draft.found(Finding(reasons.PROFILED, why.finding().status, why.reason, message))
     return card, manifests.device_profiles(spec)
+
+
+def _estimated(estimated: Mapping[str, Estimate], why: Blocked, measured: str) -> Finding:
+    """Returns the condition of a service whose plan uses estimates. why: they are not measured yet."""
+    said = ", ".join(
+        f"{name} from {each.models} other model{'s' if each.models > 1 else ''} (error {each.error:.0%})"
+        for name, each in sorted(estimated.items())
+    )
+    message = f"estimated {said}{'; measured ' if measured else ''}{measured}; {why.message}"
+    if why.reason == reasons.PROFILING:
+        return Finding(reasons.PROFILED, "True", reasons.ESTIMATED, message)
+    return Finding(reasons.PROFILED, why.finding().status, why.reason, message)
 
 
 def _write_profile(

@@ -156,6 +156,9 @@ class StoreApp:
                 await send({"type": "http.response.body", "body": b""})
             case ["GET", "v1", "profiles", digest, selection, name]:
                 await respond(send, 200, self._catalogue.profile(digest, selection, name, holdings))
+            case ["GET", "v1", "estimates", digest, selection, name]:
+                found = await asyncio.to_thread(self._catalogue.estimate, digest, selection, name, holdings)
+                await respond(send, 200, orjson.dumps(found))
             case _:
                 raise _no_such_resource(method, parts)
 

@@ -25,6 +25,7 @@ from edge_runtime.model_shapes import shapes_of
 from edge_runtime.slicing import Graph
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.codec_measurements import CodecMeasurements
+from edge_runtime.store.estimates import Estimates
 from edge_runtime.store.holdings import Holdings, document, not_registered
 from edge_runtime.store.layer_graphs import layer_graph
 from edge_runtime.store.reachable import NOTHING, Reachable
@@ -54,10 +55,12 @@ class Catalogue:
         self._complete: set[tuple[str | None, str]] = set()
         self._graph = lru_cache(maxsize=4)(self._read_graph)
         self._measurements = CodecMeasurements(blobs, self._locked_graph, allowed)
+        self._estimates = Estimates(blobs, self._locked_graph)
 
     def close(self) -> None:
         """Ends the current measurement."""
         self._measurements.close()
+        self._estimates.close()
 
     def _read_graph(self, digest: str) -> Graph:
         return Graph(self._blobs.whole_blob(digest), self._blobs.whole_blob)
@@ -217,6 +220,13 @@ class Catalogue:
                 "profile-device there"
             )
         return path.read_bytes()
+
+    def estimate(self, model: str, selection: str, device_class: str, holdings: Holdings) -> dict[str, Any]:
+        """A DeviceProfile of a model that was not measured on a class; see `Estimates`."""
+        self._profile_path(model, selection, device_class)  # checks the names
+        return self._estimates.estimate(
+            self.model(model, holdings), selection, device_class, self._blobs.root / "profiles"
+        )
 
     def _profile_path(self, model: str, selection: str, device_class: str) -> Path:
         for field, value in (("selection", selection), ("deviceClass", device_class)):
