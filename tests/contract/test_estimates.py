@@ -1,6 +1,8 @@
 """The operator reads estimates of the model store for models that were never measured on a device class."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import httpx
 import onnx
@@ -11,6 +13,7 @@ from edge_operator.pool import manifests
 from edge_operator.store import ModelStore
 from edge_operator.store_answers import ModelCard
 from edge_runtime import model_store
+from edge_runtime.store.estimates import LEAST_MODELS
 from measuring import SELECTION, profiled
 
 CLASS = "estimated"
@@ -25,7 +28,15 @@ def _registered(store_url: str, connections: httpx.Client, model: bytes, name: s
     return ModelStore(store_url, connections).register(source)
 
 
-def test_a_model_is_estimated_from_another_one_that_was_measured_on_the_class(
+async def _copied(url: str, profile: dict[str, Any], digests: Sequence[str]) -> None:
+    """Stores a DeviceProfile for other models, too."""
+    store = model_store.ModelStore(url)
+    for digest in digests:
+        await store.put_profile(profile | {"model": digest})
+    store.close()
+
+
+def test_a_model_is_estimated_from_others_that_were_measured_on_the_class(
     store_url: str, model: bytes
 ) -> None:
     with httpx.Client() as connections:
@@ -34,16 +45,22 @@ def test_a_model_is_estimated_from_another_one_that_was_measured_on_the_class(
         second = _registered(store_url, connections, model, "second")
         assert store.estimate(second.digest, SELECTION, CLASS) is None
         measured = asyncio.run(profiled(model_store.ModelStore(store_url), first.digest, CLASS))
+        others = [
+            _registered(store_url, connections, model, f"other-{n}").digest for n in range(LEAST_MODELS - 1)
+        ]
+        asyncio.run(_copied(store_url, measured, others[1:]))
+        assert store.estimate(second.digest, SELECTION, CLASS) is None
+        asyncio.run(_copied(store_url, measured, others[:1]))
         estimate = store.estimate(second.digest, SELECTION, CLASS)
     assert estimate is not None
     assert estimate.estimated is not None
-    assert estimate.estimated.models == 1
+    assert estimate.estimated.models == LEAST_MODELS
     assert (estimate.model, estimate.selection, estimate.device_class) == (second.digest, SELECTION, CLASS)
     planned = manifests.class_profile(manifests.of_exits(estimate, second))
     for exit_ in manifests.planned_model("second", second).exits:
         assert sum(planned.means(exit_)) == pytest.approx(planned.whole(exit_))
         assert planned.margin(exit_, 95) > 1
-    # The other model has the same operators: only the noise of its measurement is between them.
+    # The other models have the same operators: only the noise of its measurement is between them.
     whole = sum(each["seconds"] * each["count"] for each in measured["operators"]["observed"])
     assert estimate.exits[-1].mean_seconds == pytest.approx(
         whole + measured["operators"]["callSeconds"], rel=0.7

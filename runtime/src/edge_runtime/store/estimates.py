@@ -43,6 +43,8 @@ Fitted = tuple[OperatorTimes, float, int]
 
 MOST_PROFILES: Final = 64
 """Profiles of a class from which its times are fitted, the latest."""
+LEAST_MODELS: Final = 16
+"""Models of a class from which its times are fitted: from fewer, whole kinds of operators are unknown."""
 MOST_FITS: Final = 4
 """Fits that are kept in memory, the latest: each takes up to 2 MB for each kind of operator."""
 SECONDS: Final = 60.0
@@ -57,9 +59,15 @@ _P95: Final = 1.645
 class Estimates:
     """Estimated DeviceProfiles over a folder of blobs."""
 
-    def __init__(self, blobs: Blobs, graph: Callable[[str], Graph], memory: Memory | None = None) -> None:
-        """graph: returns a model by its digest."""
-        self._blobs, self._graph = blobs, graph
+    def __init__(
+        self,
+        blobs: Blobs,
+        graph: Callable[[str], Graph],
+        memory: Memory | None = None,
+        least: int = LEAST_MODELS,
+    ) -> None:
+        """graph: returns a model by its digest. least: models of a class, for there to be estimates."""
+        self._blobs, self._graph, self._least = blobs, graph, least
         self._memory = memory or Memory(cgroup_limit())
         self._lock = threading.Lock()  # one listing or fit at a time
         self._closed = False
@@ -75,14 +83,15 @@ class Estimates:
         """Returns the estimated DeviceProfile of a model on a class.
 
         metadata: of the model. profiles: folder of all DeviceProfiles, by model, selection and class. Raises
-        NotFound if no profile of the class has operators, and BadRequest if the model's cannot be listed.
+        NotFound if too few profiles of the class have operators, and BadRequest if the model's cannot be
+        listed.
         """
         with self._lock:
             fitted = self._fitted(profiles, selection, device_class)
             if fitted is None:
                 raise NotFound(
-                    f"no estimate for class {device_class} of {selection}: no model was profiled there whose "
-                    "operators are known: wait for the first measurement"
+                    f"no estimate for class {device_class} of {selection}: the operators of fewer than "
+                    f"{self._least} models were measured there: wait for the measurement"
                 )
             times, call, models = fitted
             listed = self._listed(metadata)
@@ -119,7 +128,10 @@ class Estimates:
     def _fitted(
         self, profiles: Path, selection: str, device_class: str
     ) -> tuple[OperatorTimes, float, int] | None:
-        """The fitted times of a class, the seconds of a call, and the number of models that were fitted."""
+        """The fitted times of a class, the seconds of a call, and the number of models that were fitted.
+
+        None from too few models.
+        """
         paths = sorted(
             profiles.glob(f"*/{selection}/{device_class}.json"), key=lambda path: -path.stat().st_mtime_ns
         )[:MOST_PROFILES]
@@ -129,7 +141,7 @@ class Estimates:
             return known[1]
         measured = [each for path in paths if (each := (document(path) or {}).get("operators"))]
         seen = [one for each in measured for one in observations(each)]
-        if not seen:
+        if not seen or len(measured) < self._least:
             return None
         call = median(each["callSeconds"] for each in measured)
         fitted = fit_operator_times(seen), call, len(measured)
