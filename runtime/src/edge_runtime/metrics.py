@@ -268,6 +268,13 @@ class Metrics:
             buckets=(*_SECONDS, 10.0, 30.0),
             registry=self.registry,
         ).labels(service)
+        self._load = Gauge(
+            "edge_session_load_seconds",
+            "Time in seconds that loading the session took for the last such request: reading the slice, "
+            "opening it, and warming it up",
+            ("service",),
+            registry=self.registry,
+        ).labels(service)
         joins = Gauge(
             "edge_sessions",
             "Loaded slices by whether requests can be batched",
@@ -326,9 +333,10 @@ class Metrics:
         """Records that slices are loaded."""
         self._idle.set(0)
 
-    def loaded_again(self, seconds: float) -> None:
-        """Records the time that a request waited until slices were loaded again."""
+    def loaded_again(self, seconds: float, took: float) -> None:
+        """Records the seconds that a request waited for a session, and those that loading it took."""
         self._loads.observe(seconds)
+        self._load.set(took)
 
     def joins(self, proven: Iterable[ProvenProperties]) -> None:
         """Counts the loaded slices by their proven properties."""

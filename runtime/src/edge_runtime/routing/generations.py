@@ -177,7 +177,8 @@ class Generations:
             self.idle = None
             self._take_over_again(table)
             self.load_time = self.resources.clock() - begin
-            self._metrics.loaded_again(self.load_time)
+            took = max(map(self._loader.took, table.sessions.values()), default=0.0)
+            self._metrics.loaded_again(self.load_time, took)
             _log.info("%s: %s is loaded again", self._metrics.service, route.name)
             self._begin_completing(self._complete_again(placement, table))
             self.changed.set()
