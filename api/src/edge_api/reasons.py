@@ -443,6 +443,13 @@ TAILS_LEFT: Final = registered(
     "Restart Triton, or unload the models that the message names.",
 )
 
+OBJECTS_LEFT: Final = registered(
+    "ObjectsLeft",
+    (EVENT,),
+    "The service was deleted while the API server kept objects of it, which it deletes later by their owner.",
+    "Remove what refuses their deletion: finalizers of others, or an admission webhook.",
+)
+
 OBJECTIVE_MET: Final = registered(
     "ObjectiveMet", (SLO_MET,), "Enough of the requests of 5 minutes met the SLO.", NOTHING
 )
