@@ -43,7 +43,7 @@ def _measured(folder: Path, data: bytes, rounds: int) -> dict[str, float]:
     placed = document(1, route("only", slice_))
     placed["spec"]["idle"] = {"after": "1s"}
     (folder / "placed.json").write_text(json.dumps(placed))
-    loads, firsts, warm, held, idle = [], [], [], [], []
+    loads, firsts, warm, held, idle = (list[float]() for _ in range(5))
     with _runtime(folder) as port:
         _until(lambda: _request(port) is not None)
         for _ in range(rounds):
