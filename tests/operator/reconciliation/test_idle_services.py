@@ -1,4 +1,4 @@
-"""Services without requests: what runtimes are told, which tails go and come back, what the status says."""
+"""Services without requests: what their Placements say, which tails go and come back, and the status."""
 
 from typing import Any
 

@@ -27,7 +27,7 @@ AFTER = 60.0
 
 
 class Clock:
-    """Advances only when a test says so."""
+    """Advances only by the tests."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -21,7 +21,7 @@ from edge_runtime.tensors import Contract
 
 _ASK_AGAIN: Final = 1.0
 _AT_MOST: Final = 5.0
-"""Seconds after which a tail that is not ready is asked for again, at first and at most."""
+"""Seconds between two looks whether a tail is ready, at first and at most."""
 _READY_WITHIN: Final = 2.0
 
 Load = Callable[[Placement, LoadedTable | None], Awaitable[LoadedTable]]
@@ -86,8 +86,7 @@ def with_routes(placement: Placement, names: Collection[str]) -> Placement:
 async def complete(placement: Placement, first: LoadedTable, load: Load, take_over: TakeOver) -> LoadedTable:
     """Loads the other routes of a table and has them take over. Returns the complete table.
 
-    load: raises EdgeError. A hop whose model is not ready is asked for again after 1 s, and then after up to
-    5 s.
+    load: raises EdgeError. A hop whose model is not ready is checked again after 1 s, then after up to 5 s.
     """
     local = {route.name for route in _local(placement)}
     now = first
