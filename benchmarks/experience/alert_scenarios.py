@@ -110,6 +110,13 @@ SCENARIOS = (
         labels=NODE | SERVICE,
     ),
     Scenario(
+        "EdgeIdleAfterShort",
+        {f"edge_first_request_load_seconds_count{{{AT}}}": rising(1)},
+        {f"edge_first_request_load_seconds_count{{{AT}}}": rising(0.1)},
+        70,
+        labels=NODE | SERVICE,
+    ),
+    Scenario(
         "EdgeProfileOff",
         {f'edge_compute_residual_ratio{{{AT}, exit="final"}}': steady(1.8)},
         {f'edge_compute_residual_ratio{{{AT}, exit="final"}}': steady(1.2)},

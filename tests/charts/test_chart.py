@@ -12,6 +12,7 @@ import yaml
 
 from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET
 from edge_operator.cli import _parser as _operator_parser
+from edge_operator.finalizer_removal import OPERATOR_PODS
 from edge_operator.nodes.rollouts import SURGE
 from edge_operator.nodes.runtimes import Host, Runtime
 from edge_operator.nodes.workloads import runtime_deployment
@@ -426,6 +427,31 @@ def test_the_helm_test_sends_inferences_by_a_command_that_the_operator_has(rende
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     parsed = _operator_parser().parse_args(pod["spec"]["containers"][0]["args"])
     assert (parsed.command, parsed.namespace) == ("send-inferences", "shop")
+
+
+@pytest.mark.parametrize("watched", [None, "shop"])
+def test_a_hook_after_the_uninstallation_removes_finalizers_where_the_operator_set_them(
+    render: Render, watched: str | None
+) -> None:
+    objects = render(*([f"operator.watchNamespace={watched}"] if watched else []))
+    hooks = [body for body in objects if body["metadata"]["name"].endswith("edge-finalizers")]
+    assert len(hooks) == 6
+    assert {body["metadata"]["annotations"]["helm.sh/hook"] for body in hooks} == {"post-delete"}
+    job = _one(objects, "Job", "edge-finalizers")
+    pod = job["spec"]["template"]
+    parsed = _operator_parser().parse_args(pod["spec"]["containers"][0]["args"])
+    namespace = job["metadata"]["namespace"]
+    assert (parsed.command, parsed.installed_in, parsed.namespace) == (
+        "remove-finalizers",
+        namespace,
+        watched,
+    )
+    operator = _one(objects, "Deployment", "edge-operator")["spec"]["template"]["metadata"]["labels"]
+    key, name = OPERATOR_PODS.split("=")
+    assert operator[key] == name != pod["metadata"]["labels"][key]
+    binding = next(body for body in hooks if body.get("roleRef", {}).get("kind") == "ClusterRole")
+    assert binding["kind"] == ("RoleBinding" if watched else "ClusterRoleBinding")
+    assert binding["metadata"].get("namespace") == watched
 
 
 def test_every_value_is_used_by_a_template() -> None:

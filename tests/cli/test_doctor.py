@@ -175,6 +175,12 @@ def test_fifteen_faults_are_planted_here_and_on_the_cluster() -> None:
     assert len(codes) == len(PLANTED) == 15
 
 
+def _loaded_late(took: str) -> dict[str, Any]:
+    body = placement("10M")
+    spec, status = body["spec"] | {"idle": {"after": "10m"}}, body["status"] | {"loadTime": took}
+    return {**body, "spec": spec, "status": status}
+
+
 OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
     "no API server": ("EI0101", lambda state: replace(state, unreachable="no route to host", version=None)),
     "an old Kubernetes": ("EI0102", lambda state: replace(state, version=(1, 27))),
@@ -271,6 +277,10 @@ OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
             ),
         ),
     ),
+    "a first request that waited longer than the SLO": (
+        "EI0506",
+        lambda state: with_objects(state, Placement=(_loaded_late("91ms"),)),
+    ),
     "monitors that no Prometheus selects": (
         "EI0602",
         lambda state: with_objects(
@@ -282,6 +292,11 @@ OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
     ),
     "no rules": ("EI0603", lambda state: with_objects(state, PrometheusRule=())),
 }
+
+
+def test_a_first_request_in_time_is_no_fault() -> None:
+    state = with_objects(healthy(), Placement=(_loaded_late("90ms"),))
+    assert "EI0506" not in bad(report(state))
 
 
 @pytest.mark.parametrize(("code", "plant"), OTHER_FAULTS.values(), ids=OTHER_FAULTS.keys())

@@ -56,6 +56,18 @@ def test_status_names_the_first_step_that_is_not_done(world: World, ei: Ei) -> N
     assert "fabric" in one["message"]
 
 
+def test_status_shows_that_a_service_is_idle(world: World, ei: Ei) -> None:
+    world.change(scaling={"idleAfter": "1m"})
+    world.settle()
+    (one,) = ei("status", "-o", "json").document
+    assert (one["ready"], one["reason"]) == ("True", reasons.SERVING)
+    world.runtimes_report(idle=True)
+    world.reconcile()
+    (one,) = ei("status", "-o", "json").document
+    assert (one["ready"], one["reason"]) == ("True", reasons.SESSIONS_RELEASED)
+    assert reasons.SESSIONS_RELEASED in ei("status").out
+
+
 def test_status_of_one_service_has_its_conditions_and_entry_nodes(world: World, ei: Ei) -> None:
     world.settle()
     found = ei("status", "digits", "-o", "json").document

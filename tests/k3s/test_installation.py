@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.experience import install_page
+from edge_operator.names import FINALIZER
 from k3s_site import CHART, EDGE, NAMESPACE, RELEASE, ROOT, Site
 from testbed.errors import KubectlFailed
 
@@ -137,6 +138,8 @@ def test_an_uninstallation_keeps_crds_and_services_and_a_new_one_takes_them_up(s
     traffic = site.traffic()
     site.uninstall()
     assert site.uids() == before
+    services = site.get("inferenceservices", "-A")["items"]
+    assert not any(FINALIZER in body["metadata"].get("finalizers", ()) for body in services)
     site.install()
     site.wait_ready()
     assert site.uids() == before

@@ -9,7 +9,7 @@ from edge_operator.effects.server_looks import Look, ServerLooks
 from edge_operator.loops.triton_servers import TritonServerLoops
 from edge_operator.tritons.addresses import server_of
 from edge_operator.tritons.control_keys import ControlKeys
-from edge_operator.tritons.residency import in_use
+from edge_operator.tritons.residency import needed
 from edge_operator.tritons.unused_tails import UnusedTails
 
 World = Any  # tests/operator/conftest.py
@@ -79,7 +79,7 @@ class TritonLooks:
 
     def _used(self, server: str) -> frozenset[str]:
         """The tails in use, as if a watch had reported all Placements."""
-        used = in_use(self.world.cluster.find(PLACEMENTS))
+        used = needed(self.world.cluster.find(PLACEMENTS))
         return frozenset(name for address, name in used if server_of(address) == server)
 
     def _server_changed(self, address: str) -> None:

@@ -112,6 +112,12 @@ class NodeGroup(SelectsNodes):
         description="Memory of each node that plans count for runtimes and slices, in bytes above 0, e.g. "
         "2Gi; no more than pods can use. Default: all that pods can use.",
     )
+    idle_memory: PositiveQuantity | None = Field(
+        default=None,
+        description="Memory in bytes, above 0, e.g. 512Mi, in which the runtime of each namespace on a node "
+        "may keep services loaded beyond their spec.scaling.idleAfter. Of those that do not fit, the ones "
+        "without requests for the longest time are let go. Default: all are let go.",
+    )
     watts: Annotated[float, Field(strict=True), _WATTS] | None = Field(
         default=None,
         description="Power of a node while it computes, in watts above its idle power, above 0 and below "

@@ -43,6 +43,7 @@ from edge_api.rules import (
     between,
     formatted,
 )
+from edge_api.scaling import IDLE_AT_THE_EDGE, Scaling
 from edge_api.selectors import SELECTS_SOMETHING, SelectsNodes
 from edge_api.words import shown
 
@@ -126,6 +127,9 @@ class InferenceServiceSpec(Part):
     slo: Slo = Field(description="The service level objective. Required.")
     load: Load = Field(
         default=Load(), description="The load that the service is planned for. Default: requests do not wait."
+    )
+    scaling: Scaling = Field(
+        default=Scaling(), description="What the service holds without requests. Default: all that it uses."
     )
     priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = Field(
         default=0,
@@ -393,8 +397,8 @@ class InferenceServiceStatus(StatusPart):
     )
     conditions: Conditions = Field(
         default=(),
-        description="Ready, Progressing, Degraded, ModelReady, Profiled, Planned, Placed and SLOMet, each "
-        "with a reason and a message.",
+        description="Ready, Progressing, Degraded, ModelReady, Profiled, Planned, Placed, SLOMet and, with "
+        "spec.scaling.idleAfter, Idle, each with a reason and a message.",
     )
     ready_entries: str | None = Field(
         default=None, description="Entry nodes that answer requests, of all of them, e.g. 2/3."
@@ -482,7 +486,7 @@ class InferenceService(KubernetesObject):
     )
 
     kind: Literal["InferenceService"] = "InferenceService"
-    spec: Annotated[InferenceServiceSpec, _PRIVACY, _ONE_RATE, _STATE] = Field(
+    spec: Annotated[InferenceServiceSpec, _PRIVACY, _ONE_RATE, _STATE, IDLE_AT_THE_EDGE] = Field(
         description="The model to serve, its SLO and the pool that serves it. The operator chooses exit and "
         "cut for every entry node and renews them when it changes."
     )

@@ -129,6 +129,16 @@ class PlacementStatus(StatusPart):
         description="Slices that this node runs without packed weights, as planned or because the memory of "
         "its runtime does not suffice, at most 256. Default: none.",
     )
+    idle: bool | None = Field(
+        default=None,
+        description="Whether the runtime has let go of the sessions, since no request came for spec.idle: "
+        "the next request loads them from the disk. Default: they are loaded, or spec.idle is not set.",
+    )
+    load_time: Duration | None = Field(
+        default=None,
+        description="Time that the last first request after such a pause waited for its session. Default: "
+        "none has waited since the runtime started.",
+    )
     last_updated: AwareDatetime | None = Field(
         default=None,
         description="Time at which the runtime wrote this status, by the clock of the entry node. It is for "

@@ -21,6 +21,7 @@ from edge_api.policies import (
 )
 from edge_api.quantities import Duration, Quantity
 from edge_api.rules import Accuracy, Digest, ExitName, Label, Name, TensorName, TensorNames, Text
+from edge_api.scaling import PlacedIdle
 from edge_api.sequences import PlacedState, Sequences
 from edge_api.shapes import BytesAt, DurationsAt, InputShapes, MeasuredShapes
 from edge_api.tensors import Slice, Tensor, Tensors
@@ -299,6 +300,10 @@ class PlacementSpec(Part):
     result_cache: ResultCache | None = Field(
         default=None, description="Caches the results of identical inputs. Default: no cache."
     )
+    idle: PlacedIdle | None = Field(
+        default=None,
+        description="When the runtime lets go of the sessions of the service. Default: never.",
+    )
     rate: Annotated[float, Field(strict=True, ge=0, le=1_000_000)] | None = Field(
         default=None,
         description="Requests per second that the plan counts with at this node, up to 1000000. "
@@ -391,6 +396,11 @@ class Placement(KubernetesObject):
     def loaded(self) -> bool:
         """Whether its runtime has loaded the routes that the status describes, perhaps of an earlier spec."""
         return self.status is not None and self.status.loaded
+
+    @property
+    def idle(self) -> bool:
+        """Whether its runtime has let go of the sessions of the newest routes."""
+        return self.switched and self.status is not None and self.status.idle is True
 
     @property
     def switched(self) -> bool:

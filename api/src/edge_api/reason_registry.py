@@ -12,6 +12,7 @@ ConditionType = Literal[
     "Planned",
     "Placed",
     "SLOMet",
+    "Idle",
     "ControlOpen",
     "CertificatesIssued",
     "Active",
@@ -26,6 +27,8 @@ PROFILED: Final = "Profiled"
 PLANNED: Final = "Planned"
 PLACED: Final = "Placed"
 SLO_MET: Final = "SLOMet"
+IDLE: Final = "Idle"
+"""Of services with spec.scaling.idleAfter alone: whether all entry nodes have let go of the model."""
 CONTROL_OPEN: Final = "ControlOpen"
 """Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
 CERTIFICATES_ISSUED: Final = "CertificatesIssued"
@@ -45,6 +48,8 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
     PLANNED: "Every entry node has a route table.",
     PLACED: "Slices are cut, tails are loaded into Triton, and route tables are published.",
     SLO_MET: "At least the share spec.slo.objective of requests met spec.slo.latency in the last 5 minutes.",
+    IDLE: "No entry node has the model loaded, since no request came for spec.scaling.idleAfter. Services "
+    "without that field do not have this condition.",
 }
 """What it means that a condition is True."""
 

@@ -6,6 +6,7 @@ docs/reasons.md lists them; `make generate` writes its table from here.
 from typing import Final
 
 from edge_api.fetch_reasons import DISK_FULL, FETCH_FAILED, FETCHED, FETCHING, TOO_LARGE, UNSUPPORTED_SCHEME
+from edge_api.idle_reasons import SESSIONS_LOADED, SESSIONS_RELEASED
 from edge_api.reason_registry import (
     ACTIVE,
     CERTIFICATES_ISSUED,
@@ -13,6 +14,7 @@ from edge_api.reason_registry import (
     CONTROL_OPEN,
     DEGRADED,
     EVENT,
+    IDLE,
     MODEL_READY,
     NOTHING,
     OTHER_KINDS,
@@ -60,11 +62,12 @@ from edge_api.tenant_reasons import (
 __all__ = [
     "ACTIVE", "ALL_SERVED", "BAD_INPUTS", "BAD_SAMPLES", "CERTIFICATES_ISSUED", "CONDITIONS",
     "CONTROL_OPEN", "DEGRADED", "DISK_FULL", "DRAINED", "EVENT", "FETCHED", "FETCHING", "FETCH_FAILED",
-    "HELD", "INPUTS_REFUSED", "MEASURING_ON_REQUESTS", "MODEL_READY", "NAMESPACES_FOUND", "NO_NAMESPACES",
-    "OTHER_KINDS", "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES", "POOL_CONTROL", "POOL_READY",
-    "PROFILED", "PROGRESSING", "READY", "REASONS", "RECLAIMED", "SATISFIED", "SERVICES_REFUSED",
-    "SHAPES_UNKNOWN", "SLO_MET", "STEPPED_DOWN", "TENANT_ACTIVE", "TENANT_DRAINED", "TENANT_HELD",
-    "TENANT_READY", "TENANT_SATISFIED", "TOO_LARGE", "UNSUPPORTED_SCHEME", "ConditionType", "Reason", "known",
+    "HELD", "IDLE", "INPUTS_REFUSED", "MEASURING_ON_REQUESTS", "MODEL_READY", "NAMESPACES_FOUND",
+    "NO_NAMESPACES", "OTHER_KINDS", "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES", "POOL_CONTROL",
+    "POOL_READY", "PROFILED", "PROGRESSING", "READY", "REASONS", "RECLAIMED", "SATISFIED",
+    "SERVICES_REFUSED", "SESSIONS_LOADED", "SESSIONS_RELEASED", "SHAPES_UNKNOWN", "SLO_MET", "STEPPED_DOWN",
+    "TENANT_ACTIVE", "TENANT_DRAINED", "TENANT_HELD", "TENANT_READY", "TENANT_SATISFIED", "TOO_LARGE",
+    "UNSUPPORTED_SCHEME", "ConditionType", "Reason", "known",
 ]  # fmt: skip
 """Names of other modules that belong here, too."""
 
@@ -445,6 +448,13 @@ TAILS_LEFT: Final = registered(
     (EVENT,),
     "The service was deleted while its Triton server did not answer, so its tails may still be loaded.",
     "Restart Triton, or unload the models that the message names.",
+)
+
+OBJECTS_LEFT: Final = registered(
+    "ObjectsLeft",
+    (EVENT,),
+    "The service was deleted while the API server kept objects of it, which it deletes later by their owner.",
+    "Remove what refuses their deletion: finalizers of others, or an admission webhook.",
 )
 
 OBJECTIVE_MET: Final = registered(

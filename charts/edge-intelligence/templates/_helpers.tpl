@@ -145,6 +145,13 @@ helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
+{{/* Annotations of the hook that removes finalizers. Input: its weight. */}}
+{{- define "edge.finalizers.hook" -}}
+helm.sh/hook: post-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
 {{/* Annotations of what `helm test` creates. Input: its weight. */}}
 {{- define "edge.test.hook" -}}
 helm.sh/hook: test

@@ -19,8 +19,8 @@ from edge_operator.reading import read
 class ServiceStatus(Part):
     """An InferenceService at a glance.
 
-    reason, message: of the condition that says most about what is wrong; of Ready if nothing is. conditions,
-    nodes: empty in a list of services.
+    reason, message: of the condition that says most about what is wrong; if nothing is, of Idle for an idle
+    service, else of Ready. conditions, nodes: empty in a list of services.
     """
 
     service: str
@@ -102,7 +102,7 @@ def service_status(body: Mapping[str, Any], *, whole: bool = False) -> ServiceSt
     status = service.status
     conditions = () if status is None else status.conditions
     ready = condition(conditions, reasons.READY)
-    telling = _telling(conditions) or ready
+    telling = _telling(conditions) or _idle(conditions) or ready
     slo = None if status is None else status.slo
     return ServiceStatus(
         service=metadata["name"],
@@ -126,6 +126,12 @@ def _telling(conditions: Iterable[Condition]) -> Condition | None:
     """Returns the first step that is not done, which says why the later ones are not."""
     found = {each.type: each for each in conditions}
     return next((found[name] for name in _ORDER if name in found and found[name].status != "True"), None)
+
+
+def _idle(conditions: Iterable[Condition]) -> Condition | None:
+    """Returns the condition Idle if the service is idle."""
+    found = condition(conditions, reasons.IDLE)
+    return found if found is not None and found.status == "True" else None
 
 
 def published_table(body: Mapping[str, Any]) -> PublishedTable:

@@ -133,6 +133,15 @@ _SERVICES: Final = (
         description="The measured bandwidth of {{ $labels.node }} varies around the threshold of a route.",
     ),
     _of_service(
+        "EdgeIdleAfterShort",
+        "warning",
+        "30m",
+        f"sum by ({SERVICE}, pod, node) (increase(edge_first_request_load_seconds_count[1h])) > 12",
+        summary=f"{_NAMED} loaded its model {{{{ $value | humanize }}}} times in an hour.",
+        description="Requests to {{ $labels.node }} come about as rarely as spec.scaling.idleAfter, so many "
+        "of them wait until the model is loaded.",
+    ),
+    _of_service(
         "EdgeProfileOff",
         "warning",
         "30m",

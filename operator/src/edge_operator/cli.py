@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -15,6 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if parsed.command == "adopt-crds":
             return _adopt_crds(parsed)
+        if parsed.command == "remove-finalizers":
+            return _remove_finalizers(parsed)
         if parsed.command == "send-inferences":
             return _send_inferences(parsed)
         return _run(parsed)
@@ -51,6 +54,19 @@ def _adopt_crds(parsed: argparse.Namespace) -> int:
     cluster = ApiServer.from_environment()
     for name in adopt(cluster, parsed.names, parsed.release, parsed.release_namespace):
         sys.stdout.write(f"{name}: part of release {parsed.release_namespace}/{parsed.release}\n")
+    return 0
+
+
+def _remove_finalizers(parsed: argparse.Namespace) -> int:
+    from edge_operator import finalizer_removal
+    from edge_operator.cluster import ApiServer
+    from edge_operator.names import FINALIZER
+
+    cluster = ApiServer.from_environment()
+    for name in finalizer_removal.remove_finalizers(
+        cluster, parsed.installed_in, parsed.namespace, time.monotonic, time.sleep
+    ):
+        sys.stdout.write(f"{name}: without {FINALIZER}\n")
     return 0
 
 
@@ -92,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     adopt_command.add_argument("names", nargs="+", metavar="CRD", help="e.g. tenants.edge-intelligence.io")
     adopt_command.add_argument("--release", required=True, help="name of the release")
     adopt_command.add_argument("--release-namespace", required=True, help="namespace of the release")
+    remove_command = commands.add_parser(
+        "remove-finalizers", help="remove the operator's finalizers from services, once it is uninstalled"
+    )
+    remove_command.add_argument("--installed-in", required=True, help="namespace of the operator")
+    remove_command.add_argument("--namespace", help="of the services (default: all)")
     send_command = commands.add_parser(
         "send-inferences", help="send a request to each Ready service; exits with 1 if one fails"
     )

@@ -45,7 +45,8 @@ class PoolMember:
     """A node with what the pool's group declares of it.
 
     watts: above idle while it computes; 0 if unknown. execution_providers, image: empty for those of the
-    installation. declared_memory: bytes for runtimes and slices.
+    installation. declared_memory: bytes for runtimes and slices. idle_memory: bytes in which a
+    runtime keeps idle services loaded.
     """
 
     node: Node
@@ -57,6 +58,7 @@ class PoolMember:
     execution_providers: tuple[str, ...] = ()
     image: str = ""
     declared_memory: float = inf
+    idle_memory: int = 0
 
     @property
     def memory(self) -> float:
@@ -119,6 +121,7 @@ def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMemb
                 group.execution_providers or (),
                 group.image or "",
                 inf if group.memory is None else float(group.memory),
+                int(group.idle_memory or 0),
             )
             found.append(member)
     return tuple(found)

@@ -23,8 +23,9 @@ from edge_planning.routing.deadlines import (
     usable,
 )
 from edge_runtime.codecs.contracts import without_range
-from edge_runtime.errors import BadTensor, CannotAnswer, HopFailed, HopLate, LinkBusy, NotReady, Overloaded
+from edge_runtime.errors import BadTensor, CannotAnswer, HopFailed, HopLate, LinkBusy, Overloaded
 from edge_runtime.first_requests.turns import FirstRequests
+from edge_runtime.held_requests import Activity, table_for
 from edge_runtime.inference.runners import INLINE
 from edge_runtime.memoization.settings import MemoizationSettings
 from edge_runtime.metrics import Metrics
@@ -86,6 +87,7 @@ class Dataplane:
         self.first_requests = FirstRequests(generations.changed.set)
         self.window, self.residuals, self.shapes = Window(), Residuals(), RequestShapes()
         self._generations, self.metrics, self._clock = generations, metrics, clock
+        self.activity = Activity(clock)
         self.statistics = metrics.statistics
         self._queue, self._breakers = generations.queue, generations.resources.breakers
         self._active_route = generations.active_route
@@ -93,8 +95,8 @@ class Dataplane:
     @property
     def contract(self) -> Contract | None:
         """Inputs and outputs for clients, the same for all routes; None before a table is loaded."""
-        table = self._generations.table
-        return table.contract if table is not None else None
+        found = self._generations.table or self._generations.idle
+        return found.contract if found is not None else None
 
     @property
     def message(self) -> str:
@@ -121,21 +123,28 @@ class Dataplane:
     @property
     def target(self) -> float | None:
         """The SLO latency in seconds; None before a table is loaded."""
-        table = self._generations.table
-        return table.placement.spec.slo.latency if table is not None else None
+        placement = self._generations.placement
+        return placement.spec.slo.latency if placement is not None else None
 
     async def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Responds within the client's timeout or the SLO latency, whichever is less.
 
         Raises CannotAnswer if neither the route nor a local one can respond, and Overloaded if too many
-        requests wait.
+        requests wait. If no session is loaded, because no request came for a time, it loads one first.
         """
+        with self.activity.request():
+            return await self._infer(request)
+
+    async def _infer(self, request: InferenceRequest) -> InferenceResponse:
         start = self._clock() if request.since is None else request.since
-        table = self._generations.table
+        table, held = self._generations.table, 0.0
         if table is None:
-            raise NotReady("no placement is loaded yet: check /v2/health/ready")
+            table = await table_for(self._generations, request, self._clock() - start, self._refused)
+            held = self._clock() - start
         slo = table.placement.spec.slo.latency
-        deadline = slo if request.within is None else min(slo, request.within)
+        within = slo if request.within is None else min(slo, request.within)
+        # The SLO counts from the arrival, but a response that had to wait for a session is of use after it.
+        deadline = slo + held if request.within is None else min(slo + held, request.within)
         wait, beyond = self._admit(table, request, start, deadline)
         admitted = _Admitted(start, deadline, wait, beyond, request.priority)
         waits = request.within is None and table.placement.spec.deadline_action is DeadlineAction.WAIT
@@ -153,7 +162,7 @@ class Dataplane:
             ) from None
         finally:
             self._queue.leave()
-        return self._completed(table, request, start, deadline, found)
+        return self._completed(table, request, start, within, found)
 
     def at_once(self, request: InferenceRequest) -> InferenceResponse | None:
         """Returns the response if it takes one short run at this node; None without a trace if `infer` is
@@ -190,6 +199,7 @@ class Dataplane:
         if results is None:
             return None
         self._ran(loaded, feeds, self._clock() - begin, waited=False)
+        self.activity.touch()
         return self._completed(table, request, start, deadline, (results, loaded, "ok"))
 
     def _completed(
@@ -262,15 +272,18 @@ class Dataplane:
                 self._queue.admit(least, usable(given) - (now - start), wait, beyond=beyond)
             return max(wait, self._queue.spare_wait()) if beyond else wait, beyond
         except Overloaded:
-            route = table.routes[-1].route
-            self.metrics.request(route.exit, route.name, "refused", 0.0, met=False)
-            self.window.add(start, None, met=False)
+            self._refused(table.routes[-1].route.exit, table.routes[-1].route.name)
             raise
+
+    def _refused(self, exit_: str, route: str) -> None:
+        self.metrics.request(exit_, route, "refused", 0.0, met=False)
+        self.window.add(self._clock(), None, met=False)
 
     def repeated(
         self, response: InferenceResponse, outcome: str, seconds: float, within: float | None
     ) -> None:
         """Counts a request whose response was reused from an earlier one."""
+        self.activity.touch()
         target = self.target
         met = target is None or seconds <= target
         exit_, route = str(response.parameters["exit"]), str(response.parameters["route"])

@@ -255,6 +255,26 @@ class Metrics:
             ("service",),
             registry=self.registry,
         ).labels(service)
+        self._idle = Gauge(
+            "edge_idle",
+            "1 while the sessions are let go, since no request came for spec.scaling.idleAfter; else 0",
+            ("service",),
+            registry=self.registry,
+        ).labels(service)
+        self._loads = Histogram(
+            "edge_first_request_load_seconds",
+            "Time that the first request after such a pause waited for its session, in seconds",
+            ("service",),
+            buckets=(*_SECONDS, 10.0, 30.0),
+            registry=self.registry,
+        ).labels(service)
+        self._load = Gauge(
+            "edge_session_load_seconds",
+            "Time in seconds that loading the session took for the last such request: reading the slice, "
+            "opening it, and warming it up",
+            ("service",),
+            registry=self.registry,
+        ).labels(service)
         joins = Gauge(
             "edge_sessions",
             "Loaded slices by whether requests can be batched",
@@ -302,6 +322,21 @@ class Metrics:
     def sessions(self, size: int) -> None:
         """Sets the bytes of the loaded slices."""
         self._sessions.set(size)
+
+    def let_go(self) -> None:
+        """Records that no slice is loaded, because no request came."""
+        self._idle.set(1)
+        self.sessions(0)
+        self.joins(())
+
+    def in_use(self) -> None:
+        """Records that slices are loaded."""
+        self._idle.set(0)
+
+    def loaded_again(self, seconds: float, took: float) -> None:
+        """Records the seconds that a request waited for a session, and those that loading it took."""
+        self._loads.observe(seconds)
+        self._load.set(took)
 
     def joins(self, proven: Iterable[ProvenProperties]) -> None:
         """Counts the loaded slices by their proven properties."""

@@ -174,7 +174,10 @@ class NodeServices:
     def _add(self, name: str) -> PlacedService:
         placed = self._placed[name] = self._make(name, self._folder / name)
         self.models.add(placed.service)
-        self._tasks[name] = [asyncio.create_task(_supervised(placed, self._leaving.get(name)))]
+        self._tasks[name] = [
+            asyncio.create_task(_supervised(placed, self._leaving.get(name))),
+            asyncio.create_task(_watching(placed)),
+        ]
         if self._statuses is not None:
             self._tasks[name].append(asyncio.create_task(_reporting(placed, self._statuses)))
         if self._measurer is not None:
@@ -209,7 +212,10 @@ class LoneService:
 
     async def restore(self) -> None:
         """Begins to load its last placement from disk."""
-        self._tasks = [asyncio.create_task(_supervised(self._placed))]
+        self._tasks = [
+            asyncio.create_task(_supervised(self._placed)),
+            asyncio.create_task(_watching(self._placed)),
+        ]
         if self._statuses is not None:
             self._tasks.append(asyncio.create_task(_reporting(self._placed, self._statuses)))
         if self._measurer is not None:
@@ -279,6 +285,18 @@ async def _reporting(placed: PlacedService, statuses: Statuses) -> None:
             await placed.write_status(statuses)
         except Exception:  # such as a response that is not JSON
             _log.exception("the status of service %s", placed.name)
+        await asyncio.sleep(_RESTART)
+
+
+async def _watching(placed: PlacedService) -> None:
+    """Lets go of the service's sessions without requests, also after an unexpected error. Runs until
+    cancelled.
+    """
+    while True:
+        try:
+            await placed.watch_requests()
+        except Exception:  # a bug here must not end the other services
+            _log.exception("letting go of the sessions of service %s", placed.name)
         await asyncio.sleep(_RESTART)
 
 

@@ -13,6 +13,7 @@ from secrets import token_bytes
 from typing import Any, Final, Protocol
 
 from edge_api.told_links import ToldLink
+from edge_planning.routing.idle import idle_in
 from edge_runtime.assignment import Placement, Spec, parse_placement
 from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.dataplane import Dataplane
@@ -28,6 +29,7 @@ from edge_runtime.routing.disk_cache import DiskCache
 from edge_runtime.routing.early_exits import EarlyExitLoader
 from edge_runtime.routing.fallbacks.local_tails import LocalTails
 from edge_runtime.routing.generations import Generations
+from edge_runtime.routing.idle_tables import can_be_let_go
 from edge_runtime.routing.node_resources import NodeResources
 from edge_runtime.routing.repeatability import Repeatability
 from edge_runtime.sequences.backends import SequencedBackend
@@ -44,6 +46,7 @@ _STATUS_LEAST: Final = 0.25
 _RETRY: Final = 5.0
 _LONGEST_PAUSE: Final = 10.0
 _LAST_WITHIN: Final = 0.5
+_IDLE_LOOK: Final = 5.0
 _CONTACT: Final = 60.0
 """Seconds without contact to the API server after which this node measures its links by itself."""
 
@@ -181,7 +184,51 @@ class PlacedService:
         loaded = await self.generations.use(placement, at_hand=at_hand)
         if loaded:
             self.dataplane.first_requests.use(placement.spec)
+            self.dataplane.activity.touch()
         return loaded
+
+    async def watch_requests(self) -> None:
+        """Lets go of sessions that no request needs for `spec.idle.after`. Runs until cancelled."""
+        while True:
+            pause = self.look_for_requests()
+            await asyncio.sleep(pause)
+
+    def look_for_requests(self) -> float:
+        """Lets go of the sessions if that is due. Returns the seconds until the next look."""
+        resources, settings = self._resources, self._spec.idle if self._spec is not None else None
+        if self.generations.idle is not None and not self.generations.loaded:
+            self._arrived.set()  # the last request could not be answered: what it needs is fetched again
+        if settings is None:
+            resources.idle.drop(self)
+            return _IDLE_LOOK
+        if self.idle_since is not None:
+            resources.idle.keep(self, settings.memory)
+            return min(float(settings.after), _IDLE_LOOK)
+        resources.idle.drop(self)
+        activity = self.dataplane.activity
+        left = settings.after if activity.count else idle_in(settings.after, activity.last, resources.clock())
+        return min(left or _IDLE_LOOK, _IDLE_LOOK)
+
+    @property
+    def idle_since(self) -> float | None:
+        """The second of the last request if sessions are loaded that could be let go since; None if not."""
+        spec, placement, activity = self._spec, self.generations.placement, self.dataplane.activity
+        if spec is None or spec.idle is None or placement is None or not can_be_let_go(placement):
+            return None
+        if self.generations.table is None or not self.generations.loaded or self._loading or activity.count:
+            return None
+        left = idle_in(spec.idle.after, activity.last, self._resources.clock())
+        return None if left > 0 else activity.last
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the loaded sessions."""
+        table = self.generations.table
+        return table.bytes if table is not None else 0
+
+    def let_go(self) -> None:
+        """Lets go of the loaded sessions; the next request loads them again."""
+        self.generations.let_go()
 
     async def measure(self, measurer: Measures) -> None:
         """Measures the model on its first requests at its turn. Runs until cancelled."""
@@ -206,8 +253,8 @@ class PlacedService:
         Without contact, it also ends the use of what the operator told of links.
         """
         self.generations.tell(self._told if self.word.age < _CONTACT else {})
-        table = self.generations.table
-        why = refusal(table.placement.spec.autonomy, self.word.age) if table is not None else ""
+        spec = self._spec
+        why = refusal(spec.autonomy, self.word.age) if spec is not None else ""
         if bool(why) != bool(self.service.refusal):
             _log.warning("%s: %s", self.name, why or "the API server responds again: requests are served")
         self.service.refusal = why
@@ -216,7 +263,8 @@ class PlacedService:
         """The current state for the status."""
         residuals = self.dataplane.residuals.report(self.generations.resources.clock())
         self.metrics.residuals(residuals)
-        generations, active = self.generations, self.dataplane.active
+        generations, loaded = self.generations, self.dataplane.active
+        active = loaded.route if loaded is not None else generations.idle and generations.idle.active
         # Generations of another object with the same name, which was replaced, say nothing about this one.
         uid = metadata_of(self._wanted).get("uid")
         same = None in (self._tried, self._wanted) or metadata_of(self._tried).get("uid") == uid
@@ -225,9 +273,9 @@ class PlacedService:
             loaded=generations.loaded and same,
             message=(generations.message if same else "") or self._runner.stuck,
             reason=generations.reason if same else "",
-            route=active.route.name if active else "",
-            exit=active.route.exit if active else "",
-            cut=active.route.cut if active else "",
+            route=active.name if active else "",
+            exit=active.exit if active else "",
+            cut=active.cut if active else "",
             link=generations.link.report() if generations.link is not None else None,
             local_links=generations.local_links.report(),
             summary=self.dataplane.window.summary(self.generations.resources.clock()),
@@ -236,6 +284,8 @@ class PlacedService:
             shapes=self.dataplane.shapes.report(self.generations.resources.clock()),
             unpacked=generations.table.unpacked if generations.table is not None else (),
             first_requests=self.dataplane.first_requests.report(),
+            idle=generations.idle is not None,
+            load_time=generations.load_time,
         )
 
     async def write_status(self, statuses: Statuses) -> None:
@@ -283,11 +333,12 @@ class PlacedService:
 
     @property
     def _spec(self) -> Spec | None:
-        table = self.generations.table
-        return table.placement.spec if table is not None else None
+        placement = self.generations.placement
+        return placement.spec if placement is not None else None
 
     def close(self) -> None:
         """Releases what only this service needs; its requests in flight are still answered."""
+        self._resources.idle.drop(self)
         self.generations.close()
 
     async def forget(self) -> None:

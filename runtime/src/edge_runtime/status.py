@@ -88,7 +88,8 @@ class Report:
     """Everything that the status reports.
 
     slo_met: None if there were no requests in the last minute. peer_scheme: HTTPS with ports for other nodes.
-    unpacked: digests of the slices whose weights are not packed.
+    unpacked: digests of the slices whose weights are not packed. idle: whether the sessions were let go.
+    load_time: seconds that the last first request waited for one; None if none did.
     """
 
     generation: int
@@ -109,6 +110,8 @@ class Report:
     local_links: Mapping[str, LinkReport] = field(default_factory=dict)
     unpacked: Sequence[str] = ()
     first_requests: Mapping[str, Any] | None = None
+    idle: bool = False
+    load_time: float | None = None
 
 
 def status_document(report: Report) -> dict[str, Any]:
@@ -137,6 +140,8 @@ def status_document(report: Report) -> dict[str, Any]:
         "attainment": f"{summary.met / summary.requests:.3f}" if summary.requests else None,
         "peerScheme": report.peer_scheme or None,
         "unpacked": list(report.unpacked[:_MOST_SLICES]) or None,
+        "idle": report.idle or None,
+        "loadTime": duration(report.load_time),
         "lastUpdated": _rfc3339(report.now),
     }
 

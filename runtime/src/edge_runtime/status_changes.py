@@ -1,10 +1,11 @@
 """When a Placement's status is to be written. Pure.
 
 What changes what the operator or a reader does is written at once: another generation, route, state of the
-link or verdict on the SLO, and a measurement that the route table was not planned for. Counters are written
-only if they moved, and at most once per interval; the operator chooses the interval so that those of a pool
-are at most 60 writes a minute. Changes have a budget of their own, because a route can change every second: a
-few at once, then one per interval. Only a generation is never kept waiting, since the operator waits for it.
+link or verdict on the SLO, sessions that were let go or loaded again, and a measurement that the route table
+was not planned for. Counters are written only if they moved, and at most once per interval; the operator
+chooses the interval so that those of a pool are at most 60 writes a minute. Changes have a budget of their
+own, because a route can change every second: a few at once, then one per interval. Only a generation is never
+kept waiting, since the operator waits for it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _route(report: Report) -> tuple[str, str, str, bool | None]:
 
 
 def _changed(before: Report, now: Report, planned: Planned) -> bool:
-    if _route(before) != _route(now) or before.peer_scheme != now.peer_scheme:
+    if _route(before) != _route(now) or before.peer_scheme != now.peer_scheme or before.idle != now.idle:
         return True
     if _local_links_changed(before, now) or _first_requests(before) != _first_requests(now):
         return True

@@ -122,6 +122,7 @@ def _identity(report: Report) -> tuple[object, ...]:
         report.reason,
         report.message[:MESSAGE_LENGTH],
         report.route,
+        report.idle,
         *((counted.requests, counted.met) if counted is not None else ()),
     )
 
@@ -152,6 +153,7 @@ def _report(status: PlacementStatus) -> Report:
         peer_scheme=status.peer_scheme or "",
         first_requests=written(status.first_requests) if status.first_requests is not None else None,
         local_links={link.peer: _link(link) for link in status.local_links or ()},
+        idle=bool(status.idle),
     )
 
 

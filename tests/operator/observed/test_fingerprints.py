@@ -54,6 +54,7 @@ def test_a_measurement_changes_no_fingerprint_and_a_switch_of_routes_does() -> N
     assert news(_placement(loaded=True, activeRoute="b@pool1"))
     assert news(_placement(loaded=True, activeRoute="b@pool1", link={"state": "Down"}))
     assert news(_placement(2, loaded=True, activeRoute="b@pool1", link={"state": "Down"}))
+    assert news(_placement(2, loaded=True, activeRoute="b@pool1", link={"state": "Down"}, idle=True))
 
 
 def test_a_report_on_first_requests_changes_the_fingerprint_and_the_number_of_kept_inputs_does_not() -> None:

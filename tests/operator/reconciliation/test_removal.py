@@ -5,9 +5,15 @@ from typing import Any
 
 import pytest
 
+from edge_api import reasons
+from edge_operator.cluster import PLACEMENTS, Kind
 from edge_operator.effects.executor import API_SERVER, Action
+from edge_operator.effects.tails import TailLoader
+from edge_operator.errors import ClusterError
 from edge_operator.pool import plans
-from edge_operator.pool.removals import PATIENCE
+from edge_operator.pool.actions import UnloadTails
+from edge_operator.pool.removals import LONGEST, PATIENCE
+from edge_operator.pool.states import UnloadOutcome
 from edge_operator.tritons.addresses import server_of
 
 World = Any  # tests/operator/conftest.py
@@ -77,6 +83,57 @@ def test_an_absent_triton_is_waited_for_and_then_what_is_left_is_said(world: Wor
     assert (kind, reason) == ("Warning", "TailsLeft")
     assert all(name in message for name in world.triton.models)
     assert "triton.test:8000" in message
+
+
+def test_a_deletion_ends_although_the_api_server_keeps_what_it_is_to_delete(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a finalizer of another controller on a Placement that is away."""
+    world.settle()
+    delete, deleted = world.cluster.delete, list[str]()
+
+    def kept(kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
+        if kind is not PLACEMENTS:
+            delete(kind, namespace, name, uid)
+            return
+        body = world.cluster.get(kind, namespace, name)
+        deleted.append(name)
+        at = world.clock().wall().strftime("%Y-%m-%dT%H:%M:%SZ")
+        world.cluster.put(body | {"metadata": body["metadata"] | {"deletionTimestamp": at}})
+
+    monkeypatch.setattr(world.cluster, "delete", kept)
+    _delete(world)
+    assert world.reconcile() == LONGEST
+    world.now += LONGEST - 1
+    world.reconcile()
+    assert world.service()["metadata"]["finalizers"] == ["edge-intelligence.io/operator"]
+    world.now += 1
+    world.reconcile()
+    assert ("InferenceService", "default", "digits") not in world.cluster.objects
+    assert sorted(deleted) == ["digits.cam-1", "digits.cam-2", "digits.gate"], "each is deleted once"
+    left = next(message for _, reason, message in world.cluster.events if reason == reasons.OBJECTS_LEFT)
+    assert all(name in left for name in ("digits.cam-1", "digits.cam-2", "digits.gate"))
+
+
+def test_a_deletion_ends_although_unloading_fails_in_a_way_that_nothing_reports(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the operator must not list Placements any more, so that it cannot tell which tails are used."""
+    world.settle()
+
+    def refused(loader: TailLoader, wanted: UnloadTails) -> UnloadOutcome:
+        raise ClusterError("listing Placements: forbidden")
+
+    monkeypatch.setattr(TailLoader, "unload", refused)
+    _delete(world)
+    assert world.reconcile() == LONGEST
+    assert world.service()["metadata"]["finalizers"] == ["edge-intelligence.io/operator"]
+    world.now += LONGEST
+    world.reconcile()
+    assert ("InferenceService", "default", "digits") not in world.cluster.objects
+    left = next(message for _, reason, message in world.cluster.events if reason == reasons.TAILS_LEFT)
+    assert "they were not unloaded in 120 s" in left
+    assert all(name in left for name in world.triton.models)
 
 
 def test_another_owners_finalizer_stays(world: World) -> None:

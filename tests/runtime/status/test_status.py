@@ -73,6 +73,8 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
         "attainment": "0.990",
         "peerScheme": None,
         "unpacked": None,
+        "idle": None,
+        "loadTime": None,
         "lastUpdated": "2026-01-02T03:04:05Z",
     }
 
@@ -81,6 +83,11 @@ def test_what_is_not_known_is_removed_not_invented() -> None:
     document = status_document(_report(Window(), None))
     assert (document["latency"], document["attainment"], document["link"]) == (None, None, None)
     assert document["requests"] == 0
+
+
+def test_the_status_tells_that_sessions_were_let_go_and_how_long_the_last_load_took() -> None:
+    document = status_document(replace(_report(Window(), None), idle=True, load_time=0.25))
+    assert (document["idle"], document["loadTime"]) == (True, "250ms")
 
 
 def test_a_link_that_is_down_keeps_its_last_bandwidth() -> None:

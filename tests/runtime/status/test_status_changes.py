@@ -42,6 +42,7 @@ def test_what_the_api_server_has_is_not_written_again() -> None:
         {"route": "exit1@local", "exit": "exit1", "cut": "local"},
         {"slo_met": False},
         {"peer_scheme": "HTTPS"},
+        {"idle": True},
         {"first_requests": {"kept": 1, "attempts": 0, "message": ""}},
         {"link": replace(LINK, up=False)},
         {"link": None},

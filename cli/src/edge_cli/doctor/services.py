@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
-from edge_api import reasons
+from pydantic import ValidationError
+
+from edge_api import Placement, reasons
+from edge_api.earlier import in_this_version
 from edge_cli.doctor.findings import Check, Found, at
 from edge_cli.doctor.states import PART_OF, QUOTAS, ClusterState, condition_of, labels
-from edge_operator.cluster import DEPLOYMENTS, EVENTS, INFERENCE_SERVICES, PODS, Object
+from edge_operator.cluster import DEPLOYMENTS, EVENTS, INFERENCE_SERVICES, PLACEMENTS, PODS, Object
 from edge_operator.names import MANAGED_BY
 from edge_operator.pool.pod_troubles import cannot_start, deployment_trouble, pod_trouble
 
@@ -74,6 +77,22 @@ def _not_answering(state: ClusterState) -> Iterator[Found]:
             yield at(body, f"Ready is False, {ready.get('reason')}: {ready.get('message', '')}")
 
 
+def _late_first_requests(state: ClusterState) -> Iterator[Found]:
+    for body in state.of(PLACEMENTS):
+        try:
+            placement = Placement.model_validate(in_this_version(body))
+        except ValidationError:
+            continue
+        took = placement.status.load_time if placement.status is not None else None
+        latency = placement.spec.slo.latency
+        if placement.spec.idle is not None and took is not None and took > latency:
+            yield at(
+                body,
+                f"at {placement.spec.node}, the last request to idle service {placement.spec.service} waited "
+                f"{took} until its model was loaded, and slo.latency is {latency}",
+            )
+
+
 def _no_services(state: ClusterState) -> str:
     return "" if state.of(INFERENCE_SERVICES) else "there is no InferenceService"
 
@@ -131,6 +150,17 @@ CHECKS: Final = (
         "Do what the message says, and read the events of the runtime's pods.",
         _not_answering,
         reads=(INFERENCE_SERVICES,),
+        skip=_no_services,
+    ),
+    Check(
+        "EI0506",
+        "services",
+        "warning",
+        "first requests to idle services meet the SLO",
+        "The first request after a time without requests is answered late.",
+        "Raise spec.scaling.idleAfter or spec.slo.latency, or set idleMemory for the nodes in the pool.",
+        _late_first_requests,
+        reads=(PLACEMENTS,),
         skip=_no_services,
     ),
 )

@@ -278,6 +278,22 @@ def _experience() -> list[Panel]:
             "bytes",
             Query(f"max by (node) (edge_sessions_bytes{{{_OWN}}})", "{{node}}"),
         ),
+        graph(
+            "Idle entry nodes",
+            "1 while an entry node has let go of the service's sessions for lack of requests.",
+            "short",
+            Query(f"max by (node) (edge_idle{{{_OWN}}})", "{{node}}"),
+        ),
+        graph(
+            "Wait of first requests",
+            "Mean time that the first request after idle times waited for its session, by entry node.",
+            "s",
+            Query(
+                f"{_rate('edge_first_request_load_seconds_sum', 'node')} / "
+                f"{_rate('edge_first_request_load_seconds_count', 'node')}",
+                "{{node}}",
+            ),
+        ),
     ]
 
 

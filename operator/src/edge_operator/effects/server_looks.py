@@ -15,7 +15,7 @@ from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
 from edge_operator.errors import ClusterError, TritonBusyError, TritonError, TritonUnreachableError
 from edge_operator.tritons.addresses import server_of
 from edge_operator.tritons.control_checks import Endpoints
-from edge_operator.tritons.residency import in_use
+from edge_operator.tritons.residency import needed
 from edge_operator.tritons.tail_models import former_service, is_ours
 from edge_operator.tritons.unused_tails import UnusedTails
 
@@ -82,7 +82,7 @@ class ServerLooks:
     def _unloaded(self, address: str, unused: UnusedTails, now: float) -> UnusedTails:
         server = server_of(address)
         placements = self.clients.cluster.find(PLACEMENTS, self.scope)
-        unused = unused.without({key.name for key in in_use(placements) if server_of(key.address) == server})
+        unused = unused.without({key.name for key in needed(placements) if server_of(key.address) == server})
         for name in unused.due(now):
             try:
                 if not self._is_ours(address, name):

@@ -17,7 +17,7 @@ from edge_operator.pool.actions import LoadTails, UnloadTails
 from edge_operator.pool.states import LoadOutcome, UnloadOutcome
 from edge_operator.tritons.addresses import server_of
 from edge_operator.tritons.admission import Admission, admission, footprint, full
-from edge_operator.tritons.residency import in_use, placed_sizes
+from edge_operator.tritons.residency import in_use, needed, placed_sizes
 from edge_operator.tritons.tail_models import Backend, Tail, is_content, is_ours, marked_size, may_be_ours
 
 
@@ -133,7 +133,7 @@ class TailLoader:
         bodies = self.clients.cluster.find(PLACEMENTS, self.scope)
         known = {name: size for (at, name), size in placed_sizes(bodies).items() if at == server}
         found = self.clients.admitted.held(server)
-        for key in in_use(bodies):
+        for key in needed(bodies):
             if server_of(key.address) != server:
                 continue
             if key.name not in known and key.name in present:

@@ -59,7 +59,7 @@ from edge_operator.pool.states import RuntimeFindings
 from edge_operator.pool_nodes import Node, node_of
 from edge_operator.settings import Settings
 from edge_operator.tritons.control_keys import ControlKeys
-from edge_operator.tritons.residency import in_use
+from edge_operator.tritons.residency import needed
 
 Body = Mapping[str, Any]
 
@@ -315,7 +315,7 @@ class Operator:
 
     def _placement(self, event_type: str | None, body: Body) -> None:
         """Handles reports of runtimes: immediately if the route changed, else collected."""
-        used = in_use([dict(body)]) if event_type != "DELETED" else frozenset()
+        used = needed([dict(body)]) if event_type != "DELETED" else frozenset()
         self.tails.note(body["metadata"].get("uid", ""), used)
         self.links.placement_changed(event_type, body)
         if self.seen.changed(event_type, "Placement", body, fingerprints.placement(body)):

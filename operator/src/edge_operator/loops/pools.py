@@ -331,7 +331,7 @@ class PoolLoop:
     async def _remove(self) -> None:
         """Carries on deletions as soon as something of them changes."""
         while True:
-            await self._removals.until_woken()
+            await self._removals.until_due(self.shared.clock.monotonic())
             try:
                 self.carry_on_removals()
             except Exception:
@@ -343,6 +343,7 @@ class PoolLoop:
         for key in self._removals.due(now.monotonic):
             self._look_at(key)
             if not self._is_deleted(key):
+                self._removals.end(key)
                 continue
             before = self._removals.get(key) or self.plan.services.get(key, NEW)
             body = self.shared.clients.cluster.get(DEVICE_POOLS, None, self.name)

@@ -5,6 +5,7 @@ on from the objects as they are. What the plan decides on these services is drop
 """
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 from dataclasses import replace
 from types import MappingProxyType
@@ -45,9 +46,12 @@ class Removals:
         self._changed = set()
         return found
 
-    async def until_woken(self) -> None:
-        """Waits until there is something to carry on."""
-        await self._woken.wait()
+    async def until_due(self, now: float) -> None:
+        """Waits until there is something to carry on. now: seconds of the monotonic clock."""
+        again = min((plan.again_at for plan in self._plans.values()), default=float("inf"))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if again == float("inf") else max(again - now, 0.0)):
+                await self._woken.wait()
 
     def carried_on(self, key: ServiceKey, plan: ServicePlan) -> None:
         """Notes what is done next."""

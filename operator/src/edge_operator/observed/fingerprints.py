@@ -55,7 +55,7 @@ def node(body: Body) -> Hashable:
 def placement(body: Body) -> Hashable:
     """The runtime's report without measurements, but for one on the inputs of first requests."""
     status = body.get("status") or {}
-    fields = ("observedGeneration", "loaded", "message", "activeRoute", "sloMet", "peerScheme")
+    fields = ("observedGeneration", "loaded", "message", "activeRoute", "sloMet", "peerScheme", "idle")
     first = status.get("firstRequests") or {}
     return (
         generation(body),

@@ -48,7 +48,9 @@ def publish(draft: Draft, pool: DevicePool, tables: Sequence[Placement]) -> Bloc
 
     Raises ServerFull if tails do not fit on a Triton server in whose place another one can be used.
     """
-    tails = residency.tails_of(tables, pool.spec, draft.settings.installation)
+    # Tails of entry nodes that have let go of their sessions may be unloaded until these are loaded again.
+    needing = [table for table in tables if not _rests(draft, table)]
+    tails = residency.tails_of(needing, pool.spec, draft.settings.installation)
     loads = _loads(draft, pool, tails)
     fitting = [residency.without(table, loads.refused) for table in _with_their_tails(draft, tables, loads)]
     fitting = [table for table in fitting if table.spec.routes]
@@ -244,6 +246,12 @@ def _local(table: Placement) -> Placement | None:
 
 def _is_local(route: Route) -> bool:
     return all(stage.address is None for stage in route.stages)
+
+
+def _rests(draft: Draft, table: Placement) -> bool:
+    """Whether the table is published, and its entry node has let go of its sessions."""
+    published = draft.placements.get(table.spec.node)
+    return published is not None and published.idle and covers(published.body(), table.body())
 
 
 def _is_local_only(draft: Draft, table: Placement) -> bool:

@@ -22,6 +22,7 @@ from edge_api.placements import (
 )
 from edge_api.policies import Isolation
 from edge_api.quantities import Duration, Quantity
+from edge_api.scaling import PlacedIdle
 from edge_api.tensors import Slice
 from edge_operator.cluster import Object
 from edge_operator.keys import SliceKey
@@ -121,6 +122,7 @@ def placement(
             autonomy=spec.autonomy,
             input_filter=spec.input_filter,
             result_cache=spec.result_cache,
+            idle=_idle(spec, member),
             rate=spec.planned_rate or None,
             report_interval=Duration(report_interval),
             first_requests=first_requests,
@@ -141,6 +143,11 @@ def placement(
             ),
         ),
     )
+
+
+def _idle(spec: InferenceServiceSpec, member: PoolMember) -> PlacedIdle | None:
+    after = spec.scaling.idle_after
+    return None if after is None else PlacedIdle(after=after, memory=Quantity(member.idle_memory))
 
 
 def _link(server: TritonServer | None, pool: DevicePoolSpec, rtt: float) -> PlacedLink | None:

@@ -24,6 +24,9 @@ INTERVAL = 10.0
 AGING = 60.0
 """Seconds after which a status with recent requests is computed again, since its windows move."""
 NEVER = float("inf")
+_UNREAD = tuple(kind for kind in ORDER if kind != reasons.IDLE)
+_NEWS_IF_TRUE = (reasons.DEGRADED, reasons.IDLE)
+"""Conditions that are news once they are True, and False only after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def report(
 
 def report_unreadable(own: ServiceState, wrong: Sequence[str], now: datetime.datetime) -> SetStatus | None:
     """Returns the status of an invalid service, if it is not written yet, with an event."""
-    wanted = written(unreadable(InferenceServiceStatus, own.body, wrong, ORDER, now))
+    wanted = written(unreadable(InferenceServiceStatus, own.body, wrong, _UNREAD, now))
     if wanted == own.body.get("status"):
         return None
     event = Event(own.body, "Warning", reasons.UNREADABLE, "; ".join(wrong))
@@ -106,11 +109,12 @@ def changes(
             condition.reason,
         ):
             continue
-        good = "False" if condition.type == reasons.DEGRADED else "True"
+        good = "False" if condition.type in _NEWS_IF_TRUE else "True"
         was, _ = earlier.get(condition.type, ("Unknown", ""))
         if condition.type == reasons.PROGRESSING or (good == "False" == condition.status and was != "True"):
             continue
-        event_type = "Normal" if condition.status == good else "Warning"
+        normal = condition.status == good or condition.type == reasons.IDLE
+        event_type = "Normal" if normal else "Warning"
         found.append((event_type, condition.reason, f"{condition.type}: {condition.message}"))
     return found
 

@@ -13,6 +13,7 @@ from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status, conditi
 from edge_operator.ownership import Claim, LostNode, ownership_text, shared_out
 from edge_operator.pool import entries
 from edge_operator.pool.entries import Entry
+from edge_operator.pool.idle import idle_finding
 from edge_operator.pool.qoe import qoe_status
 from edge_operator.pool.slo import NOTHING, Counters
 from edge_operator.pool.slo_status import slo_met, slo_status
@@ -75,6 +76,9 @@ def service_status(
         *seen.steps,
         slo_met(service, slo, seen.placements, now),
     ]
+    idle = idle_finding(service, seen.placements)
+    findings += [idle] if idle is not None else []
+    order = ORDER if idle is not None else tuple(kind for kind in ORDER if kind != reasons.IDLE)
     if seen.blocked is not None:
         findings.append(seen.blocked.finding())
     generation = service.metadata.generation or 0
@@ -82,7 +86,7 @@ def service_status(
     shown = entries.shown(found)
     return InferenceServiceStatus(
         observed_generation=generation,
-        conditions=conditions(previous.conditions, findings, ORDER, generation, now),
+        conditions=conditions(previous.conditions, findings, order, generation, now),
         ready_entries=f"{counts.ready}/{counts.total}" if found else None,
         entry_counts=counts if found else None,
         ei_level=entries.ei_level(found),

@@ -65,6 +65,19 @@ def in_use(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
     return frozenset(used)
 
 
+def is_idle(placement: Object) -> bool:
+    """Whether the runtime has let go of the sessions of the newest table. The object may be invalid."""
+    return has_switched(placement) and (placement.get("status") or {}).get("idle") is True
+
+
+def needed(placement_bodies: Iterable[Object]) -> frozenset[TailKey]:
+    """Returns the tails in use that must stay loaded.
+
+    The runtime of an idle service uses its tails only after they are loaded again.
+    """
+    return in_use(body for body in placement_bodies if not is_idle(body))
+
+
 def former_tails(current: Object) -> str:
     """Returns the annotation of a Placement that replaces `current`: the tails that its runtime uses now."""
     kept = tail_keys([current]) if has_switched(current) else _former(current)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
 
 from edge_api.told_links import ToldLink
 from edge_runtime.assignment import Placement, Slice, Stage
-from edge_runtime.errors import CannotLoad, EdgeError, Unreachable
+from edge_runtime.errors import CannotLoad, EdgeError, NotReady, Unreachable
 from edge_runtime.inference.planned_rates import PlannedRate
 from edge_runtime.inference.service_queues import ServiceQueue
 from edge_runtime.inference.sessions import Session
@@ -24,6 +25,7 @@ from edge_runtime.metrics import Metrics
 from edge_runtime.routing.active_routes import ActiveRoute
 from edge_runtime.routing.background_loading import BackgroundLoader
 from edge_runtime.routing.hops import Hop
+from edge_runtime.routing.idle_tables import IdleTable, complete, idle, with_routes
 from edge_runtime.routing.intermediate import IntermediateBackend
 from edge_runtime.routing.loaded_tables import LoadedTable, digests_here, load_table
 from edge_runtime.routing.node_resources import NodeResources
@@ -40,7 +42,9 @@ class Generations:
     """The current table and its resources.
 
     generation: the newest placement's. loaded: whether it serves in full. message: why it does not.
-    reason: the same as a CamelCase reason. changed: set when the status has changed.
+    reason: the same as a CamelCase reason. changed: set when the status has changed. idle: what is left of
+    the table whose sessions were let go; None while there are sessions, or before a table is loaded.
+    load_time: seconds that the last first request waited for its session.
     """
 
     def __init__(
@@ -52,6 +56,9 @@ class Generations:
         repeatability: Repeatability | None = None,
     ) -> None:
         self.table: LoadedTable | None = None
+        self.idle: IdleTable | None = None
+        self.load_time: float | None = None
+        self._placement: Placement | None = None
         self.intermediates: Mapping[str, IntermediateBackend] = {}
         self.link: LinkMonitor | None = None
         self._told: Mapping[str, ToldLink] = {}
@@ -69,6 +76,7 @@ class Generations:
         self._background, self._repeatability = background, repeatability
         self._unrepeatable: dict[str, str] = {}  # the store's response by the digest of a model
         self._completing: asyncio.Task[None] | None = None
+        self._loading_again: asyncio.Task[None] | None = None
         self._incoming: frozenset[str] = frozenset()  # digests of the slices that are being loaded
 
     async def use(self, placement: Placement, *, at_hand: bool = False) -> bool:
@@ -78,22 +86,16 @@ class Generations:
         at_hand: load from the disk only; `loaded` stays False while a route is missing.
         """
         self._incoming = frozenset(digests_here(placement))
-        try:
-            link = self._link_for(placement)
-            table = await load_table(
-                placement, self._loader, lambda stages: self._hop(stages, link), self.table, at_hand=at_hand
-            )
-        except EdgeError as error:
-            self.refuse(placement.generation, str(error), error.reason)
+        link = self._link_for(placement)
+        load = partial(self._load, link, placement, self.table, at_hand=at_hand)
+        table = await self._attempt(placement.generation, load)
+        if table is None:
             return False
-        except Exception as error:  # unexpected errors of a model must not stop the old table
-            _log.exception("%s: generation %d", self._metrics.service, placement.generation)
-            self.refuse(placement.generation, f"cannot be loaded: {error!r}", CannotLoad.__name__)
-            return False
+        if self._loading_again is not None:
+            self._loading_again.cancel()
+        self._placement, self.idle = placement, None
         self._take_over(table, link)
-        if self._completing is not None:
-            self._completing.cancel()
-        self._completing = asyncio.create_task(self._complete(table))
+        self._begin_completing(self._complete(table))
         _log.info(
             "%s: generation %d is loaded: %s",
             self._metrics.service,
@@ -102,6 +104,110 @@ class Generations:
         )
         self.changed.set()
         return True
+
+    async def _load(
+        self,
+        link: LinkMonitor | None,
+        placement: Placement,
+        before: LoadedTable | None,
+        *,
+        at_hand: bool = False,
+    ) -> LoadedTable:
+        return await load_table(
+            placement, self._loader, lambda stages: self._hop(stages, link), before, at_hand=at_hand
+        )
+
+    async def _attempt(
+        self, generation: int, load: Callable[[], Awaitable[LoadedTable]]
+    ) -> LoadedTable | None:
+        """Returns the table, or None with the cause in `message`."""
+        try:
+            return await load()
+        except EdgeError as error:
+            self.refuse(generation, str(error), error.reason)
+        except Exception as error:  # unexpected errors of a model must not stop the old table
+            _log.exception("%s: generation %d", self._metrics.service, generation)
+            self.refuse(generation, f"cannot be loaded: {error!r}", CannotLoad.__name__)
+        return None
+
+    @property
+    def placement(self) -> Placement | None:
+        """The placement in use, with all of its routes, also while its sessions are let go."""
+        return self._placement
+
+    def let_go(self) -> None:
+        """Lets go of the sessions of the table. Requests in flight keep theirs."""
+        table, placement = self.table, self._placement
+        if table is None or placement is None:
+            return
+        active = self.active_route.of(table, self.link).route
+        self.idle = idle(table, placement, active, self._loader.took)
+        self._end_completing()
+        self.table = None
+        self._metrics.let_go()
+        _log.info("%s: %d bytes of sessions are let go", self._metrics.service, table.bytes)
+        self.changed.set()
+
+    def begin_loading(self, left: float) -> None:
+        """Begins to load a local route for a request that has `left` seconds, if the sessions were let go."""
+        if self._loading_again is None and self.idle is not None:
+            self._loading_again = asyncio.create_task(self._load_first(self.idle, left))
+
+    async def load_again(self, left: float) -> LoadedTable:
+        """Returns the table once one local route of it is loaded again; calls in the meantime share the load.
+
+        left: seconds that the request has. Raises NotReady if it cannot be loaded.
+        """
+        self.begin_loading(left)
+        if self._loading_again is not None:
+            await asyncio.wait([self._loading_again])
+        if self.table is None:
+            raise NotReady(self.message or "no placement is loaded yet: check /v2/health/ready")
+        return self.table
+
+    async def _load_first(self, idle_table: IdleTable, left: float) -> None:
+        begin, placement = self.resources.clock(), idle_table.placement
+        load = partial(self._load, self.link)
+        try:
+            route, _ = idle_table.first(left)
+            first = with_routes(placement, {route.name})
+            table = await self._attempt(placement.generation, partial(load, first, None))
+            if table is None:
+                return
+            self.idle = None
+            self._take_over_again(table)
+            self.load_time = self.resources.clock() - begin
+            took = max(map(self._loader.took, table.sessions.values()), default=0.0)
+            self._metrics.loaded_again(self.load_time, took)
+            _log.info("%s: %s is loaded again", self._metrics.service, route.name)
+            self._begin_completing(self._complete_again(placement, table))
+            self.changed.set()
+        finally:
+            self._loading_again = None
+
+    async def _complete_again(self, placement: Placement, first: LoadedTable) -> None:
+        """Loads what follows the first route."""
+        load = partial(self._load, self.link)
+        work = partial(complete, placement, first, load, self._take_over_again)
+        table = await self._attempt(placement.generation, work)
+        if table is not None:
+            await self._complete(table)
+
+    def _take_over_again(self, table: LoadedTable) -> None:
+        """Uses a table of before. What is known of a newer placement that could not be loaded stays."""
+        before = self.generation, self.message, self.reason, self.loaded
+        self._take_over(table, self.link)
+        if before[0] != table.placement.generation:
+            self.generation, self.message, self.reason, self.loaded = before
+
+    def _begin_completing(self, work: Coroutine[Any, Any, None]) -> None:
+        self._end_completing()
+        self._completing = asyncio.create_task(work)
+
+    def _end_completing(self) -> None:
+        if self._completing is not None:
+            self._completing.cancel()
+            self._completing = None
 
     def refuse(self, generation: int, why: str, reason: str) -> None:
         """Records that a placement is not used; the one before stays active."""
@@ -131,8 +237,9 @@ class Generations:
 
     def close(self) -> None:
         """Releases what only this service needs. Its requests in flight may still use their table."""
-        if self._completing is not None:
-            self._completing.cancel()
+        self._end_completing()
+        if self._loading_again is not None:
+            self._loading_again.cancel()
         self._switch_link(None)
         self.local_links.use(())
         self.resources.breakers.watch(self.changed.set, ())
@@ -159,6 +266,7 @@ class Generations:
             self.queue.planned = PlannedRate(spec.rate)
         self._keep_hops(table)
         self._metrics.table(spec.routes)
+        self._metrics.in_use()
         self._count(table)
         self._follow(table)
 

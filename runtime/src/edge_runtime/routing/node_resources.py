@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from edge_planning.routing.batches import LARGEST
 from edge_runtime.connections import HttpClient, Resolver
+from edge_runtime.idle_services import IdleServices
 from edge_runtime.inference.runners import STUCK_AFTER, Runner
 from edge_runtime.links.monitors import LinkMonitor
 from edge_runtime.links.registry import LinkRegistry
@@ -46,6 +47,7 @@ class NodeResources:
         self.breakers = BreakerRegistry(clock)
         self.links = LinkRegistry(resolver, clock, self._measured, self.metrics.probe, tls)
         self.clients = HopClients(resolver, tls)
+        self.idle = IdleServices()
         self._needs: dict[object, tuple[Needs, InUse]] = {}
         self._cleaning, self._unclean = asyncio.Lock(), False
 

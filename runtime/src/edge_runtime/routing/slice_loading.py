@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from edge_runtime.assignment import Slice
 from edge_runtime.errors import BadTensor, DigestMismatch, EdgeError, ModelFailed, NotFound
@@ -56,6 +57,7 @@ class SliceLoader:
         self._trying = ThreadPoolExecutor(1, thread_name_prefix="trying")
         self._sharing = 0
         self._loaded: WeakValueDictionary[_Key, Session] = WeakValueDictionary()
+        self._took: WeakKeyDictionary[Session, float] = WeakKeyDictionary()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._on_trial: frozenset[str] = frozenset()
 
@@ -136,6 +138,10 @@ class SliceLoader:
                 feeds = None if samples is None else samples.of(slice_.inputs)
                 sessions[slice_.digest] = await self._session(slice_, feeds, fetch=fetch, packed=packed)
         return sessions[slice_.digest]
+
+    def took(self, session: Session) -> float:
+        """Seconds that it took to load a session and warm it up, without a transfer from the model store."""
+        return self._took.get(session, 0.0)
 
     def _suits(self, slice_: Slice, session: Session | None, *, packed: bool | None) -> bool:
         """Whether a session packs the weights as wanted, or loading it again would not change that."""
@@ -221,6 +227,13 @@ class SliceLoader:
 
     def _load_from_disk(self, slice_: Slice, feeds: Feeds, *, wanted: bool | None) -> Session | None:
         """Blocking, but mostly without the interpreter's lock. None if it is missing or damaged."""
+        begin = time.perf_counter()
+        found = self._from_disk_as(slice_, feeds, wanted=wanted)
+        if found is not None:
+            self._took[found] = time.perf_counter() - begin
+        return found
+
+    def _from_disk_as(self, slice_: Slice, feeds: Feeds, *, wanted: bool | None) -> Session | None:
         digest, size = slice_.digest, self._cache.size(slice_.digest)
         if size is None or size < LARGE:
             data = self._cache.read(digest)
@@ -245,6 +258,12 @@ class SliceLoader:
             return self._opened(slice_, self._cache.path(digest), feeds, packed=packed)
 
     def _load(self, slice_: Slice, data: Blob, feeds: Feeds) -> Session:
+        begin = time.perf_counter()
+        found = self._checked(slice_, data, feeds)
+        self._took[found] = time.perf_counter() - begin
+        return found
+
+    def _checked(self, slice_: Slice, data: Blob, feeds: Feeds) -> Session:
         self._memory.check(f"slice {slice_.digest}", len(data))
         with self._core(len(data)):
             return self._opened(slice_, data, feeds)

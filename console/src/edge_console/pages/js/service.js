@@ -23,10 +23,10 @@ function head(each) {
 }
 
 function trouble(each) {
-  const shown = each.conditions.filter((one) => one.message && (["Degraded", "Progressing"].includes(one.type) ? one.status === "True" : one.status !== "True"));
+  const shown = each.conditions.filter((one) => one.message && (["Degraded", "Progressing", "Idle"].includes(one.type) ? one.status === "True" : one.status !== "True"));
   if (!shown.length) return [];
   return shown.map((one) =>
-    h("div", { class: `callout ${one.type === "Progressing" || one.status === "Unknown" ? "" : "bad"}` },
+    h("div", { class: `callout ${["Progressing", "Idle"].includes(one.type) || one.status === "Unknown" ? "" : "bad"}` },
       h("p", {}, h("strong", {}, `${one.type} is ${one.status}`), one.reason ? ` (${one.reason})` : "", `: ${one.message}`),
       one.meaning ? h("p", { class: "muted" }, `${one.meaning} ${one.fix}`) : null));
 }
