@@ -36,7 +36,8 @@ class State:
         synced: Whether the mirror has every object that existed when its watches began.
         heard: When a watch last reported an event; None before the first.
         steps: That run, the oldest first.
-        leads, holder, term: Of the Lease, as this replica last saw it. holder: empty if it is free.
+        leads: Whether this replica holds the Lease.
+        holder, term: Of the Lease, as this replica last saw it. holder: empty if it is free.
     """
 
     now: float
@@ -120,6 +121,7 @@ class Health(Collector):
     def state(self) -> State:
         """The state now."""
         election = self.leadership
+        lease = None if election is None else election.seen
         with self._lock:
             return State(
                 now=self._clock(),
@@ -129,13 +131,13 @@ class Health(Collector):
                 heard=self._heard,
                 steps=self._steps.running,
                 leads=election is not None and election.leads,
-                holder="" if election is None else election.holder,
-                term=election.term.number if election is not None and election.term is not None else None,
+                holder="" if lease is None else lease.holder,
+                term=None if lease is None else lease.transitions,
             )
 
     def describe(self) -> list[Metric]:
         """Returns the families, by which a registry knows their names."""
-        return list(_families(State(0.0, turned=0.0, heard=0.0)))
+        return list(_families(State(0.0, turned=0.0, heard=0.0, term=0)))
 
     def collect(self) -> Iterator[Metric]:
         """Yields the metrics of the state now."""
@@ -148,6 +150,12 @@ def _families(state: State) -> Iterator[Metric]:
         "1 if the replica has every object that it watches, so that it can lead.",
         value=float(state.synced),
     )
+    if state.term is not None:
+        yield GaugeMetricFamily(
+            "edge_operator_lease_transitions",
+            "Changes of the holder of the Lease, as this replica last saw it.",
+            value=float(state.term),
+        )
     if state.heard is not None:
         yield GaugeMetricFamily(
             "edge_operator_mirror_last_event_seconds",

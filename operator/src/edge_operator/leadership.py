@@ -54,12 +54,16 @@ class LeaseStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A Lease, and since when (seconds, monotonic) it has been seen unchanged. holder: empty if released."""
+    """A Lease, and since when (seconds, monotonic) it has been seen unchanged.
+
+    holder: empty if it was given up. transitions: how often the holder has changed.
+    """
 
     holder: str
     duration: float
     version: str
     since: float
+    transitions: int = 0
 
 
 def seen(body: Object, before: Seen | None, now: float) -> Seen:
@@ -68,7 +72,11 @@ def seen(body: Object, before: Seen | None, now: float) -> Seen:
     version = body["metadata"]["resourceVersion"]
     since = before.since if before is not None and before.version == version else now
     return Seen(
-        spec.get("holderIdentity") or "", float(spec.get("leaseDurationSeconds") or DURATION), version, since
+        holder=spec.get("holderIdentity") or "",
+        duration=float(spec.get("leaseDurationSeconds") or DURATION),
+        version=version,
+        since=since,
+        transitions=transitions(body),
     )
 
 
@@ -131,9 +139,9 @@ class Leadership:
         return self._clock() < self._held_until
 
     @property
-    def holder(self) -> str:
-        """The replica that held the Lease when this one last saw it; empty if none did."""
-        return "" if self._seen is None else self._seen.holder
+    def seen(self) -> Seen | None:
+        """The Lease as this replica last saw it; None before the first look."""
+        return self._seen
 
     def check(self, seconds: float = WRITE) -> None:
         """Raises NotLeadingError unless the Lease outlasts a request that begins now.
@@ -159,7 +167,6 @@ class Leadership:
             # From after the request: the holder can have renewed the Lease while it was on its way.
             now = self._clock()
             self._seen = seen(body, self._seen, now)
-            metrics.TRANSITIONS.set(transitions(body))
             if not may_take(self._seen, self._identity, now):
                 self._held_until = float("-inf")
                 return False
@@ -212,7 +219,6 @@ class Leadership:
         written = self._leases.create(wanted) if body is None else self._leases.replace(wanted)
         self._seen, self._body = replace(seen(written, None, now), since=now), written
         self.term = Term(written["metadata"].get("uid", ""), transitions(written))
-        metrics.TRANSITIONS.set(self.term.number)
         # A renewal can be on its way while this replica resigns.
         self._held_until = float("-inf") if self._resigned else now + DURATION
         return not self._resigned

@@ -44,9 +44,6 @@ TENANT_WEIGHTED_SHARE = Gauge(
     ["tenant"],
 )
 LEADING = Gauge("edge_operator_leading", "1 for the replica that holds the Lease and writes.")
-TRANSITIONS = Gauge(
-    "edge_operator_lease_transitions", "Changes of the holder of the Lease, as this replica last saw it."
-)
 FENCED = Counter(
     "edge_operator_fenced_writes_total",
     "Writes that did not begin because the Lease does not outlast their time-out.",
