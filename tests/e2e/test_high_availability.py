@@ -24,6 +24,8 @@ ACCOUNT = account(NAMESPACE, "edge-operator")
 POD_OF = "authentication.kubernetes.io/pod-name"
 AFTER_A_KILL, AFTER_A_DRAIN = 15.0, 2.0
 """Seconds in which another replica leads."""
+LIBRARIES = "/opt/app/lib/python3.11/site-packages"
+"""PYTHONPATH of the operator's image; see the Dockerfile."""
 STOP_POINTS = Path(__file__).parents[1] / "support" / "stop_points.py"
 WRITES = {"create", "update", "patch", "delete"}
 
@@ -163,7 +165,7 @@ def replicas(installed: Trial) -> Iterator[Replicas]:
     }
     container = {
         "name": "operator",
-        "env": [{"name": "PYTHONPATH", "value": "/stop-points"}],
+        "env": [{"name": "PYTHONPATH", "value": f"/stop-points:{LIBRARIES}"}],
         "volumeMounts": [{"name": "stop-points", "mountPath": "/stop-points"}],
         "livenessProbe": {"failureThreshold": 60},  # the test stops it for longer than the kubelet waits
     }
