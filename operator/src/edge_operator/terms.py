@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Term(NamedTuple):
-    """A term. lease: the uid of the Lease, since one that was deleted and made again counts from 0."""
+    """A term. lease: the uid of the Lease, since another one of its name counts from 0."""
 
     lease: str
     number: int

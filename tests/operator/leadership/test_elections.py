@@ -1,4 +1,4 @@
-"""No two replicas may write at once, whatever their requests for the Lease take and whoever is stopped."""
+"""Two replicas never write at once, however long requests for the Lease take and replicas are stopped."""
 
 import contextlib
 import copy

@@ -110,7 +110,7 @@ def test_a_late_write_conflicts_with_what_the_next_leader_wrote(
 def test_a_deposed_leader_does_not_follow_a_version_that_only_differs_in_its_status(
     world: World, server: Strict, mirrored: tuple[MirroredCluster, Mirror]
 ) -> None:
-    """It was stopped after its fence let the write begin, and goes on when another replica leads."""
+    """It was stopped after its fence let the write begin, and continues when another replica leads."""
     cluster, mirror = mirrored
     seen = world.cluster.get(PLACEMENTS, "default", NAME)
     mirror.put("Placement", seen)

@@ -131,7 +131,7 @@ def test_a_load_that_ends_after_the_take_over_is_recognized_and_unloaded(
     with caplog.at_level(logging.WARNING):
         looks.look(tail.address, second.unused, frozenset(), 10.0 + GRACE)
     assert world.triton.ready(tail.address) == frozenset()
-    assert counted() == before + 1, "what was there at the first look is not late"
+    assert counted() == before + 1, "a tail that the first look found is not late"
     assert f"{tail.name} at {tail.address} was unloaded" in caplog.text
 
 

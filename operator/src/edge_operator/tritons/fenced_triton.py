@@ -3,7 +3,7 @@
 Triton has no versions by which it could refuse a late request. So:
 
 - An unload is over within UNLOAD, counted by the monotonic clock from before it begins, and the Lease has to
-  outlast that. A process that was stopped in between gives it up when it goes on.
+  outlast that. A process that was stopped in between gives it up when it continues.
 - A load can take longer than any Lease: the Lease has to outlast its beginning. A late one does no harm: the
   name and the mark of a tail tell its content, the mark has the term of the leader that loaded it, and the
   new leader unloads what no table uses (`effects.server_looks`).
