@@ -38,6 +38,8 @@ is late by 2 s delays no write."""
 RENEW = 2.0
 RETRY = 1.0
 """Seconds until another replica looks at the Lease again, at most: it jitters downwards by half."""
+_RELEASES = 3
+"""Attempts to give the Lease up."""
 PATIENCE = 3.0
 """Seconds after which a request for the Lease is given up, so that one that hangs leaves time for another."""
 
@@ -184,9 +186,16 @@ class Leadership:
     def release(self) -> None:
         """Gives the Lease up, so that another replica takes it at once. Raises ClusterError."""
         self.resign()
-        body = self._leases.fetch(LEASES, self._namespace, NAME)
-        if body is not None and body["spec"].get("holderIdentity") == self._identity:
-            self._leases.replace(body | {"spec": body["spec"] | {"holderIdentity": ""}})
+        for left in reversed(range(_RELEASES)):
+            body = self._leases.fetch(LEASES, self._namespace, NAME)
+            if body is None or body["spec"].get("holderIdentity") != self._identity:
+                return
+            try:
+                self._leases.replace(body | {"spec": body["spec"] | {"holderIdentity": ""}})
+                return
+            except WriteConflictError:  # the last renewal was still on its way
+                if not left:
+                    raise
 
     async def run(self, gained: Callable[[], None], lost: Callable[[], None]) -> None:
         """Campaigns until the leadership is lost, or cancelled.

@@ -185,6 +185,26 @@ def test_a_lease_that_was_given_up_is_taken_at_the_next_look() -> None:
     assert standby.term.number == 1
 
 
+def test_a_renewal_that_arrives_while_the_lease_is_given_up_delays_nothing() -> None:
+    leases = SlowLeases(Clock())
+    holder, standby = replica(leases, "a"), replica(leases, "b")
+    holder.campaign()
+    standby.campaign()
+    renewed = copy.deepcopy(leases.lease)
+    fetch = leases.fetch
+
+    def fetches(kind: Kind, namespace: str | None, name: str) -> Object | None:
+        found = fetch(kind, namespace, name)
+        leases.fetch = fetch  # type: ignore[method-assign]
+        assert renewed is not None
+        leases.replace(renewed)
+        return found
+
+    leases.fetch = fetches  # type: ignore[method-assign]
+    holder.release()
+    assert standby.campaign()
+
+
 def test_a_replica_that_was_stopped_may_write_nothing_when_it_goes_on() -> None:
     leases = SlowLeases(Clock())
     stopped, standby = replica(leases, "a"), replica(leases, "b")
