@@ -194,6 +194,27 @@ SCENARIOS = (
         labels={"namespace": "edge-intelligence"},
     ),
     Scenario(
+        "EdgeOperatorNotSynced",
+        {f"edge_operator_mirror_synced{{{OPERATOR}}}": steady(0)},
+        {f"edge_operator_mirror_synced{{{OPERATOR}}}": steady(1)},
+        10,
+        labels={"namespace": "edge-intelligence", "pod": "edge-operator-0"},
+    ),
+    Scenario(
+        "EdgeOperatorStuck",
+        {f"edge_operator_stuck_steps{{{OPERATOR}}}": steady(1)},
+        {f"edge_operator_stuck_steps{{{OPERATOR}}}": steady(0)},
+        5,
+        labels={"namespace": "edge-intelligence", "pod": "edge-operator-0"},
+    ),
+    Scenario(
+        "EdgeOperatorChangesLeader",
+        {f"edge_operator_lease_transitions{{{OPERATOR}}}": rising(1)},
+        {f"edge_operator_lease_transitions{{{OPERATOR}}}": steady(7)},
+        20,
+        labels={"namespace": "edge-intelligence"},
+    ),
+    Scenario(
         "EdgeOperatorFails",
         {f'edge_operator_reconciles_total{{{OPERATOR}, kind="service", outcome="failed"}}': rising(1)},
         {f'edge_operator_reconciles_total{{{OPERATOR}, kind="service", outcome="failed"}}': steady(7)},

@@ -101,8 +101,8 @@ class Recording:
         replaced: Object = self._used({("update", KINDS[body["kind"]].plural)}).replace(body)
         return replaced
 
-    def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
-        self._used({("delete", kind.plural)}).delete(kind, namespace, name, uid)
+    def delete(self, kind: Kind, namespace: str | None, name: str, seen: Object | None = None) -> None:
+        self._used({("delete", kind.plural)}).delete(kind, namespace, name, seen)
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
         self._used({("create", "events"), ("patch", "events")}).record(regarding, event_type, reason, message)

@@ -23,11 +23,13 @@ from doctor_states import (
     definitions,
     deployment,
     healthy,
+    lease,
     older,
     placement,
     pod,
     prometheus,
     refused_by_quota,
+    replicas,
     service,
     store_deployment,
     with_objects,
@@ -209,6 +211,16 @@ OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
         ),
     ),
     "another version of this program": ("EI0209", lambda state: replace(state, program="0.2.0")),
+    "a replica of the operator that is not ready": (
+        "EI0210",
+        lambda state: with_objects(state, Deployment=(replicas(1, 2), store_deployment())),
+    ),
+    "a Lease that was given up": ("EI0211", lambda state: with_objects(state, Lease=(lease(""),))),
+    "a Lease that no replica renews": (
+        "EI0211",
+        lambda state: with_objects(state, Lease=(lease(renewed=60),)),
+    ),
+    "no Lease": ("EI0211", lambda state: with_objects(state, Lease=())),
     "Triton unreachable for the operator": (
         "EI0301",
         lambda state: with_objects(

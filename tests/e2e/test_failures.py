@@ -36,7 +36,7 @@ def test_when_the_operator_that_writes_is_killed_another_takes_over(trial: Trial
 
     def holder() -> str:
         lease = json.loads(kubectl("get", "lease", "edge-operator", "-n", "edge-intelligence", "-o", "json"))
-        return str(lease["spec"]["holderIdentity"])
+        return str(lease["spec"]["holderIdentity"]).partition("_")[0]
 
     with trial.load("edge-a", rate=2) as load:
         kubectl("scale", "--replicas=2", *OPERATOR)

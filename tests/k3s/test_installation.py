@@ -203,7 +203,7 @@ def test_helm_4_installs_upgrades_and_uninstalls(serving: Site) -> None:
     site.uninstall()
     waiting = ("--wait", "--timeout", "180s")
     site.helm_4("install", RELEASE, str(CHART), "--create-namespace", *waiting)
-    upgraded = ("--set", "operator.replicas=2", "--set", "crds.enabled=false")
+    upgraded = ("--set", "operator.replicas=1", "--set", "crds.enabled=false")
     site.helm_4("upgrade", RELEASE, str(CHART), *upgraded, *waiting)
     assert site.uids() == before
     site.helm_4("upgrade", RELEASE, str(CHART), "--set", "crds.enabled=true", *waiting)
@@ -258,9 +258,9 @@ def test_a_helmchart_object_installs_upgrades_and_fails_without_losing_a_service
         "the HelmChart did not fail",
     )
     assert site.uids() == before
-    apply(valuesContent="operator: {replicas: 2}")
+    apply(valuesContent="operator: {replicas: 1}")
     site.wait(
-        lambda: site.get("deployment", "edge-operator", "-n", NAMESPACE)["status"].get("readyReplicas") == 2,
+        lambda: site.get("deployment", "edge-operator", "-n", NAMESPACE)["status"].get("readyReplicas") == 1,
         "the HelmChart was not upgraded",
     )
     site.bed.kubectl("delete", "helmchart", RELEASE, "-n", "kube-system", "--timeout=120s")

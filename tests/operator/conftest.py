@@ -47,6 +47,7 @@ from edge_operator.settings import Settings
 from edge_operator.store import Blob
 from edge_operator.store_answers import CodecAccuracies, DeviceProfile, LayerGraph, ModelCard
 from edge_operator.tritons.admitted import Admitted
+from edge_operator.versions import same_but_status
 from explicit_triton import FakeTriton
 from fetched_files import FetchedFiles, has_label
 from operator_objects import CARD, KEY, device_profile, node_body, pool_body, service_body
@@ -171,10 +172,10 @@ class FakeCluster(ResizedPods, ServedKinds):
             raise WriteConflictError("the object has been modified")
         return self.put(body)
 
-    def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
+    def delete(self, kind: Kind, namespace: str | None, name: str, seen: Object | None = None) -> None:
         before = self.objects.get((kind.kind, namespace or "", name))
-        if before is not None and uid:
-            self._check(before, {"metadata": {"uid": uid}})
+        if before is not None and seen is not None:
+            self._check(before, seen)
         self.log.append(f"delete {kind.kind} {name}")
         self.objects.pop((kind.kind, namespace or "", name), None)
 
@@ -182,10 +183,15 @@ class FakeCluster(ResizedPods, ServedKinds):
         self.events.append((event_type, reason, message))
 
     def _check(self, there: Object | None, seen: Object, *, unchanged: bool = False) -> None:
-        """Raises WriteConflictError if the object is not the one that was seen, or has changed since."""
+        """Raises WriteConflictError if the object is another one, or has changed since.
+
+        unchanged: also if its status has.
+        """
         if there is None or there["metadata"]["uid"] != seen["metadata"]["uid"]:
             raise WriteConflictError("uid mismatch")
         if unchanged and there["metadata"]["resourceVersion"] != seen["metadata"]["resourceVersion"]:
+            raise WriteConflictError("the object has been modified")
+        if not same_but_status(seen, there):
             raise WriteConflictError("the object has been modified")
 
 

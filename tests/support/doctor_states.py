@@ -111,6 +111,23 @@ def condition(kind: str, status: str, reason: str, message: str) -> Object:
     return {"type": kind, "status": status, "reason": reason, "message": message}
 
 
+def lease(holder: str = "edge-operator-0_1", renewed: float = 1.0) -> Object:
+    """The Lease of the operator's replicas. renewed: seconds ago."""
+    at = (NOW - datetime.timedelta(seconds=renewed)).isoformat()
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "edge-operator", "namespace": SYSTEM},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 11, "renewTime": at},
+    }
+
+
+def replicas(ready: int, wanted: int) -> Object:
+    """The operator's Deployment."""
+    body = deployment("edge-operator")
+    return body | {"spec": {**body["spec"], "replicas": wanted}, "status": {"readyReplicas": ready}}
+
+
 def healthy() -> ClusterState:
     nodes = [node_body("cam-1", "camera"), node_body("gate", "gateway"), node_body("big", "cloud")]
     namespaces = [
@@ -128,6 +145,7 @@ def healthy() -> ClusterState:
         "Placement": (placement("20M"),),
         "Deployment": (deployment("edge-operator"), store_deployment()),
         "Pod": (),
+        "Lease": (lease(),),
         "PersistentVolumeClaim": (claim("Bound"),),
         "ResourceQuota": (),
         "Event": (),

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from edge_operator import metrics as operator_metrics
+from edge_operator.health import Health
 from edge_operator.loops.object_metrics import ObjectMetrics
 from edge_operator.pool.server_availability import Availability
 from edge_runtime.memoization.metrics import CacheCounts, FilterCounts
@@ -58,7 +59,7 @@ def families() -> Iterable[tuple[str, str, tuple[str, ...]]]:
         yield from _of(_collectors(registry))
     own = [each for each in vars(operator_metrics).values() if isinstance(each, MetricWrapperBase)]
     yield from _of(own)
-    for family in object_metrics().describe():
+    for family in (*object_metrics().describe(), *Health().describe()):
         yield family.name, family.type, tuple(getattr(family, "_labelnames", ()))
 
 

@@ -15,7 +15,6 @@ import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
 from edge_operator import refusals
-from edge_operator.amounts import amount
 from edge_operator.errors import (
     ApiUnreachableError,
     ClusterError,
@@ -28,13 +27,12 @@ from edge_operator.names import API_VERSION, FIELD_MANAGER
 
 Object = dict[str, Any]
 _READ_TIMEOUT = (5.0, 30.0)
-_WRITE_TIMEOUT = (3.0, 10.0)
-"""Seconds to connect, and to wait for a response. Leadership counts on a write ending within their sum."""
+WRITE = 7.0
+"""Seconds that a write takes at most, from connecting to the response: the API server drops it then. No write
+begins unless the Lease outlasts them."""
 _PAGE = 500
 _OTHER_UID = "metadata.uid: Invalid value"
 """What API servers say of a patch with the uid of another object than the one of that name."""
-_AMOUNTS = ("requests", "limits")
-"""Fields whose values are amounts of resources."""
 
 
 class Kind(NamedTuple):
@@ -98,7 +96,7 @@ class Cluster(Protocol):
         self, kind: Kind, current: Object, annotations: Mapping[str, str | None]
     ) -> Object | None: ...
     def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object | None: ...
-    def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None: ...
+    def delete(self, kind: Kind, namespace: str | None, name: str, seen: Object | None = None) -> None: ...
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None: ...
     def version(self) -> tuple[int, int]: ...
     def serves(self, kind: Kind) -> bool: ...
@@ -110,12 +108,17 @@ class ApiServer:
     def __init__(
         self,
         client: kubernetes.client.ApiClient,
-        may_write: Callable[[], None] = lambda: None,
+        may_write: Callable[[float], None] = lambda seconds: None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        patience: float | None = None,
     ) -> None:
-        """may_write: called before each write; raises ClusterError if it must not begin."""
+        """may_write: called before each write with the seconds that it can take; raises ClusterError if it
+        must not begin. patience: seconds that each request takes at most; None: see `WRITE`.
+        """
         self._client, self._may_write, self._clock = client, may_write, clock
+        self._write_timeout = WRITE if patience is None else patience
+        self._read_timeout: float | tuple[float, float] = _READ_TIMEOUT if patience is None else patience
         self._events, self._process = EventCounts(), secrets.token_hex(4)
 
     @classmethod
@@ -123,9 +126,13 @@ class ApiServer:
         """Uses the pod's ServiceAccount, else the kubeconfig. Raises ClusterError if there is neither."""
         return cls(client_from_environment())
 
-    def fenced(self, may_write: Callable[[], None]) -> "ApiServer":
+    def fenced(self, may_write: Callable[[float], None]) -> "ApiServer":
         """Returns the same API server, with `may_write` called before each write."""
         return ApiServer(self._client, may_write)
+
+    def within(self, seconds: float) -> "ApiServer":
+        """Returns the same API server for requests that are given up after so many seconds."""
+        return ApiServer(self._client, patience=seconds)
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         """Returns the object, or None if it does not exist."""
@@ -156,11 +163,11 @@ class ApiServer:
     def apply(self, wanted: Object, seen: Object | None = None, *, unchanged: bool = False) -> Object:
         """Applies `wanted` on the server side, which removes fields that only an earlier apply has set.
 
-        seen: the object that this was decided on; None if there was none. Raises WriteConflictError if it is
-        gone or was created again; with `unchanged`, also if it changed since.
+        seen: the version that this was decided on; None if there was none. Raises WriteConflictError if the
+        object changed since, is gone or was created again. unchanged: for `MirroredCluster`.
         """
         kind = KINDS[wanted["kind"]]
-        metadata = wanted["metadata"] | (_identity(seen, unchanged=unchanged) if seen is not None else {})
+        metadata = wanted["metadata"] | (_identity(seen) if seen is not None else {})
         namespace, name = metadata.get("namespace"), metadata["name"]
         applied = self._call(
             "PATCH",
@@ -185,7 +192,7 @@ class ApiServer:
         """
         namespace, name = seen["metadata"].get("namespace"), seen["metadata"]["name"]
         metadata = {"name": name} | ({"namespace": namespace} if kind.namespaced else {})
-        metadata |= _identity(seen, unchanged=True)
+        metadata |= _identity(seen)
         return self._call(
             "PATCH",
             _path(kind, namespace, name, "status"),
@@ -213,7 +220,7 @@ class ApiServer:
     def annotate(self, kind: Kind, current: Object, annotations: Mapping[str, str | None]) -> Object | None:
         """Sets annotations beside those that `apply` sets. A value of None removes one.
 
-        Returns the object, or None if it is gone.
+        Returns the object, or None if it is gone. Raises WriteConflictError if it changed since `current`.
         """
         metadata = current["metadata"]
         return self._call(
@@ -221,7 +228,7 @@ class ApiServer:
             _path(kind, metadata.get("namespace"), metadata["name"]),
             f"annotating {_noun(kind, metadata.get('namespace'), metadata['name'])}",
             query=[("fieldManager", FIELD_MANAGER)],
-            body={"metadata": {"uid": metadata["uid"], "annotations": dict(annotations)}},
+            body={"metadata": _identity(current) | {"annotations": dict(annotations)}},
             content_type="application/merge-patch+json",
         )
 
@@ -229,7 +236,7 @@ class ApiServer:
         """Changes what a container of a running pod requests, without starting it again.
 
         Returns the pod, or None if it is gone or the API server cannot resize pods. Raises WriteConflictError
-        if another pod of its name exists.
+        if it changed since it was read.
         """
         metadata = pod["metadata"]
         resized = {"name": container, "resources": {"requests": dict(requests)}}
@@ -238,7 +245,7 @@ class ApiServer:
             _path(PODS, metadata["namespace"], metadata["name"], "resize"),
             f"resizing {_noun(PODS, metadata['namespace'], metadata['name'])}",
             query=[("fieldManager", FIELD_MANAGER)],
-            body={"metadata": {"uid": metadata["uid"]}, "spec": {"containers": [resized]}},
+            body={"metadata": _identity(pod), "spec": {"containers": [resized]}},
             content_type="application/strategic-merge-patch+json",
         )
 
@@ -296,16 +303,17 @@ class ApiServer:
             "PATCH",
             path,
             doing,
-            body={"metadata": {"managedFields": kept, "uid": applied["metadata"]["uid"]}},
+            body={"metadata": _identity(applied) | {"managedFields": kept}},
             content_type="application/merge-patch+json",
         )
 
-    def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
+    def delete(self, kind: Kind, namespace: str | None, name: str, seen: Object | None = None) -> None:
         """Deletes the object and, in the background, its dependents; ignores an object that is gone.
 
-        uid: of the object to delete; WriteConflictError if another one of its name exists. Empty: any.
+        seen: the version that this was decided on; WriteConflictError if it changed since, or if another one
+        of its name exists. None: any.
         """
-        condition = {"preconditions": {"uid": uid}} if uid else {}
+        condition = {"preconditions": _identity(seen)} if seen is not None else {}
         self._call(
             "DELETE",
             _path(kind, namespace, name),
@@ -381,8 +389,10 @@ class ApiServer:
         body: Mapping[str, Any] | None,
         content_type: str | None,
     ) -> str | None:
-        if method != "GET":
-            self._may_write()
+        writes = method != "GET"
+        if writes:
+            self._may_write(self._write_timeout)
+            query = [*query, ("timeout", f"{self._write_timeout:g}s")]
         headers = {"Accept": "application/json, */*"} | (
             {"Content-Type": content_type} if content_type else {}
         )
@@ -396,7 +406,7 @@ class ApiServer:
         )
         try:
             response = self._client.call_api(
-                *request, _request_timeout=_READ_TIMEOUT if method == "GET" else _WRITE_TIMEOUT
+                *request, _request_timeout=self._write_timeout if writes else self._read_timeout
             )
             content: str = response.read().decode()  # type: ignore[no-untyped-call]
         except ApiException as error:
@@ -430,37 +440,9 @@ def client_from_environment() -> kubernetes.client.ApiClient:
     return kubernetes.client.ApiClient(configuration)
 
 
-def covers(live: object, wanted: object) -> bool:
-    """Whether `live` has all fields of `wanted` with equal values, so that applying it changes nothing.
-
-    `live` can have more fields, such as defaults of the API server. Lists are compared element by element.
-    Amounts of resources are equal in any spelling: the API server writes 0.5 as 500m.
-    """
-    if isinstance(wanted, dict):
-        return isinstance(live, dict) and all(
-            key in live
-            and (
-                _same_amounts(live[key], wanted[key])
-                if key in _AMOUNTS and isinstance(wanted[key], dict)
-                else covers(live[key], wanted[key])
-            )
-            for key in wanted
-        )
-    if isinstance(wanted, list):
-        return isinstance(live, list) and len(live) == len(wanted) and all(map(covers, live, wanted))
-    return bool(live == wanted)
-
-
-def _same_amounts(live: object, wanted: Object) -> bool:
-    return isinstance(live, dict) and {k: amount(v) for k, v in live.items()} == {
-        k: amount(v) for k, v in wanted.items()
-    }
-
-
-def _identity(seen: Object, *, unchanged: bool) -> dict[str, str]:
+def _identity(seen: Object) -> dict[str, str]:
     """Returns the metadata by which a write is refused to another object, or to another version of it."""
-    names = ("uid", "resourceVersion") if unchanged else ("uid",)
-    return {name: seen["metadata"][name] for name in names}
+    return {name: seen["metadata"][name] for name in ("uid", "resourceVersion")}
 
 
 def _path(kind: Kind, namespace: str | None, name: str = "", subresource: str = "") -> str:

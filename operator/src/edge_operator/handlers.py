@@ -10,6 +10,7 @@ Cost: one watch a kind.
 import asyncio
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,8 +22,10 @@ import prometheus_client
 from edge_operator.clients import connected
 from edge_operator.cluster import ApiServer, Kind
 from edge_operator.errors import ClusterError
+from edge_operator.health import Health
+from edge_operator.health_server import HealthServer
 from edge_operator.installation import identified
-from edge_operator.leadership import Leadership
+from edge_operator.leadership import PATIENCE, Leadership
 from edge_operator.loops.operator import Operator
 from edge_operator.names import GROUP, OURS
 from edge_operator.observed.mirror import Mirror
@@ -37,7 +40,9 @@ from edge_operator.tritons.triton import TritonServers
 
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
     """Runs until SIGTERM. namespace: watched besides the operator's own, where its Jobs run; None: all."""
-    host = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
+    health = Health()
+    if liveness_port:
+        HealthServer(settings.listen, liveness_port, lambda: health.state).start()
     kopf.configure(log_format=kopf.LogFormat.JSON if log_format == "json" else kopf.LogFormat.FULL)
     # These log each event and each request.
     for noisy in ("kopf.objects", "kopf.activities", "httpx", "aiohttp.access"):
@@ -48,7 +53,7 @@ def run(namespace: str | None, settings: Settings, liveness_port: int, log_forma
         identity=cast("Any", socket.gethostname()),
         clusterwide=namespace is None,
         namespaces=[] if namespace is None else sorted({namespace, settings.namespace}),
-        liveness_endpoint=f"http://{host}:{liveness_port}/healthz" if liveness_port else None,
+        memo=kopf.Memo(health=health),
     )
 
 
@@ -67,24 +72,20 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     token = Path(environment.store_token) if environment.store_token else None
     store = ModelStore(environment.store_url, certificates=folder, token=token)
     keys = ControlKeys(server, environment.namespace)
-    identity = os.environ.get("EDGE_POD_NAME") or socket.gethostname()
-    leadership = Leadership(server, environment.namespace, identity)
+    identity = f"{os.environ.get('EDGE_POD_NAME') or socket.gethostname()}_{secrets.token_hex(4)}"
+    leadership = Leadership(server.within(PATIENCE), environment.namespace, identity)
     fenced = server.fenced(leadership.check)
-    triton = FencedTriton(TritonServers(folder, keys), leadership.check)
+    triton = FencedTriton(TritonServers(folder, keys), leadership)
     clients = connected(MirroredCluster(fenced, mirror), store, triton)
     port = int(os.environ.get("EDGE_METRICS_PORT") or "0")
-    memo.operator = operator = Operator(clients, environment, scope, fenced, mirror, leadership, keys=keys)
+    memo.operator = operator = Operator(
+        clients, environment, scope, fenced, mirror, leadership, keys=keys, health=memo.health
+    )
     if port:
+        prometheus_client.REGISTRY.register(memo.health)
         prometheus_client.REGISTRY.register(operator.object_metrics)
         prometheus_client.start_http_server(port, environment.listen)
     operator.start()
-
-
-@kopf.on.probe(id="loops", errors=kopf.ErrorsMode.PERMANENT)
-async def probe(memo: kopf.Memo, **_: object) -> str:
-    """Fails the liveness probe if a task has ended, so that the kubelet restarts the container."""
-    memo.operator.check()
-    return "running"
 
 
 @kopf.on.cleanup()
@@ -144,6 +145,7 @@ async def tell_operator(
     **_: object,
 ) -> None:
     """Tells the operator of an event."""
+    memo.operator.hear()
     memo.operator.event(KINDS_BY_PLURAL[resource.plural], type, body)
 
 

@@ -44,3 +44,10 @@ TENANT_WEIGHTED_SHARE = Gauge(
     ["tenant"],
 )
 LEADING = Gauge("edge_operator_leading", "1 for the replica that holds the Lease and writes.")
+FENCED = Counter(
+    "edge_operator_fenced_writes_total",
+    "Writes that did not begin because the Lease does not outlast their time-out.",
+)
+LATE_TAILS = Counter(
+    "edge_operator_late_tails_total", "Tails that a replica loaded into Triton after another one led."
+)

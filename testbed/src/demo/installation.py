@@ -34,6 +34,7 @@ def chart_values(cluster: DemoCluster) -> dict[str, Any]:
     runtime, _, runtime_tag = cluster.images.runtime.rpartition(":")
     return {
         "operator": {
+            "replicas": 1,  # the machine of the demo has few cores
             "image": {"repository": operator, "tag": operator_tag},
             "nodeSelector": dict(cluster.cloud_selector),
             "tritonControlSecrets": ["triton-control"] if cluster.triton is None else [],

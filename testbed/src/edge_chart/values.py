@@ -68,9 +68,15 @@ class Operator(Placed):
 
     image: Image = Field(default=Image(repository="edge-intelligence/operator"), description="Its image.")
     replicas: Annotated[int, Field(ge=0, le=5)] = Field(
-        default=1,
-        description="One replica writes, elected by a Lease. Another takes over when it ends: within 2 s, "
-        "or 30 s after it was killed.",
+        default=2,
+        description="One replica writes, elected by a Lease. The others have all objects in memory and take "
+        "over within 2 s when it ends, or 15 s after it was killed. With 1, a pod that is rescheduled starts "
+        "first.",
+    )
+    spread: Literal["Preferred", "Required", "Disabled"] = Field(
+        default="Preferred",
+        description="Whether replicas are placed on different nodes. Required: a replica for which there is "
+        "no other node stays Pending.",
     )
     watch_namespace: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")] = Field(
         default="", description="The only namespace to watch. Empty: all namespaces."

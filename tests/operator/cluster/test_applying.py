@@ -9,16 +9,19 @@ from edge_operator.cluster import (
     ADMISSION_POLICIES,
     DEVICE_POOLS,
     INFERENCE_SERVICES,
+    LEASES,
     PLACEMENTS,
+    WRITE,
     ApiServer,
-    covers,
 )
 from edge_operator.errors import (
     ApiUnreachableError,
+    NotLeadingError,
     ObjectRefusedError,
     PermissionDeniedError,
     WriteConflictError,
 )
+from edge_operator.versions import covers
 from messages import mentions
 
 
@@ -28,12 +31,14 @@ class Recorder:
     def __init__(self, status: int = 200, answer: Any = None) -> None:
         self.status, self.answer = status, answer
         self.requests: list[tuple[Any, ...]] = []
+        self.timeouts: list[Any] = []
 
     def param_serialize(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         return (*args, kwargs)
 
-    def call_api(self, *request: Any, **_: Any) -> "Recorder":
+    def call_api(self, *request: Any, **more: Any) -> "Recorder":
         self.requests.append(request)
+        self.timeouts.append(more["_request_timeout"])
         return self
 
     def read(self) -> bytes:
@@ -115,7 +120,8 @@ def test_an_apply_is_server_side_under_the_operators_name() -> None:
         "PATCH",
         "/apis/edge-intelligence.io/v1alpha1/namespaces/default/placements/digits-edge-a",
     )
-    assert options["query_params"] == [("fieldManager", "edge-operator"), ("force", "true")]
+    sent = [("fieldManager", "edge-operator"), ("force", "true"), ("timeout", f"{WRITE:g}s")]
+    assert options["query_params"] == sent
     assert options["header_params"]["Content-Type"] == "application/apply-patch+yaml"
 
 
@@ -129,17 +135,52 @@ def test_a_status_is_written_to_its_subresource_only() -> None:
     assert options["body"]["status"] == {"nodeCount": 3}
 
 
-def test_an_apply_is_for_the_object_that_was_seen_and_if_wanted_for_its_version() -> None:
+def test_an_apply_is_for_the_version_that_was_seen() -> None:
     client = Recorder(answer={})
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "shop"}}
     seen = {"metadata": {"name": "x", "uid": "u1", "resourceVersion": "7"}}
     server = _server(client)
     server.apply(body)
     server.apply(body, seen)
-    server.apply(body, seen, unchanged=True)
     sent = [options["body"]["metadata"] for *_, options in client.requests]
     named = {"name": "x", "namespace": "shop"}
-    assert sent == [named, named | {"uid": "u1"}, named | {"uid": "u1", "resourceVersion": "7"}]
+    assert sent == [named, named | {"uid": "u1", "resourceVersion": "7"}]
+
+
+def test_an_annotation_is_for_the_version_that_was_seen() -> None:
+    client = Recorder(answer={})
+    seen = {"metadata": {"name": "x", "namespace": "shop", "uid": "u1", "resourceVersion": "7"}}
+    _server(client).annotate(PLACEMENTS, seen, {"links": None})
+    expected = {"uid": "u1", "resourceVersion": "7", "annotations": {"links": None}}
+    assert client.requests[0][2]["body"] == {"metadata": expected}
+
+
+def test_a_write_begins_only_if_it_may_for_as_long_as_it_can_take() -> None:
+    client, allowed = Recorder(answer={}), list[float]()
+
+    def may_write(seconds: float) -> None:
+        allowed.append(seconds)
+        if len(allowed) > 1:
+            raise NotLeadingError("another replica leads")
+
+    server = _server(client).fenced(may_write)
+    server.get(PLACEMENTS, "default", "x")
+    server.delete(PLACEMENTS, "default", "x")
+    assert allowed == [WRITE]
+    with pytest.raises(NotLeadingError):
+        server.delete(PLACEMENTS, "default", "x")
+    assert [request[0] for request in client.requests] == ["GET", "DELETE"]
+    assert client.timeouts[1] == WRITE
+
+
+def test_requests_of_the_election_have_a_time_of_their_own() -> None:
+    client = Recorder(answer={})
+    server = _server(client).within(3.0)
+    server.get(LEASES, "edge-intelligence", "edge-operator")
+    lease = {"kind": "Lease", "metadata": {"name": "edge-operator", "namespace": "edge-intelligence"}}
+    server.replace(lease)
+    assert client.timeouts == [3.0, 3.0]
+    assert ("timeout", "3s") in client.requests[1][2]["query_params"]
 
 
 @pytest.mark.parametrize(
@@ -154,15 +195,16 @@ def test_an_object_that_was_created_again_or_changed_is_a_conflict(status: int, 
     client = Recorder(status=status, answer={"message": said})
     body = {"apiVersion": "v1", "kind": "Placement", "metadata": {"name": "x", "namespace": "shop"}}
     with pytest.raises(WriteConflictError, match=mentions("Placement shop/x")):
-        _server(client).apply(body, {"metadata": {"uid": "u1"}})
+        _server(client).apply(body, {"metadata": {"uid": "u1", "resourceVersion": "7"}})
 
 
-def test_a_deletion_is_of_the_object_that_was_seen() -> None:
+def test_a_deletion_is_of_the_version_that_was_seen() -> None:
     client = Recorder()
-    _server(client).delete(PLACEMENTS, "default", "x", "u1")
+    seen = {"metadata": {"name": "x", "uid": "u1", "resourceVersion": "7"}}
+    _server(client).delete(PLACEMENTS, "default", "x", seen)
     _server(client).delete(PLACEMENTS, "default", "x")
     bodies = [options["body"] for *_, options in client.requests]
-    assert [body.get("preconditions") for body in bodies] == [{"uid": "u1"}, None]
+    assert [body.get("preconditions") for body in bodies] == [{"uid": "u1", "resourceVersion": "7"}, None]
     assert all(body["propagationPolicy"] == "Background" for body in bodies)
 
 
@@ -253,7 +295,15 @@ def test_a_long_list_is_read_page_by_page() -> None:
     assert ("labelSelector", "app=x") in client.requests[1][2]["query_params"]
 
 
-POD = {"kind": "Pod", "metadata": {"namespace": "default", "name": "edge-runtime-cam-1-x", "uid": "uid-7"}}
+POD = {
+    "kind": "Pod",
+    "metadata": {
+        "namespace": "default",
+        "name": "edge-runtime-cam-1-x",
+        "uid": "uid-7",
+        "resourceVersion": "7",
+    },
+}
 
 
 def test_a_running_pod_is_resized_by_its_subresource_and_only_the_pod_that_was_seen() -> None:
@@ -263,7 +313,7 @@ def test_a_running_pod_is_resized_by_its_subresource_and_only_the_pod_that_was_s
     assert (method, path) == ("PATCH", "/api/v1/namespaces/default/pods/edge-runtime-cam-1-x/resize")
     assert request["header_params"]["Content-Type"] == "application/strategic-merge-patch+json"
     assert request["body"] == {
-        "metadata": {"uid": "uid-7"},
+        "metadata": {"uid": "uid-7", "resourceVersion": "7"},
         "spec": {"containers": [{"name": "runtime", "resources": {"requests": {"cpu": "75m"}}}]},
     }
 

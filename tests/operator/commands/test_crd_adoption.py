@@ -82,7 +82,9 @@ class Client:
             {"manager": "helm", "operation": "Update"},
             {"manager": "kube-apiserver", "operation": "Update", "subresource": "status"},
         ]
-        return Response({"metadata": {"name": TENANTS, "uid": "1", "managedFields": managers}})
+        return Response(
+            {"metadata": {"name": TENANTS, "uid": "1", "resourceVersion": "2", "managedFields": managers}}
+        )
 
 
 def test_the_release_becomes_the_only_manager_so_that_later_applies_do_not_conflict() -> None:

@@ -270,7 +270,7 @@ async def test_the_end_of_the_process_waits_for_writes_and_not_for_downloads(exe
     try:
         assert await asyncio.to_thread(begun.wait, 20)
         await executor.stop()
-        ended = asyncio.create_task(asyncio.to_thread(executor.wait))
+        ended = asyncio.create_task(asyncio.to_thread(executor.wait_for_writes))
         write.set()
         await asyncio.wait_for(ended, 10)
         assert written == [1]

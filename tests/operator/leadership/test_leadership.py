@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_operator.cluster import Kind, Object
+from edge_operator.cluster import WRITE, Kind, Object
 from edge_operator.errors import (
     ApiUnreachableError,
     NotLeadingError,
     TritonUnreachableError,
     WriteConflictError,
 )
-from edge_operator.leadership import DURATION, WRITE, Leadership
+from edge_operator.leadership import DURATION, Leadership
 from edge_operator.store import Blob
 from edge_operator.tritons.fenced_triton import FencedTriton
 from edge_operator.tritons.tail_models import Tail
@@ -230,7 +230,7 @@ def test_a_renewal_on_its_way_while_a_replica_resigns_lets_no_further_write_begi
 
 def test_a_replica_that_does_not_lead_neither_loads_nor_unloads_models(world: World) -> None:
     leadership = Leadership(world.cluster, "edge-intelligence", "a")
-    triton = FencedTriton(world.triton, leadership.check)
+    triton = FencedTriton(world.triton, leadership)
     tail = Tail(world.triton.url, "edge-tail", "python", "sha256:" + "0" * 64, (), ())
 
     def opener() -> AbstractContextManager[Blob]:

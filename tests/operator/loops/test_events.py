@@ -457,13 +457,12 @@ async def test_the_operator_is_not_alive_when_its_work_has_ended(loops: Loops) -
     async def forever() -> None:
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(forever())
+    task = asyncio.create_task(forever(), name="namespaces")
     loops.operator.tasks = [task]
-    loops.operator.check()
+    assert not loops.operator.ended
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    with pytest.raises(RuntimeError, match="forever"):
-        loops.operator.check()
+    assert loops.operator.ended == ("namespaces",)
 
 
 def test_a_tenant_wakes_all_pools_once_for_each_spec(loops: Loops) -> None:

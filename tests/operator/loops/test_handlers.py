@@ -19,15 +19,26 @@ def test_streams_end_by_themselves_so_that_a_dropped_one_is_noticed() -> None:
     assert settings.persistence.finalizer.startswith("edge-intelligence.io/")
 
 
-@pytest.mark.parametrize(
-    ("ip", "endpoint"),
-    [("10.1.2.3", "http://0.0.0.0:8080/healthz"), ("fd00::7", "http://[::]:8080/healthz")],
-)
+@pytest.mark.parametrize(("ip", "address"), [("10.1.2.3", "0.0.0.0"), ("fd00::7", "::")])
 def test_the_operators_health_is_served_on_the_address_family_of_the_kubelet(
-    ip: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    ip: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: dict[str, Any] = {}
+    served: list[tuple[str, int]] = []
+
+    class Recording:
+        def __init__(self, host: str, port: int, _: object) -> None:
+            served.append((host, port))
+
+        def start(self) -> None:
+            served.append(("started", port_of(served)))
+
+    def port_of(each: list[tuple[str, int]]) -> int:
+        return each[-1][1]
+
+    monkeypatch.setattr("edge_operator.handlers.HealthServer", Recording)
     monkeypatch.setattr(kopf, "run", lambda **given: told.update(given))
     monkeypatch.setattr(kopf, "configure", lambda **_: None)
     run(None, Settings("http://store:8080", "edge-runtime:1", pod_ip=ip), 8080, "plain")
-    assert told["liveness_endpoint"] == endpoint
+    assert served == [(address, 8080), ("started", 8080)]
+    assert told["memo"].health.state.not_ready

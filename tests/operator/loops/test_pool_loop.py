@@ -66,7 +66,7 @@ async def running(world: World) -> AsyncIterator[Running]:
     found.task.cancel()
     await asyncio.gather(found.task, return_exceptions=True)
     await found.executor.stop()
-    await asyncio.to_thread(found.executor.wait)
+    await asyncio.to_thread(found.executor.wait_for_writes)
 
 
 async def test_a_service_is_served_and_then_the_loop_sleeps(running: Running) -> None:

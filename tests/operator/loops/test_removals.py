@@ -104,7 +104,7 @@ async def slow(world: World) -> AsyncIterator[SlowPlans]:
     found.task.cancel()
     await asyncio.gather(found.task, return_exceptions=True)
     await found.executor.stop()
-    await asyncio.to_thread(found.executor.wait)
+    await asyncio.to_thread(found.executor.wait_for_writes)
 
 
 async def test_a_service_is_deleted_with_its_placements_and_tails_while_a_plan_is_made(

@@ -222,7 +222,7 @@ async def test_a_hung_server_is_unknown_while_the_other_one_is_checked(
         async with asyncio.timeout(30):
             while ONE not in known.control_open:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.001)
-        operator.check()
+        assert not operator.ended
         operator.event(DEVICE_POOLS, "DELETED", pool)
         async with asyncio.timeout(30):
             while operator.tritons.running:  # noqa: ASYNC110 - no event

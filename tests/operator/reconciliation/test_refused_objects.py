@@ -162,10 +162,10 @@ def test_a_refused_deletion_holds_up_no_other_and_hides_no_refusal(
     delete = world.cluster.delete
     left = runtime_service_name("cam-1")
 
-    def guarded(kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
+    def guarded(kind: Kind, namespace: str | None, name: str, seen: Object | None = None) -> None:
         if kind == DEPLOYMENTS and name == left:
             raise ObjectRefusedError(f"deleting Deployment {name} failed: denied the request")
-        delete(kind, namespace, name, uid)
+        delete(kind, namespace, name, seen)
 
     monkeypatch.setattr(world.cluster, "delete", guarded)
     world.remove_node("cam-1")

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from edge_operator.cluster import Object, covers
+from edge_operator.cluster import Object
 from edge_operator.nodes.workloads import client_service
 from edge_operator.settings import Settings
+from edge_operator.versions import covers
 
 SETTINGS = Settings("http://store:8080", "edge-runtime:1")
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from edge_operator.effects.server_looks import ServerLooks
-from edge_operator.errors import ApiUnreachableError, NotLeadingError, TritonBusyError
+from edge_operator.errors import ApiUnreachableError, TritonBusyError
+from edge_operator.leadership import Leadership
 from edge_operator.tritons.fenced_triton import FencedTriton
 from edge_operator.tritons.unused_tails import GRACE, UnusedTails
 
@@ -131,15 +132,13 @@ def test_placements_are_listed_only_before_tails_are_unloaded(world: World) -> N
         return looks.look(address, before, used, now).unused
 
     unused = look(UnusedTails(), names, 0.0)
-    assert unused == UnusedTails()
+    assert unused.since == {}
     for now in (10.0, 20.0, 10.0 + GRACE - 1):
         unused = look(unused, frozenset(), now)
     assert server.kinds == []
     unused = look(unused, frozenset(), 10.0 + GRACE)
     assert server.kinds == ["Placement"]
-    assert unused == UnusedTails(), (
-        "they are in use, which no watch has reported: the grace period begins again"
-    )
+    assert unused.since == {}, "they are in use, which no watch has reported: the grace period begins again"
     assert world.triton.models == names
 
 
@@ -157,7 +156,7 @@ def test_tails_stay_while_the_api_server_does_not_respond(world: World) -> None:
     before = UnusedTails(dict.fromkeys(models, 0.0))
     found = looks.look(world.triton.url, before, frozenset(), GRACE)
     assert found.models == models == world.triton.models
-    assert found.unused == before, "tried again at the next look"
+    assert found.unused.since == before.since, "tried again at the next look"
 
 
 def test_a_server_that_hangs_while_tails_are_unloaded_gets_no_request_for_the_others(
@@ -178,19 +177,18 @@ def test_a_server_that_hangs_while_tails_are_unloaded_gets_no_request_for_the_ot
     before = UnusedTails(dict.fromkeys(models, 0.0))
     found = looks.look(world.triton.url, before, frozenset(), GRACE)
     assert len(requests) == 1
-    assert found.unused == before, "tried again at the next look"
+    assert found.unused.since == before.since, "tried again at the next look"
 
 
 def test_a_replica_without_the_lease_unloads_nothing(world: World) -> None:
     world.settle()
     models = frozenset(world.triton.models)
     world.cluster.objects = {key: it for key, it in world.cluster.objects.items() if key[0] != "Placement"}
-
-    def lost() -> None:
-        raise NotLeadingError("another replica leads")
-
-    looks = ServerLooks(replace(world.clients, triton=FencedTriton(world.triton, lost)), INSTALLATION, None)
+    standby = Leadership(world.cluster, "edge-intelligence", "b")
+    looks = ServerLooks(
+        replace(world.clients, triton=FencedTriton(world.triton, standby)), INSTALLATION, None
+    )
     before = UnusedTails(dict.fromkeys(models, 0.0))
     found = looks.look(world.triton.url, before, frozenset(), GRACE)
     assert found.models == models == world.triton.models
-    assert found.unused == before
+    assert found.unused.since == before.since

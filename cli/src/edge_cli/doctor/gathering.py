@@ -35,6 +35,7 @@ from edge_operator.cluster import (
 )
 from edge_operator.errors import ClusterError, OperatorError, PermissionDeniedError
 from edge_operator.explaining.installed import SELECTOR, Installed
+from edge_operator.leadership import NAME as LEASE
 from edge_operator.pool_nodes import node_of
 from edge_operator.tritons.tail_models import installation_identity
 
@@ -77,6 +78,7 @@ def gathered(here: Connection, *, before: bool = False) -> ClusterState:
             program=program,
         )
     lists.add_definitions()
+    lists.add_named(LEASES, namespace, LEASE)
     own = {namespace, *(body["metadata"]["namespace"] for body in lists.of(INFERENCE_SERVICES))}
     for kind in IN_OWN_NAMESPACES:
         for each in sorted(own):
@@ -128,6 +130,15 @@ class _Lists:
                 self._keep(DEFINITIONS, [body] if body is not None else [])
         except PermissionDeniedError as error:
             self.hidden[DEFINITIONS.kind] = str(error)
+
+    def add_named(self, kind: Kind, namespace: str, name: str) -> None:
+        """Reads one object."""
+        try:
+            body = self._here.cluster.get(kind, namespace, name)
+        except PermissionDeniedError as error:
+            self.hidden[kind.kind] = str(error)
+            return
+        self._keep(kind, [{"kind": kind.kind, **body}] if body is not None else [])
 
     def of(self, kind: Kind) -> tuple[Object, ...]:
         return self.objects.get(kind.kind, ())

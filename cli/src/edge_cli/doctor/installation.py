@@ -17,13 +17,16 @@ from edge_cli.doctor.states import (
     condition_of,
     labels,
 )
-from edge_operator.cluster import DEPLOYMENTS, EVENTS, Object
+from edge_operator.cluster import DEPLOYMENTS, EVENTS, LEASES, Object
+from edge_operator.leadership import NAME as LEASE
 from edge_operator.pool.pod_troubles import deployment_trouble
 
 OPERATOR: Final = "edge-operator"
 STORE: Final = "model-store"
 _VERSION: Final = "app.kubernetes.io/version"
 _NEAR_END: Final = datetime.timedelta(days=3)
+_CLOCKS: Final = datetime.timedelta(seconds=15)
+"""By how much the clock of the holder of a Lease can differ; see `kubernetes.SKEW`."""
 _NAMED: Final = 3
 """Fields that a sentence names; the others are counted."""
 Schema = Mapping[str, Any]
@@ -106,6 +109,33 @@ def _not_ready(body: Object) -> Iterator[Found]:
     elif ready == 0:
         trouble = deployment_trouble(body) or condition_of(body, "Available").get("message", "")
         yield at(body, f"no pod is ready{f': {trouble}' if trouble else ''}")
+
+
+def _fewer_replicas(state: ClusterState) -> Iterator[Found]:
+    body = _operator(state)
+    wanted = 0 if body is None else body["spec"].get("replicas", 1)
+    ready = 0 if body is None else (body.get("status") or {}).get("readyReplicas") or 0
+    if body is not None and 0 < ready < wanted:
+        trouble = deployment_trouble(body) or condition_of(body, "Progressing").get("message", "")
+        yield at(body, f"{ready} of {wanted} replicas are ready{f': {trouble}' if trouble else ''}")
+
+
+def _no_leader(state: ClusterState) -> Iterator[Found]:
+    body = _operator(state)
+    if body is None or not (body.get("status") or {}).get("readyReplicas"):
+        return  # that it does not run is a finding of its own
+    lease = state.named(LEASES, state.namespace, LEASE)
+    if lease is None:
+        yield Found(f"Lease {state.namespace}/{LEASE}: does not exist")
+        return
+    spec = lease.get("spec") or {}
+    holder, renewed = spec.get("holderIdentity") or "", spec.get("renewTime")
+    lasts = datetime.timedelta(seconds=int(spec.get("leaseDurationSeconds") or 0)) + _CLOCKS
+    if not holder:
+        yield at(lease, "no replica of the operator holds it")
+    elif renewed and (age := state.now - datetime.datetime.fromisoformat(str(renewed))) > lasts:
+        said = f"{holder} renewed it {age.total_seconds():.0f} s ago, and no other replica took it"
+        yield at(lease, said)
 
 
 def _other_version(state: ClusterState) -> Iterator[Found]:
@@ -272,5 +302,26 @@ CHECKS: Final = (
         "Install the version of edge-cli that the operator has.",
         _other_version,
         reads=(DEPLOYMENTS,),
+    ),
+    Check(
+        "EI0210",
+        "installation",
+        "warning",
+        "every replica of the operator is ready",
+        "Without a standby, nothing is planned while a pod of the operator is rescheduled and starts.",
+        "Read the events of its pods: `kubectl describe pods -l app.kubernetes.io/name=edge-operator -A`; "
+        "set operator.spread or operator.replicas of the chart if there is no other node for one.",
+        _fewer_replicas,
+        reads=(DEPLOYMENTS,),
+    ),
+    Check(
+        "EI0211",
+        "installation",
+        "error",
+        "a replica of the operator leads",
+        "Replicas run, but none writes: nothing is planned, measured or repaired.",
+        "Read the logs of its pods; if the API server refuses the Lease, install the chart's roles again.",
+        _no_leader,
+        reads=(DEPLOYMENTS, LEASES),
     ),
 )

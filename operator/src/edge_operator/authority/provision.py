@@ -9,9 +9,10 @@ from pathlib import Path
 
 from edge_operator.authority import issuing, schedule
 from edge_operator.authority.issuing import Pair
-from edge_operator.cluster import CONFIG_MAPS, SECRETS, Cluster, Kind, Object, covers
+from edge_operator.cluster import CONFIG_MAPS, SECRETS, Cluster, Kind, Object
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.names import MANAGED_BY
+from edge_operator.versions import covers
 
 AUTHORITY_SECRET = "edge-authority"  # noqa: S105 - a name
 TRUST_CONFIG_MAP = "edge-ca"

@@ -13,10 +13,11 @@ from edge_operator.authority import failures, provision
 from edge_operator.authority.failures import Failure, SecretKey, Uncertified
 from edge_operator.authority.issuing import Pair
 from edge_operator.authority.provision import Holder
-from edge_operator.cluster import CONFIG_MAPS, SECRETS, Cluster
+from edge_operator.cluster import CONFIG_MAPS, SECRETS, Cluster, Kind
 from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.nodes.peers import PEER_SECRET
 from edge_operator.settings import Settings
+from edge_operator.steps import RUNNING
 
 STORE_SECRET: Final = "model-store-tls"  # noqa: S105 - a name
 OPERATOR_SECRET: Final = "edge-operator-tls"  # noqa: S105 - a name
@@ -87,9 +88,9 @@ class Upkeep:
         with self._lock:
             if namespace not in self._placed():
                 if namespace in self._issued:
-                    self._cluster.delete(SECRETS, namespace, PEER_SECRET)
+                    self._remove(SECRETS, namespace, PEER_SECRET)
                     if namespace != self._settings.namespace:
-                        self._cluster.delete(CONFIG_MAPS, namespace, provision.TRUST_CONFIG_MAP)
+                        self._remove(CONFIG_MAPS, namespace, provision.TRUST_CONFIG_MAP)
                     self._provided.discard(namespace)
                     self._issued.discard(namespace)
                 self._forget(SecretKey(namespace, PEER_SECRET))
@@ -129,7 +130,8 @@ class Upkeep:
         while True:
             wait = EVERY
             try:
-                await asyncio.to_thread(self.renew)
+                with RUNNING.step("certificates", "renewal of certificates"):
+                    await asyncio.to_thread(self.renew)
             except Exception as error:
                 wait = min(EVERY, _RETRY * 2.0**failed)
                 failed = min(failed + 1, _DOUBLINGS)
@@ -144,6 +146,12 @@ class Upkeep:
                 first = False
             attempted()
             await pause(wait)
+
+    def _remove(self, kind: Kind, namespace: str, name: str) -> None:
+        """Deletes an object as it is now, which no mirror has."""
+        found = self._cluster.fetch(kind, namespace, name)
+        if found is not None:
+            self._cluster.delete(kind, namespace, name, found)
 
     def _provide(self, holder: Holder) -> None:
         with self._attempt(SecretKey(holder.namespace, holder.secret)):

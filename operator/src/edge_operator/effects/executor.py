@@ -22,6 +22,7 @@ from typing import Generic, TypeVar
 
 from edge_operator.effects.places import Places
 from edge_operator.errors import ApiUnreachableError, NotLeadingError, OperatorError
+from edge_operator.steps import DOWNLOAD, RUNNING, WORK
 
 Result = TypeVar("Result")
 
@@ -174,10 +175,13 @@ class Executor:
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def wait(self) -> None:
-        """Waits for the actions in threads that write: at the API server and at Triton servers; blocking."""
-        for name in (API_SERVER, _SERVERS):
-            self._threads[name].shutdown(wait=True)
+    def wait_for_writes(self) -> None:
+        """Waits for the actions in threads that write to the API server; blocking."""
+        self._threads[API_SERVER].shutdown(wait=True)
+
+    def wait_for_servers(self) -> None:
+        """Waits for the actions in threads that call Triton servers; blocking."""
+        self._threads[_SERVERS].shutdown(wait=True)
 
     async def _run(self, action: Action[Result]) -> None:
         again: float | None = FAILED
@@ -193,9 +197,12 @@ class Executor:
                 if left := self._targets.left(action.target, began):
                     self._wake_later(action, left)
                     return
-                threads = self._threads[_called_by(action.target)]
-                call = asyncio.get_running_loop().run_in_executor(threads, action.call)
-                again = action.done(await call)
+                called = _called_by(action.target)
+                limit = DOWNLOAD if called in (STORE, _PLACES) else WORK
+                with RUNNING.step("effect", f"{action.target}: {action.key}", limit):
+                    loop = asyncio.get_running_loop()
+                    result = await loop.run_in_executor(self._threads[called], action.call)
+                again = action.done(result)
             self._targets.forget(action.target)
         except (ApiUnreachableError, NotLeadingError) as error:
             rest = self._target_failed(action.target, began)

@@ -7,16 +7,18 @@ reported all of them. A look at a server whose tails are all in use reads nothin
 
 import contextlib
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from edge_operator import metrics, terms
 from edge_operator.clients import Clients
 from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
 from edge_operator.errors import ClusterError, TritonBusyError, TritonError, TritonUnreachableError
+from edge_operator.terms import Term
 from edge_operator.tritons.addresses import server_of
 from edge_operator.tritons.control_checks import Endpoints
 from edge_operator.tritons.residency import needed
-from edge_operator.tritons.tail_models import former_service, is_ours
+from edge_operator.tritons.tail_models import former_service, is_ours, marked_term
 from edge_operator.tritons.unused_tails import UnusedTails
 
 
@@ -42,11 +44,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class ServerLooks:
-    """Looks at servers; blocking. clients: with the API server. scope: the watched namespace; None: all."""
+    """Looks at servers; blocking.
+
+    clients: with the API server. scope: the watched namespace; None: all. term: in which this replica leads.
+    """
 
     clients: Clients
     owner: str
     scope: str | None
+    term: Callable[[], Term | None] = lambda: None
 
     def look(
         self,
@@ -85,10 +91,13 @@ class ServerLooks:
         unused = unused.without({key.name for key in needed(placements) if server_of(key.address) == server})
         for name in unused.due(now):
             try:
-                if not self._is_ours(address, name):
+                marks = self.clients.triton.parameters(address, name)
+                if not self._is_ours(name, marks):
                     unused = unused.with_foreign(name)
                     continue
                 self.clients.triton.unload(address, name)
+                if name in unused.appeared:
+                    self._note_late(address, name, marks)
             except TritonUnreachableError:
                 break  # tried again at the next look
             except TritonError:
@@ -96,9 +105,19 @@ class ServerLooks:
             unused = unused.without({name})
         return unused
 
-    def _is_ours(self, address: str, name: str) -> bool:
-        """Reads the model's mark; a previous version's tail must name a service of this cluster."""
-        if not is_ours(name, self.clients.triton.parameters(address, name), self.owner):
+    def _note_late(self, address: str, name: str, marks: Mapping[str, str]) -> None:
+        """Tells of a tail that a former leader loaded late: it was stopped, or Triton was slow."""
+        loaded_in, own = terms.read(marked_term(marks)), self.term()
+        if loaded_in is not None and own is not None and loaded_in.is_before(own):
+            metrics.LATE_TAILS.inc()
+            logging.getLogger(__name__).warning(
+                "%s at %s was unloaded: a replica that led in term %d loaded it in term %d",
+                *(name, address, loaded_in.number, own.number),
+            )
+
+    def _is_ours(self, name: str, marks: Mapping[str, str]) -> bool:
+        """Whether a model is ours; a previous version's tail must name a service of this cluster."""
+        if not is_ours(name, marks, self.owner):
             return False
         former = former_service(name, self.owner)
         if former is None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from edge_operator.cluster import Cluster, covers
+from edge_operator.cluster import Cluster
 from edge_operator.errors import ObjectRefusedError, WriteConflictError
 from edge_operator.foreign import refuse_foreign
 from edge_operator.names import API_VERSION
@@ -19,6 +19,7 @@ from edge_operator.pool.actions import (
     wanted_by,
 )
 from edge_operator.pool.states import Refusal
+from edge_operator.versions import covers
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ def _write(cluster: Cluster, action: Write) -> bool:
             # A Job is applied once, and the API server has its own spelling of what it consists of.
             return action.ref.kind.api_version != API_VERSION or covers(applied, body)
         case Delete(known=known):
-            cluster.delete(*action.ref, known["metadata"]["uid"])
+            cluster.delete(*action.ref, known)
         case SetFinalizers(current=current, finalizers=finalizers):
             cluster.set_finalizers(action.ref.kind, current, list(finalizers))
         case SetStatus(regarding=seen, status=status, events=events):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_api.validation_messages import problems
-from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, TENANTS, Kind, Object, covers
+from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, TENANTS, Kind, Object
 from edge_operator.errors import ExplanationError
 from edge_operator.explaining.installed import Installed
 from edge_operator.explaining.overlays import Overlaid, Reads
@@ -28,6 +28,7 @@ from edge_operator.pool.drafts import Now
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.pooled import PlannedEntry
 from edge_operator.pool.tenant_status import share_of_pool
+from edge_operator.versions import covers
 from edge_planning import Plan
 
 KINDS = {kind.kind: kind for kind in (INFERENCE_SERVICES, DEVICE_POOLS, TENANTS)}

@@ -95,7 +95,7 @@ def reconcile_namespace(
     undeleted = False
     for kind, name in actions.delete:
         try:
-            cluster.delete(kind, namespace, name, seen.uid(kind, name))
+            cluster.delete(kind, namespace, name, seen.found(kind, name))
         except ObjectRefusedError as error:
             undeleted = True
             logging.getLogger(__name__).warning("%s", error)

@@ -36,6 +36,7 @@ from edge_operator.cluster import (
 from edge_operator.effects.executor import Executor
 from edge_operator.effects.server_looks import ServerLooks
 from edge_operator.errors import ClusterError
+from edge_operator.health import TURN, Health
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.link_telling import LinkTelling
@@ -58,6 +59,7 @@ from edge_operator.ownership import Claim, claim_of, contested
 from edge_operator.pool.states import RuntimeFindings
 from edge_operator.pool_nodes import Node, node_of
 from edge_operator.settings import Settings
+from edge_operator.steps import RUNNING
 from edge_operator.tritons.control_keys import ControlKeys
 from edge_operator.tritons.residency import needed
 
@@ -69,8 +71,10 @@ _RECONCILERS = 4
 """Threads that reconcile namespaces and tell runtimes of links."""
 _MEASUREMENTS = 5.0
 """Seconds for which events with new measurements alone are collected."""
-_LAST_WRITES = 10.0
-"""Seconds that running actions get to end before the process does."""
+_LAST_WRITES = 8.0
+"""Seconds that running writes to the API server get to end before the process does: more than one takes."""
+_LAST_LOADS = 1.0
+"""Seconds that running requests to Triton get before the Lease is given up."""
 
 
 class Findings(Mapping[NamespaceKey, RuntimeFindings]):
@@ -102,16 +106,23 @@ class Operator:
         leadership: Leadership,
         *,
         keys: ControlKeys | None = None,
+        health: Health | None = None,
     ) -> None:
-        """server: the API server, which `resync` compares with the mirror. keys: of the Triton servers."""
+        """server: the API server, which `resync` compares with the mirror. keys: of the Triton servers.
+
+        health: told of the turns of the event loop and of the events of watches.
+        """
         self.clients, self.settings, self.scope = clients, settings, scope
         self.server, self.mirror, self.leadership = server, mirror, leadership
+        self.health = health or Health()
+        self.health.leadership = leadership
+        self.synced = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.seen = fingerprints.Seen()
         self.tails = TailsInUse()
         direct = dataclasses.replace(clients, cluster=server, triton=clients.patient_triton or clients.triton)
         self.tritons = TritonServerLoops(
-            ServerLooks(direct, settings.installation, scope),
+            ServerLooks(direct, settings.installation, scope, lambda: leadership.term),
             keys or ControlKeys(server, settings.namespace),
             self._loop.time,
             self.tails.at,
@@ -170,8 +181,9 @@ class Operator:
         }
 
     def start(self) -> None:
-        """Campaigns for the leadership; until it leads, a replica only feeds the mirror."""
-        self.tasks = [asyncio.create_task(self.leadership.run(self.lead, end_process))]
+        """Campaigns for the leadership once the mirror is synced; until it leads, a replica only feeds it."""
+        runs = {"election": self._campaign(), "resync": self.resync(), "turns": self._turn()}
+        self.tasks = [asyncio.create_task(run, name=name) for name, run in runs.items()]
 
     def lead(self) -> None:
         """Starts the loops, after the operator has issued its own certificate if it issues any."""
@@ -179,20 +191,22 @@ class Operator:
         if self.certificates is None:
             self._start_loops()
         else:
-            self.tasks.append(
-                asyncio.create_task(self.certificates.run(self._start_loops, self.report_certificates))
-            )
+            run = self.certificates.run(self._start_loops, self.report_certificates)
+            self.tasks.append(asyncio.create_task(run, name="certificates"))
 
     def _start_loops(self) -> None:
         self._leads = True
-        runs = (self.queue.run(), self.links.run(), self.tenants.run(), self.resync())
-        self.tasks += [asyncio.create_task(run) for run in runs]
+        runs = {"namespaces": self.queue.run(), "links": self.links.run(), "tenants": self.tenants.run()}
+        self.tasks += [asyncio.create_task(run, name=name) for name, run in runs.items()]
         self.tritons.start()
         for name in self.pools:
             self._run(name)
 
     async def stop(self) -> None:
-        """Ends the loops, and gives the leadership up once no write is on its way."""
+        """Ends the loops, and gives the leadership up once no write to the API server is on its way.
+
+        Requests to Triton are waited for during a second: what is later is recognized by its term.
+        """
         led = self.leadership.resign()
         for task in [*self.tasks, *self._pool_tasks.values()]:
             task.cancel()
@@ -204,6 +218,8 @@ class Operator:
         self._reconcilers.shutdown(wait=False, cancel_futures=True)
         if not led:
             return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(self._wait_for_tritons), _LAST_LOADS)
         try:
             await asyncio.wait_for(asyncio.to_thread(self._give_up), _LAST_WRITES)
         except (ClusterError, TimeoutError) as error:
@@ -211,17 +227,35 @@ class Operator:
                 "the Lease ends by itself: it could not be given up: %s", error
             )
 
-    def _give_up(self) -> None:
-        self.executor.wait()
+    def _wait_for_tritons(self) -> None:
+        self.executor.wait_for_servers()
         self.tritons.wait()
+
+    def _give_up(self) -> None:
+        self.executor.wait_for_writes()
         self._reconcilers.shutdown(wait=True)
         self.leadership.release()
 
-    def check(self) -> None:
-        """Raises RuntimeError if a task that should run until shutdown has ended."""
-        for task in [*self.tasks, *self._pool_tasks.values(), *self.tritons.running.values()]:
-            if task.done():
-                raise RuntimeError(f"task {task} ended unexpectedly")
+    async def _campaign(self) -> None:
+        await self.synced.wait()
+        await self.leadership.run(self.lead, end_process)
+
+    async def _turn(self) -> None:
+        while True:
+            self.health.turns(self.ended)
+            await asyncio.sleep(TURN)
+
+    def hear(self) -> None:
+        """Notes that a watch reported an event, which the first one does once the mirror has every object."""
+        self.health.hears()
+        self.synced.set()
+
+    @property
+    def ended(self) -> tuple[str, ...]:
+        """The tasks that should run until shutdown and have ended."""
+        tasks = {task.get_name(): task for task in (*self.tasks, *self._pool_tasks.values())}
+        servers = {f"Triton at {address}": run for address, run in self.tritons.running.items()}
+        return tuple(name for name, run in {**tasks, **servers}.items() if run.done())
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -408,7 +442,10 @@ class Operator:
             reconcile_namespace, key.namespace, cluster, settings, memory, Clock(monotonic=self._loop.time)
         )
         try:
-            with metrics.RECONCILE_SECONDS.labels("namespace").time():
+            with (
+                metrics.RECONCILE_SECONDS.labels("namespace").time(),
+                RUNNING.step("namespace", f"namespace {key.namespace}"),
+            ):
                 uncertified = None
                 if self.certificates is not None:
                     certify = functools.partial(self.certificates.certify, key.namespace)
@@ -438,7 +475,10 @@ class Operator:
                 pool.status_changed()
 
     async def resync(self) -> None:
-        """Finds what was deleted while a watch was interrupted, and wakes what that concerns."""
+        """Finds what was deleted while a watch was interrupted, and wakes what that concerns.
+
+        On every replica, so that the mirror of a standby is right when it takes over.
+        """
         while True:
             await asyncio.sleep(RESYNC)
             for kind in WATCHED:
@@ -446,7 +486,8 @@ class Operator:
                 labels = OURS if kind in LABELLED else ""
                 find = functools.partial(vanished, self.server, self.mirror, kind, namespaces, labels)
                 try:
-                    gone = await asyncio.to_thread(find)
+                    with RUNNING.step("resync", f"listing {kind.plural}"):
+                        gone = await asyncio.to_thread(find)
                 except Exception:
                     logging.getLogger(__name__).exception("listing %s failed", kind.plural)
                     continue

@@ -50,6 +50,7 @@ from edge_operator.pool.states import (
 )
 from edge_operator.pool.tenancy import NO_TENANTS
 from edge_operator.pool_nodes import Node
+from edge_operator.steps import PLAN, RUNNING
 from edge_operator.tritons.addresses import server_of
 
 QUIET, LONGEST = 0.3, 3.0
@@ -191,7 +192,8 @@ class PoolLoop:
     async def turn(self, planner: Planner) -> None:
         """One turn: observe, plan, act."""
         state = self.take()
-        with metrics.RECONCILE_SECONDS.labels("pool").time():
+        timed, step = metrics.RECONCILE_SECONDS.labels("pool").time(), f"plan of pool {self.name}"
+        with timed, RUNNING.step("plan", step, PLAN):
             found = await planner(state, self.plan, self.now())
         self.act(found)
 

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from edge_operator.effects.server_looks import Look
 from edge_operator.loops.server_findings import ServerFindings
+from edge_operator.steps import RUNNING
 from edge_operator.tritons.addresses import server_of
 from edge_operator.tritons.control_checks import INTERVAL
 from edge_operator.tritons.look_intervals import first_look, next_look, retry
@@ -94,7 +95,8 @@ class TritonServerLoop:
             await asyncio.sleep(self.pause)
             look = self.next_look()
             try:
-                found = await asyncio.get_running_loop().run_in_executor(self._thread, look)
+                with RUNNING.step("look", f"look at Triton at {self.address}"):
+                    found = await asyncio.get_running_loop().run_in_executor(self._thread, look)
             except Exception:
                 logging.getLogger(__name__).exception("looking at Triton at %s failed", self.address)
                 self.pause = next_look(0.0, self._around.jitter())

@@ -14,7 +14,6 @@ from edge_operator.cluster import (
     SERVICES,
     Kind,
     Object,
-    covers,
 )
 from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL, label_value
 from edge_operator.nodes import cpu_requests, rollouts, succession, tolerations
@@ -35,6 +34,7 @@ from edge_operator.nodes.workloads import (
     runtime_service,
 )
 from edge_operator.settings import Settings
+from edge_operator.versions import covers
 
 AGAIN = 5.0
 """Seconds until the next look at pods that are being replaced, and at services that move."""
@@ -57,12 +57,11 @@ class Seen:
         """Returns the objects of a kind."""
         return [body for (of, _), body in self.objects.items() if of == kind]
 
-    def uid(self, kind: Kind, name: str) -> str:
-        """Returns the uid of an object of the operator, or of a Placement."""
-        found = self.objects.get((kind, name))
+    def found(self, kind: Kind, name: str) -> Object | None:
+        """Returns an object of the operator, or a Placement."""
         if kind == PLACEMENTS:
-            found = next((body for body in self.placements if body["metadata"]["name"] == name), None)
-        return "" if found is None else str(found["metadata"]["uid"])
+            return next((body for body in self.placements if body["metadata"]["name"] == name), None)
+        return self.objects.get((kind, name))
 
 
 @dataclass(frozen=True, slots=True)

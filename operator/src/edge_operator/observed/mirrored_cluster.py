@@ -1,17 +1,26 @@
 """The cluster as reconciles use it: they read the mirror and write to the API server."""
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from edge_operator.cluster import KINDS, PODS, Cluster, Kind, Object
 from edge_operator.errors import WriteConflictError
 from edge_operator.observed.mirror import Mirror, ObjectKey
+from edge_operator.versions import same_but_status
+
+Result = TypeVar("Result")
+
+_ATTEMPTS = 4
+"""Versions on which a write is tried while nothing but the status of its object changes."""
 
 
 class MirroredCluster:
     """`Cluster` whose reads cost no request. A write is read back at once, before its watch event arrives.
 
-    After a WriteConflictError the object is read once, so that the next plan is made from what is there.
+    Each write carries the resourceVersion of the object that it was decided on. Reports of runtimes and of
+    Kubernetes' controllers change that version, but no decision: the write then goes to the newer version. Of
+    any other change it is told by a WriteConflictError, and the object is read once, so that the next plan is
+    made from what is there.
     """
 
     def __init__(self, server: Cluster, mirror: Mirror) -> None:
@@ -30,49 +39,75 @@ class MirroredCluster:
         return self._server.fetch(kind, namespace, name)
 
     def apply(self, wanted: Object, seen: Object | None = None, *, unchanged: bool = False) -> Object:
-        """Applies `wanted` on the server side. seen, unchanged: as for `ApiServer`."""
+        """Applies `wanted` on the server side.
+
+        seen: the version that this was decided on; None if there was none. Raises WriteConflictError if the
+        object is gone, was created again, or changed in more than its status; with `unchanged`, also if its
+        status changed.
+        """
         kind = KINDS[wanted["kind"]]
-        with self._reading_conflicts(kind, wanted):
-            applied = self._server.apply(wanted, seen, unchanged=unchanged)
+
+        def write(version: Object | None) -> Object:
+            return self._server.apply(wanted, version)
+
+        applied = self._written(kind, wanted, seen, write, unchanged=unchanged)
         self._mirror.put(wanted["kind"], applied)
         return applied
 
     def apply_status(self, kind: Kind, seen: Object, status: Object) -> Object | None:
         """Replaces the status unless the object changed since it was seen; ignores an object that is gone."""
-        with self._reading_conflicts(kind, seen):
-            applied = self._server.apply_status(kind, seen, status)
+
+        def write(version: Object | None) -> Object | None:
+            return self._server.apply_status(kind, seen, status)
+
+        applied = self._written(kind, seen, seen, write, unchanged=True)
         if applied is not None:
             self._mirror.put(kind.kind, applied)
         return applied
 
     def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object | None:
         """Replaces the finalizers, unless the object changed since it was read (WriteConflictError)."""
-        with self._reading_conflicts(kind, current):
-            changed = self._server.set_finalizers(kind, current, finalizers)
+
+        def write(version: Object | None) -> Object | None:
+            return self._server.set_finalizers(kind, current, finalizers)
+
+        changed = self._written(kind, current, current, write, unchanged=True)
         if changed is not None:
             self._mirror.put(kind.kind, changed)
         return changed
 
     def annotate(self, kind: Kind, current: Object, annotations: Mapping[str, str | None]) -> Object | None:
         """Sets annotations beside those that `apply` sets. Returns the object, or None if it is gone."""
-        with self._reading_conflicts(kind, current):
-            changed = self._server.annotate(kind, current, annotations)
+
+        def write(version: Object | None) -> Object | None:
+            return self._server.annotate(kind, version or current, annotations)
+
+        changed = self._written(kind, current, current, write)
         if changed is not None:
             self._mirror.put(kind.kind, changed)
         return changed
 
     def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object | None:
         """Changes what a container of a running pod requests. Returns the pod, or None if it cannot."""
-        with self._reading_conflicts(PODS, pod):
-            resized = self._server.resize(pod, container, requests)
+
+        def write(version: Object | None) -> Object | None:
+            return self._server.resize(version or pod, container, requests)
+
+        resized = self._written(PODS, pod, pod, write)
         if resized is not None:
             self._mirror.put(PODS.kind, resized)
         return resized
 
-    def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
-        """Deletes the object and, in the background, its dependents; ignores an object that is gone."""
-        with self._reading_conflicts(kind, {"metadata": {"namespace": namespace, "name": name}}):
-            self._server.delete(kind, namespace, name, uid)
+    def delete(self, kind: Kind, namespace: str | None, name: str, seen: Object | None = None) -> None:
+        """Deletes the object and, in the background, its dependents; ignores an object that is gone.
+
+        seen: the version that this was decided on; None: any.
+        """
+
+        def write(version: Object | None) -> None:
+            self._server.delete(kind, namespace, name, version)
+
+        self._written(kind, {"metadata": {"namespace": namespace, "name": name}}, seen, write)
         self._mirror.forget(ObjectKey(kind.kind, namespace or "", name))
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
@@ -87,19 +122,47 @@ class MirroredCluster:
         """Whether the API server has the kind, in its version."""
         return self._server.serves(kind)
 
-    @contextlib.contextmanager
-    def _reading_conflicts(self, kind: Kind, body: Object) -> Iterator[None]:
-        """Reads the object of a write that conflicts with another one. body: has its name."""
-        try:
-            yield
-        except WriteConflictError:
-            namespace, name = body["metadata"].get("namespace"), body["metadata"]["name"]
-            newer, before = self._server.fetch(kind, namespace, name), self.get(kind, namespace, name)
-            if newer is not None:
-                self._mirror.put(kind.kind, newer)
-            elif before is not None:
-                self._mirror.remove(kind.kind, before)
-            raise
+    def _written(
+        self,
+        kind: Kind,
+        named: Object,
+        seen: Object | None,
+        write: Callable[[Object | None], Result],
+        *,
+        unchanged: bool = False,
+    ) -> Result:
+        """Writes to the newest version that is the same as the one seen but for its status.
+
+        Reads the object after a conflict. named: has its namespace and name. seen: as it was decided on;
+        None: it did not exist, or any. unchanged: whether it may not have another status either.
+        """
+        version = seen if seen is None or unchanged else self._newest(kind, seen)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return write(version)
+            except WriteConflictError:
+                newer = self._reread(kind, named)
+                if unchanged or seen is None or newer is None or attempt == _ATTEMPTS:
+                    raise
+                if not same_but_status(seen, newer):
+                    raise
+                version = newer
+        raise AssertionError("the last attempt returns or raises")
+
+    def _newest(self, kind: Kind, seen: Object) -> Object:
+        """Returns the version in the mirror if it is the same as the one seen but for its status."""
+        there = self.get(kind, seen["metadata"].get("namespace"), seen["metadata"]["name"])
+        return there if there is not None and same_but_status(seen, there) else seen
+
+    def _reread(self, kind: Kind, named: Object) -> Object | None:
+        """Reads an object into the mirror."""
+        namespace, name = named["metadata"].get("namespace"), named["metadata"]["name"]
+        newer, before = self._server.fetch(kind, namespace, name), self.get(kind, namespace, name)
+        if newer is not None:
+            self._mirror.put(kind.kind, newer)
+        elif before is not None:
+            self._mirror.remove(kind.kind, before)
+        return newer
 
 
 def vanished(

@@ -8,7 +8,7 @@ from edge_api import ModelProfile, Placement, reasons
 from edge_api.first_requests import FirstRequestsTurn
 from edge_api.inferenceservices import InferenceService, ModelStatus
 from edge_api.policies import Isolation
-from edge_operator.cluster import Object, covers
+from edge_operator.cluster import Object
 from edge_operator.conditions import STEPS, Blocked, Finding, Step
 from edge_operator.errors import ObjectRefusedError
 from edge_operator.keys import ServiceKey, TailKey
@@ -23,6 +23,7 @@ from edge_operator.pool.states import PoolState, ServiceState
 from edge_operator.pool.surroundings import Surroundings
 from edge_operator.pool_nodes import PoolMember
 from edge_operator.settings import Settings
+from edge_operator.versions import covers
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from edge_api import DevicePool, Placement, reasons
 from edge_api.placements import Route
-from edge_operator.cluster import Object, covers
+from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import (
     ControlDeniedError,
@@ -19,12 +19,13 @@ from edge_operator.errors import (
 from edge_operator.keys import TailKey
 from edge_operator.names import FORMER_TAILS_ANNOTATION
 from edge_operator.pool import relaying, withheld
-from edge_operator.pool.actions import Delete, LoadTails
+from edge_operator.pool.actions import Apply, Delete, LoadTails
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError, TailsAt
 from edge_operator.pool.published import kept
 from edge_operator.tritons import residency
 from edge_operator.tritons.tail_models import Tail
+from edge_operator.versions import covers
 
 AWAITING = 5.0
 """Seconds after which to check again if an intermediate node has not reported its slice yet."""
@@ -285,7 +286,7 @@ def _apply(draft: Draft, body: Object, current: Placement | None) -> None:
         if covers(live, body):
             return
         body["metadata"].setdefault("annotations", {})[FORMER_TAILS_ANNOTATION] = residency.former_tails(live)
-    draft.apply(body, live, own=live is None)
+    draft.write(Apply(body, _as_seen(draft, current), own=live is None))
 
 
 def _switched_nodes(draft: Draft) -> set[str]:
@@ -296,5 +297,13 @@ def _clear(draft: Draft, nodes: set[str]) -> None:
     """Removes former entry nodes; the namespace's loop removes the runtimes that nothing needs then."""
     for placements in (draft.placements, draft.former, draft.refusing):
         for node in [node for node in placements if node not in nodes]:
-            draft.write(Delete(placements[node].body()))
+            draft.write(Delete(_as_seen(draft, placements[node]) or placements[node].body()))
             del placements[node]
+
+
+def _as_seen(draft: Draft, placement: Placement | None) -> Object | None:
+    """Returns the object of a Placement as the API server has it, in whatever version it was written."""
+    if placement is None:
+        return None
+    name = placement.metadata.name
+    return next((body for body in draft.own.placements if body["metadata"]["name"] == name), None)

@@ -20,6 +20,7 @@ _PREFIX = "edge"
 _OWNER = "owner"
 _SLICE = "slice"
 _SIZE = "size"
+_TERM = "term"
 _FORMER = re.compile(r"(?P<service>.+)-(?P<digest>[0-9a-f]{12})")
 
 # Triton's names (model_config.proto) for the Open Inference Protocol's datatypes.
@@ -28,7 +29,10 @@ _TYPES = {"BYTES": "TYPE_STRING"}
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """A slice as a model of a Triton server. owner: the installation that loads it."""
+    """A slice as a model of a Triton server.
+
+    owner: the installation that loads it. term: of the leader that loads it; empty until it does.
+    """
 
     address: str
     name: str
@@ -38,6 +42,7 @@ class Tail:
     outputs: tuple[Tensor, ...]
     size: int = 0
     owner: str = ""
+    term: str = ""
 
 
 def installation_identity(cluster: str, namespace: str, scope: str | None) -> str:
@@ -91,13 +96,22 @@ def marked_size(parameters: Mapping[str, str]) -> int:
     return int(text) if text.isdecimal() and text.isascii() else 0
 
 
+def marked_term(parameters: Mapping[str, str]) -> str:
+    """Returns the term of the leader that loaded a model; empty if an earlier version did."""
+    return parameters.get(_TERM, "")
+
+
 def model_config(tail: Tail) -> dict[str, Any]:
     """Returns Triton's model configuration: one CPU instance, the batch as a dimension of the tensors."""
     config = _content(tail.backend, tail.digest, tail.inputs, tail.outputs)
-    marked = config["parameters"] | {
-        _OWNER: {"string_value": tail.owner},
-        _SIZE: {"string_value": str(tail.size)},
-    }
+    marked = (
+        config["parameters"]
+        | {
+            _OWNER: {"string_value": tail.owner},
+            _SIZE: {"string_value": str(tail.size)},
+        }
+        | ({_TERM: {"string_value": tail.term}} if tail.term else {})
+    )
     return {"name": tail.name} | config | {"parameters": marked}
 
 

@@ -41,6 +41,8 @@ Opener = Callable[[], AbstractContextManager[Blob]]
 """Opens a slice's file; called when its load request begins."""
 _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 120.0
+UNLOAD = 7.0
+"""Seconds that an unload takes at most: Triton responds before it has freed the model."""
 _GATEWAY = {"502", "503", "504"}
 _UNKNOWN_MODEL = {"400", "404"}
 _DENIED = {"403"}
@@ -123,7 +125,7 @@ class TritonServers:
         """Unloads a model; does nothing if it is not loaded."""
         with self._errors(address, f"unloading {name} from Triton at {address}") as context:
             headers = self._headers(address)
-            asyncio.run(_request(address, context, lambda client: client.unload_model(name, headers=headers)))
+            asyncio.run(_unloaded(address, context, name, headers))
 
     def control_open(self, address: str) -> bool:
         """Whether the server accepts model control without a key. address: also grpc(s)://host:port."""
@@ -209,6 +211,17 @@ async def _served(client: "tritonclient.http.aio.InferenceServerClient", name: s
     statistics = await client.get_inference_statistics(name)
     served = statistics["model_stats"][0]["inference_stats"]["success"]
     return int(served.get("count", 0)), int(served.get("ns", 0))
+
+
+async def _unloaded(
+    address: str, context: ssl.SSLContext | None, name: str, headers: Mapping[str, str]
+) -> None:
+    """Unloads a model within UNLOAD, or not at all if the process was stopped before it sent the request."""
+    try:
+        async with asyncio.timeout(UNLOAD):
+            await _request(address, context, lambda client: client.unload_model(name, headers=headers))
+    except TimeoutError as error:
+        raise TimeoutError("timed out") from error
 
 
 async def _request(
