@@ -41,6 +41,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     standing_in.add_argument("--store", required=True, help="address of the model store")
     standing_in.add_argument(
+        "--user",
+        type=int,
+        default=65532,
+        metavar="ID",
+        help="user and group that serve (default %(default)s, as in pods)",
+    )
+    standing_in.add_argument(
         "--unit-file", type=Path, metavar="FILE", help="end when this file is removed (default: none)"
     )
 
@@ -92,6 +99,7 @@ def run(arguments: argparse.Namespace, parse: Callable[[Sequence[str]], argparse
                 arguments.after,
                 arguments.store,
                 arguments.unit_file,
+                arguments.user,
             )
         ).run()
         return 0

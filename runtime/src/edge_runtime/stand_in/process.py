@@ -50,7 +50,7 @@ class Options:
     patience: float
     store: str
     unit_file: Path | None = None
-    user: int | None = USER
+    user: int = USER
 
 
 @dataclass(slots=True)
@@ -170,14 +170,20 @@ class StandIn:
             *("--drain", _DRAIN),
         ]
         served.ready = False
-        served.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            cwd="/",
-            user=options.user,
-            group=options.user,
-            extra_groups=None if options.user is None else [],
-        )
+        try:
+            served.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+                user=options.user,
+                group=options.user,
+                extra_groups=[],
+            )
+        except OSError as error:
+            raise CannotListen(
+                f"{options.program[0]} cannot be run by user {options.user} ({error.strerror}): let all users "
+                "read its folder"
+            ) from error
 
     def _apply(self) -> None:
         """Applies the rules that the phases need, if they have changed."""

@@ -21,7 +21,7 @@ TABLE: Final = "edge-runtime"
 MARK: Final = 0x71
 """Mark of packets that follow the cluster's rules alone. kube-proxy uses 0x4000 and 0x8000."""
 _BEFORE: Final = -110
-"""kube-proxy and portmap translate at -100."""
+"""kube-proxy and portmap translate at -100. Node ports without an endpoint are refused after translation."""
 _WITHIN: Final = 10.0
 _LOCAL: Final = "fib daddr type local ip daddr != 127.0.0.0/8"
 
