@@ -45,7 +45,7 @@ class PoolMember:
     """A node with what the pool's group declares of it.
 
     watts: above idle while it computes; 0 if unknown. execution_providers, image: empty for those of the
-    installation. declared_memory: bytes for runtimes and slices.
+    installation. declared_memory: bytes for runtimes and slices. survives_reboot: whether it has the unit.
     """
 
     node: Node
@@ -57,6 +57,7 @@ class PoolMember:
     execution_providers: tuple[str, ...] = ()
     image: str = ""
     declared_memory: float = inf
+    survives_reboot: bool = False
 
     @property
     def memory(self) -> float:
@@ -119,6 +120,7 @@ def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMemb
                 group.execution_providers or (),
                 group.image or "",
                 inf if group.memory is None else float(group.memory),
+                survives_reboot=group.survives_reboot,
             )
             found.append(member)
     return tuple(found)

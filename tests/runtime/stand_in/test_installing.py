@@ -16,7 +16,7 @@ from edge_runtime.stand_in.installing import Place, install, remove
 from edge_runtime.stand_in.runtime_files import RuntimeFiles, interpreter_of
 from edge_runtime.stand_in.units import Unit
 
-COMMAND = ("stand-in", "--store", "http://store")
+COMMAND = ("stand-in", "--after", "30s")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def versions(place: Place) -> list[str]:
 def test_the_host_starts_the_copied_program(place: Place, tmp_path: Path) -> None:
     unit = put(place, files(tmp_path))
     home = f"/var/lib/edge-runtime/versions/{unit.version}"
-    assert f"ExecStart={home}/bin/edge-runtime stand-in --store http://store --nft /usr/sbin/nft" in unit.text
+    assert f"ExecStart={home}/bin/edge-runtime stand-in --after 30s --nft /usr/sbin/nft" in unit.text
     assert place.unit_file.read_text() == unit.text
     assert place.link.resolve() == place.unit_file
     assert (place.host / home.lstrip("/") / "bin" / "edge-runtime").stat().st_mode & 0o111

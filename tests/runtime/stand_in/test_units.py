@@ -11,9 +11,7 @@ import pytest
 
 from edge_runtime.stand_in.units import MARKER, Unit, quoted
 
-STANDING_IN = Unit(
-    "edge-runtime", [sys.executable, "stand-in", "--store", "http://s"], "1.0", Path("/bin/sh")
-)
+STANDING_IN = Unit("edge-runtime", [sys.executable, "stand-in", "--after", "30s"], "1.0", Path("/bin/sh"))
 SERVING = Unit("digits", [sys.executable, "serve", "/models/a b.onnx", "--name", "100%"], "1.0")
 
 

@@ -11,6 +11,7 @@ from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.names import placement_name
 from edge_api.objects import ObjectMeta
 from edge_api.placements import (
+    HostPorts,
     LocalLink,
     PlacedLink,
     PlacedModel,
@@ -119,6 +120,7 @@ def placement(
             early_exit=spec.early_exit,
             deadline=spec.deadline,
             autonomy=spec.autonomy,
+            host_ports=_host_ports(member, spec),
             input_filter=spec.input_filter,
             result_cache=spec.result_cache,
             rate=spec.planned_rate or None,
@@ -141,6 +143,14 @@ def placement(
             ),
         ),
     )
+
+
+def _host_ports(member: PoolMember, spec: InferenceServiceSpec) -> HostPorts | None:
+    """Returns the declared ports of nodes, for a node whose unit serves them while Kubernetes does not."""
+    exposure = spec.exposure
+    if not member.survives_reboot or exposure is None or not (exposure.http_port or exposure.grpc_port):
+        return None
+    return HostPorts(http=exposure.http_port, grpc=exposure.grpc_port)
 
 
 def _link(server: TritonServer | None, pool: DevicePoolSpec, rtt: float) -> PlacedLink | None:

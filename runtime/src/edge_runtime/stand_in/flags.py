@@ -39,7 +39,6 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DURATION",
         help="time that the kubelet has to start the pods (default 30s)",
     )
-    standing_in.add_argument("--store", required=True, help="address of the model store")
     standing_in.add_argument(
         "--user",
         type=int,
@@ -97,7 +96,6 @@ def run(arguments: argparse.Namespace, parse: Callable[[Sequence[str]], argparse
                 arguments.dir,
                 arguments.nft,
                 arguments.after,
-                arguments.store,
                 arguments.unit_file,
                 arguments.user,
             )

@@ -29,6 +29,8 @@ USER: Final = 65532
 """As whom runtimes run in pods, too."""
 PORTS: Final = {"http": 8080, "grpc": 8081}
 """Of the runtimes in pods."""
+_NO_STORE: Final = "http://127.0.0.1:9"
+"""What is not on the disk is not fetched: the names of the cluster mean nothing to the host."""
 _EVERY: Final = 0.5
 _DRAIN: Final = "10s"
 _END: Final = 40.0
@@ -39,8 +41,7 @@ class Options:
     """How a process stands in.
 
     program: the words that start this program. unit_file: ends when it is removed; None: no unit. patience:
-    seconds that pods have after the start of the host. store: address of the model store, for what is
-    fetched once it can be reached.
+    seconds that pods have after the start of the host. user: and group that serve.
     """
 
     program: Sequence[str]
@@ -48,7 +49,6 @@ class Options:
     folder: Path
     nft: Path
     patience: float
-    store: str
     unit_file: Path | None = None
     user: int = USER
 
@@ -164,7 +164,7 @@ class StandIn:
         served.ports = {name: looks.free_port() for name in PORTS}
         command = [
             *(*options.program, "run", "--from-disk", "--cache-dir", str(cache)),
-            *("--namespace", runtime.key.namespace, "--node", runtime.node, "--store", options.store),
+            *("--namespace", runtime.key.namespace, "--node", runtime.node, "--store", _NO_STORE),
             *(("--service", runtime.key.service) if runtime.key.service else ()),
             *("--http-port", str(served.ports["http"]), "--grpc-port", str(served.ports["grpc"])),
             *("--drain", _DRAIN),
@@ -181,8 +181,8 @@ class StandIn:
             )
         except OSError as error:
             raise CannotListen(
-                f"{options.program[0]} cannot be run by user {options.user} ({error.strerror}): let all users "
-                "read its folder"
+                f"{options.program[0]} cannot be run by user {options.user} ({error.strerror}): let all "
+                "users read its folder"
             ) from error
 
     def _apply(self) -> None:
