@@ -136,8 +136,8 @@ class NodeGroup(SelectsNodes):
         description="Memory of the nodes in which clients pass tensors to runtimes without sending them. "
         "Default: none, all tensors are sent.",
     )
-    survives_reboot: Annotated[bool, Field(strict=True)] = Field(
-        default=False,
+    survives_reboot: Annotated[bool, Field(strict=True)] | None = Field(
+        default=None,
         description="Whether a systemd unit on each node serves the node ports that services declare "
         "(spec.exposure.httpPort and grpcPort) from the node's disk after a reboot, until Kubernetes starts "
         "the pods. A privileged Job in the operator's namespace installs it; one removes it when this is "

@@ -120,7 +120,7 @@ def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMemb
                 group.execution_providers or (),
                 group.image or "",
                 inf if group.memory is None else float(group.memory),
-                survives_reboot=group.survives_reboot,
+                survives_reboot=bool(group.survives_reboot),
             )
             found.append(member)
     return tuple(found)
