@@ -53,9 +53,8 @@ class KeptRuntime:
         for pod in self.pods:
             with contextlib.suppress(OSError, ValueError):
                 lines = [each.split() for each in (pod / "etc-hosts").read_text().splitlines()]
-                own = [words for words in lines if words and not words[0].startswith("#")]
-                # The kubelet writes the pod's own address last, behind those that each pod has.
-                yield next(words[0] for words in reversed(own) if _routable(words[0]))
+                # The kubelet writes the pod's own address behind those that every host has.
+                yield from [words[0] for words in lines if len(words) > 1 and _own(words)][:1]
 
 
 def kept_runtimes(kubelet: Path) -> dict[Key, KeptRuntime]:
@@ -150,5 +149,5 @@ def _changed(cache: Path) -> float:
     return 0.0
 
 
-def _routable(address: str) -> bool:
-    return not address.lower().startswith(("127.", "fe00:", "ff0", "::1", "fe80:"))
+def _own(words: Sequence[str]) -> bool:
+    return not words[0].startswith("#") and not words[1].startswith(("localhost", "ip6-"))

@@ -41,7 +41,8 @@ class Options:
     """How a process stands in.
 
     program: the words that start this program. unit_file: ends when it is removed; None: no unit. patience:
-    seconds that pods have after the start of the host. user: and group that serve.
+    seconds that pods have after the start of the host. user: and group that serve; None: those of this
+    process.
     """
 
     program: Sequence[str]
@@ -50,7 +51,7 @@ class Options:
     nft: Path
     patience: float
     unit_file: Path | None = None
-    user: int = USER
+    user: int | None = USER
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class StandIn:
         Raises CannotListen if the node's ports cannot be led here.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(number, lambda *_: self.stop())
         began = time.monotonic()
         for key, runtime in kept_runtimes(self._options.kubelet).items():
             if runtime.ports:
@@ -94,6 +95,10 @@ class StandIn:
                 self._stop.wait(_EVERY)
         finally:
             self._end()
+
+    def stop(self) -> None:
+        """Has `run` end soon."""
+        self._stop.set()
 
     def _ended(self) -> bool:
         if self._stop.is_set() or all(each.phase.name == "Done" for each in self._served.values()):
@@ -177,7 +182,7 @@ class StandIn:
                 cwd="/",
                 user=options.user,
                 group=options.user,
-                extra_groups=[],
+                extra_groups=None if options.user is None else [],
             )
         except OSError as error:
             raise CannotListen(
