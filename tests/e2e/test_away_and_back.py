@@ -37,9 +37,10 @@ def surviving(trial: Trial, autonomy: str) -> Iterator[None]:
             trial.wait("the ports in the Placement", lambda: carries_out(trial, ports))
             yield
     finally:
+        trial.bed.link(NODE).restore()
         survive(trial, value=False)
         trial.patch({"exposure": None})
-        trial.wait("no unit on the node", lambda: not unit_files(trial) and not jobs(trial))
+        trial.wait("no unit on the node", lambda: not unit_files(trial) and not jobs(trial), BACK)
 
 
 def survive(trial: Trial, *, value: bool) -> None:
@@ -87,41 +88,41 @@ def own_address(trial: Trial) -> Entrance:
     return Entrance(trial.bed.in_node(NODE), trial.bed.topology.address(NODE), HTTP, GRPC)
 
 
-def failures_after_first(load: Load, index: int) -> list[Document]:
-    """The requests without a response of those sent after the first response from position `index` on."""
-    answers = load.answers[index:]
-    first = next(answer for answer in answers if "error" not in answer)
-    return [each for each in answers if "error" in each and each["sent"] > first["sent"]]
+def lost(load: Load) -> list[Document]:
+    """The requests without a response of those sent after the first response."""
+    first = next(answer for answer in load.answers if "error" not in answer)
+    return [each for each in load.answers if "error" in each and each["sent"] > first["sent"]]
+
+
+def wait_for_content(load: Load, what: str, seconds: float = BACK) -> Document:
+    return load.wait_for(what, lambda answer: "error" not in answer, seconds)
 
 
 def test_a_node_that_boots_offline_serves_from_its_disk_and_hands_over_without_a_lost_request(
     trial: Trial,
 ) -> None:
+    at = own_address(trial)
     with trial.unlimited(), surviving(trial, "1h0m0s"):
-        at = own_address(trial)
+        with trial.load(NODE, entrance=at) as before:
+            wait_for_content(before, "content of the pod")
+        trial.bed.node(NODE).reboot(offline=True)
+        # Clients of the node start with it, and try until they are served.
         with (
             trial.load(NODE, rate=5, entrance=at) as http,
             trial.load(NODE, rate=5, protocol="grpc", entrance=at) as grpc,
         ):
             for load in (http, grpc):
-                load.wait_for("content before the reboot", lambda a: "error" not in a)
-            trial.bed.node(NODE).reboot(offline=True)
-            start = [len(load.answers) for load in (http, grpc)]
-            for load in (http, grpc):
                 for _ in range(SERVED):
-                    served = load.wait_for("content from the disk", lambda a: "error" not in a)
-                    assert served["cut"] == "local"
+                    assert wait_for_content(load, "content from the disk")["cut"] == "local"
             assert unit(trial)["running"]
             trial.bed.link(NODE).restore()
-            trial.wait(
-                "the hand-over", lambda: unit(trial) == {"running": False, "starts": 1, "exit": 0}, BACK
-            )
+            ended = {"running": False, "starts": 1, "exit": 0}
+            trial.wait("the hand-over", lambda: unit(trial) == ended, BACK)
             for load in (http, grpc):
                 for _ in range(SERVED):
-                    load.wait_for("content from the pod", lambda a: "error" not in a)
-        for load, index in zip((http, grpc), start, strict=True):
-            assert failures_after_first(load, index) == [], trial.state()
+                    wait_for_content(load, "content of the pod")
         log = (trial.bed.layout.logs / f"edge-runtime-{NODE}.log").read_text()
+        assert [lost(load) for load in (http, grpc)] == [[], []], f"{log}\n{trial.state()}"
         for phase in ("StandingIn", "HandingOver", "Draining", "Done"):
             assert f"default: {phase} " in log, log
 
@@ -129,14 +130,10 @@ def test_a_node_that_boots_offline_serves_from_its_disk_and_hands_over_without_a
 def test_a_node_that_boots_offline_after_its_autonomy_refuses_until_it_hears_from_the_api_server(
     trial: Trial,
 ) -> None:
-    with (
-        trial.unlimited(),
-        surviving(trial, "20s"),
-        trial.load(NODE, rate=2, entrance=own_address(trial)) as load,
-    ):
-        load.wait_for("content before the reboot", lambda a: "error" not in a)
+    with trial.unlimited(), surviving(trial, "20s"):
         trial.bed.node(NODE).reboot(offline=True)
-        refused = load.wait_for("a refusal", lambda a: "autonomy" in a.get("error", ""))
-        assert "longer than the autonomy of 20s" in refused["error"]
-        trial.bed.link(NODE).restore()
-        load.wait_for("content of the pod", lambda a: "error" not in a, BACK)
+        with trial.load(NODE, rate=2, entrance=own_address(trial)) as load:
+            refused = load.wait_for("a refusal", lambda a: "autonomy" in a.get("error", ""))
+            assert "longer than the autonomy of 20s" in refused["error"]
+            trial.bed.link(NODE).restore()
+            wait_for_content(load, "content of the pod")

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -31,6 +32,7 @@ _NFT: Final = ("usr/sbin/nft", "sbin/nft", "usr/bin/nft", "usr/local/sbin/nft")
 _VERSIONS: Final = "versions"
 _INCOMING: Final = ".incoming"
 _CHECK: Final = 120.0
+_CHROOT: Final = "import os, sys; os.chroot(sys.argv[1]); os.chdir('/'); os.execv(sys.argv[2], sys.argv[2:])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Place:
 
 def check_start(place: Place, home: Path) -> None:
     """Runs the copied program on the host. Raises CannotInstall if it does not start there."""
-    command = ["chroot", str(place.host), str(home / "bin" / "edge-runtime"), "--version"]
+    program = str(home / "bin" / "edge-runtime")
+    command = [sys.executable, "-c", _CHROOT, str(place.host), program, "--version"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -127,9 +130,7 @@ def remove(place: Place) -> None:
     try:
         place.link.unlink(missing_ok=True)
         place.unit_file.unlink(missing_ok=True)  # a stand-in that runs sees it, and ends
-        folder = place.inside(place.folder)
-        if folder.is_dir():
-            shutil.rmtree(folder)
+        _remove_folder(place.inside(place.folder))
     except OSError as error:
         raise CannotInstall(f"{error.filename}: {error.strerror}") from error
     if place.here and _RUNNING.is_dir():
@@ -162,6 +163,18 @@ def _clear(place: Place, stamp: str) -> None:
         for path in place.inside(place.folder / _VERSIONS).iterdir():
             if path.name != stamp:
                 shutil.rmtree(path)
+
+
+def _remove_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    with contextlib.suppress(OSError):  # it may be a mount point
+        folder.rmdir()
 
 
 def _refuse_foreign(place: Place) -> None:
