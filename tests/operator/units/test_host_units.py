@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def seen(
     *jobs: Object,
     survives: bool = True,
     names: tuple[str, ...] = CAMERAS,
-    pods: dict[str, tuple[Object, ...]] | None = None,
+    pods: Mapping[str, tuple[Object, ...]] | None = None,
     labels: dict[str, str] | None = None,
     pools: tuple[Object, ...] | None = None,
 ) -> Seen:

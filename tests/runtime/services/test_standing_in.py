@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(process, "PORTS", {"http": looks.free_port(), "grpc": looks.free_port()})
     monkeypatch.setattr(process, "_EVERY", 0.05)
     monkeypatch.setattr(process, "_DRAIN", "500ms")
-    monkeypatch.setattr(process.signal, "signal", lambda *_: None)  # not on the main thread here
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # not on the main thread here
     return Host(tmp_path)
 
 

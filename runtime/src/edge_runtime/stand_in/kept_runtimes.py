@@ -105,7 +105,7 @@ def copy_cache(runtime: KeptRuntime, target: Path, user: int | None) -> None:
             shutil.copyfile(file, unfinished / _SLICES / file.name)
     if user is not None:
         for folder, _, names in os.walk(unfinished):
-            for path in (folder, *(Path(folder, name) for name in names)):
+            for path in (Path(folder), *(Path(folder, name) for name in names)):
                 os.chown(path, user, user, follow_symlinks=False)
     shutil.rmtree(target, ignore_errors=True)
     unfinished.replace(target)
