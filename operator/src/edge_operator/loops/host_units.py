@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from edge_operator import metrics
 from edge_operator.clients import Clock
 from edge_operator.cluster import DEVICE_POOLS, JOBS, NAMESPACES, NODES, PODS, Cluster
 from edge_operator.conditions import Finding
@@ -96,8 +97,10 @@ def reconcile_units(
     """
     seen = observe(cluster, settings)
     if seen is None:
+        metrics.UNIT_FAILURES.set(0)
         return _NOTHING, None
     actions = decide(seen, settings, clock.wall())
+    metrics.UNIT_FAILURES.set(actions.failed)
     for node, why in actions.left.items():
         logging.getLogger(__name__).warning("the unit of node %s is not removed: %s", node, why)
     refused = _write(cluster, actions)

@@ -56,12 +56,14 @@ class Seen:
 class UnitActions:
     """What to do. findings: the condition SurvivesReboot, by pool. again: seconds, or None.
 
-    left: units that could not be removed, by node, and why.
+    left: units that could not be removed, by node, and why. failed: how many nodes those are, and how many
+    lack the unit for a reason that does not pass by itself.
     """
 
     apply: tuple[Object, ...] = ()
     delete: tuple[Object, ...] = ()
     findings: Mapping[str, Finding] = field(default_factory=dict)
+    failed: int = 0
     left: Mapping[str, str] = field(default_factory=dict)
     again: float | None = None
 
@@ -145,7 +147,14 @@ def decide(seen: Seen, settings: Settings, now: datetime.datetime) -> UnitAction
         pool: _finding([name for name, unit in wanted.items() if unit.pool == pool], troubles, pending)
         for pool in {unit.pool for unit in wanted.values()}
     }
-    return UnitActions(tuple(apply), tuple(delete), findings, left, min(waits, default=None))
+    return UnitActions(
+        tuple(apply),
+        tuple(delete),
+        findings,
+        failed=len(troubles) + len(left),
+        left=left,
+        again=min(waits, default=None),
+    )
 
 
 def _trouble(job: Object, pods: Mapping[str, Sequence[Object]], now: datetime.datetime) -> str:
