@@ -41,7 +41,7 @@ def test_an_enabled_unit_is_started_with_its_words_and_variables(tmp_path: Path)
     ]
 
 
-def test_a_unit_that_always_restarts_may_not_end(tmp_path: Path) -> None:
+def test_a_unit_that_always_restarts_is_started_again_after_each_end(tmp_path: Path) -> None:
     install(tmp_path, "digits", UNIT.replace("on-failure", "always"))
     assert [each.once for each in daemons(tmp_path, "edge-a")] == [False]
 

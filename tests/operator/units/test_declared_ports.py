@@ -32,7 +32,7 @@ def end(world: Any, name: str) -> None:
     world.cluster.put(job)
 
 
-def test_nodes_with_the_unit_are_told_the_declared_ports_and_no_others(world: Any) -> None:
+def test_placements_of_nodes_with_the_unit_have_the_declared_ports(world: Any) -> None:
     survive(world)
     world.change(exposure=PORTS)
     world.settle()
@@ -41,7 +41,7 @@ def test_nodes_with_the_unit_are_told_the_declared_ports_and_no_others(world: An
     assert found["cam-1"] == {"http": 30080, "grpc": 30081}
 
 
-def test_ports_that_kubernetes_chooses_are_not_told(world: Any) -> None:
+def test_ports_that_kubernetes_chooses_are_left_out(world: Any) -> None:
     survive(world)
     world.change(exposure={"type": "NodePort"})
     world.settle()

@@ -15,6 +15,7 @@ from edge_runtime.errors import CannotInstall
 from edge_runtime.stand_in.installing import Place, install, remove
 from edge_runtime.stand_in.runtime_files import RuntimeFiles, interpreter_of
 from edge_runtime.stand_in.units import Unit
+from messages import mentions
 
 COMMAND = ("stand-in", "--after", "30s")
 
@@ -113,7 +114,7 @@ def test_a_host_that_lacks_what_the_unit_needs_is_refused_before_anything_is_wri
 
 def test_a_unit_of_another_program_is_neither_replaced_nor_removed(place: Place) -> None:
     place.unit_file.write_text("[Service]\nExecStart=/bin/true\n")
-    with pytest.raises(CannotInstall, match="another program's unit: choose another name with --name"):
+    with pytest.raises(CannotInstall, match=mentions("another program's unit", "--name")):
         install(place, COMMAND, redirects=True, program="")
     with pytest.raises(CannotInstall, match="another program's unit"):
         remove(place)
@@ -154,7 +155,7 @@ def test_a_copy_runs_without_the_machines_python(tmp_path: Path) -> None:
 def test_only_programs_with_a_loader_are_copied(tmp_path: Path) -> None:
     assert interpreter_of(Path(sys.executable).resolve()).exists()
     (tmp_path / "script").write_text("#!/bin/sh\n")
-    with pytest.raises(CannotInstall, match="not a program of 64 bits with a dynamic loader"):
+    with pytest.raises(CannotInstall, match=mentions("64 bits", "loader")):
         interpreter_of(tmp_path / "script")
 
 

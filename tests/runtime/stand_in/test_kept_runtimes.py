@@ -58,7 +58,7 @@ def test_of_two_pods_the_one_with_the_last_contact_counts(tmp_path: Path) -> Non
     assert [pod.name for pod in only(tmp_path).pods] == ["new", "old"]
 
 
-def test_other_pods_and_damaged_files_are_no_runtimes(tmp_path: Path) -> None:
+def test_other_pods_and_damaged_files_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "pods" / "web" / "volumes" / "kubernetes.io~empty-dir" / "cache").mkdir(parents=True)
     cache = keep(tmp_path, "1", document("digits"))
     (cache / "services" / "digits" / "placement.json").write_text("{")
@@ -66,7 +66,7 @@ def test_other_pods_and_damaged_files_are_no_runtimes(tmp_path: Path) -> None:
     assert kept_runtimes(tmp_path / "nowhere") == {}
 
 
-def test_ports_that_are_none_are_left_out(tmp_path: Path) -> None:
+def test_values_that_are_not_ports_are_left_out(tmp_path: Path) -> None:
     keep(tmp_path, "1", document("digits", hostPorts={"http": 0, "grpc": "30081", "ssh": 22}))
     assert only(tmp_path).ports == {}
 

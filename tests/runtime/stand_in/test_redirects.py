@@ -17,7 +17,7 @@ def rules(redirects: Redirects, hook: str) -> list[str]:
 def test_connections_from_the_node_and_to_it_are_led_to_the_process(hook: str) -> None:
     assert rules(Redirects(here={30080: 41234}), hook) == [
         f"meta mark {MARK:#x} return",
-        "fib daddr type local tcp dport 30080 redirect to :41234",
+        " ".join(("fib daddr type local", "tcp dport 30080", "redirect to :41234")),
     ]
 
 
@@ -31,7 +31,7 @@ def test_during_the_hand_over_they_are_led_to_the_pod(pod: str, translation: str
     assert rule.endswith(f"tcp dport 30080 {translation}")
 
 
-def test_the_rules_are_asked_before_those_of_kube_proxy_and_portmap() -> None:
+def test_the_rules_come_before_those_of_kube_proxy_and_portmap() -> None:
     for hook in ("prerouting", "output"):
         assert f"type nat hook {hook} priority -110;" in ruleset(Redirects(here={30080: 1}))
 
