@@ -114,7 +114,7 @@ def main(folder: Path) -> None:
     subprocess.run(["sh", "-ec", NETWORK], check=True)
     cache = keep(folder / "kubelet" / "pods" / "1")
     words = ["--kubelet-dir", folder / "kubelet", "--dir", folder / "dir", "--user", "0", "--after", "1s"]
-    host = subprocess.Popen([*PROGRAM, "stand-in", *map(str, words)])
+    host = subprocess.Popen([*PROGRAM, "serve-node", *map(str, words)])
     clients = [Client(kept=kept) for kept in (True, False)]
     pod = None
     try:

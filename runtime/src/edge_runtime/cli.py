@@ -1,6 +1,6 @@
 """The commands: `run` serves placements, `serve` serves a file, `profile-device` and `profile` measure a
-model, `exits` gives it exits, `store` runs the model store, `fetch` reads a model into it, `stand-in` serves
-without Kubernetes, `install-unit` and `remove-unit` start a command with the host.
+model, `exits` gives it exits, `store` runs the model store, `fetch` reads a model into it, `serve-node`
+serves without Kubernetes, `install-unit` and `remove-unit` start a command with the host.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _profile(arguments)
             case "exits":
                 return exits.run(arguments)
-            case "stand-in" | "install-unit" | "remove-unit":
+            case "serve-node" | "install-unit" | "remove-unit":
                 return stand_in.run(arguments, _parser().parse_args)
             case _:
                 return _run(arguments)

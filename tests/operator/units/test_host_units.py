@@ -179,5 +179,5 @@ def test_the_job_has_rights_on_its_node_alone() -> None:
     assert container["securityContext"]["privileged"] is True
     assert container["image"] == "runtime:1"
     assert container["args"] == [
-        "install-unit", "--host", "/host", "--", "stand-in", "--kubelet-dir", "/var/lib/kubelet",
+        "install-unit", "--host", "/host", "--", "serve-node", "--kubelet-dir", "/var/lib/kubelet",
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from edge_runtime.stand_in.runtime_files import RuntimeFiles, interpreter_of
 from edge_runtime.stand_in.units import Unit
 from messages import mentions
 
-COMMAND = ("stand-in", "--after", "30s")
+COMMAND = ("serve-node", "--after", "30s")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def versions(place: Place) -> list[str]:
 def test_the_host_starts_the_copied_program(place: Place, tmp_path: Path) -> None:
     unit = put(place, files(tmp_path))
     home = f"/var/lib/edge-runtime/versions/{unit.version}"
-    assert f"ExecStart={home}/bin/edge-runtime stand-in --after 30s --nft /usr/sbin/nft" in unit.text
+    assert f"ExecStart={home}/bin/edge-runtime serve-node --after 30s --nft /usr/sbin/nft" in unit.text
     assert place.unit_file.read_text() == unit.text
     assert place.link.resolve() == place.unit_file
     assert (place.host / home.lstrip("/") / "bin" / "edge-runtime").stat().st_mode & 0o111
@@ -164,8 +164,8 @@ def test_only_programs_with_a_loader_are_copied(tmp_path: Path) -> None:
     [
         (["--name", "a/b", "--", "serve", "/m.onnx"], '--name "a/b": write up to 100 letters'),
         (["--dir", "/", "--", "serve", "/m.onnx"], "--dir /: it is deleted with the unit"),
-        ([], "COMMAND: missing: write -- and the command, serve or stand-in"),
-        (["--", "run"], "COMMAND: missing: write -- and the command, serve or stand-in"),
+        ([], "COMMAND: missing: write -- and the command, serve or serve-node"),
+        (["--", "run"], "COMMAND: missing: write -- and the command, serve or serve-node"),
         (["--", "serve", "m.onnx"], "m.onnx: a unit has no working folder: write an absolute path"),
     ],
 )

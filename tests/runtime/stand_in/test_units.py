@@ -11,11 +11,11 @@ import pytest
 
 from edge_runtime.stand_in.units import MARKER, Unit, quoted
 
-STANDING_IN = Unit("edge-runtime", [sys.executable, "stand-in", "--after", "30s"], "1.0", Path("/bin/sh"))
+STANDING_IN = Unit("edge-runtime", [sys.executable, "serve-node", "--after", "30s"], "1.0", Path("/bin/sh"))
 SERVING = Unit("digits", [sys.executable, "serve", "/models/a b.onnx", "--name", "100%"], "1.0")
 
 
-@pytest.mark.parametrize("unit", [STANDING_IN, SERVING], ids=["stand-in", "serve"])
+@pytest.mark.parametrize("unit", [STANDING_IN, SERVING], ids=["serve-node", "serve"])
 def test_systemd_accepts_the_unit(tmp_path: Path, unit: Unit) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("this machine has no program systemd-analyze: install the package systemd")

@@ -35,7 +35,7 @@ class _All(NamedTuple):
 
 
 class HostUnits:
-    """When the units are compared with what is wanted, and what was found. On the event loop only."""
+    """When the units are compared with the desired ones, and the findings. On the event loop only."""
 
     def __init__(
         self,

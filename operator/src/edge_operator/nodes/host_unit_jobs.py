@@ -40,7 +40,7 @@ def unit_job(
     """
     arguments = [f"{action}-unit", "--host", _HOST]
     if action == "install":
-        arguments += ["--", "stand-in", "--kubelet-dir", settings.kubelet_dir]
+        arguments += ["--", "serve-node", "--kubelet-dir", settings.kubelet_dir]
     labels = {ROLE_LABEL: UNIT_JOB, NODE_LABEL: label_value(node), **MANAGED_BY}
     pod = {
         "restartPolicy": "Never",

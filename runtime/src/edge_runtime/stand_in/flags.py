@@ -1,4 +1,4 @@
-"""The flags of `stand-in`, `install-unit` and `remove-unit`."""
+"""The flags of `serve-node`, `install-unit` and `remove-unit`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from edge_runtime.flag_values import duration as _duration
 
 NAME: Final = "edge-runtime"
 FOLDER: Final = "/var/lib/edge-runtime"
-COMMANDS: Final = ("serve", "stand-in")
+COMMANDS: Final = ("serve", "serve-node")
 """What a unit can run."""
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the commands."""
     standing_in = commands.add_parser(
-        "stand-in", help="serve this node's services from its disk until Kubernetes starts their pods"
+        "serve-node", help="serve this node's services from its disk until Kubernetes starts their pods"
     )
     standing_in.add_argument(
         "--kubelet-dir",
@@ -85,7 +85,7 @@ def _add_place(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, parse: Callable[[Sequence[str]], argparse.Namespace]) -> int:
     """Runs one of the commands. parse: reads the command of a unit. Raises BadRequest and CannotInstall."""
-    if arguments.command == "stand-in":
+    if arguments.command == "serve-node":
         from edge_runtime.stand_in.process import Options, StandIn
 
         program = (sys.executable, "-m", "edge_runtime.cli")
@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace, parse: Callable[[Sequence[str]], argparse
     found = parse(words)
     if words[0] == "serve" and not found.model.is_absolute():
         raise BadRequest(f"{found.model}: a unit has no working folder: write an absolute path")
-    redirects = words[0] == "stand-in"
+    redirects = words[0] == "serve-node"
     if redirects:
         words = [*words, "--dir", str(folder), "--unit-file", str(Path("/", UNITS, f"{name}.service"))]
     unit = install(place, words, redirects=redirects, program=_program())

@@ -129,7 +129,7 @@ def remove(place: Place) -> None:
         _systemctl("stop", f"{place.name}.service")
     try:
         place.link.unlink(missing_ok=True)
-        place.unit_file.unlink(missing_ok=True)  # a stand-in that runs sees it, and ends
+        place.unit_file.unlink(missing_ok=True)  # a process that serves the node sees it, and ends
         _remove_folder(place.inside(place.folder))
     except OSError as error:
         raise CannotInstall(f"{error.filename}: {error.strerror}") from error
