@@ -248,6 +248,13 @@ SCENARIOS = (
         20,
         labels={"namespace": "edge-intelligence"},
     ),
+    Scenario(
+        "EdgeUnitsNotInstalled",
+        {f"edge_operator_unit_failures{{{OPERATOR}}}": steady(2)},
+        {f"edge_operator_unit_failures{{{OPERATOR}}}": steady(0)},
+        20,
+        labels={"namespace": "edge-intelligence"},
+    ),
     Scenario("EdgeStoreAbsent", {}, {f"edge_store_disk_size_bytes{{{STORE}}}": steady(1e10)}, 15),
     Scenario(
         "EdgeStoreFails",

@@ -260,6 +260,20 @@ OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
             DevicePool=(pool_body() | {"status": {"nodes": [{"name": "cam-1", "deviceClass": "camera"}]}},),
         ),
     ),
+    "nodes without the unit": (
+        "EI0406",
+        lambda state: with_objects(
+            state,
+            DevicePool=(
+                pool_body()
+                | {
+                    "status": {
+                        "conditions": [condition("SurvivesReboot", "False", "UnitsNotInstalled", "nft")]
+                    }
+                },
+            ),
+        ),
+    ),
     "objects that a quota refuses": (
         "EI0502",
         lambda state: with_objects(

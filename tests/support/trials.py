@@ -374,12 +374,15 @@ class Trial:
         service: str = "digits",
         host: str | None = None,
         namespace: str = "default",
+        *,
+        entrance: Entrance | None = None,
     ) -> Iterator[Load]:
         """Requests at a steady rate (1/s) while the block runs; those in flight are awaited at its end.
 
         host: the name of the Kubernetes Service to use. Default: that of the node's runtime.
+        entrance: another address.
         """
-        entrance = self.entrance(node, host, namespace)
+        entrance = entrance or self.entrance(node, host, namespace)
         argv = [*entrance.prefix, sys.executable, "-m", "demo.client", "--node", node]
         argv += ["--model", service, "--host", entrance.host, "--http", str(entrance.http)]
         argv += ["--grpc", str(entrance.grpc), "--protocol", protocol, "--rate", str(rate)]

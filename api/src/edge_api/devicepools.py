@@ -142,6 +142,13 @@ class NodeGroup(SelectsNodes):
         description="Memory of the nodes in which clients pass tensors to runtimes without sending them. "
         "Default: none, all tensors are sent.",
     )
+    survives_reboot: Annotated[bool, Field(strict=True)] | None = Field(
+        default=None,
+        description="Whether a systemd unit on each node serves the node ports that services declare "
+        "(spec.exposure.httpPort and grpcPort) from the node's disk after a reboot, until Kubernetes starts "
+        "the pods. A privileged Job in the operator's namespace installs it; one removes it when this is "
+        "false again or the pool is deleted. Default: false.",
+    )
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
         default=None,
         description="Image of runtimes and profiling Jobs on the nodes, with the onnxruntime package of the "
@@ -349,7 +356,8 @@ class DevicePoolStatus(StatusPart):
         default=0, description="The metadata.generation that this status describes."
     )
     conditions: Conditions = Field(
-        default=(), description="Ready, ControlOpen and CertificatesIssued, with a reason and a message."
+        default=(),
+        description="Ready, ControlOpen, CertificatesIssued and SurvivesReboot, with a reason and a message.",
     )
     node_count: int = Field(default=0, description="Number of nodes of the pool.")
     nodes: Annotated[tuple[PoolNode, ...], KeyedBy("name")] = Field(

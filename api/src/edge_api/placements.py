@@ -267,6 +267,17 @@ class IntermediateSlice(Part):
     )
 
 
+class HostPorts(Part):
+    """Ports of the node at which clients reach a service."""
+
+    http: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = Field(
+        default=None, description="Port for HTTP, from 1 to 65535. Default: none."
+    )
+    grpc: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = Field(
+        default=None, description="Port for gRPC, from 1 to 65535. Default: none."
+    )
+
+
 class PlacementSpec(Part):
     """Route table and policies of the runtime at an entry node."""
 
@@ -293,6 +304,11 @@ class PlacementSpec(Part):
     autonomy: Duration | None = Field(
         default=None,
         description="How long to keep serving without contact to the API server. Default: no limit.",
+    )
+    host_ports: HostPorts | None = Field(
+        default=None,
+        description="Ports of the node that lead to the runtime, which a unit of the node serves while "
+        "Kubernetes does not. Default: none, or the node has no such unit.",
     )
     input_filter: InputFilter | None = Field(
         default=None, description="Skips inference on inputs that hardly change. Default: no filter."

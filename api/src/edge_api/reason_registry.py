@@ -15,6 +15,7 @@ ConditionType = Literal[
     "Idle",
     "ControlOpen",
     "CertificatesIssued",
+    "SurvivesReboot",
     "Active",
     "Satisfied",
 ]
@@ -33,6 +34,8 @@ CONTROL_OPEN: Final = "ControlOpen"
 """Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
 CERTIFICATES_ISSUED: Final = "CertificatesIssued"
 """Of a DevicePool alone: whether the operator can issue and renew the certificates of its services."""
+SURVIVES_REBOOT: Final = "SurvivesReboot"
+"""Of a DevicePool alone: whether the nodes of groups with survivesReboot have the unit."""
 ACTIVE: Final = "Active"
 """Of a Tenant alone: whether services of the tenant are placed."""
 SATISFIED: Final = "Satisfied"
@@ -56,12 +59,14 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
 POOL_READY: Final = "Ready (DevicePool)"
 POOL_CONTROL: Final = "ControlOpen (DevicePool)"
 POOL_CERTIFICATES: Final = "CertificatesIssued (DevicePool)"
+POOL_UNITS: Final = "SurvivesReboot (DevicePool)"
 TENANT_READY: Final = "Ready (Tenant)"
 TENANT_ACTIVE: Final = "Active (Tenant)"
 TENANT_SATISFIED: Final = "Satisfied (Tenant)"
 EVENT: Final = "event only"
 OTHER_KINDS: Final = (
-    POOL_READY, POOL_CONTROL, POOL_CERTIFICATES, TENANT_READY, TENANT_ACTIVE, TENANT_SATISFIED,
+    POOL_READY, POOL_CONTROL, POOL_CERTIFICATES, POOL_UNITS, TENANT_READY, TENANT_ACTIVE,
+    TENANT_SATISFIED,
 )  # fmt: skip
 """Conditions of kinds other than InferenceService."""
 

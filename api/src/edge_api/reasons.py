@@ -23,12 +23,14 @@ from edge_api.reason_registry import (
     POOL_CERTIFICATES,
     POOL_CONTROL,
     POOL_READY,
+    POOL_UNITS,
     PROFILED,
     PROGRESSING,
     READY,
     REASONS,
     SATISFIED,
     SLO_MET,
+    SURVIVES_REBOOT,
     TENANT_ACTIVE,
     TENANT_READY,
     TENANT_SATISFIED,
@@ -64,10 +66,10 @@ __all__ = [
     "CONTROL_OPEN", "DEGRADED", "DISK_FULL", "DRAINED", "EVENT", "FETCHED", "FETCHING", "FETCH_FAILED",
     "HELD", "IDLE", "INPUTS_REFUSED", "MEASURING_ON_REQUESTS", "MODEL_READY", "NAMESPACES_FOUND",
     "NO_NAMESPACES", "OTHER_KINDS", "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES", "POOL_CONTROL",
-    "POOL_READY", "PROFILED", "PROGRESSING", "READY", "REASONS", "RECLAIMED", "SATISFIED",
-    "SERVICES_REFUSED", "SESSIONS_LOADED", "SESSIONS_RELEASED", "SHAPES_UNKNOWN", "SLO_MET", "STEPPED_DOWN",
-    "TENANT_ACTIVE", "TENANT_DRAINED", "TENANT_HELD", "TENANT_READY", "TENANT_SATISFIED", "TOO_LARGE",
-    "UNSUPPORTED_SCHEME", "ConditionType", "Reason", "known",
+    "POOL_READY", "POOL_UNITS", "PROFILED", "PROGRESSING", "READY", "REASONS", "RECLAIMED", "SATISFIED",
+    "SERVICES_REFUSED", "SESSIONS_LOADED", "SESSIONS_RELEASED", "SHAPES_UNKNOWN", "SLO_MET",
+    "STEPPED_DOWN", "SURVIVES_REBOOT", "TENANT_ACTIVE", "TENANT_DRAINED", "TENANT_HELD", "TENANT_READY",
+    "TENANT_SATISFIED", "TOO_LARGE", "UNSUPPORTED_SCHEME", "ConditionType", "Reason", "known",
 ]  # fmt: skip
 """Names of other modules that belong here, too."""
 
@@ -422,6 +424,25 @@ ISSUING_FAILED: Final = registered(
     "one wait for their Secret.",
     "Fix what the message says about the Secret: its name is used by something else, a quota, a permission. "
     "It is retried.",
+)
+UNITS_INSTALLED: Final = registered(
+    "UnitsInstalled",
+    (POOL_UNITS,),
+    "Each node of the groups with survivesReboot has the unit of the current version.",
+    NOTHING,
+)
+UNITS_INSTALLING: Final = registered(
+    "UnitsInstalling",
+    (POOL_UNITS,),
+    "Jobs install the unit on the nodes that the message names. A node that is not Ready has its turn later.",
+    WAIT,
+)
+UNITS_NOT_INSTALLED: Final = registered(
+    "UnitsNotInstalled",
+    (POOL_UNITS,),
+    "Nodes lack the unit of the current version, for the reasons in the message: they serve after a reboot "
+    "only once Kubernetes has started their pods.",
+    "Do what the message says. It is retried every 5 minutes.",
 )
 TRITON_FULL: Final = registered(
     "TritonFull",

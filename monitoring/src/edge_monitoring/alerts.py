@@ -319,6 +319,16 @@ _CONTROL: Final = (
         "edge-operator",
     ),
     Alert(
+        "EdgeUnitsNotInstalled",
+        "warning",
+        "15m",
+        "max by (namespace) (edge_operator_unit_failures) > 0",
+        "The unit that serves after a reboot is not installed on, or not removed from, {{ $value }} nodes.",
+        "The condition SurvivesReboot of the DevicePools says why. A node without it serves nothing after a "
+        "reboot without the control plane.",
+        "edge-operator",
+    ),
+    Alert(
         "EdgeStoreAbsent",
         "warning",
         "10m",

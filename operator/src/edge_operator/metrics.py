@@ -15,6 +15,10 @@ BLOCKED = Counter(
 )
 TAILS_LOADED = Counter("edge_operator_tails_loaded_total", "Tails loaded into Triton servers.")
 SERVICES = Gauge("edge_operator_services", "InferenceServices that the operator reconciles.")
+UNIT_FAILURES = Gauge(
+    "edge_operator_unit_failures",
+    "Nodes on which the unit that serves after a reboot could not be installed or removed",
+)
 CERTIFICATE_FAILURES = Gauge(
     "edge_operator_certificate_failures",
     "Secrets with certificates that could not be issued or renewed at the last attempt.",

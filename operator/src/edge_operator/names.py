@@ -39,6 +39,8 @@ RATE_ANNOTATION = f"{GROUP}/planned-rate"
 """On a Placement: the measured rate that it was planned for, in JSON, and what that was derived from."""
 DEMAND_ANNOTATION = f"{GROUP}/planned-for"
 """On a Placement: a fingerprint of what its table was planned for."""
+UNIT_NODE_ANNOTATION = f"{GROUP}/unit-node"
+"""On a Job that installs or removes the unit of a node: the name of the node."""
 UNFIT_ANNOTATION = f"{GROUP}/does-not-fit"
 """On a Placement: that the last plan has no room for it; its table is an earlier one."""
 CPU_WEIGHT_ANNOTATION = f"{GROUP}/cpu-weight"
@@ -62,6 +64,8 @@ ROLE_LABEL = "app.kubernetes.io/component"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "edge-intelligence"}
 OURS = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 """Selects the objects that the operator made."""
+UNIT_JOB = "host-unit"
+"""Value of ROLE_LABEL on the Jobs that install and remove units of nodes, and on their pods."""
 FETCHER = "fetcher"
 """Value of ROLE_LABEL on the Jobs that fetch models, on their pods and on their ServiceAccounts."""
 HOSTNAME_LABEL = "kubernetes.io/hostname"
@@ -100,6 +104,11 @@ def profile_job_name(device_class: str, selection: str, model_digest: str) -> st
     """Returns the name of the Job for one model on one device class of a pool, which all services share."""
     short = f"{model_digest.removeprefix('sha256:')[:12]}-{selection.rpartition('-')[-1]}"
     return dns_label(f"profile-{device_class}-{short}")
+
+
+def unit_job_name(action: str, node: str) -> str:
+    """Returns the name of the Job that installs or removes the unit of a node."""
+    return dns_label(f"{action}-unit-{node}")
 
 
 def fetch_name(service: str, source: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ class PoolMember:
 
     watts: above idle while it computes; 0 if unknown. execution_providers, image: empty for those of the
     installation. declared_memory: bytes for runtimes and slices. idle_memory: bytes in which a
-    runtime keeps idle services loaded.
+    runtime keeps idle services loaded. survives_reboot: whether it has the unit.
     """
 
     node: Node
@@ -59,6 +59,7 @@ class PoolMember:
     image: str = ""
     declared_memory: float = inf
     idle_memory: int = 0
+    survives_reboot: bool = False
 
     @property
     def memory(self) -> float:
@@ -122,6 +123,7 @@ def group_members(pool: DevicePoolSpec, nodes: Iterable[Node]) -> tuple[PoolMemb
                 group.image or "",
                 inf if group.memory is None else float(group.memory),
                 int(group.idle_memory or 0),
+                bool(group.survives_reboot),
             )
             found.append(member)
     return tuple(found)

@@ -86,6 +86,8 @@ class Settings:
     """Name of the PriorityClass of the runtimes' pods; empty: none."""
     traffic_distribution: str = ""
     """The trafficDistribution of clients' Services that the API server supports; read at the start."""
+    kubelet_dir: str = "/var/lib/kubelet"
+    """Root folder of the kubelets, in which units of nodes find the files of runtimes."""
     installation: str = ""
     """Identity of the installation, which marks its models in Triton; read from the cluster at the start."""
 
@@ -135,6 +137,7 @@ class Settings:
             fetching=_fetching(environment),
             grpc_flags=_grpc_flags(environment),
             network_policies=_network_policies(environment),
+            kubelet_dir=_kubelet_dir(environment),
             priority_class=environment.get("EDGE_RUNTIME_PRIORITY_CLASS", ""),
         )
 
@@ -166,6 +169,16 @@ def _issues(environment: Mapping[str, str]) -> bool:
     if mode == "Auto" and not environment.get("EDGE_TLS_DIR"):
         raise SettingsError("EDGE_TLS_DIR: not set: with EDGE_TLS_MODE Auto, set it to a writable folder")
     return mode == "Auto"
+
+
+def _kubelet_dir(environment: Mapping[str, str]) -> str:
+    value = environment.get("EDGE_KUBELET_DIR") or "/var/lib/kubelet"
+    if not value.startswith("/") or ".." in value.split("/"):
+        raise SettingsError(
+            f'EDGE_KUBELET_DIR: "{value}" is not an absolute path: use the --root-dir of the kubelets, e.g. '
+            "/var/lib/kubelet"
+        )
+    return value
 
 
 def _tracing_endpoint(environment: Mapping[str, str]) -> str:

@@ -1,5 +1,6 @@
 """The commands: `run` serves placements, `serve` serves a file, `profile-device` and `profile` measure a
-model, `exits` gives it exits, `store` runs the model store, `fetch` reads a model into it.
+model, `exits` gives it exits, `store` runs the model store, `fetch` reads a model into it, `serve-node`
+serves without Kubernetes, `install-unit` and `remove-unit` start a command with the host.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from edge_runtime.memoization.flags import add_flags
 from edge_runtime.samples import flags as samples
 from edge_runtime.sequences import flags as state_flags
 from edge_runtime.shared_memory import flags as memory_flags
+from edge_runtime.stand_in import flags as stand_in
 from edge_runtime.store import access_flags
 from edge_runtime.store import flags as store_flags
 
@@ -62,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _profile(arguments)
             case "exits":
                 return exits.run(arguments)
+            case "serve-node" | "install-unit" | "remove-unit":
+                return stand_in.run(arguments, _parser().parse_args)
             case _:
                 return _run(arguments)
     except EdgeError as error:
@@ -241,8 +245,23 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for slices and the last placements [$EDGE_CACHE_DIR]",
     )
     _add_listening(run, "::")
-    run.add_argument(
+    source = run.add_mutually_exclusive_group()
+    source.add_argument(
         "--placement-file", type=Path, help="read the Placements from this file instead of the API server"
+    )
+    source.add_argument(
+        "--from-disk",
+        action="store_true",
+        help="serve the last Placements in --cache-dir, without the API server, for as long as spec.autonomy "
+        "of each service allows",
+    )
+    run.add_argument(
+        "--drain",
+        type=_duration,
+        default="1s",
+        metavar="DURATION",
+        help="time after SIGTERM in which it still serves, reports not ready and closes connections after "
+        "their next response (default 1s)",
     )
     run.add_argument("--uds", type=Path, help=_UDS)
     run.add_argument(
@@ -267,6 +286,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_lone_commands(commands)
     exits.add_command(commands)
+    stand_in.add_commands(commands)
 
     profile = commands.add_parser(
         "profile-device", help="measure a model on this machine and store the DeviceProfile"

@@ -36,6 +36,7 @@ EdgeError
 │   └── NotTried             a slice whose trial has no result yet
 ├── CannotListen             an address that cannot be bound
 ├── BadCertificates          a folder of certificates that cannot be used
+├── CannotInstall            a host on which the unit cannot be installed
 ├── ModelFailed              a model that fails on inputs that match its contract
 ├── ConnectionFailed         a peer that cannot be reached, or closed the connection
 ├── CallerLeft               the client disconnected
@@ -211,6 +212,10 @@ class CannotListen(EdgeError):
 
 class BadCertificates(EdgeError):
     """A folder of certificates cannot be used."""
+
+
+class CannotInstall(EdgeError):
+    """The systemd unit cannot be installed on this host, or not be removed."""
 
 
 class ModelFailed(EdgeError):

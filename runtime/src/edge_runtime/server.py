@@ -57,15 +57,19 @@ _SERVICES: Final = "services"
 
 
 async def watch_autonomy(
-    services: NodeServices | LoneService, word: LastContact, placements: Placements
+    services: NodeServices | LoneService, word: LastContact, placements: Placements | None
 ) -> None:
-    """Checks the autonomy of each service once a second. Runs until cancelled."""
+    """Checks the autonomy of each service once a second. Runs until cancelled.
+
+    placements: None for a process that serves from its disk, which never has contact.
+    """
     while True:
-        if placements.in_contact:
+        if placements is not None and placements.in_contact:
             word.heard()
         for placed in services.placed:
             placed.keep_to_autonomy()
-        await asyncio.to_thread(word.keep)
+        if placements is not None:
+            await asyncio.to_thread(word.keep)
         await asyncio.sleep(_AUTONOMY_EVERY)
 
 
@@ -148,7 +152,7 @@ async def run(
     word = LastContact(arguments.cache_dir / "last-word")
     peers = _peer_ports(arguments) if certificates is not None else None
     placements = None
-    if arguments.placement_file is None:
+    if arguments.placement_file is None and not arguments.from_disk:
         selector = placed_at(arguments.node, arguments.service or "")
         placements = Placements.in_cluster(arguments.namespace, selector, resolver)
 
@@ -203,10 +207,11 @@ async def run(
     serving = asyncio.create_task(transports.serve())
     await services.restore()
     tasks: list[asyncio.Task[None]] = []
-    if placements is None:
+    if arguments.placement_file is not None:
         tasks.append(asyncio.create_task(follow(arguments.placement_file, _from_file(services))))
     else:
-        tasks.append(asyncio.create_task(placements.watch(services)))
+        if placements is not None:
+            tasks.append(asyncio.create_task(placements.watch(services)))
         tasks.append(asyncio.create_task(watch_autonomy(services, word, placements)))
     await unless_stopped(stop, services.restored())
     tune_for_serving()
@@ -242,11 +247,11 @@ def serve(arguments: argparse.Namespace, certificates: Certificates | None = Non
 
     async def main() -> None:
         stop = asyncio.Event()
-        stop_on_signals(stop, DRAIN + arguments.grace + GOODBYE)
+        stop_on_signals(stop, arguments.drain + arguments.grace + GOODBYE)
         spans = start(arguments.service or SERVER, os.environ)
         try:
             keepalive = keepalive_of(arguments)
-            await run(arguments, stop, certificates=certificates, spans=spans, keepalive=keepalive)
+            await run(arguments, stop, arguments.drain, certificates, spans, keepalive)
         finally:
             if spans is not None:
                 spans.close()

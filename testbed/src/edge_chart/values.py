@@ -185,6 +185,11 @@ Namespace: no limit, a pod can report on all Placements of its namespace.""",
         description="PriorityClass of the pods at entry nodes. Empty: the one that priorityClasses.create "
         "makes, if any.",
     )
+    kubelet_dir: Annotated[str, Field(pattern=r"^/[^ ]*$")] = Field(
+        default="/var/lib/kubelet",
+        description="Root folder of the kubelets (their --root-dir), in which the units of DevicePools with "
+        "survivesReboot find the files of runtimes.",
+    )
 
 
 class Tracing(Values):

@@ -96,7 +96,9 @@ def parser() -> argparse.ArgumentParser:
     power = node.add_mutually_exclusive_group(required=True)
     power.add_argument("--kill", action="store_true", help="end all processes of the node immediately")
     power.add_argument(
-        "--reboot", action="store_true", help="end all processes of the node and start them again"
+        "--reboot",
+        action="store_true",
+        help="end all processes of the node and start them again, with its systemd units",
     )
     node.add_argument("--offline", action="store_true", help="with --reboot: the link stays cut")
 

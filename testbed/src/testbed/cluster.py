@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from testbed import controlplane, k3s, nodes
+from testbed import controlplane, k3s, nodes, units
 from testbed.cgroups import ControlGroups
 from testbed.errors import KubectlFailed
 from testbed.layout import Layout
@@ -39,8 +39,12 @@ class Cluster:
         )
 
     def node_machine(self, name: str) -> Machine:
-        folder = nodes.NodeFiles.of(self.layout, name).folder
-        return replace(self.machine(name), binds={str(nodes.FOLDER): folder})
+        files = nodes.NodeFiles.of(self.layout, name)
+        own = {units.FOLDER: files.units, Path("/var/lib/edge-runtime"): files.edge_runtime}
+        for folder in own.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        binds = {nodes.FOLDER: files.folder, **own}
+        return replace(self.machine(name), binds={str(target): source for target, source in binds.items()})
 
     def record(self) -> ProcessRecord | None:
         """The outermost machine, which contains all others."""
@@ -82,6 +86,7 @@ class Cluster:
         )
         if topology.like == "k3s":
             daemons += [part(self.layout, node, binary) for part in (k3s.pod_network, k3s.firewall)]
+        daemons += units.daemons(nodes.NodeFiles.of(self.layout, node.name).units, node.name)
         self.node_machine(node.name).start(daemons, inside=root, netns=node.name)
 
     def power_off(self, root: ProcessRecord, node: str) -> None:

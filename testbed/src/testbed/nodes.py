@@ -34,6 +34,16 @@ class NodeFiles:
         return cls(layout.state / "nodes" / node)
 
     @property
+    def units(self) -> Path:
+        """The systemd units that are installed on the node."""
+        return self.folder / "units"
+
+    @property
+    def edge_runtime(self) -> Path:
+        """What these units keep below /var/lib."""
+        return self.folder / "edge-runtime"
+
+    @property
     def containerd(self) -> Path:
         return self.folder / "containerd.toml"
 

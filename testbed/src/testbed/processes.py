@@ -53,12 +53,16 @@ class ProcessRecord:
 
 @dataclass(frozen=True)
 class DaemonSpec:
-    """A program that runs as long as its machine. `after`: unix:PATH or tcp:HOST:PORT to wait for."""
+    """A program that runs as long as its machine. `after`: unix:PATH or tcp:HOST:PORT to wait for.
+
+    once: whether it may end: it is started again only after it failed.
+    """
 
     name: str
     argv: Sequence[str]
     after: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ class Machine:
                     "log": str(self.logs / f"{daemon.name}.log"),
                     "after": daemon.after,
                     "env": dict(daemon.env),
+                    "once": daemon.once,
                 }
                 for daemon in daemons
             ],

@@ -5,9 +5,10 @@ for any reason, the kernel ends every process of the machine and removes its mou
 leaves nothing behind, even after a kill -9 at any point.
 
 SPEC is JSON: {"record", "procfs", "status", "lock_fd", "private", "keep", "binds",
-"daemons": [{"name", "argv", "log", "env", "after"}]}. `private` folders get an empty file system of their
-own, in which `keep` stays visible; `binds` are additional mount points of folders. `after` is "unix:PATH" or
-"tcp:HOST:PORT": an address that must accept a connection before the daemon starts.
+"daemons": [{"name", "argv", "log", "env", "after", "once"}]}. `private` folders get an empty file system of
+their own, in which `keep` stays visible; `binds` are additional mount points of folders. `after` is
+"unix:PATH" or "tcp:HOST:PORT": an address that must accept a connection before the daemon starts. `once`: a
+daemon that ended with 0 is not started again.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class Daemon:
         self.code: int | None = None
 
     def start_if_due(self, now: float) -> None:
-        if self.pid or now < self.due:
+        if self.pid or now < self.due or self.done:
             return
         if self.spec.get("after") and not accepts(self.spec["after"]):
             return
@@ -128,6 +129,11 @@ class Daemon:
             )
         child.returncode = 0  # reaped by reap_all, with all other children of this process
         self.pid, self.starts = child.pid, self.starts + 1
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended as it should."""
+        return bool(self.spec.get("once")) and self.code == 0
 
     def ended(self, code: int, now: float) -> None:
         self.pid, self.code = 0, code
@@ -177,7 +183,7 @@ def main() -> None:
         if status != told:
             write(spec["status"], status)
             told = status
-        waiting = any(not daemon.pid for daemon in daemons)
+        waiting = any(not daemon.pid and not daemon.done for daemon in daemons)
         got = signal.sigtimedwait(signals, TICK_SECONDS if waiting else IDLE_TICK_SECONDS)
         if got is not None and got.si_signo == signal.SIGTERM:
             return

@@ -282,6 +282,7 @@ class Stack:
             http_port=http,
             grpc_port=grpc,
             placement_file=file,
+            from_disk=False,
             uds=None,
             health_port=None,
             threads=1,

@@ -91,6 +91,13 @@ def _node_not_ready(state: ClusterState) -> Iterator[Found]:
             yield at(body, f"is not Ready: {node.not_ready_because}")
 
 
+def _units_missing(state: ClusterState) -> Iterator[Found]:
+    for body in state.of(DEVICE_POOLS):
+        found = condition_of(body, reasons.SURVIVES_REBOOT)
+        if found.get("status") == "False":
+            yield at(body, str(found.get("message", "")))
+
+
 def _no_pools(state: ClusterState) -> str:
     return "" if state.of(DEVICE_POOLS) else "there is no DevicePool"
 
@@ -150,6 +157,17 @@ CHECKS: Final = (
         "Bring the node back, or remove it from the cluster.",
         _node_not_ready,
         reads=(DEVICE_POOLS, NODES),
+        skip=_no_pools,
+    ),
+    Check(
+        "EI0406",
+        "pools",
+        "warning",
+        "the nodes of groups with survivesReboot have the unit",
+        "After a reboot without the control plane, the node serves nothing.",
+        "Do what the message says: docs/away-and-back.md.",
+        _units_missing,
+        reads=(DEVICE_POOLS,),
         skip=_no_pools,
     ),
 )

@@ -35,6 +35,7 @@ def operator() -> Dashboard:
                     "InferenceServices that the operator reconciles.",
                     "short",
                     "max(edge_operator_services)",
+                    span=3,
                 ),
                 number(
                     "Blocked services",
@@ -49,12 +50,22 @@ def operator() -> Dashboard:
                     "short",
                     "max(edge_operator_certificate_failures)",
                     steps=GOOD_IF_ZERO,
+                    span=3,
+                ),
+                number(
+                    "Failed units",
+                    "Nodes on which the unit that serves after a reboot could not be installed or removed.",
+                    "short",
+                    "max(edge_operator_unit_failures)",
+                    steps=GOOD_IF_ZERO,
+                    span=3,
                 ),
                 number(
                     "Tails loaded",
                     "Tails that the operator loaded into Triton servers since it started.",
                     "short",
                     "sum(edge_operator_tails_loaded_total)",
+                    span=3,
                 ),
                 number(
                     "Memory",

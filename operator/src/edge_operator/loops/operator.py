@@ -39,6 +39,7 @@ from edge_operator.errors import ClusterError
 from edge_operator.health import TURN, Health
 from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
+from edge_operator.loops.host_units import HostUnits
 from edge_operator.loops.link_telling import LinkTelling
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
 from edge_operator.loops.object_metrics import ObjectMetrics
@@ -48,7 +49,7 @@ from edge_operator.loops.shared import Shared
 from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.loops.triton_servers import TritonServerLoops
 from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue
-from edge_operator.names import FETCHER, NODE_LABEL, OURS, ROLE_LABEL, label_value
+from edge_operator.names import FETCHER, NODE_LABEL, OURS, ROLE_LABEL, UNIT_JOB, label_value
 from edge_operator.observed import fingerprints
 from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
@@ -139,6 +140,14 @@ class Operator:
         self.uncertified: Mapping[str, Sequence[str]] | None = None
         """Why certificates are not issued or renewed, by namespace; None if the operator issues none."""
         self.tenants = TenantReports(clients, clock, self.executor)
+        self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
+        self.units = HostUnits(
+            clients.cluster,
+            settings,
+            clock,
+            self._reconcilers,
+            lambda pool: self._pool(pool).status_changed(),
+        )
         self._shared = Shared(
             clients,
             settings,
@@ -148,6 +157,7 @@ class Operator:
             findings,
             scope,
             certificates=lambda: self.uncertified,
+            units=self.units.finding,
             authority=functools.partial(authority_of, settings),
             planned=self.tenants.planned,
         )
@@ -164,7 +174,6 @@ class Operator:
         self.changed_nodes: dict[str, Node | None] = {}
         """Nodes that changed since the pools that they concern were woken, as they were then."""
         self._planners = Planners()
-        self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
         self.links = LinkTelling(clients.cluster, clock, self._reconcilers)
         self.tasks: list[asyncio.Task[None]] = []
         self._pool_tasks: dict[str, asyncio.Task[None]] = {}
@@ -196,7 +205,12 @@ class Operator:
 
     def _start_loops(self) -> None:
         self._leads = True
-        runs = {"namespaces": self.queue.run(), "links": self.links.run(), "tenants": self.tenants.run()}
+        runs = {
+            "namespaces": self.queue.run(),
+            "links": self.links.run(),
+            "units": self.units.run(),
+            "tenants": self.tenants.run(),
+        }
         self.tasks += [asyncio.create_task(run, name=name) for name, run in runs.items()]
         self.tritons.start()
         for name in self.pools:
@@ -301,6 +315,7 @@ class Operator:
             self._pool(name).topology_changed(mended=True)
             self._end_if_unused(name)
             self.tenants.wake()
+            self.units.wake()
             # The pool's groups have the tolerations of the runtimes at its nodes.
             for namespace in {key.namespace for key, pool in self.pool_of.items() if pool == name}:
                 self._wake_namespace(namespace)
@@ -325,6 +340,7 @@ class Operator:
         if not self.seen.changed(event_type, "Node", body, fingerprints.node(body)):
             return
         name = body["metadata"]["name"]
+        self.units.wake()
         if not self.changed_nodes:
             self._loop.call_later(DEBOUNCE, self.wake_pools_of_nodes)
         self.changed_nodes.setdefault(name, self.nodes.get(name))
@@ -374,8 +390,12 @@ class Operator:
     def _job(self, event_type: str | None, body: Body) -> None:
         if not self.seen.changed(event_type, "Job", body, fingerprints.job(body)):
             return
-        if (body["metadata"].get("labels") or {}).get(ROLE_LABEL) == FETCHER:
+        role = (body["metadata"].get("labels") or {}).get(ROLE_LABEL)
+        if role == FETCHER:
             self._wake_owner(body)
+            return
+        if role == UNIT_JOB:
+            self.units.wake()
             return
         for pool in self.pools.values():
             pool.measurements_changed()

@@ -264,6 +264,7 @@ class PoolLoop:
             emptied=servers.emptied,
             control_open=servers.control_open,
             certificates=self.shared.certificates(),
+            units=self.shared.units(self.name),
             tenancy=self._tenancy,
             authority=self.shared.authority(),
         )

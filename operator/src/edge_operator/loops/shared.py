@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edge_operator.clients import Clients, Clock
+from edge_operator.conditions import Finding
 from edge_operator.effects.executor import Action
 from edge_operator.effects.tails import TailLoader
 from edge_operator.keys import NamespaceKey
@@ -27,6 +28,7 @@ class Shared:
 
     findings: what the loop of a namespace found out about its runtimes.
     certificates: returns why certificates are not issued or renewed, by namespace; None if others issue them.
+    units: returns the condition of a pool about the units of its nodes; None if they are to have none.
     authority: returns the CA of the model store's certificate in PEM; empty if the operator has none.
     planned: told of every plan of a pool.
     """
@@ -39,6 +41,7 @@ class Shared:
     findings: Mapping[NamespaceKey, RuntimeFindings]
     scope: str | None = None
     certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
+    units: Callable[[str], Finding | None] = lambda _pool: None
     authority: Callable[[], str] = lambda: ""
     planned: Callable[[str, PoolPlan], None] = lambda _pool, _plan: None
 

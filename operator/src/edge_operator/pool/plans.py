@@ -261,6 +261,7 @@ def _found(state: PoolState, now: Now) -> DevicePoolStatus:
     further = (
         control_finding(pool, state.control_open),
         certificates_finding(state.certificates, namespaces),
+        state.units,
     )
     return pool_status(
         pool,

@@ -11,6 +11,7 @@ from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.names import placement_name
 from edge_api.objects import ObjectMeta
 from edge_api.placements import (
+    HostPorts,
     LocalLink,
     PlacedLink,
     PlacedModel,
@@ -120,6 +121,7 @@ def placement(
             early_exit=spec.early_exit,
             deadline=spec.deadline,
             autonomy=spec.autonomy,
+            host_ports=_host_ports(member, spec),
             input_filter=spec.input_filter,
             result_cache=spec.result_cache,
             idle=_idle(spec, member),
@@ -148,6 +150,14 @@ def placement(
 def _idle(spec: InferenceServiceSpec, member: PoolMember) -> PlacedIdle | None:
     after = spec.scaling.idle_after
     return None if after is None else PlacedIdle(after=after, memory=Quantity(member.idle_memory))
+
+
+def _host_ports(member: PoolMember, spec: InferenceServiceSpec) -> HostPorts | None:
+    """Returns the declared ports of nodes, for a node whose unit serves them while Kubernetes does not."""
+    exposure = spec.exposure
+    if not member.survives_reboot or exposure is None or not (exposure.http_port or exposure.grpc_port):
+        return None
+    return HostPorts(http=exposure.http_port, grpc=exposure.grpc_port)
 
 
 def _link(server: TritonServer | None, pool: DevicePoolSpec, rtt: float) -> PlacedLink | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_operator.cluster import Object
+from edge_operator.conditions import Finding
 from edge_operator.errors import OperatorError, StoreError
 from edge_operator.keys import ServiceKey, TailKey
 from edge_operator.ownership import Claim
@@ -124,6 +125,7 @@ class PoolState:
         control_open: Whether servers accept model control without a key, as far as they were checked, by
             their HTTP address.
         certificates: Why certificates are not issued or renewed, by namespace; None if others issue them.
+        units: The condition SurvivesReboot of the pool; None if its nodes are to have no units.
         tenancy: The tenants of all namespaces.
         authority: PEM of the CA that signs the model store's certificate; empty if the operator has none.
     """
@@ -145,5 +147,6 @@ class PoolState:
     emptied: frozenset[str] = frozenset()
     control_open: Mapping[str, Endpoints] = field(default_factory=dict)
     certificates: Mapping[str, Sequence[str]] | None = None
+    units: Finding | None = None
     tenancy: Tenancy = NO_TENANTS
     authority: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from secrets import token_hex
 from typing import Final, ParamSpec, TypeVar
 
 import orjson
@@ -81,6 +82,7 @@ class RestApp:
         clients register.
         """
         self._memory = memory
+        self._instance = token_hex(8)
         self._models, self._exposition = models, exposition
         self._header_caches: dict[str, HeaderCache] = {}
         self._bodies, self._forwarder, self._repository = bodies or Bodies(), forwarder, repository
@@ -173,7 +175,7 @@ class RestApp:
             case ("v2",):
                 return 200, {"name": SERVER, "version": VERSION, "extensions": EXTENSIONS}
             case ("v2", "health", "live"):
-                return 200, {"live": True}
+                return 200, {"live": True, "instance": self._instance}
             case ("v2", "health", "ready"):
                 return 200 if models.ready else 503, {"ready": models.ready}
             case ("v2", "models"):
