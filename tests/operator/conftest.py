@@ -32,8 +32,7 @@ from edge_operator.explaining.installed import Installed
 from edge_operator.explaining.services import explain_service
 from edge_operator.explaining.values import Explanation
 from edge_operator.keys import NamespaceKey, ServiceKey
-from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
-from edge_operator.loops.operator import Findings
+from edge_operator.loops.namespaces import Findings, NamespaceMemory, reconcile_namespace
 from edge_operator.loops.pools import PoolLoop
 from edge_operator.loops.shared import Shared
 from edge_operator.loops.tenant_reports import TenantReports

@@ -8,7 +8,7 @@ object that differs. Events that change none of them start no reconcile.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from edge_operator.authority.failures import Uncertified
@@ -27,6 +27,7 @@ from edge_operator.cluster import (
 )
 from edge_operator.errors import ObjectRefusedError, WriteConflictError
 from edge_operator.foreign import refuse_foreign
+from edge_operator.keys import NamespaceKey
 from edge_operator.names import OURS, RUNTIME_LABEL
 from edge_operator.nodes.access import ACCESS
 from edge_operator.nodes.cpu_requests import CONTAINER, Resize
@@ -52,6 +53,22 @@ class NamespaceMemory:
     not_resized: dict[str, str] = field(default_factory=dict)
     """The requests that pods could not be given, by their uid."""
     findings: RuntimeFindings = field(default_factory=RuntimeFindings)
+
+
+class Findings(Mapping[NamespaceKey, RuntimeFindings]):
+    """What the reconciles of namespaces found."""
+
+    def __init__(self, memories: Mapping[NamespaceKey, NamespaceMemory]) -> None:
+        self._memories = memories
+
+    def __getitem__(self, key: NamespaceKey) -> RuntimeFindings:
+        return self._memories[key].findings
+
+    def __iter__(self) -> Iterator[NamespaceKey]:
+        return iter(self._memories)
+
+    def __len__(self) -> int:
+        return len(self._memories)
 
 
 def reconcile_namespace(

@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -41,7 +41,7 @@ from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.host_units import HostUnits
 from edge_operator.loops.link_telling import LinkTelling
-from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
+from edge_operator.loops.namespaces import Findings, NamespaceMemory, reconcile_namespace
 from edge_operator.loops.object_metrics import ObjectMetrics
 from edge_operator.loops.planners import Planners
 from edge_operator.loops.pools import PoolLoop
@@ -57,7 +57,6 @@ from edge_operator.observed.mirrored_cluster import vanished
 from edge_operator.observed.tails_in_use import TailsInUse
 from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
 from edge_operator.ownership import Claim, claim_of, contested
-from edge_operator.pool.states import RuntimeFindings
 from edge_operator.pool_nodes import Node, node_of
 from edge_operator.settings import Settings
 from edge_operator.steps import RUNNING
@@ -76,22 +75,6 @@ _LAST_WRITES = 8.0
 """Seconds that running writes to the API server get to end before the process does: more than one takes."""
 _LAST_LOADS = 1.0
 """Seconds that running requests to Triton get before the Lease is given up."""
-
-
-class Findings(Mapping[NamespaceKey, RuntimeFindings]):
-    """What the reconciles of namespaces found."""
-
-    def __init__(self, memories: Mapping[NamespaceKey, NamespaceMemory]) -> None:
-        self._memories = memories
-
-    def __getitem__(self, key: NamespaceKey) -> RuntimeFindings:
-        return self._memories[key].findings
-
-    def __iter__(self) -> Iterator[NamespaceKey]:
-        return iter(self._memories)
-
-    def __len__(self) -> int:
-        return len(self._memories)
 
 
 class Operator:
