@@ -172,6 +172,12 @@ class InferenceServiceSpec(Part):
     deadline: Deadline = Field(
         default=Deadline(), description="What to do if a remote response is late. Default: LocalExit."
     )
+    suspend: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="Whether the service is suspended: its entry nodes release sessions and memory, its "
+        "tails are unloaded, and requests are refused with status 503 and a message that names this field. "
+        "The runtimes of a Dedicated service are removed instead. Default: false.",
+    )
     autonomy: PositiveDuration | None = Field(
         default=None,
         description="How long an entry node keeps serving without contact to the API server, as a duration "

@@ -85,6 +85,12 @@ SERVING: Final = registered("Serving", (READY, DEGRADED), "Enough entry nodes an
 UP_TO_DATE: Final = registered(
     "UpToDate", (PROGRESSING,), "Every entry node that answers uses the published routes.", NOTHING
 )
+SUSPENDED: Final = registered(
+    "Suspended",
+    (PLANNED,),
+    "spec.suspend is true: the service has no routes, and requests are refused.",
+    "Set spec.suspend to false to serve requests again.",
+)
 STARTING: Final = registered(
     "Starting",
     (READY, PROGRESSING),

@@ -86,7 +86,7 @@ _SERVICES: Final = (
         "EdgeServiceNotReady",
         "critical",
         "5m",
-        f"{_condition('Ready')} == 0",
+        f"{_condition('Ready')} == 0 unless on ({SERVICE}) edge_service_suspended == 1",
         summary=f"{_NAMED} is not Ready.",
         description="Fewer entry nodes than spec.minReadyEntries answer requests. The reason is in "
         "`kubectl get eis -n {{ $labels.namespace }} {{ $labels.service }}`.",

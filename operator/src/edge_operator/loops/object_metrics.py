@@ -81,6 +81,7 @@ class _Families:
             "1 if a condition of a service is True, 0 if it is False; none while it is Unknown",
             *(*_SERVICE, "condition"),
         )
+        self.suspended = family("edge_service_suspended", "1 if spec.suspend of a service is true", *_SERVICE)
         self.entries = family(
             "edge_service_entries", "Entry nodes of a service by what they do", *(*_SERVICE, "state")
         )
@@ -115,7 +116,7 @@ class _Families:
     def all(self) -> list[Metric]:
         slo = (self.objective, self.latency, self.attainment, self.budget)
         pools = (self.nodes, self.pool_condition, self.triton)
-        return [*slo, self.condition, self.entries, *self.qoe.values(), *pools]
+        return [*slo, self.condition, self.suspended, self.entries, *self.qoe.values(), *pools]
 
     def service(self, body: Body, tenancy: Tenancy) -> None:
         """Adds the series of a service."""
@@ -131,6 +132,7 @@ class _Families:
         left = (status.get("slo") or _NONE).get("errorBudgetRemaining")
         _add(self.budget, [*own, _BUDGET_WINDOW], _number(left))
         _conditions(self.condition, own, status)
+        self.suspended.add_metric(own, float(bool(spec.get("suspend"))))
         for state, count in (status.get("entryCounts") or _NONE).items():
             self.entries.add_metric([*own, state], count)
         for name, value in _qoe(status.get("qoe") or _NONE):

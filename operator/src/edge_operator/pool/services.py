@@ -189,10 +189,9 @@ def finished(
 def _publish(
     draft: Draft, before: ServicePlan, entries: Sequence[PlannedEntry], failed: PlanningError | None
 ) -> None:
-    if _drained(draft):
-        message = shortages.drained(draft.state.tenancy.of(draft.key.namespace))
-        publishing.withdraw(draft, message)
-        draft.blocked = Blocked(reasons.PLANNED, reasons.TENANT_DRAINED, message)
+    if (stopped := _stopped(draft)) is not None:
+        publishing.withdraw(draft, stopped.message)
+        draft.blocked = stopped
         return
     if draft.blocked is not None or draft.waits_for_plan or draft.prepared is None:
         return
@@ -216,9 +215,14 @@ def _publish(
         draft.again = min(draft.again, placed)
 
 
-def _drained(draft: Draft) -> bool:
-    """Whether the tenant of the service is drained, so that it has no tables."""
-    return draft.state.tenancy.stop(draft.key.namespace) == "HoldAndDrain"
+def _stopped(draft: Draft) -> Blocked | None:
+    """Returns why the service has no tables whatever the plan: it is suspended, or its tenant is drained."""
+    if draft.service.spec.suspend:
+        return Blocked(reasons.PLANNED, reasons.SUSPENDED, shortages.suspended(draft.key.name))
+    if draft.state.tenancy.stop(draft.key.namespace) == "HoldAndDrain":
+        message = shortages.drained(draft.state.tenancy.of(draft.key.namespace))
+        return Blocked(reasons.PLANNED, reasons.TENANT_DRAINED, message)
+    return None
 
 
 def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
@@ -237,7 +241,7 @@ def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
         loads=tuple(draft.loads),
         # A plan that did not get as far as the slices still needs to know that the store has lost some.
         used=frozenset(draft.lookups.used | (before.used if draft.rendered is None else frozenset())),
-        tails=draft.tails if has_tables or _drained(draft) else before.tails,
+        tails=draft.tails if has_tables or _stopped(draft) is not None else before.tails,
         again_at=now + again,
         blocked=draft.blocked,
         prepared=draft.prepared if draft.prepared is not None else before.prepared,
