@@ -195,6 +195,8 @@ class FakeStore(FetchedFiles):
 
     log: list[str]
     card: ModelCard = CARD
+    cards: dict[str, ModelCard] = field(default_factory=dict)
+    """Of other models, by address."""
     profiles: dict[str, DeviceProfile] = field(default_factory=dict)
     graph: LayerGraph | None = field(
         default_factory=lambda: LayerGraph(inputs=(), outputs=(), layers=(), tensors=())
@@ -218,7 +220,7 @@ class FakeStore(FetchedFiles):
         if self.failure is not None:
             raise self.failure
         self.log.append(f"register {source.storage_uri}")
-        return self.card
+        return self.cards.get(source.storage_uri, self.card)
 
     def slice(
         self,

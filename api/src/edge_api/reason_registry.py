@@ -12,6 +12,7 @@ ConditionType = Literal[
     "Planned",
     "Placed",
     "SLOMet",
+    "RolledOut",
     "ControlOpen",
     "CertificatesIssued",
     "Active",
@@ -26,6 +27,7 @@ PROFILED: Final = "Profiled"
 PLANNED: Final = "Planned"
 PLACED: Final = "Placed"
 SLO_MET: Final = "SLOMet"
+ROLLED_OUT: Final = "RolledOut"
 CONTROL_OPEN: Final = "ControlOpen"
 """Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
 CERTIFICATES_ISSUED: Final = "CertificatesIssued"
@@ -45,6 +47,7 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
     PLANNED: "Every entry node has a route table.",
     PLACED: "Slices are cut, tails are loaded into Triton, and route tables are published.",
     SLO_MET: "At least the share spec.slo.objective of requests met spec.slo.latency in the last 5 minutes.",
+    ROLLED_OUT: "Entry nodes serve spec.model, and no earlier revision of the model.",
 }
 """What it means that a condition is True."""
 

@@ -19,7 +19,7 @@ from edge_operator.errors import (
 from edge_operator.keys import TailKey
 from edge_operator.names import FORMER_TAILS_ANNOTATION
 from edge_operator.pool import relaying, withheld
-from edge_operator.pool.actions import Delete, LoadTails
+from edge_operator.pool.actions import Apply, Delete, LoadTails
 from edge_operator.pool.drafts import Draft
 from edge_operator.pool.facts import NotKnownError, TailsAt
 from edge_operator.pool.published import kept
@@ -274,10 +274,11 @@ def _publish(draft: Draft, tables: Sequence[Placement]) -> list[str]:
 def _apply(draft: Draft, body: Object, current: Placement | None) -> None:
     live = current.body() if current is not None else None
     if live is not None:
-        if covers(live, body):
+        ended = "candidate" in live["spec"] and "candidate" not in body["spec"]
+        if covers(live, body) and not ended:
             return
         body["metadata"].setdefault("annotations", {})[FORMER_TAILS_ANNOTATION] = residency.former_tails(live)
-    draft.apply(body, live, own=live is None)
+    draft.write(Apply(body, live, own=live is None))
 
 
 def _switched_nodes(draft: Draft) -> set[str]:
