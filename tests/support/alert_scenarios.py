@@ -87,6 +87,7 @@ SCENARIOS = (
         labels=WHOLE,
     ),
     Scenario("EdgeServiceDegraded", condition("Degraded", 1), condition("Degraded", 0), 20, labels=WHOLE),
+    Scenario("EdgeRolloutReturned", condition("RolledOut", 0), condition("RolledOut", 1), 5, labels=WHOLE),
     Scenario(
         "EdgeSLOMetricsMissing",
         {

@@ -100,6 +100,14 @@ _SERVICES: Final = (
         description="Entry nodes do not answer, or do so by an earlier plan. The condition names them.",
     ),
     _of_service(
+        "EdgeRolloutReturned",
+        "warning",
+        "1m",
+        f"{_condition('RolledOut')} == 0",
+        summary=f"{_NAMED} serves a former model.",
+        description="A new revision of its model failed or was aborted. RolledOut names the cause.",
+    ),
+    _of_service(
         "EdgeSLOMetricsMissing",
         "warning",
         "15m",

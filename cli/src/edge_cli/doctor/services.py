@@ -52,7 +52,7 @@ def _not_planned(state: ClusterState) -> Iterator[Found]:
     for body in state.of(INFERENCE_SERVICES):
         found = (condition_of(body, name) for name in _STEPS)
         wrong = next((each for each in found if each.get("status") == "False"), None)
-        if wrong is not None:
+        if wrong is not None and wrong.get("reason") != reasons.SUSPENDED:
             known = reasons.REASONS.get(str(wrong.get("reason")))
             fix = known.fix if known is not None else ""
             yield at(
@@ -72,6 +72,14 @@ def _not_answering(state: ClusterState) -> Iterator[Found]:
         ready, planned = condition_of(body, reasons.READY), condition_of(body, reasons.PLACED)
         if ready.get("status") == "False" and planned.get("status") == "True":
             yield at(body, f"Ready is False, {ready.get('reason')}: {ready.get('message', '')}")
+
+
+def _returned(state: ClusterState) -> Iterator[Found]:
+    for body in state.of(INFERENCE_SERVICES):
+        rolled = condition_of(body, reasons.ROLLED_OUT)
+        if rolled.get("status") == "False":
+            known = reasons.REASONS.get(str(rolled.get("reason")))
+            yield at(body, f"{rolled.get('reason')}: {rolled.get('message', '')}", known.fix if known else "")
 
 
 def _no_services(state: ClusterState) -> str:
@@ -130,6 +138,17 @@ CHECKS: Final = (
         "Requests fail at entry nodes whose runtimes do not serve.",
         "Do what the message says, and read the events of the runtime's pods.",
         _not_answering,
+        reads=(INFERENCE_SERVICES,),
+        skip=_no_services,
+    ),
+    Check(
+        "EI0506",
+        "services",
+        "warning",
+        "the services serve the models that their specs name",
+        "A new revision of the model failed, so that the former one serves.",
+        "Set spec.model to a revision that works; `ei rollout SERVICE` shows the cause.",
+        _returned,
         reads=(INFERENCE_SERVICES,),
         skip=_no_services,
     ),
