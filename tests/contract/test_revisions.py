@@ -84,6 +84,7 @@ def test_the_operator_returns_from_a_candidate_by_the_errors_that_runtimes_repor
     left = [body["metadata"]["name"] for body in world.cluster.find(INFERENCE_SERVICES, KEY.namespace)]
     assert left == [KEY.name]
     assert all(each.spec.candidate is None for each in read(world)[KEY.name])
+    assert read(world).keys() == {KEY.name}
 
 
 def test_the_operator_reads_the_comparisons_of_runtimes() -> None:

@@ -176,6 +176,9 @@ class FakeCluster(ResizedPods, ServedKinds):
         if before is not None and uid:
             self._check(before, {"metadata": {"uid": uid}})
         self.log.append(f"delete {kind.kind} {name}")
+        if before is not None and before["metadata"].get("finalizers"):
+            before["metadata"]["deletionTimestamp"] = START.isoformat()
+            return
         self.objects.pop((kind.kind, namespace or "", name), None)
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:

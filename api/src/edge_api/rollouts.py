@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field
 from edge_api.model_inputs import ModelInput
 from edge_api.objects import KeyedBy, Part, StatusPart
 from edge_api.quantities import Duration
-from edge_api.rules import Digest, PositiveDuration, Rule, Text, between
+from edge_api.rules import Digest, PositiveDuration, Rule, Text
 
 REVISION_OF_LABEL: Final = "edge-intelligence.io/revision-of"
 """On the InferenceService of a candidate: the service that it is a revision of."""
@@ -16,8 +16,7 @@ PROMOTE_ANNOTATION: Final = "edge-intelligence.io/promote"
 ABORT_ANNOTATION: Final = "edge-intelligence.io/abort"
 """On an InferenceService: the revision to return from."""
 
-_SHARE: Final = between(1, 100, "is not a percentage from 1 to 100: write e.g. 10")
-Percentage = Annotated[int, Field(strict=True), _SHARE]
+Percentage = Annotated[int, Field(strict=True, ge=1, le=100)]
 Phase = Literal["Stable", "Loading", "Shadowing", "Shifting", "Promoting", "Returned"]
 
 

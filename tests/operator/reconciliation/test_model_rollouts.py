@@ -164,6 +164,7 @@ def test_a_bad_candidate_is_removed_and_the_former_revision_stays(
     assert state(rolling) == ("Returned", DIGEST, NEW_DIGEST)
     assert (digests(rolling), shares(rolling)) == (before, {None})
     assert rolling.cluster.get(INFERENCE_SERVICES, KEY.namespace, name) is None
+    assert placements(rolling, name) == {}
     found = rolling.condition("RolledOut")
     assert (found["status"], found["reason"]) == ("False", reason)
     assert rolling.condition("Ready")["status"] == "True"

@@ -70,10 +70,15 @@ class MirroredCluster:
         return resized
 
     def delete(self, kind: Kind, namespace: str | None, name: str, uid: str = "") -> None:
-        """Deletes the object and, in the background, its dependents; ignores an object that is gone."""
+        """Deletes the object and, in the background, its dependents; ignores an object that is gone.
+
+        One with finalizers stays until they are removed: its watch tells of both.
+        """
         with self._reading_conflicts(kind, {"metadata": {"namespace": namespace, "name": name}}):
             self._server.delete(kind, namespace, name, uid)
-        self._mirror.forget(ObjectKey(kind.kind, namespace or "", name))
+        known = self._mirror.get(kind.kind, namespace, name)
+        if known is None or not known["metadata"].get("finalizers"):
+            self._mirror.forget(ObjectKey(kind.kind, namespace or "", name))
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
         """Records an Event."""

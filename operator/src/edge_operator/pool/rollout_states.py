@@ -182,10 +182,12 @@ def _stable(
         return Decision(None, wanted)
     text = wanted.model_copy(update={"digest": digest}).model_dump_json(by_alias=True, exclude_none=True)
     left = before.revision if before is not None and seen.candidate is not None else None
+    again = inf if left is None else LOOK_AGAIN
     if before is not None and before.phase == "Stable":
-        return Decision(before.model_copy(update={"served": text, "revision": left}), wanted)
-    since = now.replace(microsecond=0)
-    return Decision(RolloutStatus(phase="Stable", since=since, served=text, revision=left), wanted)
+        stable = before.model_copy(update={"served": text, "revision": left})
+        return Decision(stable, wanted, again=again)
+    stable = RolloutStatus(phase="Stable", since=now.replace(microsecond=0), served=text, revision=left)
+    return Decision(stable, wanted, again=again)
 
 
 def _begun(phase: Phase, before: RolloutStatus, now: datetime.datetime, **changed: object) -> RolloutStatus:
@@ -341,7 +343,7 @@ class _Rollout:
     def again(self) -> float:
         """Seconds until the next look."""
         if self.state.phase in ("Returned", "Stable"):
-            return inf
+            return inf if self.seen.candidate is None else LOOK_AGAIN
         timed = self.state.phase in ("Shadowing", "Shifting") and not self._held
         return min(LOOK_AGAIN, max(self.duration - self.elapsed, 0.0)) if timed else LOOK_AGAIN
 
