@@ -201,7 +201,7 @@ def test_a_suspended_service_refuses_requests_and_serves_again_once_resumed(serv
         service.wait("a response", lambda: "values" in stream.next(1)[0])
 
 
-def test_a_candidate_that_is_no_model_is_returned_from_without_a_lost_request(
+def test_a_candidate_that_is_not_a_model_is_returned_from_without_a_lost_request(
     service: Trial, second: Path
 ) -> None:
     models = Models(service, second)

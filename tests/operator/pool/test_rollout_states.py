@@ -183,7 +183,7 @@ def test_a_candidate_that_fails_is_returned_from(
         {"accuracy": 0.945},
     ],
 )
-def test_a_candidate_within_the_limits_goes_on(good: dict[str, Any]) -> None:
+def test_a_candidate_within_the_limits_continues(good: dict[str, Any]) -> None:
     before = status("Shifting", step=0, weight=10)
     found = decided(before, replace(SEEN, accuracy=0.95, candidate=replace(LOADED, **good)))
     assert phase(found) == ("Shifting", 0, 10)

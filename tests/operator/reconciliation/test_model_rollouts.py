@@ -206,7 +206,7 @@ def test_the_former_model_ends_the_roll_out(rolling: Any) -> None:
     assert rolling.cluster.get(INFERENCE_SERVICES, KEY.namespace, name) is None
 
 
-def test_a_restarted_operator_goes_on_with_the_step(rolling: Any) -> None:
+def test_a_restarted_operator_continues_at_the_step(rolling: Any) -> None:
     change_model(rolling)
     settle(rolling)
     before = rolling.service()["status"]["rollout"]
