@@ -81,9 +81,15 @@ SCENARIOS = (
         labels=WHOLE,
     ),
     Scenario(
-        "EdgeServiceNotReady", condition("Ready", 0), condition("Ready", 1), 10, "critical", labels=WHOLE
+        "EdgeServiceNotReady",
+        condition("Ready", 0),
+        condition("Ready", 0) | {f"edge_service_suspended{{{OWNER}}}": steady(1)},
+        10,
+        "critical",
+        labels=WHOLE,
     ),
     Scenario("EdgeServiceDegraded", condition("Degraded", 1), condition("Degraded", 0), 20, labels=WHOLE),
+    Scenario("EdgeRolloutReturned", condition("RolledOut", 0), condition("RolledOut", 1), 5, labels=WHOLE),
     Scenario(
         "EdgeSLOMetricsMissing",
         {

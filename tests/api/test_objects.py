@@ -74,6 +74,7 @@ def test_a_status_is_written_with_units_and_without_what_is_not_known() -> None:
         "latency": {"p50": "41ms", "p95": "77.4ms"},
         "requests": 0,
         "met": 0,
+        "failed": 0,
         "attainment": "0.9931",
     }
 

@@ -23,6 +23,7 @@ from edge_operator.nodes.runtimes import Runtime
 from edge_operator.observed.watched import WATCHED
 from edge_operator.settings import Allowed, Settings
 from messages import mentions
+from operator_objects import CARD
 
 Helm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., list[dict[str, Any]]]
@@ -130,7 +131,7 @@ def used_with_roles(operator_tests: ModuleType, tmp_path_factory: pytest.TempPat
 
 
 def life(world: Any, folder: str) -> set[Use]:
-    """A service's life: measured, published, narrowed, failed, deleted; and the watches."""
+    """A service's life: measured, published, narrowed, rolled out, failed, deleted; and the watches."""
     world.settings = dataclasses.replace(world.settings, network_policies=Allowed())
     measured = dict(world.store.profiles)
     world.store.profiles.clear()
@@ -150,6 +151,14 @@ def life(world: Any, folder: str) -> set[Use]:
     world.settle()
     world.change(entryNodes={"nodeSelector": {"class": "gateway"}})
     world.settle()
+    second = "store://digits/second.onnx"
+    world.store.cards[second] = CARD.model_copy(update={"digest": "sha256:" + "cd" * 32})
+    model = world.service()["spec"]["model"]
+    world.change(rollout={}, model={"storageUri": second})
+    world.reconcile()
+    world.change(rollout=None, model=model)
+    for _ in range(3):
+        world.reconcile()
     world.start_pods()
     world.add_namespace()
     world.label_namespace()

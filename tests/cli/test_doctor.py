@@ -307,6 +307,13 @@ OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
         "EI0506",
         lambda state: with_objects(state, Placement=(_loaded_late("91ms"),)),
     ),
+    "a model that was returned from": (
+        "EI0507",
+        lambda state: with_objects(
+            state,
+            InferenceService=(service(condition("RolledOut", "False", "CandidateFails", "3 of 30")),),
+        ),
+    ),
     "monitors that no Prometheus selects": (
         "EI0602",
         lambda state: with_objects(

@@ -44,6 +44,7 @@ SERVED: list[tuple[str, str, list[Shapes]]] = [
     ("03-detector", "detector", [{"images": (1, 3, 416, 416)}]),
     ("05-transformer", "sentences", [dict.fromkeys(TOKENS, (1, length)) for length in (32, 7)]),
     ("08-privacy", "private-digits", [{"image": (1, 1, 128, 128)}]),
+    ("12-rollout", "rolled-digits", [{"image": (1, 1, 128, 128)}]),
 ]
 
 

@@ -176,6 +176,9 @@ class FakeCluster(ResizedPods, ServedKinds):
         if before is not None and seen is not None:
             self._check(before, seen)
         self.log.append(f"delete {kind.kind} {name}")
+        if before is not None and before["metadata"].get("finalizers"):
+            before["metadata"]["deletionTimestamp"] = START.isoformat()
+            return
         self.objects.pop((kind.kind, namespace or "", name), None)
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
@@ -200,6 +203,8 @@ class FakeStore(FetchedFiles):
 
     log: list[str]
     card: ModelCard = CARD
+    cards: dict[str, ModelCard] = field(default_factory=dict)
+    """Of other models, by address."""
     profiles: dict[str, DeviceProfile] = field(default_factory=dict)
     graph: LayerGraph | None = field(
         default_factory=lambda: LayerGraph(inputs=(), outputs=(), layers=(), tensors=())
@@ -224,7 +229,7 @@ class FakeStore(FetchedFiles):
         if self.failure is not None:
             raise self.failure
         self.log.append(f"register {source.storage_uri}")
-        return self.card
+        return self.cards.get(source.storage_uri, self.card)
 
     def slice(
         self,

@@ -117,7 +117,7 @@ async def node(
     word = LastContact(folder / "last-word")
 
     def make(name: str, own: Path) -> PlacedService:
-        return PlacedService(name, own, store, resources, word)
+        return PlacedService(name, own, store, resources, word, revision=lambda other: services.find(other))
 
     services = NodeServices(NODE, folder / "services", make, lambda: resources.runner.stuck, statuses)
     try:

@@ -7,7 +7,6 @@ from pydantic import AwareDatetime, Field
 
 from edge_api.counts import CountOrPercent
 from edge_api.exposures import AnyExposure
-from edge_api.model_inputs import ModelInput
 from edge_api.model_sources import ModelSource
 from edge_api.objects import (
     AGE,
@@ -33,9 +32,9 @@ from edge_api.policies import (
 )
 from edge_api.qoe import QoeStatus
 from edge_api.quantities import Attainment, Bandwidth, Duration
+from edge_api.rollouts import SHARED_RUNTIME, ModelStatus, Rollout, RolloutStatus
 from edge_api.rules import (
     Accuracy,
-    Digest,
     ObjectName,
     PositiveDuration,
     Rule,
@@ -175,6 +174,19 @@ class InferenceServiceSpec(Part):
     )
     deadline: Deadline = Field(
         default=Deadline(), description="What to do if a remote response is late. Default: LocalExit."
+    )
+    rollout: Rollout | None = Field(
+        default=None,
+        description="How requests go over to a new revision: another spec.model.storageUri or digest. The "
+        "candidate is loaded beside the current revision, and returned from if it fails. Default: "
+        "entry nodes load the new model beside the old one and swap them, each when it is ready; if one of "
+        "them cannot load it, all serve the old one again.",
+    )
+    suspend: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="Whether the service is suspended: its entry nodes release sessions and memory, its "
+        "tails are unloaded, and requests are refused with status 503 and a message that names this field. "
+        "The runtimes of a Dedicated service are removed instead. Default: false.",
     )
     autonomy: PositiveDuration | None = Field(
         default=None,
@@ -374,21 +386,6 @@ class EntryStatus(StatusPart):
     )
 
 
-class ModelStatus(StatusPart):
-    """The bytes that an address resolved to."""
-
-    storage_uri: str = Field(description="The spec.model.storageUri that was resolved.")
-    digest: Digest = Field(
-        description="SHA-256 digest of the ONNX file that is served. Bytes that change at the address are "
-        "not rolled out: set spec.model.digest to their digest to serve them."
-    )
-    inputs: Annotated[tuple[ModelInput, ...], Field(max_length=64), KeyedBy("name")] | None = Field(
-        default=None,
-        description="Shapes of inputs, from those of requests, at which the model is measured. Default: "
-        "spec.model.inputs or the file states them, or no request has come yet.",
-    )
-
-
 class InferenceServiceStatus(StatusPart):
     """Observed state of an InferenceService."""
 
@@ -397,8 +394,8 @@ class InferenceServiceStatus(StatusPart):
     )
     conditions: Conditions = Field(
         default=(),
-        description="Ready, Progressing, Degraded, ModelReady, Profiled, Planned, Placed, SLOMet and, with "
-        "spec.scaling.idleAfter, Idle, each with a reason and a message.",
+        description="Ready, Progressing, Degraded, ModelReady, Profiled, Planned, Placed, SLOMet, RolledOut "
+        "and, with spec.scaling.idleAfter, Idle, each with a reason and a message.",
     )
     ready_entries: str | None = Field(
         default=None, description="Entry nodes that answer requests, of all of them, e.g. 2/3."
@@ -417,6 +414,9 @@ class InferenceServiceStatus(StatusPart):
         default=None, description="URL of the Open Inference Protocol endpoint in the cluster."
     )
     model: ModelStatus | None = Field(default=None, description="The model that is served.")
+    rollout: RolloutStatus | None = Field(
+        default=None, description="The roll-out of spec.model. Default: nothing was loaded yet."
+    )
     exit: str | None = Field(default=None, description="Exits in use; one per entry node if they differ.")
     cut: str | None = Field(default=None, description="Cuts in use; one per entry node if they differ.")
     slo: SloStatus | None = Field(
@@ -486,9 +486,11 @@ class InferenceService(KubernetesObject):
     )
 
     kind: Literal["InferenceService"] = "InferenceService"
-    spec: Annotated[InferenceServiceSpec, _PRIVACY, _ONE_RATE, _STATE, IDLE_AT_THE_EDGE] = Field(
-        description="The model to serve, its SLO and the pool that serves it. The operator chooses exit and "
-        "cut for every entry node and renews them when it changes."
+    spec: Annotated[InferenceServiceSpec, _PRIVACY, _ONE_RATE, _STATE, IDLE_AT_THE_EDGE, SHARED_RUNTIME] = (
+        Field(
+            description="The model to serve, its SLO and the pool that serves it. The operator chooses exit and "
+            "cut for every entry node and renews them when it changes."
+        )
     )
     status: InferenceServiceStatus | None = Field(
         default=None,

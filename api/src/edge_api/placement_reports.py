@@ -52,6 +52,14 @@ class ExitResiduals(StatusPart):
     )
 
 
+class ShadowCounts(StatusPart):
+    """Requests that were answered by the current revision and computed by the candidate, too."""
+
+    candidate: Name = Field(description="Name of the candidate.")
+    compared: Annotated[int, Field(ge=0)] = Field(description="Number of them whose outputs were compared.")
+    agreed: Annotated[int, Field(ge=0)] = Field(description="Those whose outputs differ by 1 % at most.")
+
+
 class PlacementStatus(StatusPart):
     """Observed state, reported by the runtime."""
 
@@ -103,6 +111,15 @@ class PlacementStatus(StatusPart):
     )
     met: Annotated[int, Field(ge=0)] = Field(
         default=0, description="How many of these requests were answered within slo.latency."
+    )
+    failed: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="How many of these requests ended with an error of a route, refused ones not counted.",
+    )
+    shadow: ShadowCounts | None = Field(
+        default=None,
+        description="Comparisons with the candidate of spec.candidate, since the runtime started. Default: "
+        "none were made.",
     )
     since: AwareDatetime | None = Field(
         default=None,

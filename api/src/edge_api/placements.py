@@ -278,6 +278,23 @@ class HostPorts(Part):
     )
 
 
+class PlacedCandidate(Part):
+    """Another revision of the model that this node has loaded as a service of its own."""
+
+    service: Name = Field(description="Name of the candidate's InferenceService.")
+    digest: Digest = Field(
+        description="Digest of its model. The candidate is used only while its runtime has this model loaded."
+    )
+    weight: Annotated[int, Field(strict=True, ge=0, le=100)] = Field(
+        default=0, description="Percentage of the requests that it answers, from 0 to 100. Default: 0."
+    )
+    shadow: Annotated[int, Field(strict=True, ge=0, le=100)] = Field(
+        default=0,
+        description="Percentage of the other requests that it computes, too, while the node is idle, to "
+        "compare the outputs, from 0 to 100. Default: 0.",
+    )
+
+
 class PlacementSpec(Part):
     """Route table and policies of the runtime at an entry node."""
 
@@ -348,6 +365,9 @@ class PlacementSpec(Part):
         description="What the runtime does with the inputs of requests to a model that refuses generated "
         "inputs. Keep: it keeps those of up to 8 requests in memory, and reports their number. Measure: it "
         "also measures the model on them while it computes no requests. Default: nothing.",
+    )
+    candidate: PlacedCandidate | None = Field(
+        default=None, description="The revision that is rolled out. Default: none."
     )
     refusal: Text | None = Field(
         default=None,

@@ -13,6 +13,7 @@ ConditionType = Literal[
     "Placed",
     "SLOMet",
     "Idle",
+    "RolledOut",
     "ControlOpen",
     "CertificatesIssued",
     "SurvivesReboot",
@@ -30,6 +31,7 @@ PLACED: Final = "Placed"
 SLO_MET: Final = "SLOMet"
 IDLE: Final = "Idle"
 """Of services with spec.scaling.idleAfter alone: whether all entry nodes have let go of the model."""
+ROLLED_OUT: Final = "RolledOut"
 CONTROL_OPEN: Final = "ControlOpen"
 """Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
 CERTIFICATES_ISSUED: Final = "CertificatesIssued"
@@ -53,6 +55,7 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
     SLO_MET: "At least the share spec.slo.objective of requests met spec.slo.latency in the last 5 minutes.",
     IDLE: "No entry node has the model loaded, since no request came for spec.scaling.idleAfter. Services "
     "without that field do not have this condition.",
+    ROLLED_OUT: "Entry nodes serve spec.model, and no earlier revision of the model.",
 }
 """What it means that a condition is True."""
 

@@ -28,6 +28,7 @@ from edge_api.reason_registry import (
     PROGRESSING,
     READY,
     REASONS,
+    ROLLED_OUT,
     SATISFIED,
     SLO_MET,
     SURVIVES_REBOOT,
@@ -39,6 +40,18 @@ from edge_api.reason_registry import (
     Reason,
     known,
     registered,
+)  # fmt: skip
+from edge_api.rollout_reasons import (
+    CANDIDATE_DIFFERS,
+    CANDIDATE_FAILS,
+    CANDIDATE_INACCURATE,
+    CANDIDATE_MISSES_SLO,
+    CANDIDATE_NOT_LOADED,
+    CANDIDATE_WAITS,
+    CURRENT,
+    ROLLING_OUT,
+    ROLLOUT_ABORTED,
+    ROLLOUT_PAUSED,
 )  # fmt: skip
 from edge_api.shape_reasons import (
     BAD_INPUTS,
@@ -62,14 +75,17 @@ from edge_api.tenant_reasons import (
 )  # fmt: skip
 
 __all__ = [
-    "ACTIVE", "ALL_SERVED", "BAD_INPUTS", "BAD_SAMPLES", "CERTIFICATES_ISSUED", "CONDITIONS",
-    "CONTROL_OPEN", "DEGRADED", "DISK_FULL", "DRAINED", "EVENT", "FETCHED", "FETCHING", "FETCH_FAILED",
-    "HELD", "IDLE", "INPUTS_REFUSED", "MEASURING_ON_REQUESTS", "MODEL_READY", "NAMESPACES_FOUND",
-    "NO_NAMESPACES", "OTHER_KINDS", "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES", "POOL_CONTROL",
-    "POOL_READY", "POOL_UNITS", "PROFILED", "PROGRESSING", "READY", "REASONS", "RECLAIMED", "SATISFIED",
-    "SERVICES_REFUSED", "SESSIONS_LOADED", "SESSIONS_RELEASED", "SHAPES_UNKNOWN", "SLO_MET",
-    "STEPPED_DOWN", "SURVIVES_REBOOT", "TENANT_ACTIVE", "TENANT_DRAINED", "TENANT_HELD", "TENANT_READY",
-    "TENANT_SATISFIED", "TOO_LARGE", "UNSUPPORTED_SCHEME", "ConditionType", "Reason", "known",
+    "ACTIVE", "ALL_SERVED", "BAD_INPUTS", "BAD_SAMPLES", "CANDIDATE_DIFFERS", "CANDIDATE_FAILS",
+    "CANDIDATE_INACCURATE", "CANDIDATE_MISSES_SLO", "CANDIDATE_NOT_LOADED", "CANDIDATE_WAITS",
+    "CERTIFICATES_ISSUED", "CONDITIONS", "CONTROL_OPEN", "CURRENT", "DEGRADED", "DISK_FULL", "DRAINED",
+    "EVENT", "FETCHED", "FETCHING", "FETCH_FAILED", "HELD", "IDLE", "INPUTS_REFUSED",
+    "MEASURING_ON_REQUESTS", "MODEL_READY", "NAMESPACES_FOUND", "NO_NAMESPACES", "OTHER_KINDS",
+    "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES", "POOL_CONTROL", "POOL_READY", "POOL_UNITS",
+    "PROFILED", "PROGRESSING", "READY", "REASONS", "RECLAIMED", "ROLLED_OUT", "ROLLING_OUT",
+    "ROLLOUT_ABORTED", "ROLLOUT_PAUSED", "SATISFIED", "SERVICES_REFUSED", "SESSIONS_LOADED",
+    "SESSIONS_RELEASED", "SHAPES_UNKNOWN", "SLO_MET", "STEPPED_DOWN", "SURVIVES_REBOOT",
+    "TENANT_ACTIVE", "TENANT_DRAINED", "TENANT_HELD", "TENANT_READY", "TENANT_SATISFIED", "TOO_LARGE",
+    "UNSUPPORTED_SCHEME", "ConditionType", "Reason", "known",
 ]  # fmt: skip
 """Names of other modules that belong here, too."""
 
@@ -89,6 +105,12 @@ UNREADABLE: Final = registered(
 SERVING: Final = registered("Serving", (READY, DEGRADED), "Enough entry nodes answer requests.", NOTHING)
 UP_TO_DATE: Final = registered(
     "UpToDate", (PROGRESSING,), "Every entry node that answers uses the published routes.", NOTHING
+)
+SUSPENDED: Final = registered(
+    "Suspended",
+    (PLANNED,),
+    "spec.suspend is true: the service has no routes, and requests are refused.",
+    "Set spec.suspend to false to serve requests again.",
 )
 STARTING: Final = registered(
     "Starting",

@@ -86,7 +86,7 @@ _SERVICES: Final = (
         "EdgeServiceNotReady",
         "critical",
         "5m",
-        f"{_condition('Ready')} == 0",
+        f"{_condition('Ready')} == 0 unless on ({SERVICE}) edge_service_suspended == 1",
         summary=f"{_NAMED} is not Ready.",
         description="Fewer entry nodes than spec.minReadyEntries answer requests. The reason is in "
         "`kubectl get eis -n {{ $labels.namespace }} {{ $labels.service }}`.",
@@ -98,6 +98,14 @@ _SERVICES: Final = (
         f"{_condition('Degraded')} == 1",
         summary=f"{_NAMED} is Degraded.",
         description="Entry nodes do not answer, or do so by an earlier plan. The condition names them.",
+    ),
+    _of_service(
+        "EdgeRolloutReturned",
+        "warning",
+        "1m",
+        f"{_condition('RolledOut')} == 0",
+        summary=f"{_NAMED} serves a former model.",
+        description="A new revision of its model failed or was aborted. RolledOut names the cause.",
     ),
     _of_service(
         "EdgeSLOMetricsMissing",

@@ -23,7 +23,15 @@ from edge_planning.routing.deadlines import (
     usable,
 )
 from edge_runtime.codecs.contracts import without_range
-from edge_runtime.errors import BadTensor, CannotAnswer, HopFailed, HopLate, LinkBusy, Overloaded
+from edge_runtime.errors import (
+    BadTensor,
+    CannotAnswer,
+    HopFailed,
+    HopLate,
+    LinkBusy,
+    ModelFailed,
+    Overloaded,
+)
 from edge_runtime.first_requests.turns import FirstRequests
 from edge_runtime.held_requests import Activity, table_for
 from edge_runtime.inference.runners import INLINE
@@ -180,12 +188,7 @@ class Dataplane:
             return None
         loaded = self._active_route.plain(table, self._generations.link)
         session = loaded.session if loaded is not None else None
-        if (
-            loaded is None
-            or session is None
-            or session.seconds >= INLINE
-            or self._leaves_early(table, loaded)
-        ):
+        if loaded is None or session is None or session.seconds >= INLINE or table.leaves_early(loaded):
             return None
         loaded.outputs.check(request.outputs)
         start = self._clock() if request.since is None else request.since
@@ -194,6 +197,9 @@ class Dataplane:
         try:
             begin, feeds = self._clock(), {t.name: request.inputs[t.name] for t in session.inputs}
             results = self._queue.run_now(session, feeds)
+        except ModelFailed:
+            self._failed(loaded, start)
+            raise
         finally:
             self._queue.leave()
         if results is None:
@@ -310,19 +316,24 @@ class Dataplane:
             if chosen.hop is None:
                 return *await self._run_here(table, chosen, request, start + deadline, admitted.turn), "ok"
             return await self._run_split(table, found, request, admitted)
-        except (CannotAnswer, asyncio.CancelledError) as error:
+        except (CannotAnswer, ModelFailed, asyncio.CancelledError) as error:
             seconds = self._clock() - start
-            if not isinstance(error, CannotAnswer) and seconds < deadline:
+            if isinstance(error, asyncio.CancelledError) and seconds < deadline:
                 raise  # the client disconnected: no information about the route
-            self.metrics.request(chosen.route.exit, chosen.route.name, "failed", seconds, met=False)
-            self.window.add(start, seconds, met=False)
+            self._failed(chosen, start)
             raise
+
+    def _failed(self, loaded: LoadedRoute, start: float) -> None:
+        """Counts a request whose route ended with an error."""
+        seconds = self._clock() - start
+        self.metrics.request(loaded.route.exit, loaded.route.name, "failed", seconds, met=False)
+        self.window.add(start, seconds, met=False, failed=True)
 
     async def _run_here(
         self, table: LoadedTable, loaded: LoadedRoute, request: InferenceRequest, until: float, turn: _Turn
     ) -> tuple[list[Array], LoadedRoute]:
         inputs = request.inputs
-        if not self._leaves_early(table, loaded):
+        if not table.leaves_early(loaded):
             return await self._run_stage(loaded, inputs, turn), loaded
         branched, leave_at = (
             table.branched_routes[loaded.route.name],
@@ -332,14 +343,6 @@ class Dataplane:
         run = partial(self._run_stage, turn=turn)
         return await run_until_confident(
             branched, inputs, leave_at, run, lambda: until - self._clock(), request.outputs
-        )
-
-    @staticmethod
-    def _leaves_early(table: LoadedTable, loaded: LoadedRoute) -> bool:
-        """Whether inputs of a local route can leave at an exit before its last."""
-        return (
-            table.placement.spec.early_exit.leave_at is not None
-            and loaded.route.name in table.branched_routes
         )
 
     async def _run_stage(self, loaded: LoadedRoute, inputs: Mapping[str, Array], turn: _Turn) -> list[Array]:

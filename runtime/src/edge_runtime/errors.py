@@ -42,7 +42,7 @@ EdgeError
 ├── CallerLeft               the client disconnected
 └── CannotAnswer             a request to which no route can respond
     ├── NotReady             nothing is loaded yet, or the server is shutting down
-    ├── TenantDrained        the tenant of the namespace is drained
+    ├── Withdrawn            the service is suspended, or its tenant is drained
     ├── Overloaded           too many requests wait for a response in time
     ├── DeadlinePassed       the client's timeout passed
     ├── HopFailed            the next hop returned an error or closed the connection
@@ -238,8 +238,8 @@ class NotReady(CannotAnswer):
     """Nothing is loaded yet, or the server is shutting down."""
 
 
-class TenantDrained(CannotAnswer):
-    """The tenant of the namespace is drained: its services have no routes."""
+class Withdrawn(CannotAnswer):
+    """The Placement of the service refuses requests: it is suspended, or its tenant is drained."""
 
 
 class Overloaded(CannotAnswer):

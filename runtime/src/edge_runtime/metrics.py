@@ -249,6 +249,12 @@ class Metrics:
         )
         for reason in ("late", "failed", "busy"):
             self._fallbacks.labels(service, reason)
+        self._compared = Counter(
+            "edge_shadow_requests",
+            "Requests that the candidate of a roll-out computed, too, by how its outputs compare",
+            ("service", "result"),
+            registry=self.registry,
+        )
         self._sessions = Gauge(
             "edge_sessions_bytes",
             "Bytes of the loaded slices, each counted once: about the memory of their sessions",
@@ -376,6 +382,10 @@ class Metrics:
     def fallback(self, reason: str) -> None:
         """Counts a local response in place of a hop."""
         self._fallbacks.labels(self.service, reason).inc()
+
+    def compared(self, result: str) -> None:
+        """Counts a request that the candidate computed, too: agree, differ or failed."""
+        self._compared.labels(self.service, result).inc()
 
     def exposition(self) -> bytes:
         """The text format that Prometheus reads."""

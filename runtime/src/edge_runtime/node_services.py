@@ -69,6 +69,10 @@ class NodeServices:
         """The services that are placed here now."""
         return list(self._placed.values())
 
+    def find(self, name: str) -> PlacedService | None:
+        """Returns a service that is placed here now."""
+        return self._placed.get(name)
+
     async def restore(self) -> None:
         """Begins to load the last placements of every service on disk."""
         names = await asyncio.to_thread(_kept, self._folder)

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_bytes
@@ -24,6 +25,7 @@ from edge_runtime.last_placements import LastPlacements
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.metrics import Metrics
 from edge_runtime.model_store import ModelStore
+from edge_runtime.revisions import Candidate, RevisionedBackend
 from edge_runtime.routing.background_loading import BackgroundLoader
 from edge_runtime.routing.disk_cache import DiskCache
 from edge_runtime.routing.early_exits import EarlyExitLoader
@@ -76,8 +78,12 @@ class PlacedService:
         metrics: Metrics | None = None,
         *,
         peer_scheme: str = "",
+        revision: Callable[[str], Candidate | None] | None = None,
     ) -> None:
-        """peer_scheme: HTTPS if the process serves TLS on ports for other nodes."""
+        """peer_scheme: HTTPS if the process serves TLS on ports for other nodes.
+
+        revision: finds another service of the process, which can be a candidate of this one.
+        """
         self.name, self.word = name, word
         self.metrics = metrics or Metrics(name, resources.metrics)
         self._folder, self._resources = ServiceFolder(folder), resources
@@ -95,9 +101,16 @@ class PlacedService:
         self.reports = StatusReports(self.dataplane.window, time.monotonic, peer_scheme=peer_scheme)
         memoization = MemoizingBackend(self.dataplane, self.metrics.registry, name, token_bytes(16))
         self._runner = resources.runner
-        sequenced = SequencedBackend(memoization, lambda: self.generations.state)
+        self.backend = SequencedBackend(memoization, lambda: self.generations.state)
+        self.revisions = RevisionedBackend(
+            self.backend,
+            lambda: self._spec.candidate if self._spec is not None else None,
+            revision or (lambda _: None),
+            idle=lambda: not resources.runner.busy,
+            counted=self.metrics.compared,
+        )
         self.service = Service(
-            name, sequenced, lambda: self.generations.intermediates, lambda: self._runner.stuck
+            name, self.revisions, lambda: self.generations.intermediates, lambda: self._runner.stuck
         )
         self._last = LastPlacements(folder, self._folder.write)
         resources.hold_slices(self, self._digests, lambda: self.generations.digests)
@@ -286,6 +299,7 @@ class PlacedService:
             first_requests=self.dataplane.first_requests.report(),
             idle=generations.idle is not None,
             load_time=generations.load_time,
+            comparisons=replace(self.revisions.comparisons),
         )
 
     async def write_status(self, statuses: Statuses) -> None:
@@ -332,6 +346,12 @@ class PlacedService:
                 await statuses.write_status(name, status_document(report))
 
     @property
+    def digest(self) -> str:
+        """Digest of the model that is loaded; empty while requests are refused."""
+        spec = self._spec
+        return spec.model.digest if spec is not None and not self.service.refusal else ""
+
+    @property
     def _spec(self) -> Spec | None:
         placement = self.generations.placement
         return placement.spec if placement is not None else None
@@ -339,6 +359,7 @@ class PlacedService:
     def close(self) -> None:
         """Releases what only this service needs; its requests in flight are still answered."""
         self._resources.idle.drop(self)
+        self.revisions.close()
         self.generations.close()
 
     async def forget(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from edge_runtime.errors import NotReady, TenantDrained, UnknownModel
+from edge_runtime.errors import NotReady, UnknownModel, Withdrawn
 from edge_runtime.json_values import Json
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse
@@ -102,7 +102,7 @@ class ServedModels:
         if found is None:
             found = next((each for each in self._services.values() if each.serves(model)), None)
         if found is None and model in self.refusals:
-            raise TenantDrained(self.refusals[model])
+            raise Withdrawn(self.refusals[model])
         if found is None and not self._known():
             raise NotReady(f'model "{model[:80]}": the Placements of this node have not arrived yet: retry')
         if found is None:

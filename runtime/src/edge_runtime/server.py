@@ -159,7 +159,12 @@ async def run(
     def make(name: str, folder: Path) -> PlacedService:
         metrics = spans.metrics(name, process) if spans is not None else None
         scheme = "HTTPS" if peers is not None else ""
-        return PlacedService(name, folder, store, resources, word, metrics, peer_scheme=scheme)
+        return PlacedService(
+            name, folder, store, resources, word, metrics, peer_scheme=scheme, revision=revision
+        )
+
+    def revision(name: str) -> PlacedService | None:
+        return services.find(name) if isinstance(services, NodeServices) else None
 
     measurer = _measurer(arguments, resources) if placements is not None else None
     services: NodeServices | LoneService

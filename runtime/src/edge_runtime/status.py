@@ -22,19 +22,23 @@ class Window:
     """Requests of the last minute: arrival, latency in seconds if it was not refused, and whether the SLO was
     met.
 
-    requests, met: of all requests since the start.
+    requests, met, failed: of all requests since the start.
     """
 
     def __init__(self, span: float = SPAN) -> None:
         self._span = span
         self._requests: deque[tuple[float, float | None, bool]] = deque(maxlen=_MOST)
-        self.requests, self.met = 0, 0
+        self.requests, self.met, self.failed = 0, 0, 0
 
-    def add(self, at: float, seconds: float | None, *, met: bool) -> None:
-        """Adds a request that arrived at second `at`. seconds: its latency; None if it was refused."""
+    def add(self, at: float, seconds: float | None, *, met: bool, failed: bool = False) -> None:
+        """Adds a request that arrived at second `at`. seconds: its latency; None if it was refused.
+
+        failed: whether its route ended with an error.
+        """
         self._requests.append((at, seconds, met))
         self.requests += 1
         self.met += met
+        self.failed += failed
 
     def summary(self, now: float) -> Summary:
         """Summary of the window at `now`."""
@@ -43,6 +47,15 @@ class Window:
         times = sorted(seconds for _, seconds, _ in self._requests if seconds is not None)
         met = sum(r[2] for r in self._requests)
         return Summary(len(self._requests), met, quantile(times, 0.5), quantile(times, 0.95))
+
+
+@dataclass(slots=True)
+class Comparisons:
+    """Requests whose outputs by both revisions were compared, of one candidate since the start."""
+
+    candidate: str = ""
+    compared: int = 0
+    agreed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +94,7 @@ class Counted:
     requests: int
     met: int
     since: datetime
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,7 @@ class Report:
     first_requests: Mapping[str, Any] | None = None
     idle: bool = False
     load_time: float | None = None
+    comparisons: Comparisons | None = None
 
 
 def status_document(report: Report) -> dict[str, Any]:
@@ -135,6 +150,8 @@ def status_document(report: Report) -> dict[str, Any]:
         "firstRequests": None if first is None else {"profile": None, **first},
         "requests": counted.requests if counted is not None else 0,
         "met": counted.met if counted is not None else 0,
+        "failed": counted.failed if counted is not None else 0,
+        "shadow": _shadow(report.comparisons),
         "since": _rfc3339(counted.since) if counted is not None else None,
         "sloMet": report.slo_met,
         "attainment": f"{summary.met / summary.requests:.3f}" if summary.requests else None,
@@ -144,6 +161,12 @@ def status_document(report: Report) -> dict[str, Any]:
         "loadTime": duration(report.load_time),
         "lastUpdated": _rfc3339(report.now),
     }
+
+
+def _shadow(found: Comparisons | None) -> dict[str, Any] | None:
+    if found is None or not found.compared:
+        return None
+    return {"candidate": found.candidate, "compared": found.compared, "agreed": found.agreed}
 
 
 def _link(link: LinkReport) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class StatusReports:
         if uid != self._uid:
             if self._uid is not None:  # a Placement with the same name that is gone
                 now = self._wall().replace(microsecond=0)
-                self._before = Counted(-self._window.requests, -self._window.met, now)
+                self._before = Counted(-self._window.requests, -self._window.met, now, -self._window.failed)
             self._uid, self._written = uid, None
         told = told_links(metadata_of(document))
         self._measured_here = frozenset(peer for peer, link in told.items() if link.measured == "Here")
@@ -71,11 +71,19 @@ class StatusReports:
         self._written = Written(found, at, left)
         if before is None:  # add what was counted here before the API server responded
             self._before = Counted(
-                self._before.requests + status.requests, self._before.met + status.met, status.since
+                self._before.requests + status.requests,
+                self._before.met + status.met,
+                status.since,
+                self._before.failed + status.failed,
             )
         elif status.requests > ours.requests:
-            requests, met = self._window.requests, self._window.met
-            self._before = Counted(status.requests - requests, status.met - met, status.since)
+            window = self._window
+            self._before = Counted(
+                status.requests - window.requests,
+                status.met - window.met,
+                status.since,
+                status.failed - window.failed,
+            )
 
     def complete(self, report: Report, spec: Spec | None) -> Report:
         """Returns the report with counters and the verdict on the last minute. spec: of the loaded table."""
@@ -109,7 +117,12 @@ class StatusReports:
 
     def _counted(self) -> Counted:
         before, window = self._before, self._window
-        return Counted(before.requests + window.requests, before.met + window.met, before.since)
+        return Counted(
+            before.requests + window.requests,
+            before.met + window.met,
+            before.since,
+            before.failed + window.failed,
+        )
 
 
 def _identity(report: Report) -> tuple[object, ...]:
@@ -148,7 +161,7 @@ def _report(status: PlacementStatus) -> Report:
         link=_link(status.link) if status.link is not None else None,
         summary=Summary(0, 0, None, None),
         now=status.last_updated or status.since,
-        counted=Counted(status.requests, status.met, status.since),
+        counted=Counted(status.requests, status.met, status.since, status.failed),
         slo_met=status.slo_met,
         peer_scheme=status.peer_scheme or "",
         first_requests=written(status.first_requests) if status.first_requests is not None else None,

@@ -55,6 +55,20 @@ def test_a_recreated_object_replaces_the_deleted_one() -> None:
     assert found["metadata"]["uid"] == "second"
 
 
+def test_a_deleted_object_with_finalizers_stays_until_its_watch_reports_that_it_is_gone(world: World) -> None:
+    mirror = Mirror()
+    cluster = MirroredCluster(world.cluster, mirror)
+    kept = world.cluster.put(body("a", 1) | {"kind": "InferenceService"})
+    kept["metadata"]["finalizers"] = ["edge-intelligence.io/operator"]
+    world.cluster.put(kept)
+    mirror.put("InferenceService", world.cluster.get(INFERENCE_SERVICES, "default", "a"))
+    cluster.delete(INFERENCE_SERVICES, "default", "a")
+    mirror.put("InferenceService", world.cluster.get(INFERENCE_SERVICES, "default", "a"))
+    found = cluster.get(INFERENCE_SERVICES, "default", "a")
+    assert found is not None
+    assert found["metadata"]["deletionTimestamp"]
+
+
 def test_a_deleted_object_does_not_return_with_an_event_from_before_its_deletion() -> None:
     mirror = Mirror()
     mirror.put("Placement", body("a", 12, uid="first"))

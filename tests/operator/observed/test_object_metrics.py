@@ -83,6 +83,7 @@ def test_a_condition_is_one_or_zero_and_none_while_it_is_unknown(setup: _Setup) 
     }
     assert values == {"Ready": 1, "Degraded": 0, "SLOMet": None}
     assert setup.value("edge_service_entries", OWN | {"state": "away"}) == 1
+    assert setup.value("edge_service_suspended", OWN) == 0
 
 
 def test_the_six_measures_of_quality_have_one_metric_each(setup: _Setup) -> None:

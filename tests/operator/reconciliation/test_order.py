@@ -34,6 +34,7 @@ def test_a_new_service_is_profiled_planned_loaded_and_published(world: World) ->
         "Planned": "True",
         "Placed": "True",
         "SLOMet": "Unknown",
+        "RolledOut": "True",
     }
     assert world.service()["status"]["url"] == "http://digits.default.svc.cluster.local:8080"
 

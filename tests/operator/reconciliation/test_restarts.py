@@ -57,7 +57,9 @@ def test_bytes_that_changed_at_the_address_are_not_rolled_out(world: World) -> N
     world.restart()
     world.reconcile()
     assert {body["spec"]["model"]["digest"] for body in world.placements().values()} == {digest}
-    assert world.service()["status"]["model"] == {"storageUri": MODEL["storageUri"], "digest": digest}
+    model = world.service()["status"]["model"]
+    assert (model["storageUri"], model["digest"]) == (MODEL["storageUri"], digest)
+    assert (model["phase"], model["current"]) == ("Stable", digest)
 
 
 def test_without_a_record_the_store_must_return_the_same_bytes(world: World) -> None:

@@ -68,6 +68,8 @@ def test_the_status_holds_what_the_last_minute_measured() -> None:
         "firstRequests": None,
         "requests": 101,
         "met": 99,
+        "failed": 0,
+        "shadow": None,
         "since": "2026-01-01T00:00:00Z",
         "sloMet": True,
         "attainment": "0.990",

@@ -55,7 +55,7 @@ def _not_planned(state: ClusterState) -> Iterator[Found]:
     for body in state.of(INFERENCE_SERVICES):
         found = (condition_of(body, name) for name in _STEPS)
         wrong = next((each for each in found if each.get("status") == "False"), None)
-        if wrong is not None:
+        if wrong is not None and wrong.get("reason") != reasons.SUSPENDED:
             known = reasons.REASONS.get(str(wrong.get("reason")))
             fix = known.fix if known is not None else ""
             yield at(
@@ -91,6 +91,14 @@ def _late_first_requests(state: ClusterState) -> Iterator[Found]:
                 f"at {placement.spec.node}, the last request to idle service {placement.spec.service} waited "
                 f"{took} until its model was loaded, and slo.latency is {latency}",
             )
+
+
+def _returned(state: ClusterState) -> Iterator[Found]:
+    for body in state.of(INFERENCE_SERVICES):
+        rolled = condition_of(body, reasons.ROLLED_OUT)
+        if rolled.get("status") == "False":
+            known = reasons.REASONS.get(str(rolled.get("reason")))
+            yield at(body, f"{rolled.get('reason')}: {rolled.get('message', '')}", known.fix if known else "")
 
 
 def _no_services(state: ClusterState) -> str:
@@ -161,6 +169,17 @@ CHECKS: Final = (
         "Raise spec.scaling.idleAfter or spec.slo.latency, or set idleMemory for the nodes in the pool.",
         _late_first_requests,
         reads=(PLACEMENTS,),
+        skip=_no_services,
+    ),
+    Check(
+        "EI0507",
+        "services",
+        "warning",
+        "the services serve the models that their specs name",
+        "A new revision of the model failed, so that the former one serves.",
+        "Set spec.model to a revision that works; `ei rollout SERVICE` shows the cause.",
+        _returned,
+        reads=(INFERENCE_SERVICES,),
         skip=_no_services,
     ),
 )

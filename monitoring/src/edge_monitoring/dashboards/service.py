@@ -58,6 +58,7 @@ def service() -> Dashboard:
         {
             "Objective": _objective(),
             "Routes": _routes(),
+            "Roll-out": _rollout(),
             "Quality of experience": _experience(),
             "Faults": _faults(),
         },
@@ -126,6 +127,26 @@ def _objective() -> list[Panel]:
             "An alert fires at 14.4 over 5m and 1h, 6 over 30m and 6h, 3 over 2h and 1d, 1 over 6h and 3d.",
             "short",
             Query(f"{BURN_RATE}{{{_OWN}}}", "{{window}}"),
+        ),
+    ]
+
+
+def _rollout() -> list[Panel]:
+    share = 'max by (phase) (edge_rollout_weight_ratio{namespace="$namespace", service="$service"})'
+    return [
+        graph(
+            "Share of the candidate",
+            "Share of the requests that a new revision of the model answers, by the phase of its roll-out.",
+            "percentunit",
+            Query(share, "{{phase}}"),
+            maximum=1,
+        ),
+        graph(
+            "Comparisons with the candidate",
+            "Requests that the candidate computed, too, by whether its outputs differ by 1 % at most.",
+            "reqps",
+            Query(_rate("edge_shadow_requests_total", "result"), "{{result}}"),
+            stacked=True,
         ),
     ]
 

@@ -19,6 +19,7 @@ from edge_api.qoe import QoeStatus
 from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, NODES
 from edge_operator.observed import snapshots
 from edge_operator.observed.snapshots import Reads
+from edge_operator.pool.revisions import is_candidate
 from edge_operator.pool.server_availability import Availability
 from edge_operator.pool.tenancy import Tenancy
 
@@ -81,6 +82,12 @@ class _Families:
             "1 if a condition of a service is True, 0 if it is False; none while it is Unknown",
             *(*_SERVICE, "condition"),
         )
+        self.rollout = family(
+            "edge_rollout_weight_ratio",
+            "Share of the requests that the candidate answers; none without a candidate",
+            *(*_SERVICE, "phase"),
+        )
+        self.suspended = family("edge_service_suspended", "1 if spec.suspend of a service is true", *_SERVICE)
         self.entries = family(
             "edge_service_entries", "Entry nodes of a service by what they do", *(*_SERVICE, "state")
         )
@@ -115,7 +122,7 @@ class _Families:
     def all(self) -> list[Metric]:
         slo = (self.objective, self.latency, self.attainment, self.budget)
         pools = (self.nodes, self.pool_condition, self.triton)
-        return [*slo, self.condition, self.entries, *self.qoe.values(), *pools]
+        return [*slo, self.condition, self.rollout, self.suspended, self.entries, *self.qoe.values(), *pools]
 
     def service(self, body: Body, tenancy: Tenancy) -> None:
         """Adds the series of a service."""
@@ -130,7 +137,12 @@ class _Families:
             _add(self.attainment, [*own, window["window"]], _number(window.get("attainment")))
         left = (status.get("slo") or _NONE).get("errorBudgetRemaining")
         _add(self.budget, [*own, _BUDGET_WINDOW], _number(left))
-        _conditions(self.condition, own, status)
+        if not is_candidate(body):  # the service that it is a revision of reports them
+            _conditions(self.condition, own, status)
+        rollout = status.get("rollout") or _NONE
+        if rollout.get("phase", "Stable") not in ("Stable", "Returned"):
+            self.rollout.add_metric([*own, rollout["phase"]], (rollout.get("weight") or 0) / 100)
+        self.suspended.add_metric(own, float(bool(spec.get("suspend"))))
         for state, count in (status.get("entryCounts") or _NONE).items():
             self.entries.add_metric([*own, state], count)
         for name, value in _qoe(status.get("qoe") or _NONE):

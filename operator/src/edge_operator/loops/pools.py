@@ -39,7 +39,7 @@ from edge_operator.pool.drafts import Now
 from edge_operator.pool.facts import Need
 from edge_operator.pool.lost_slices import newly_unloaded
 from edge_operator.pool.plans import PoolPlan
-from edge_operator.pool.services import NEW, ServicePlan, removed
+from edge_operator.pool.services import NEW, ServicePlan, is_polled, removed
 from edge_operator.pool.states import (
     NOTHING,
     LoadOutcome,
@@ -226,7 +226,7 @@ class PoolLoop:
         self._removals.snapshot_taken()
         reads, settings, scope = self.shared.clients.cluster, self.shared.settings, self.shared.scope
         body = reads.get(DEVICE_POOLS, None, self.name)
-        changed = set(self._changed) | self._fetching()
+        changed = set(self._changed) | self._polled()
         if self._topology:
             self._pools = snapshots.pool_names(reads)
             found = snapshots.services_of(reads, self.name, scope)
@@ -269,11 +269,10 @@ class PoolLoop:
             authority=self.shared.authority(),
         )
 
-    def _fetching(self) -> set[ServiceKey]:
-        """Returns services that are due while a Job fetches for them: no event tells of its pods."""
-        now = self.shared.clock.monotonic()
-        plans = self.plan.services
-        return {key for key, own in self._services.items() if own.fetches and _is_due(plans.get(key), now)}
+    def _polled(self) -> set[ServiceKey]:
+        """Returns services that are due while no event tells of what they wait for."""
+        now, plans = self.shared.clock.monotonic(), self.plan.services
+        return {k for k, own in self._services.items() if is_polled(own, plans.get(k), now)}
 
     def _look_at(self, key: ServiceKey) -> None:
         reads = self.shared.clients.cluster
@@ -495,8 +494,3 @@ class PoolLoop:
         metrics.RECONCILES.labels("service", "done" if blocked is None else "blocked").inc()
         if blocked is not None:
             metrics.BLOCKED.labels(blocked.step, blocked.reason).inc()
-
-
-def _is_due(planned: ServicePlan | None, now: float) -> bool:
-    """Whether a service that is blocked has to be planned again."""
-    return planned is not None and planned.blocked is not None and planned.again_at <= now

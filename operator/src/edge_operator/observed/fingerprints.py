@@ -4,6 +4,7 @@ import json
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from edge_api.rollouts import ABORT_ANNOTATION, PROMOTE_ANNOTATION
 from edge_api.told_links import LINKS_ANNOTATION
 from edge_operator.names import CPU_WEIGHT_ANNOTATION
 from edge_operator.pool_nodes import capacity_of
@@ -35,8 +36,10 @@ def generation(body: Body) -> Hashable:
 
 
 def service(body: Body) -> Hashable:
-    """The spec, the deletion and the finalizers."""
-    return (generation(body), tuple(body["metadata"].get("finalizers") or ()))
+    """The spec, the deletion, the finalizers, and the annotations that promote and abort a roll-out."""
+    notes = body["metadata"].get("annotations") or {}
+    verbs = (notes.get(PROMOTE_ANNOTATION), notes.get(ABORT_ANNOTATION))
+    return (generation(body), tuple(body["metadata"].get("finalizers") or ()), verbs)
 
 
 def node(body: Body) -> Hashable:

@@ -101,14 +101,17 @@ class MirroredCluster:
     def delete(self, kind: Kind, namespace: str | None, name: str, seen: Object | None = None) -> None:
         """Deletes the object and, in the background, its dependents; ignores an object that is gone.
 
-        seen: the version that this was decided on; None: any.
+        One with finalizers stays until they are removed: its watch tells of both. seen: the version that this
+        was decided on; None: any.
         """
 
         def write(version: Object | None) -> None:
             self._server.delete(kind, namespace, name, version)
 
         self._written(kind, {"metadata": {"namespace": namespace, "name": name}}, seen, write)
-        self._mirror.forget(ObjectKey(kind.kind, namespace or "", name))
+        known = self._mirror.get(kind.kind, namespace, name)
+        if known is None or not known["metadata"].get("finalizers"):
+            self._mirror.forget(ObjectKey(kind.kind, namespace or "", name))
 
     def record(self, regarding: Object, event_type: str, reason: str, message: str) -> None:
         """Records an Event."""

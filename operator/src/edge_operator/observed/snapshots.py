@@ -7,6 +7,7 @@ are not ready or have not loaded a table.
 from collections.abc import Mapping
 from typing import Protocol
 
+from edge_api.rollouts import REVISION_OF_LABEL
 from edge_operator.cluster import (
     DEPLOYMENTS,
     DEVICE_POOLS,
@@ -41,6 +42,7 @@ from edge_operator.pool.states import (
     NOTHING,
     LoadOutcome,
     Refusal,
+    RevisionState,
     RuntimeFindings,
     ServiceState,
     UnloadOutcome,
@@ -102,7 +104,21 @@ def service_state(
         refusals=refusals,
         loads=loads,
         unloads=unloads,
+        revision=_revision(reads, key, body),
     )
+
+
+def _revision(reads: Reads, key: ServiceKey, body: Object) -> RevisionState | None:
+    """Returns the candidate that the status of a service names, if it exists."""
+    name = ((body.get("status") or {}).get("rollout") or {}).get("revision")
+    found = reads.get(INFERENCE_SERVICES, key.namespace, name) if name else None
+    if found is None:
+        return None
+    if (found["metadata"].get("labels") or {}).get(REVISION_OF_LABEL) != label_value(key.name):
+        return None
+    selector = f"{SERVICE_LABEL}={label_value(name)}"
+    placements = tuple(reads.find(PLACEMENTS, key.namespace, selector))
+    return RevisionState(found, placements, reads.get(MODEL_PROFILES, key.namespace, name))
 
 
 def services_of(reads: Reads, pool: str, scope: str | None) -> dict[ServiceKey, Object]:

@@ -54,7 +54,7 @@ def published_weights(placements: Iterable[Object]) -> dict[EntryKey, Weight]:
     """Returns the runtimes that Placements need, with their weights; 1 where none is noted."""
     return {
         EntryKey(body["metadata"]["namespace"], body["spec"]["service"], body["spec"]["node"]): Weight(
-            runtime_of(body), started_with(body)
+            runtime_of(body), started_with(body), "refusal" in body["spec"]
         )
         for body in filter(is_current, placements)
     }
@@ -177,7 +177,7 @@ def _uncounted(
     found = {
         key.node
         for key in pool.published.keys() - entries.keys()
-        if pool.tenancy.stop(key.namespace) != "HoldAndDrain"
+        if pool.tenancy.stop(key.namespace) != "HoldAndDrain" and not pool.published[key].refusing
     }
     if not adopted:
         return frozenset(found)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from edge_api import ModelProfile, Placement, reasons
 from edge_api.first_requests import FirstRequestsTurn
-from edge_api.inferenceservices import InferenceService, ModelStatus
+from edge_api.inferenceservices import InferenceService
 from edge_api.policies import Isolation
+from edge_api.rollouts import ModelStatus
 from edge_operator.cluster import Object
 from edge_operator.conditions import STEPS, Blocked, Finding, Step
 from edge_operator.errors import ObjectRefusedError
@@ -18,6 +19,7 @@ from edge_operator.pool.pooled import PooledService
 from edge_operator.pool.published import readable
 from edge_operator.pool.rates import Measured
 from edge_operator.pool.results import Prepared, Rendered
+from edge_operator.pool.rollout_states import Decision
 from edge_operator.pool.server_links import peer_of_body
 from edge_operator.pool.states import PoolState, ServiceState
 from edge_operator.pool.surroundings import Surroundings
@@ -73,9 +75,11 @@ class Draft:
 
     Attributes:
         isolation: Of the runtimes that the tables are for; while it changes, not the one of the spec.
+        written: The InferenceService as it is stored; `service` has the model that is planned.
         placements: Published, by node.
         refusing: Published to refuse requests, by node.
         former: Placements of an earlier version, by node; they serve until the others do.
+        rollout: What is done about the revisions of its model; None for a candidate, which has none.
         waiting: Seconds for which the plan has waited for something that it has to know.
         lacking: Whether it still lacks that.
         lost: Whether the model store has lost a slice of the model, which is then registered again.
@@ -109,11 +113,13 @@ class Draft:
     shared: Shared
     now: Now
     service: InferenceService
+    written: InferenceService
     placements: dict[str, Placement]
     refusing: dict[str, Placement]
     former: dict[str, Placement]
     isolation: Isolation
     lookups: Lookups
+    rollout: Decision | None = None
     waiting: float = 0.0
     lacking: bool = False
     lost: bool = False

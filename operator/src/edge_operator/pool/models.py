@@ -6,9 +6,9 @@ from pydantic import ValidationError
 
 from edge_api import ModelProfile, reasons
 from edge_api.earlier import in_this_version
-from edge_api.inferenceservices import ModelStatus
 from edge_api.model_inputs import ModelInput
 from edge_api.model_sources import ModelSource, Samples
+from edge_api.rollouts import ModelStatus
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.errors import StoreError
 from edge_operator.pool import fetches, kept_states, manifests, recorded, shapes

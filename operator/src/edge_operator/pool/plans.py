@@ -173,6 +173,7 @@ def _joint(
         if service is not None
         and all(members.get(e.node.name) == e for e in service.entries)
         and state.tenancy.stop(service.key.namespace) != "HoldAndDrain"
+        and not service.spec.suspend
     )
     spec, availability = surroundings.pool.spec, state.availability
     pool = Pool(

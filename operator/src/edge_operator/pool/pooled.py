@@ -38,10 +38,14 @@ class LinkKey(NamedTuple):
 
 
 class Weight(NamedTuple):
-    """A runtime, and the weight of its request of processor time: on average 1 at a node."""
+    """A runtime, and the weight of its request of processor time: on average 1 at a node.
+
+    refusing: whether it only refuses the requests of the service.
+    """
 
     runtime: Runtime
     weight: float
+    refusing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,8 @@ def _inputs(draft: Draft) -> tuple[object, ...]:
     metadata = own.body["metadata"]
     return (
         (metadata.get("uid"), metadata.get("generation")),
-        draft.service.status.model if draft.service.status is not None else None,
+        _resolved(draft),
+        draft.service.spec.model,
         draft.lost,
         draft.shared.surroundings,
         own.profile,
@@ -120,6 +121,12 @@ def _inputs(draft: Draft) -> tuple[object, ...]:
         shapes.summary(shapes.counted(draft.known.values()), draft.service.spec.slo.percentile),
         first_requests.reports(draft.known),
     )
+
+
+def _resolved(draft: Draft) -> tuple[object, ...] | None:
+    """Returns what the address was resolved to, without the phase of the roll-out."""
+    found = draft.service.status.model if draft.service.status is not None else None
+    return None if found is None else (found.storage_uri, found.digest, found.inputs)
 
 
 def _steps(draft: Draft) -> Ready | Blocked:

@@ -283,7 +283,8 @@ def _publish(draft: Draft, tables: Sequence[Placement]) -> list[str]:
 def _apply(draft: Draft, body: Object, current: Placement | None) -> None:
     live = current.body() if current is not None else None
     if live is not None:
-        if covers(live, body):
+        ended = "candidate" in live["spec"] and "candidate" not in body["spec"]
+        if covers(live, body) and not ended:
             return
         body["metadata"].setdefault("annotations", {})[FORMER_TAILS_ANNOTATION] = residency.former_tails(live)
     draft.write(Apply(body, _as_seen(draft, current), own=live is None))

@@ -9,7 +9,7 @@ from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.objects import written
 from edge_operator.cluster import Object
 from edge_operator.nodes.runtimes import runtime_of
-from edge_operator.pool import slo
+from edge_operator.pool import rollout_reports, slo
 from edge_operator.pool.actions import Event, SetStatus
 from edge_operator.pool.drafts import Now
 from edge_operator.pool.pod_troubles import deployment_trouble, pod_trouble
@@ -27,6 +27,8 @@ NEVER = float("inf")
 _UNREAD = tuple(kind for kind in ORDER if kind != reasons.IDLE)
 _NEWS_IF_TRUE = (reasons.DEGRADED, reasons.IDLE)
 """Conditions that are news once they are True, and False only after that."""
+_COUNTED = ("compared", "agreed")
+"""Fields of status.rollout that are not written at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ def report(
         return None, before, interval - since
     settled = slo.settled(tally, counted, at)
     after = replace(before, awaited=wanted, after=settled, decided_at=now.monotonic)
-    events = (Event(own.body, *event) for event in changes(service.status, status))
+    rolled = rollout_reports.progress(service.status.rollout if service.status else None, seen.rollout)
+    events = (Event(own.body, *event) for event in (*rolled, *changes(service.status, status)))
     return SetStatus(own.body, wanted, tuple(events)), after, _aging(status)
 
 
@@ -150,6 +153,7 @@ def _verdict(status: Object) -> list[object]:
     return [
         status.get("observedGeneration"),
         status.get("model"),
+        {key: value for key, value in (status.get("rollout") or {}).items() if key not in _COUNTED},
         conditions,
         status.get("readyEntries"),
     ]

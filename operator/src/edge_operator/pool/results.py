@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edge_api import DevicePool, Placement
 from edge_api.first_requests import FirstRequestsTurn
-from edge_api.inferenceservices import ModelStatus
+from edge_api.rollouts import ModelStatus
 from edge_operator.conditions import Blocked, Finding
 from edge_operator.pool.actions import Write
 from edge_operator.pool.facts import Fact, Need

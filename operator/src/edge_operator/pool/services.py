@@ -18,8 +18,15 @@ from edge_operator.errors import ObjectRefusedError
 from edge_operator.keys import TailKey
 from edge_operator.nodes.runtimes import published_isolation
 from edge_operator.nodes.workloads import service_url
-from edge_operator.pool import liveness, publishing, reports, shortages, tables
-from edge_operator.pool.actions import LoadTails, SetStatus, UnloadTails, Write
+from edge_operator.pool import (
+    liveness,
+    publishing,
+    reports,
+    revisions,
+    shortages,
+    tables,
+)
+from edge_operator.pool.actions import Delete, LoadTails, SetStatus, UnloadTails, Write
 from edge_operator.pool.drafts import Draft, Now, Shared
 from edge_operator.pool.facts import Lookups, Need, NotKnownError, SliceOf
 from edge_operator.pool.pooled import PlannedEntry, PooledService
@@ -120,6 +127,13 @@ def failed_by(error: Exception, before: ServicePlan, now: Now) -> ServicePlan:
     )
 
 
+def is_polled(own: ServiceState, planned: ServicePlan | None, now: float) -> bool:
+    """Whether a service is due that waits for what no event tells: a Job's pods, a candidate's reports."""
+    if planned is None or planned.again_at > now:
+        return False
+    return own.revision is not None or (bool(own.fetches) and planned.blocked is not None)
+
+
 def removed(pool: Object | None, own: ServiceState, before: ServicePlan, now: Now) -> ServicePlan:
     """Returns what to do next for a service that is being deleted. pool: the DevicePool, if it exists."""
     try:
@@ -143,6 +157,7 @@ def _draft(
     now: Now,
     service: InferenceService,
 ) -> Draft:
+    decision = revisions.decided(own, service, shared.surroundings, state.nodes, now.wall)
     placements, former = by_node(own.placements)
     slices = (state.facts.get(need) for need in before.used if isinstance(need, SliceOf))
     errors = [fact.error for fact in slices if fact is not None]
@@ -153,7 +168,9 @@ def _draft(
         own=own,
         shared=shared,
         now=now,
-        service=service,
+        service=revisions.planned_for(service, decision),
+        written=service,
+        rollout=decision,
         placements={node: each for node, each in placements.items() if each.spec.refusal is None},
         refusing={node: each for node, each in placements.items() if each.spec.refusal is not None},
         former=former,
@@ -173,6 +190,7 @@ def finished(
     entries: of its entry nodes, and of nodes that are intermediate ones only. failed: why it cannot be
     planned.
     """
+    _revise(draft)
     try:
         _publish(draft, before, entries, failed)
     except NotKnownError as error:
@@ -186,13 +204,31 @@ def finished(
     return _planned(draft, before)
 
 
+def _revise(draft: Draft) -> None:
+    """Has the candidate created, changed or deleted. A refusal of it does not concern the service."""
+    decision, revision = draft.rollout, draft.own.revision
+    if decision is None:
+        return
+    draft.again = min(draft.again, decision.again)
+    wanted = revisions.wanted(draft.own, draft.written, decision)
+    live = revision.body if revision is not None else None
+    if live is not None and live["metadata"].get("deletionTimestamp"):
+        return
+    try:
+        if wanted is not None:
+            draft.apply(wanted, live, own=live is None)
+        elif live is not None and revisions.is_over(draft.written, decision):
+            draft.write(Delete(live))
+    except ObjectRefusedError as error:
+        draft.rollout = decision.waiting(str(error))
+
+
 def _publish(
     draft: Draft, before: ServicePlan, entries: Sequence[PlannedEntry], failed: PlanningError | None
 ) -> None:
-    if _drained(draft):
-        message = shortages.drained(draft.state.tenancy.of(draft.key.namespace))
-        publishing.withdraw(draft, message)
-        draft.blocked = Blocked(reasons.PLANNED, reasons.TENANT_DRAINED, message)
+    if (stopped := _stopped(draft)) is not None:
+        publishing.withdraw(draft, stopped.message)
+        draft.blocked = stopped
         return
     if draft.blocked is not None or draft.waits_for_plan or draft.prepared is None:
         return
@@ -209,16 +245,22 @@ def _publish(
         draft.blocked = found.result
         return
     draft.tails = frozenset(tails_of(found.result, ready.pool.spec, draft.settings.installation))
-    placed = publishing.publish(draft, ready.pool, found.result)
+    published = revisions.with_candidate(found.result, draft.rollout, draft.own.revision)
+    placed = publishing.publish(draft, ready.pool, published)
     if isinstance(placed, Blocked):
         draft.blocked = placed
     else:
         draft.again = min(draft.again, placed)
 
 
-def _drained(draft: Draft) -> bool:
-    """Whether the tenant of the service is drained, so that it has no tables."""
-    return draft.state.tenancy.stop(draft.key.namespace) == "HoldAndDrain"
+def _stopped(draft: Draft) -> Blocked | None:
+    """Returns why the service has no tables whatever the plan: it is suspended, or its tenant is drained."""
+    if draft.service.spec.suspend:
+        return Blocked(reasons.PLANNED, reasons.SUSPENDED, shortages.suspended(draft.key.name))
+    if draft.state.tenancy.stop(draft.key.namespace) == "HoldAndDrain":
+        message = shortages.drained(draft.state.tenancy.of(draft.key.namespace))
+        return Blocked(reasons.PLANNED, reasons.TENANT_DRAINED, message)
+    return None
 
 
 def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
@@ -237,7 +279,7 @@ def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
         loads=tuple(draft.loads),
         # A plan that did not get as far as the slices still needs to know that the store has lost some.
         used=frozenset(draft.lookups.used | (before.used if draft.rendered is None else frozenset())),
-        tails=draft.tails if has_tables or _drained(draft) else before.tails,
+        tails=draft.tails if has_tables or _stopped(draft) is not None else before.tails,
         again_at=now + again,
         blocked=draft.blocked,
         prepared=draft.prepared if draft.prepared is not None else before.prepared,
@@ -269,8 +311,10 @@ def _report(draft: Draft, before: Reporting) -> tuple[SetStatus | None, Reportin
         alive=alive,
         infeasible=draft.infeasible,
         withheld=draft.withheld,
+        rollout=draft.rollout,
+        revision=draft.own.revision,
     )
-    return reports.report(before, draft.own, draft.service, observation, draft.now)
+    return reports.report(before, draft.own, draft.written, observation, draft.now)
 
 
 def _serving(draft: Draft) -> dict[str, Placement]:

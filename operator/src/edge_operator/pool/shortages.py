@@ -76,6 +76,11 @@ def drained(tenant: str) -> str:
     )
 
 
+def suspended(service: str) -> str:
+    """Returns why a suspended service has no routes."""
+    return f"InferenceService {service}: spec.suspend: true removes its routes: write false to serve requests"
+
+
 def crowding(plan: PoolPlan) -> frozenset[str]:
     """Returns the demands whose measured requests explain why one has less than it would have alone."""
     lacking = {name: placed.short for name, placed in plan.placed.items() if placed.short is not None}

@@ -67,6 +67,15 @@ class UnloadOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class RevisionState:
+    """A candidate of a service as last seen: its InferenceService, its Placements and its ModelProfile."""
+
+    body: Object
+    placements: tuple[Object, ...] = ()
+    profile: Object | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceState:
     """A service as last seen.
 
@@ -85,6 +94,7 @@ class ServiceState:
         refusals: What it refused of the service's own objects.
         loads: The last results of loading its tails, by address.
         unloads: Likewise, of a service that is being deleted.
+        revision: The candidate that its status names, if there is one.
     """
 
     key: ServiceKey
@@ -102,6 +112,7 @@ class ServiceState:
     refusals: Mapping[ObjectRef, Refusal] = field(default_factory=dict)
     loads: Mapping[str, LoadOutcome] = field(default_factory=dict)
     unloads: Mapping[str, UnloadOutcome] = field(default_factory=dict)
+    revision: RevisionState | None = None
 
 
 @dataclass(frozen=True, slots=True)

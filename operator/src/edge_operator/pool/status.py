@@ -6,17 +6,20 @@ from dataclasses import dataclass, field
 
 from edge_api import Placement, reasons
 from edge_api.devicepools import DevicePool, DevicePoolStatus, PoolNode
-from edge_api.inferenceservices import InferenceService, InferenceServiceStatus, ModelStatus
+from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.objects import Condition
 from edge_api.reasons import ConditionType
+from edge_api.rollouts import ModelStatus
 from edge_operator.conditions import UNDERWAY, Blocked, Finding, Status, condition, conditions
 from edge_operator.ownership import Claim, LostNode, ownership_text, shared_out
-from edge_operator.pool import entries
+from edge_operator.pool import entries, rollout_reports
 from edge_operator.pool.entries import Entry
 from edge_operator.pool.idle import idle_finding
 from edge_operator.pool.qoe import qoe_status
+from edge_operator.pool.rollout_states import Decision
 from edge_operator.pool.slo import NOTHING, Counters
 from edge_operator.pool.slo_status import slo_met, slo_status
+from edge_operator.pool.states import RevisionState
 from edge_operator.pool_nodes import (
     Node,
     PoolMember,
@@ -58,6 +61,9 @@ class Observation:
     """Why there is no new table although there are routes, by entry node."""
     more: Counters = NOTHING
     """Requests that were counted since the status was written."""
+    rollout: Decision | None = None
+    revision: RevisionState | None = None
+    """The candidate of the roll-out, if there is one."""
     unchanged_until: float = 0.0
     """The last second of Unix time at which none had been."""
 
@@ -79,6 +85,8 @@ def service_status(
     idle = idle_finding(service, seen.placements)
     findings += [idle] if idle is not None else []
     order = ORDER if idle is not None else tuple(kind for kind in ORDER if kind != reasons.IDLE)
+    if (rolled := rollout_reports.finding(service, seen.rollout)) is not None:
+        findings.append(rolled)
     if seen.blocked is not None:
         findings.append(seen.blocked.finding())
     generation = service.metadata.generation or 0
@@ -91,7 +99,10 @@ def service_status(
         entry_counts=counts if found else None,
         ei_level=entries.ei_level(found),
         url=seen.url if seen.placements else None,
-        model=seen.model or previous.model,
+        model=rollout_reports.model_status(
+            seen.model or previous.model, service, seen.rollout, seen.revision
+        ),
+        rollout=seen.rollout.status if seen.rollout is not None else None,
         exit=_joined([entry.exit for entry in shown]),
         cut=_joined([entry.cut for entry in shown]),
         slo=slo,

@@ -131,6 +131,11 @@ class LoadedTable:
         found = next((s.proven.unrepeatable for s in self.sessions.values() if s.proven.unrepeatable), "")
         return found or (None if any(self.hops) else "")
 
+    def leaves_early(self, loaded: LoadedRoute) -> bool:
+        """Whether inputs of a local route can leave at an exit before its last."""
+        leave_at = self.placement.spec.early_exit.leave_at
+        return leave_at is not None and loaded.route.name in self.branched_routes
+
     def fallback(self, loaded: LoadedRoute, left: float = inf) -> LoadedRoute | None:
         """The fallback of this route's hop in `left` seconds: its local tail, else a route of the ladder."""
         tail = self.fallbacks.get(loaded.route.name)

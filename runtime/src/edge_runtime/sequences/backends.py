@@ -66,6 +66,10 @@ class SequencedBackend:
         """Number of sequences that are kept."""
         return 0 if self._states is None else len(self._states)
 
+    def has(self, name: str) -> bool:
+        """Whether the state of a sequence is kept here."""
+        return self._states is not None and name in self._states
+
     def at_once(self, request: InferenceRequest) -> InferenceResponse | None:
         """The source's response if it can give it without waiting; None for a model with a state."""
         return (

@@ -37,6 +37,9 @@ class SequenceStates:
     def __len__(self) -> int:
         return len(self._known)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
     def keep(self, most: int, idle: float) -> None:
         """Changes the limits; sequences beyond them are kept until they end or expire."""
         self._most, self._idle = most, idle
