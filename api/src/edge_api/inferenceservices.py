@@ -488,8 +488,8 @@ class InferenceService(KubernetesObject):
     kind: Literal["InferenceService"] = "InferenceService"
     spec: Annotated[InferenceServiceSpec, _PRIVACY, _ONE_RATE, _STATE, IDLE_AT_THE_EDGE, SHARED_RUNTIME] = (
         Field(
-            description="The model to serve, its SLO and the pool that serves it. The operator chooses exit and "
-            "cut for every entry node and renews them when it changes."
+            description="The model to serve, its SLO and the pool that serves it. The operator chooses exit "
+            "and cut for every entry node and renews them when it changes."
         )
     )
     status: InferenceServiceStatus | None = Field(

@@ -7,6 +7,15 @@ from typing import Final
 
 from edge_api.fetch_reasons import DISK_FULL, FETCH_FAILED, FETCHED, FETCHING, TOO_LARGE, UNSUPPORTED_SCHEME
 from edge_api.idle_reasons import SESSIONS_LOADED, SESSIONS_RELEASED
+from edge_api.pool_reasons import (
+    ISSUED,
+    ISSUING_FAILED,
+    NODES_FOUND,
+    OVERLAPPING,
+    UNITS_INSTALLED,
+    UNITS_INSTALLING,
+    UNITS_NOT_INSTALLED,
+)
 from edge_api.reason_registry import (
     ACTIVE,
     CERTIFICATES_ISSUED,
@@ -78,13 +87,14 @@ __all__ = [
     "ACTIVE", "ALL_SERVED", "BAD_INPUTS", "BAD_SAMPLES", "CANDIDATE_DIFFERS", "CANDIDATE_FAILS",
     "CANDIDATE_INACCURATE", "CANDIDATE_MISSES_SLO", "CANDIDATE_NOT_LOADED", "CANDIDATE_WAITS",
     "CERTIFICATES_ISSUED", "CONDITIONS", "CONTROL_OPEN", "CURRENT", "DEGRADED", "DISK_FULL", "DRAINED",
-    "EVENT", "FETCHED", "FETCHING", "FETCH_FAILED", "HELD", "IDLE", "INPUTS_REFUSED",
-    "MEASURING_ON_REQUESTS", "MODEL_READY", "NAMESPACES_FOUND", "NO_NAMESPACES", "OTHER_KINDS",
-    "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES", "POOL_CONTROL", "POOL_READY", "POOL_UNITS",
-    "PROFILED", "PROGRESSING", "READY", "REASONS", "RECLAIMED", "ROLLED_OUT", "ROLLING_OUT",
-    "ROLLOUT_ABORTED", "ROLLOUT_PAUSED", "SATISFIED", "SERVICES_REFUSED", "SESSIONS_LOADED",
-    "SESSIONS_RELEASED", "SHAPES_UNKNOWN", "SLO_MET", "STEPPED_DOWN", "SURVIVES_REBOOT",
-    "TENANT_ACTIVE", "TENANT_DRAINED", "TENANT_HELD", "TENANT_READY", "TENANT_SATISFIED", "TOO_LARGE",
+    "EVENT", "FETCHED", "FETCHING", "FETCH_FAILED", "HELD", "IDLE", "INPUTS_REFUSED", "ISSUED",
+    "ISSUING_FAILED", "MEASURING_ON_REQUESTS", "MODEL_READY", "NAMESPACES_FOUND", "NODES_FOUND",
+    "NO_NAMESPACES", "OTHER_KINDS", "OVERLAPPING", "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES",
+    "POOL_CONTROL", "POOL_READY", "POOL_UNITS", "PROFILED", "PROGRESSING", "READY", "REASONS",
+    "RECLAIMED", "ROLLED_OUT", "ROLLING_OUT", "ROLLOUT_ABORTED", "ROLLOUT_PAUSED", "SATISFIED",
+    "SERVICES_REFUSED", "SESSIONS_LOADED", "SESSIONS_RELEASED", "SHAPES_UNKNOWN", "SLO_MET",
+    "STEPPED_DOWN", "SURVIVES_REBOOT", "TENANT_ACTIVE", "TENANT_DRAINED", "TENANT_HELD", "TENANT_READY",
+    "TENANT_SATISFIED", "TOO_LARGE", "UNITS_INSTALLED", "UNITS_INSTALLING", "UNITS_NOT_INSTALLED",
     "UNSUPPORTED_SCHEME", "ConditionType", "Reason", "known",
 ]  # fmt: skip
 """Names of other modules that belong here, too."""
@@ -432,40 +442,6 @@ CONTROL_NEEDS_KEY: Final = registered(
     "Triton servers require a key for model control, over the protocols that the message names.",
     NOTHING,
 )
-ISSUED: Final = registered(
-    "Issued",
-    (POOL_CERTIFICATES,),
-    "The operator, the model store and the runtimes of the pool's services have certificates that are not "
-    "due for renewal.",
-    NOTHING,
-)
-ISSUING_FAILED: Final = registered(
-    "IssuingFailed",
-    (POOL_CERTIFICATES,),
-    "The operator cannot issue or renew a certificate. The one before is used until it expires; pods without "
-    "one wait for their Secret.",
-    "Fix what the message says about the Secret: its name is used by something else, a quota, a permission. "
-    "It is retried.",
-)
-UNITS_INSTALLED: Final = registered(
-    "UnitsInstalled",
-    (POOL_UNITS,),
-    "Each node of the groups with survivesReboot has the unit of the current version.",
-    NOTHING,
-)
-UNITS_INSTALLING: Final = registered(
-    "UnitsInstalling",
-    (POOL_UNITS,),
-    "Jobs install the unit on the nodes that the message names. A node that is not Ready has its turn later.",
-    WAIT,
-)
-UNITS_NOT_INSTALLED: Final = registered(
-    "UnitsNotInstalled",
-    (POOL_UNITS,),
-    "Nodes lack the unit of the current version, for the reasons in the message: they serve after a reboot "
-    "only once Kubernetes has started their pods.",
-    "Do what the message says. It is retried every 5 minutes.",
-)
 TRITON_FULL: Final = registered(
     "TritonFull",
     (PLACED,),
@@ -510,11 +486,3 @@ OBJECTIVE_MISSED: Final = registered(
     "Look at the entry node that the message names; `ei explain` shows what limits its plan.",
 )
 NO_REQUESTS: Final = registered("NoRequests", (SLO_MET,), "There were no requests for 5 minutes.", NOTHING)
-
-NODES_FOUND: Final = registered("NodesFound", (POOL_READY,), "Every selector selects a node.", NOTHING)
-OVERLAPPING: Final = registered(
-    "Overlapping",
-    (POOL_READY, TENANT_READY),
-    "Older DevicePools select some of its nodes, or older Tenants some of the namespaces, and keep them.",
-    "Change selectors or labels, so that each node is in one pool and each namespace in one tenant.",
-)

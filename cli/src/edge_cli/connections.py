@@ -19,9 +19,8 @@ from edge_cli.errors import CommandError, ExitStatus
 if TYPE_CHECKING:
     import kubernetes.client
 
-    from edge_operator.cluster import Object
+    from edge_operator.cluster import ApiServer, Object
     from edge_operator.explaining.installed import Installed
-    from edge_operator.explaining.overlays import Reads
 
 _TIMES: Final = (5.0, 30.0)
 """Seconds to connect, and to wait for a response."""
@@ -32,7 +31,7 @@ _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 class Connection:
     """A cluster, and the namespace that a command is about. client: None if there is no API server."""
 
-    cluster: Reads
+    cluster: ApiServer
     namespace: str
     client: kubernetes.client.ApiClient | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)

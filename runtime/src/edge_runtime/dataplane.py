@@ -462,8 +462,7 @@ class Dataplane:
         hop, remote = loaded.hop, loaded.route.remote
         assert hop is not None
         assert remote is not None
-        begin = self._clock()
-        outcome = "nothing"  # stays if the client disconnects
+        begin, outcome = self._clock(), "nothing"  # stays if the client disconnects
         try:
             activations = [known[t.name] for t in remote.slice.inputs]
             async with asyncio.timeout(None) as limit:

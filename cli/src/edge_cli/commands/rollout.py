@@ -87,7 +87,7 @@ def shown(body: dict[str, Any]) -> dict[str, Any]:
     status = body.get("status") or {}
     model, rollout = status.get("model") or {}, status.get("rollout") or {}
     conditions = status.get("conditions") or ()
-    rolled = next((each for each in conditions if each["type"] == "RolledOut"), {})
+    rolled: dict[str, Any] = next((each for each in conditions if each["type"] == "RolledOut"), {})
     fields = ("revision", "step", "weight", "since", "compared", "agreed")
     return {
         "phase": model.get("phase"),

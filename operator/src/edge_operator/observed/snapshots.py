@@ -110,8 +110,10 @@ def service_state(
 
 def _revision(reads: Reads, key: ServiceKey, body: Object) -> RevisionState | None:
     """Returns the candidate that the status of a service names, if it exists."""
-    name = ((body.get("status") or {}).get("rollout") or {}).get("revision")
-    found = reads.get(INFERENCE_SERVICES, key.namespace, name) if name else None
+    name: str | None = ((body.get("status") or {}).get("rollout") or {}).get("revision")
+    if not name:
+        return None
+    found = reads.get(INFERENCE_SERVICES, key.namespace, name)
     if found is None:
         return None
     if (found["metadata"].get("labels") or {}).get(REVISION_OF_LABEL) != label_value(key.name):

@@ -8,7 +8,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from edge_api import ModelProfile, Placement, reasons
 from edge_api.earlier import in_this_version
@@ -69,7 +69,7 @@ _BAD_MODEL: Final = frozenset(
 _NOT_MEASURED: Final = frozenset({reasons.PROFILING_FAILED})
 
 
-def is_candidate(body: Object) -> bool:
+def is_candidate(body: Mapping[str, Any]) -> bool:
     """Whether an InferenceService is the candidate of another one."""
     return REVISION_OF_LABEL in (body["metadata"].get("labels") or {})
 
