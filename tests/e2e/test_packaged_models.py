@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from benchmarks.models.catalogue import ModelFile, catalogue
+from benchmarks.models.inputs import measured_feeds, save_samples
+from benchmarks.models.truth import Truth
 from demo import installation
 from demo.testbed_cluster import NODES
 from trials import GATEWAY, Trial
@@ -22,9 +25,9 @@ MEASURED = 900.0
 MODES = ("LocalOnly", "CloudOnly", "PartitionOnly", "Auto")
 
 
-def manifest(name: str, mode: str = "") -> dict[str, Any]:
+def manifest(name: str, mode: str = "", **model: Any) -> dict[str, Any]:
     spec: dict[str, Any] = {
-        "model": {"storageUri": f"store://{name}/model.onnx"},
+        "model": {"storageUri": f"store://{name}/model.onnx", **model},
         "slo": {"latency": "5s"},
         "devicePool": "factory",
     }
@@ -36,8 +39,8 @@ def manifest(name: str, mode: str = "") -> dict[str, Any]:
     }
 
 
-def apply(trial: Trial, name: str, mode: str = "") -> None:
-    trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(manifest(name, mode)))
+def apply(trial: Trial, name: str, mode: str = "", **model: Any) -> None:
+    trial.cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump(manifest(name, mode, **model)))
 
 
 @contextmanager
@@ -74,19 +77,19 @@ def in_use(trial: Trial, name: str, mode: str) -> bool:
     return bool(body["spec"].get("mode", "Auto") == mode and current and status.get("loaded"))
 
 
-def measured(trial: Trial, model: ModelFile) -> bool:
-    """Whether every class is measured; until then, sends requests to all entry nodes: any can be the one."""
-    if trial.condition(model.name, "Profiled").get("reason") == "Measured":
+def planned_from_requests(trial: Trial, model: ModelFile) -> bool:
+    """Whether the local routes are planned; until then, sends requests to all entry nodes."""
+    if trial.condition(model.name, "Planned").get("reason") == "Planned":
         return True
     for node in NODES:
         ask(trial, model, node=node.name)
     return False
 
 
-def check_every_table(trial: Trial, model: ModelFile) -> None:
+def check_every_table(trial: Trial, model: ModelFile, **more: Any) -> None:
     """The responses of the first route of each mode's table equal onnxruntime's at every shape."""
     for mode in MODES:
-        apply(trial, model.name, mode)
+        apply(trial, model.name, mode, **more)
         trial.wait(f"the table of {mode}", partial(in_use, trial, model.name, mode))
         first = trial.get("placement", f"{model.name}.{GATEWAY}")["spec"]["routes"][0]["name"]
         reached = {each["reached"] for each in ask(trial, model, first)}
@@ -113,11 +116,20 @@ def test_a_text_recognizer_is_planned_from_its_first_requests(trial: Trial) -> N
         assert large / small == pytest.approx(measured[-1][3] / measured[0][3], rel=0.05)
 
 
-def test_a_voice_detector_carries_its_state_on_every_route(trial: Trial) -> None:
+def test_a_voice_detector_carries_its_state_on_every_route(trial: Trial, tmp_path: Path) -> None:
     (model,) = [each for each in catalogue(["silero"]) if each.name == "silero"]
     with served(trial, model):
         # Its sampling rate decides what it computes, so that each class is measured on its requests.
         found = ask(trial, model)
         assert [each["shape"]["state"] for each in found] == [[2, 1, 128]] * 3
-        trial.wait("its plan", partial(measured, trial, model), MEASURED)
-        check_every_table(trial, model)
+        trial.wait("a plan of local routes", partial(planned_from_requests, trial, model), MEASURED)
+        # No request reaches Triton before it is measured: samples take their place.
+        samples = tmp_path / "samples.npz"
+        save_samples(samples, measured_feeds(model.inputs, Truth(model.path).dtypes)[-1])
+        installation.upload(trial.cluster, samples, f"{model.name}/samples.npz")
+        more: dict[str, Any] = {"samples": {"storageUri": f"store://{model.name}/samples.npz"}}
+        apply(trial, model.name, **more)
+        trial.wait(
+            "its plan", lambda: trial.condition(model.name, "Profiled").get("reason") == "Measured", MEASURED
+        )
+        check_every_table(trial, model, **more)
