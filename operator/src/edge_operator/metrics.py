@@ -44,3 +44,6 @@ TENANT_WEIGHTED_SHARE = Gauge(
     ["tenant"],
 )
 LEADING = Gauge("edge_operator_leading", "1 for the replica that holds the Lease and writes.")
+ADMISSION_INSTALLED = Gauge(
+    "edge_operator_admission_installed", "1 if the chart installs the admission webhook, else 0."
+)
