@@ -34,7 +34,7 @@ def manifest(priority: int = 0, pool: str = "factory") -> str:
 
 
 def dry_run(trial: Trial, text: str) -> tuple[str, str]:
-    """Has the API server review a manifest without storing it. Returns the answer and the warnings."""
+    """Has the API server review a manifest without storing it. Returns what it printed and the warnings."""
     command = trial.bed.client_command("kubectl", ["apply", "--dry-run=server", "-f", "-"])
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
     return done.stdout, done.stderr

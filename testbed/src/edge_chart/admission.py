@@ -17,7 +17,7 @@ class Admission(Placed):
         description="Install it. With tls.mode Secrets or Disabled, only with admission.tlsSecret.",
     )
     replicas: Annotated[int, Field(ge=0, le=5)] = Field(
-        default=2, description="Number of its pods, each of which answers alone."
+        default=2, description="Number of its pods. Each reviews by itself."
     )
     failure_policy: Literal["Ignore", "Fail"] = Field(
         default="Ignore",

@@ -30,7 +30,7 @@ _PLACES: Final = {
 def check_service(request: Request, state: State) -> Iterator[Problem]:
     """Yields the problems of an InferenceService.
 
-    What depends on an object that may be applied later is a warning. So is what was accepted before: a lower
+    What depends on an object that may be applied later, and what was accepted before, is a warning: a lower
     ceiling must not keep its author from changing other fields. Raises ValidationError if a value cannot be
     read.
     """
@@ -106,7 +106,7 @@ def _is_zero(quota: Quota) -> bool:
 
 
 def _used_up(name: str, own: TenantPool, state: State) -> Iterator[Problem]:
-    """Yields the kinds of which the tenant uses all, by its status, and that it may not borrow."""
+    """Yields the kinds of which the tenant uses all, by its status, and that it must not borrow."""
     body = next((each for each in state.tenants if each["metadata"]["name"] == name), {})
     pools = (body.get("status") or {}).get("pools") or ()
     found: Mapping[str, Any] = next((each for each in pools if each.get("name") == own.name), {})

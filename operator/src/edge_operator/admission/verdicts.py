@@ -19,7 +19,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether an object is stored, and what its author is told.
+    """Whether an object is stored, and why not.
 
     Attributes:
         reasons: Why it is refused; empty if it is not.
