@@ -267,8 +267,8 @@ def test_secrets_and_configmaps_are_written_by_name_alone(render: Render) -> Non
     objects = render()
     assert rules_of(objects, "secrets") == [
         ("ClusterRole", ["get", "create", "patch", "delete"], [PEER_SECRET]),
-        ("Role", ["get", "create", "patch"], [ADMISSION_SECRET]),
         ("Role", ["get", "create", "patch"], [AUTHORITY_SECRET, OPERATOR_SECRET, STORE_SECRET]),
+        ("Role", ["get", "create", "patch"], [ADMISSION_SECRET]),
     ]
     assert rules_of(objects, "configmaps") == [
         ("ClusterRole", ["get", "create", "patch", "delete"], [TRUST_CONFIG_MAP]),
