@@ -14,17 +14,18 @@ from typing import Any
 
 import uvicorn
 
-from edge_console.api_server import Listed
 from edge_console.errors import UnavailableError
 from edge_console.planning import Plans, Times
 from edge_console.recent import Samples
 from edge_console.rights import Identity, Right
 from edge_console.server import Console, Server
 from edge_console.viewers import Viewers
-from edge_console.watching import Watching
 from edge_operator.cluster import Kind, Object
 from edge_operator.explaining.installed import Installed
 from edge_operator.explaining.overlays import Mirrored
+from edge_operator.explaining.replanning import READ
+from edge_operator.list_watch import Listed
+from edge_operator.observed.watching import Watching
 from edge_operator.settings import Settings
 
 SETTINGS = Settings("http://store.test:8080", "edge-runtime:test", installation="c0ffee000000")
@@ -135,7 +136,7 @@ def served(
     plan_clock: by which the rate of plans is limited. review_clock: by which verdicts of the API server age.
     """
     server, samples = MemoryServer(bodies), Samples()
-    watching = Watching(server)
+    watching = Watching(server, READ)
     plans = Plans(Mirrored(watching.mirror), lambda: Installed(settings), Times(plan_clock, wall))
     application = Server(Console(watching, Viewers(rights, review_clock), plans, samples)).app()
     watching.start()

@@ -68,6 +68,7 @@ def _burning(tier: str, window: str, missed: float, at: int, severity: str) -> S
 
 STORE = 'namespace="edge-intelligence", pod="model-store-0"'
 OPERATOR = 'namespace="edge-intelligence", pod="edge-operator-0"'
+ADMISSION = 'namespace="edge-intelligence", pod="edge-admission-0"'
 SCENARIOS = (
     _burning("1", "1h", 73, 10, "critical"),  # 14.4 times 5 %
     _burning("2", "6h", 31, 15, "critical"),
@@ -218,6 +219,26 @@ SCENARIOS = (
         {f"edge_operator_lease_transitions{{{OPERATOR}}}": rising(1)},
         {f"edge_operator_lease_transitions{{{OPERATOR}}}": steady(7)},
         20,
+        labels={"namespace": "edge-intelligence"},
+    ),
+    Scenario(
+        "EdgeAdmissionAbsent",
+        {
+            f"edge_operator_admission_installed{{{OPERATOR}}}": steady(1),
+            f"edge_operator_admission_ready{{{ADMISSION}}}": steady(0),
+        },
+        {
+            f"edge_operator_admission_installed{{{OPERATOR}}}": steady(1),
+            f"edge_operator_admission_ready{{{ADMISSION}}}": steady(1),
+        },
+        10,
+        labels={"namespace": "edge-intelligence"},
+    ),
+    Scenario(
+        "EdgeAdmissionFails",
+        {f'edge_operator_admission_reviews_total{{{ADMISSION}, outcome="failed"}}': rising(1)},
+        {f'edge_operator_admission_reviews_total{{{ADMISSION}, outcome="failed"}}': steady(7)},
+        30,
         labels={"namespace": "edge-intelligence"},
     ),
     Scenario(

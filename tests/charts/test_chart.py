@@ -326,6 +326,7 @@ def test_images_have_a_host_and_a_digest_if_the_values_have(render: Render) -> N
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     mirror = "registry.example.com/mirror"
     assert images == {
+        "edge-admission": f"{mirror}/edge-intelligence/operator:{version}",
         "edge-console": f"{mirror}/edge-intelligence/operator:{version}",
         "edge-operator": f"{mirror}/edge-intelligence/operator:{version}",
         "model-store": f"{mirror}/edge-intelligence/runtime:{version}@{digest}",
@@ -365,11 +366,13 @@ def test_priority_classes_are_made_and_named_or_taken_from_the_values(render: Re
         d["metadata"]["name"]: d["spec"]["template"]["spec"].get("priorityClassName")
         for d in _deployments(without)
     }
-    assert classes == {"edge-console": None, "edge-operator": None, "model-store": "mine"}
+    parts = dict.fromkeys(("edge-admission", "edge-console", "edge-operator"))
+    assert classes == parts | {"model-store": "mine"}
 
 
 def test_a_disruption_budget_exists_only_where_a_replica_can_be_spared(render: Render) -> None:
-    assert not [body for body in render("operator.replicas=1") if body["kind"] == "PodDisruptionBudget"]
+    alone = [body for body in render("operator.replicas=1") if body["kind"] == "PodDisruptionBudget"]
+    assert [body["metadata"]["name"] for body in alone] == ["edge-admission"]
     budget = _one(render(), "PodDisruptionBudget", "edge-operator")
     assert budget["spec"]["maxUnavailable"] == 1
 

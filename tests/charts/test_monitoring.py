@@ -71,6 +71,8 @@ def test_pod_monitors_select_the_pods_and_the_ports_that_serve_metrics(render: R
         "model-store": of_kind(objects, "Deployment")["model-store"],
         "edge-runtimes": runtime,
     }
+    if not secret:  # with tls.mode Secrets, only with a certificate of its own
+        pods["edge-admission"] = of_kind(objects, "Deployment")["edge-admission"]
     monitors = of_kind(objects, "PodMonitor")
     assert set(monitors) == set(pods)
     for name, deployment in pods.items():
@@ -108,7 +110,7 @@ def test_extra_labels_are_on_what_a_prometheus_selects(render: Render) -> None:
     values = [f"monitoring.{part}.extraLabels.release=kps" for part in ("podMonitor", "prometheusRule")]
     objects = render(POD_MONITOR, RULES, *values)
     selected = [body for body in objects if body["kind"] in ("PodMonitor", "PrometheusRule")]
-    assert [body["metadata"]["labels"]["release"] for body in selected] == ["kps"] * 4
+    assert [body["metadata"]["labels"]["release"] for body in selected] == ["kps"] * 5
 
 
 @pytest.mark.parametrize(

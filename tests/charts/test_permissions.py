@@ -12,6 +12,7 @@ import pytest
 
 from edge_operator.authority.provision import AUTHORITY_SECRET, TRUST_CONFIG_MAP
 from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET, Upkeep
+from edge_operator.authority.webhook_trust import SECRET as ADMISSION_SECRET
 from edge_operator.cluster import KINDS, Kind, Object
 from edge_operator.explaining.replanning import READ, pools_role, view_role
 from edge_operator.installation import identified
@@ -40,6 +41,9 @@ GIVEN_ON: set[Use] = {
     ("delete", "roles"),
     # With OwnerReferencesPermissionEnforcement, to block the deletion of an owner.
     ("update", "inferenceservices/finalizers"),
+    # To write caBundle of the chart's own admission webhook, which it never creates (test_admission).
+    ("get", "validatingwebhookconfigurations"),
+    ("patch", "validatingwebhookconfigurations"),
 }
 GIVEN_WITH_ROLES: set[Use] = {
     # What the operator grants to runtimes, it must hold.
@@ -273,6 +277,7 @@ def test_secrets_and_configmaps_are_written_by_name_alone(render: Render) -> Non
     assert rules_of(objects, "secrets") == [
         ("ClusterRole", ["get", "create", "patch", "delete"], [PEER_SECRET]),
         ("Role", ["get", "create", "patch"], [AUTHORITY_SECRET, OPERATOR_SECRET, STORE_SECRET]),
+        ("Role", ["get", "create", "patch"], [ADMISSION_SECRET]),
     ]
     assert rules_of(objects, "configmaps") == [
         ("ClusterRole", ["get", "create", "patch", "delete"], [TRUST_CONFIG_MAP]),
@@ -322,7 +327,11 @@ def test_a_policy_limits_runtimes_to_their_node_where_the_api_server_has_policie
     render: Render, value: str, version: str, rights: str
 ) -> None:
     objects = render(f"runtime.statusRights={value}", version=version)
-    admission = [body["kind"] for body in objects if body["apiVersion"].startswith("admissionregistration")]
+    admission = [
+        body["kind"]
+        for body in objects
+        if body["apiVersion"].startswith("admissionregistration") and "Policy" in body["kind"]
+    ]
     made = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
     assert sorted(admission) == (made if rights == "Policy" else [])
     assert (("create", "roles") in granted(objects)) is (rights == "Roles")

@@ -32,6 +32,7 @@ from doctor_states import (
     replicas,
     service,
     store_deployment,
+    webhook_configuration,
     with_objects,
     with_server,
 )
@@ -209,6 +210,26 @@ OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
                 CertificateSeen("a", NOW - datetime.timedelta(days=90), NOW + datetime.timedelta(days=1)),
             ),
         ),
+    ),
+    "a webhook that the API server does not trust": (
+        "EI0212",
+        lambda state: with_objects(
+            state,
+            ValidatingWebhookConfiguration=(webhook_configuration(),),
+            Deployment=(*state.objects["Deployment"], deployment("edge-admission")),
+        ),
+    ),
+    "a webhook without a pod": (
+        "EI0212",
+        lambda state: with_objects(
+            state,
+            ValidatingWebhookConfiguration=(webhook_configuration("QUJD"),),
+            Deployment=(*state.objects["Deployment"], deployment("edge-admission") | {"status": {}}),
+        ),
+    ),
+    "a webhook without its Deployment": (
+        "EI0212",
+        lambda state: with_objects(state, ValidatingWebhookConfiguration=(webhook_configuration("QUJD"),)),
     ),
     "another version of this program": ("EI0209", lambda state: replace(state, program="0.2.0")),
     "a replica of the operator that is not ready": (

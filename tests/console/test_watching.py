@@ -11,12 +11,13 @@ from urllib.parse import parse_qs, urlsplit
 import kubernetes.client
 import pytest
 
-from edge_console.api_server import ApiServer, Expired, Listed
-from edge_console.errors import UnavailableError
+from edge_console.api_server import ApiServer
 from edge_console.rights import Identity, Right
-from edge_console.watching import Watching
 from edge_operator.cluster import INFERENCE_SERVICES, NODES, Kind, Object
+from edge_operator.errors import ApiUnreachableError
 from edge_operator.explaining.replanning import READ
+from edge_operator.list_watch import Expired, Listed
+from edge_operator.observed.watching import Watching
 from waiting import until
 
 
@@ -59,7 +60,7 @@ def names(watching: Watching) -> list[str]:
 @contextmanager
 def running(server: Scripted) -> Iterator[Watching]:
     """Watching in its threads, which end with the block."""
-    watching = Watching(server)
+    watching = Watching(server, READ)
     watching.start()
     try:
         yield watching
@@ -85,10 +86,10 @@ def test_after_an_expired_version_objects_that_are_gone_leave_the_mirror() -> No
 
 
 def test_an_api_server_that_does_not_respond_is_listed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_console.watching._RETRY_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr("edge_operator.observed.watching._RETRY_SECONDS", (0.01, 0.02))
     server = Scripted(
-        [UnavailableError("no response"), Listed([body("a", 5)], "5"), Listed([body("a", 5)], "6")],
-        [UnavailableError("reset")],
+        [ApiUnreachableError("no response"), Listed([body("a", 5)], "5"), Listed([body("a", 5)], "6")],
+        [ApiUnreachableError("reset")],
     )
     with running(server) as watching:
         until(lambda: server.versions == ["5", "6"], lambda: server.versions)
@@ -98,7 +99,7 @@ def test_an_api_server_that_does_not_respond_is_listed_again(monkeypatch: pytest
 def test_a_watch_that_always_ends_at_once_is_not_opened_all_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edge_console.watching._PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("edge_operator.observed.watching._PAUSE_SECONDS", 60.0)
     server = Scripted([Listed([], "5")], [[], [], []])
     with running(server):
         until(lambda: server.versions == ["5"], lambda: server.versions)
@@ -108,7 +109,7 @@ def test_a_watch_that_always_ends_at_once_is_not_opened_all_the_time(
 
 
 def test_until_each_kind_was_read_the_missing_ones_are_named() -> None:
-    watching = Watching(Scripted([], []))
+    watching = Watching(Scripted([], []), READ)
     assert watching.missing == tuple(sorted(kind.plural for kind in READ))
     watching.read(NODES)
     assert "nodes" not in watching.missing
@@ -117,7 +118,7 @@ def test_until_each_kind_was_read_the_missing_ones_are_named() -> None:
 def test_listeners_hear_of_every_change() -> None:
     heard: list[str] = []
     server = Scripted([Listed([body("a", 5)], "5")], [])
-    watching = Watching(server)
+    watching = Watching(server, READ)
     watching.on_change(lambda: heard.append("change"))
     watching.read(INFERENCE_SERVICES)
     assert heard == ["change"]
@@ -204,7 +205,7 @@ def test_a_version_that_is_too_old_ends_the_watch(
 def test_a_refusal_of_the_api_server_is_reported(
     connected: Callable[[Respond], ApiServer], status: int
 ) -> None:
-    with pytest.raises(UnavailableError, match=str(status)):
+    with pytest.raises(ApiUnreachableError, match=str(status)):
         connected(lambda *_: (status, b"no")).objects(NODES, None)
 
 

@@ -140,4 +140,5 @@ def test_each_meaning_and_each_fix_is_a_sentence() -> None:
             *reasons.CONDITIONS,
             *reasons.OTHER_KINDS,
             reasons.EVENT,
+            reasons.ADMISSION,
         }

@@ -30,6 +30,16 @@ def deployment(name: str, namespace: str = SYSTEM, **pod: Any) -> Object:
     }
 
 
+def webhook_configuration(authority: str = "") -> Object:
+    config = {"service": {"namespace": SYSTEM, "name": "edge-admission"}, "caBundle": authority}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "edge-admission", "labels": PART_OF},
+        "webhooks": [{"name": "admission.edge-intelligence.io", "clientConfig": config}],
+    }
+
+
 def definitions() -> tuple[Object, ...]:
     found = [yaml.safe_load(text) for text in files().values()]
     status = {"conditions": [{"type": "Established", "status": "True"}]}

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from edge_operator import metrics as operator_metrics
+from edge_operator.admission import metrics as admission_metrics
 from edge_operator.health import Health
 from edge_operator.loops.object_metrics import ObjectMetrics
 from edge_operator.pool.server_availability import Availability
@@ -57,8 +58,8 @@ def families() -> Iterable[tuple[str, str, tuple[str, ...]]]:
     """Yields the name, the type and the labels of each family."""
     for registry in (runtime_registry(), store_registry()):
         yield from _of(_collectors(registry))
-    own = [each for each in vars(operator_metrics).values() if isinstance(each, MetricWrapperBase)]
-    yield from _of(own)
+    for module in (operator_metrics, admission_metrics):
+        yield from _of(each for each in vars(module).values() if isinstance(each, MetricWrapperBase))
     for family in (*object_metrics().describe(), *Health().describe()):
         yield family.name, family.type, tuple(getattr(family, "_labelnames", ()))
 

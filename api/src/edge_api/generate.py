@@ -54,7 +54,7 @@ def page_with_reasons(text: str) -> str:
 
 def table_of_reasons() -> str:
     """The reasons as a Markdown table, by the condition with which each occurs first."""
-    order = [*reasons.CONDITIONS, *reasons.OTHER_KINDS, reasons.EVENT]
+    order = [*reasons.CONDITIONS, *reasons.OTHER_KINDS, reasons.EVENT, reasons.ADMISSION]
     rows = sorted(reasons.REASONS.values(), key=lambda reason: order.index(reason.where[0]))
     lines = ["| condition | reason | meaning | what to do |", "| --- | --- | --- | --- |"]
     for reason in rows:

@@ -67,6 +67,8 @@ TENANT_READY: Final = "Ready (Tenant)"
 TENANT_ACTIVE: Final = "Active (Tenant)"
 TENANT_SATISFIED: Final = "Satisfied (Tenant)"
 EVENT: Final = "event only"
+ADMISSION: Final = "admission only"
+"""A refusal or a warning at the API server, before the object is stored."""
 OTHER_KINDS: Final = (
     POOL_READY, POOL_CONTROL, POOL_CERTIFICATES, POOL_UNITS, TENANT_READY, TENANT_ACTIVE,
     TENANT_SATISFIED,

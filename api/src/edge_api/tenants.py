@@ -117,7 +117,8 @@ class TenantSpec(Part):
     priority_ceiling: Annotated[int, Field(strict=True, ge=-1000, le=1000)] | None = Field(
         default=None,
         description="Highest spec.priority of the tenant's services that counts against other tenants, from "
-        "-1000 to 1000. Within the tenant, higher ones still count. Default: no limit.",
+        "-1000 to 1000. Within the tenant, higher ones still count. The "
+        "admission webhook refuses changes that raise a priority above it. Default: no limit.",
     )
     stop_policy: StopPolicy = Field(
         default="None",

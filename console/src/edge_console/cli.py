@@ -20,11 +20,12 @@ from edge_console.recent import Samples
 from edge_console.sampling import sample_every_minute
 from edge_console.server import Console, Server
 from edge_console.viewers import Kept, Viewers
-from edge_console.watching import Watching
 from edge_operator import cluster
 from edge_operator.errors import OperatorError
 from edge_operator.explaining.installed import Installed, installed
 from edge_operator.explaining.overlays import Mirrored
+from edge_operator.explaining.replanning import READ
+from edge_operator.observed.watching import Watching
 
 _SETTINGS_SECONDS = 60.0
 _SHUTDOWN_SECONDS = 5
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(parsed: argparse.Namespace) -> int:
     """Serves until SIGTERM. Raises ClusterError without a cluster."""
     client = cluster.client_from_environment()
-    watching = Watching(ApiServer(client), parsed.namespace)
+    watching = Watching(ApiServer(client), READ, parsed.namespace)
     reads = Mirrored(watching.mirror)
     operator = _settings(cluster.ApiServer(client))
     times = Times(time.monotonic, lambda: datetime.datetime.now(datetime.UTC))

@@ -34,9 +34,9 @@ from edge_console.seen import Seen
 from edge_console.streams import Page
 from edge_console.viewers import Viewers
 from edge_console.views.services import Rows
-from edge_console.watching import Watching
 from edge_operator.cluster import INFERENCE_SERVICES, PLACEMENTS
 from edge_operator.explaining.overlays import Mirrored
+from edge_operator.observed.watching import Watching
 
 TICK: Final = 1.0
 """Least seconds between two updates of a page."""

@@ -192,7 +192,8 @@ _NODES: Final = (
         "EdgeCertificateExpires",
         "warning",
         "1h",
-        "edge_certificate_expiry_timestamp_seconds - time() < 14 * 86400",
+        "edge_certificate_expiry_timestamp_seconds - time() < 14 * 86400 or "
+        "edge_operator_admission_certificate_expiry_timestamp_seconds - time() < 14 * 86400",
         "The certificate of {{ $labels.pod }} expires in {{ $value | humanizeDuration }}.",
         "Certificates of the operator are renewed 30 days before they expire: this one was not.",
         "edge-operator",
@@ -334,6 +335,25 @@ _CONTROL: Final = (
         "The unit that serves after a reboot is not installed on, or not removed from, {{ $value }} nodes.",
         "The condition SurvivesReboot of the DevicePools says why. A node without it serves nothing after a "
         "reboot without the control plane.",
+        "edge-operator",
+    ),
+    Alert(
+        "EdgeAdmissionAbsent",
+        "warning",
+        "5m",
+        "max by (namespace) (edge_operator_admission_installed) == 1 unless on (namespace) "
+        "max by (namespace) (edge_operator_admission_ready) == 1",
+        "No pod of the admission webhook in {{ $labels.namespace }} is ready.",
+        "With failurePolicy Ignore, mistakes are reported in conditions instead of refused.",
+        "edge-operator",
+    ),
+    Alert(
+        "EdgeAdmissionFails",
+        "warning",
+        "5m",
+        'sum by (namespace) (increase(edge_operator_admission_reviews_total{outcome="failed"}[15m])) > 3',
+        "{{ $value | humanize }} reviews of objects had no verdict in 15 minutes.",
+        "The failure policy decided on them. The log of the webhook has the causes.",
         "edge-operator",
     ),
     Alert(

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from edge_operator.errors import OperatorError
 
@@ -20,10 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _remove_finalizers(parsed)
         if parsed.command == "send-inferences":
             return _send_inferences(parsed)
+        if parsed.command == "admission":
+            return _admission(parsed)
         return _run(parsed)
     except OperatorError as error:
         sys.stderr.write(f"edge-operator: {error}\n")
-        return 2 if parsed.command == "run" else 1
+        return 2 if parsed.command in ("run", "admission") else 1
 
 
 def _run(parsed: argparse.Namespace) -> int:
@@ -44,6 +47,15 @@ def _run(parsed: argparse.Namespace) -> int:
     handlers.run(
         os.environ.get("EDGE_WATCH_NAMESPACE") or None, settings, parsed.liveness_port, parsed.log_format
     )
+    return 0
+
+
+def _admission(parsed: argparse.Namespace) -> int:
+    from edge_operator.admission.process import Options, run
+    from edge_operator.admission.states import Rules
+
+    rules = Rules(tuple(parsed.shared_folder), fetching=not parsed.no_fetching)
+    run(Options(parsed.port, Path(parsed.tls_dir), parsed.metrics_port or 0, parsed.namespace or None, rules))
     return 0
 
 
@@ -118,6 +130,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     send_command.add_argument("--namespace", help="of the services (default: all)")
     send_command.add_argument("--tls-dir", default="", help="folder with tls.crt, tls.key and ca.crt")
+    admission_command = commands.add_parser(
+        "admission",
+        help="serve the admission webhook, which reviews objects for the API server",
+    )
+    admission_command.add_argument("--port", type=int, default=8443, help="port for HTTPS (default: 8443)")
+    admission_command.add_argument("--tls-dir", required=True, help="folder with tls.crt and tls.key")
+    admission_command.add_argument("--metrics-port", type=int, help="port of /metrics (default: none)")
+    admission_command.add_argument("--namespace", help="of the services that are watched (default: all)")
+    admission_command.add_argument(
+        "--shared-folder",
+        action="append",
+        default=[],
+        help="folder that file:// addresses may name; repeat it",
+    )
+    admission_command.add_argument(
+        "--no-fetching", action="store_true", help="refuse models that a Job would have to fetch"
+    )
     return parser
 
 

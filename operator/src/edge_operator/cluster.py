@@ -72,13 +72,19 @@ ADMISSION_POLICIES = Kind(
     "validatingadmissionpolicies",
     namespaced=False,
 )
+WEBHOOKS = Kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+    namespaced=False,
+)
 
 KINDS = {
     kind.kind: kind
     for kind in (
         INFERENCE_SERVICES, DEVICE_POOLS, MODEL_PROFILES, PLACEMENTS, NAMESPACES, NODES, PODS, SERVICES,
         SERVICE_ACCOUNTS, SECRETS, CONFIG_MAPS, EVENTS, DEPLOYMENTS, JOBS, LEASES, ROLES, ROLE_BINDINGS,
-        TENANTS, NETWORK_POLICIES,
+        TENANTS, NETWORK_POLICIES, WEBHOOKS,
     )
 }  # fmt: skip
 

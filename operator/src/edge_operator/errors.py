@@ -4,6 +4,7 @@ OperatorError
 ├── SettingsError        the operator's own flags or environment
 ├── ExplanationError     a service that cannot be explained yet
 ├── CertificatesError    a file of the operator's certificates
+├── ReviewError          a request to the admission webhook that cannot be read
 ├── ClusterError           the API server
 │   ├── ApiUnreachableError
 │   ├── ObjectRefusedError      it rejects the object: schema, quota, policy
@@ -36,6 +37,10 @@ class ExplanationError(OperatorError):
 
 class CertificatesError(OperatorError):
     """A file of the operator's certificates cannot be used."""
+
+
+class ReviewError(OperatorError):
+    """A request to the admission webhook is not an AdmissionReview."""
 
 
 class ClusterError(OperatorError):

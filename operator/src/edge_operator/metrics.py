@@ -55,3 +55,6 @@ FENCED = Counter(
 LATE_TAILS = Counter(
     "edge_operator_late_tails_total", "Tails that a replica loaded into Triton after another one led."
 )
+ADMISSION_INSTALLED = Gauge(
+    "edge_operator_admission_installed", "1 if the chart installs the admission webhook, else 0."
+)

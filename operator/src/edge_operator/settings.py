@@ -84,6 +84,10 @@ class Settings:
     """Who may connect to runtimes; None: the operator makes no NetworkPolicies."""
     priority_class: str = ""
     """Name of the PriorityClass of the runtimes' pods; empty: none."""
+    admission_webhook: str = ""
+    """Name of the ValidatingWebhookConfiguration of the admission webhook; empty: it is not installed."""
+    admission_secret: str = ""
+    """Name of a given Secret with its certificate; empty: the operator issues one if it issues any."""
     traffic_distribution: str = ""
     """The trafficDistribution of clients' Services that the API server supports; read at the start."""
     kubelet_dir: str = "/var/lib/kubelet"
@@ -139,6 +143,8 @@ class Settings:
             network_policies=_network_policies(environment),
             kubelet_dir=_kubelet_dir(environment),
             priority_class=environment.get("EDGE_RUNTIME_PRIORITY_CLASS", ""),
+            admission_webhook=environment.get("EDGE_ADMISSION_WEBHOOK", ""),
+            admission_secret=environment.get("EDGE_ADMISSION_TLS_SECRET", ""),
         )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from edge_chart.admission import Admission
 from edge_chart.monitoring import Monitoring
 from edge_chart.parts import (
     ClassName,
@@ -383,6 +384,7 @@ class ChartValues(Values):
     tls: Tls = Field(default=Tls(), description=Tls.__doc__)
     operator: Operator = Field(default=Operator(), description=Operator.__doc__)
     console: Console = Field(default=Console(), description=Console.__doc__)
+    admission: Admission = Field(default=Admission(), description=Admission.__doc__)
     runtime: Runtime = Field(default=Runtime(), description=Runtime.__doc__)
     tracing: Tracing = Field(default=Tracing(), description=Tracing.__doc__)
     store: Store = Field(default=Store(), description=Store.__doc__)

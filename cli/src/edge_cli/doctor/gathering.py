@@ -23,6 +23,7 @@ from edge_cli.doctor.states import (
 )
 from edge_cli.errors import CommandError
 from edge_operator.authority.upkeep import OPERATOR_SECRET
+from edge_operator.authority.webhook_trust import SECRET as ADMISSION_SECRET
 from edge_operator.cluster import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -245,6 +246,7 @@ def _clocks(here: Connection, lists: _Lists, server_time: datetime.datetime) -> 
 
 def _certificates(here: Connection, namespace: str, own: Iterable[str]) -> Iterator[CertificateSeen]:
     places = [(SECRETS, namespace, OPERATOR_SECRET), (SECRETS, namespace, "model-store-tls")]
+    places += [(SECRETS, namespace, ADMISSION_SECRET)]
     places += [(SECRETS, each, "edge-runtime-tls") for each in sorted(own)]
     places += [(CONFIG_MAPS, namespace, "edge-ca")]
     for kind, where, name in places:

@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from edge_cli.doctor import installation, kubernetes, monitoring, pools, services, triton
+from edge_cli.doctor import admission, installation, kubernetes, monitoring, pools, services, triton
 from edge_cli.doctor.findings import Check
 
 CHECKS: Final[tuple[Check, ...]] = (
     *kubernetes.CHECKS,
     *installation.CHECKS,
+    *admission.CHECKS,
     *triton.CHECKS,
     *pools.CHECKS,
     *services.CHECKS,

@@ -15,6 +15,7 @@ from edge_operator.cluster import (
     NODES,
     PLACEMENTS,
     PODS,
+    WEBHOOKS,
     Kind,
     Object,
 )
@@ -31,7 +32,7 @@ POD_MONITORS: Final = Kind("monitoring.coreos.com/v1", "PodMonitor", "podmonitor
 SERVICE_MONITORS: Final = Kind("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors")
 EVERYWHERE: Final[tuple[Kind, ...]] = (
     NODES, NAMESPACES, DEVICE_POOLS, INFERENCE_SERVICES, PLACEMENTS, STORAGE_CLASSES, PROMETHEUSES, RULES,
-    POD_MONITORS, SERVICE_MONITORS,
+    POD_MONITORS, SERVICE_MONITORS, WEBHOOKS,
 )  # fmt: skip
 """The kinds that are listed in all namespaces. Those that the API server does not serve are empty."""
 IN_OWN_NAMESPACES: Final[tuple[Kind, ...]] = (DEPLOYMENTS, PODS, CLAIMS, QUOTAS, EVENTS)

@@ -171,6 +171,34 @@ def operator() -> Dashboard:
                     span=12,
                 ),
             ],
+            "Admission": [
+                graph(
+                    "Reviews",
+                    "Reviews of objects by outcome. Failed: without a verdict, the failure policy decided.",
+                    "ops",
+                    Query(
+                        f"sum by (outcome) (rate(edge_operator_admission_reviews_total[{RATE}]))",
+                        "{{outcome}}",
+                    ),
+                    stacked=True,
+                ),
+                graph(
+                    "Duration of reviews",
+                    "99th percentile.",
+                    "s",
+                    Query(
+                        "histogram_quantile(0.99, sum by (le) "
+                        f"(rate(edge_operator_admission_review_duration_seconds_bucket[{RATE}])))",
+                        "99th percentile",
+                    ),
+                ),
+                graph(
+                    "Ready pods",
+                    "Pods of the webhook that have read all objects.",
+                    "short",
+                    Query("sum(edge_operator_admission_ready)", "ready"),
+                ),
+            ],
             "Model store": [
                 graph(
                     "Requests",

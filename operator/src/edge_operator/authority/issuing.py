@@ -102,6 +102,11 @@ def certificate_of(chain: bytes, key: bytes, authorities: bytes) -> Certificate:
     )
 
 
+def expiry_of(chain: bytes) -> datetime.datetime:
+    """Returns when the first certificate of a chain expires. Raises ValueError if it cannot be read."""
+    return x509.load_pem_x509_certificates(chain)[0].not_valid_after_utc
+
+
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,

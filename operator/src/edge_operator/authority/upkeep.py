@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from edge_operator.authority import failures, provision
+from edge_operator.authority import failures, issuing, provision
 from edge_operator.authority.failures import Failure, SecretKey, Uncertified
 from edge_operator.authority.issuing import Pair
 from edge_operator.authority.provision import Holder
+from edge_operator.authority.webhook_trust import trust, webhook_holder
 from edge_operator.cluster import CONFIG_MAPS, SECRETS, Cluster, Kind
 from edge_operator.errors import ClusterError, ObjectRefusedError
 from edge_operator.nodes.peers import PEER_SECRET
@@ -73,6 +74,10 @@ class Upkeep:
             for holder in (_store(self._settings), own):
                 with _collected(errors):
                     self._provide(holder)
+            webhook = webhook_holder(self._settings)
+            if webhook is not None:
+                with _collected(errors):
+                    self._provide_webhook(webhook)
             self._provided.clear()
         for each in sorted(self._placed()):
             with _collected(errors):
@@ -158,6 +163,12 @@ class Upkeep:
             provision.provide(self._cluster, holder, self._trusted, self._clock())
             if holder.secret == OPERATOR_SECRET:
                 provision.write_files(self._cluster, holder, Path(self._settings.tls_dir))
+
+    def _provide_webhook(self, holder: Holder) -> None:
+        with self._attempt(SecretKey(holder.namespace, holder.secret)):
+            provision.provide(self._cluster, holder, self._trusted, self._clock())
+            authority = issuing.bundle(pair.certificate for pair in self._trusted.values())
+            trust(self._cluster, self._settings.admission_webhook, authority)
 
     @contextlib.contextmanager
     def _attempt(self, secret: SecretKey) -> Iterator[None]:

@@ -120,6 +120,7 @@ class Operator:
         findings, servers = Findings(self.namespaces), self.tritons.findings
         placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
         self.certificates = Upkeep(server, settings, placed) if settings.issues_certificates else None
+        metrics.ADMISSION_INSTALLED.set(1 if settings.admission_webhook else 0)
         self.uncertified: Mapping[str, Sequence[str]] | None = None
         """Why certificates are not issued or renewed, by namespace; None if the operator issues none."""
         self.tenants = TenantReports(clients, clock, self.executor)

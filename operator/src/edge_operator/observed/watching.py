@@ -1,15 +1,14 @@
-"""Keeps a mirror of the cluster: one thread lists and watches each kind."""
+"""Keeps a mirror of some kinds of a cluster: one thread lists and watches each kind."""
 
 import logging
 import random
 import threading
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Collection
+from typing import Final
 
-from edge_console.api_server import Expired, Listed
-from edge_console.errors import UnavailableError
-from edge_operator.cluster import Kind, Object
-from edge_operator.explaining.replanning import READ
+from edge_operator.cluster import Kind
+from edge_operator.errors import ApiUnreachableError
+from edge_operator.list_watch import Expired, Lister
 from edge_operator.observed.mirror import Mirror, key_of
 
 _RETRY_SECONDS: Final = (1.0, 30.0)
@@ -17,33 +16,22 @@ _PAUSE_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Server(Protocol):
-    """Lists and watches. Raises UnavailableError, and Expired from a watch."""
-
-    def objects(self, kind: Kind, namespace: str | None) -> Listed: ...
-    def watch(self, kind: Kind, namespace: str | None, version: str) -> "Events": ...
-
-
-class Events(Protocol):
-    """Changes as (type, object)."""
-
-    def __iter__(self) -> "Events": ...
-    def __next__(self) -> tuple[str, Object]: ...
-
-
 class Watching:
-    """The mirror of the kinds that plans are made from, and whether all of them were read."""
+    """The mirror of some kinds, and whether all of them were read.
 
-    def __init__(self, server: Server, scope: str | None = None) -> None:
+    Costs one watch for each kind, and the memory of the mirror.
+    """
+
+    def __init__(self, server: Lister, kinds: Collection[Kind], scope: str | None = None) -> None:
         """scope: the only namespace to watch; None: all."""
         self.mirror = Mirror()
-        self._server, self._scope = server, scope
-        self._missing = {kind.plural for kind in READ}
+        self._server, self._kinds, self._scope = server, tuple(kinds), scope
+        self._missing = {kind.plural for kind in kinds}
         self._stopped, self._listeners = threading.Event(), list[Callable[[], None]]()
 
     def start(self) -> None:
         """Starts the threads, which end with the process."""
-        for kind in READ:
+        for kind in self._kinds:
             threading.Thread(target=self._run, args=(kind,), name=kind.plural, daemon=True).start()
 
     def stop(self) -> None:
@@ -98,7 +86,7 @@ class Watching:
                     self._stopped.wait(_PAUSE_SECONDS)
             except Expired:
                 version = ""
-            except UnavailableError as error:
+            except ApiUnreachableError as error:
                 version = ""
                 _log.warning("%s: %s; again in %.0f s", kind.plural, error, wait)
                 self._stopped.wait(wait * (0.5 + random.random() / 2))  # noqa: S311 - spreads retries
