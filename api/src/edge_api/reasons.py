@@ -83,6 +83,7 @@ from edge_api.shape_reasons import (
     MEASURING_ON_REQUESTS,
     SHAPES_UNKNOWN,
 )  # fmt: skip
+from edge_api.slo_reasons import NO_REQUESTS, OBJECTIVE_MET, OBJECTIVE_MISSED
 from edge_api.tenant_reasons import (
     ALL_SERVED,
     DRAINED,
@@ -104,10 +105,11 @@ __all__ = [
     "DISK_FULL", "DRAINED", "EVENT", "FETCHED", "FETCHING", "FETCHING_DISABLED", "FETCH_FAILED", "HELD",
     "IDLE", "INPUTS_REFUSED", "ISSUED", "ISSUING_FAILED", "MEASURING_ON_REQUESTS", "MODEL_NOT_SHARED",
     "MODEL_READY", "NAMESPACES_FOUND", "NAMESPACE_OF_OLDER_TENANT", "NODES_FOUND", "NO_NAMESPACES",
-    "OTHER_KINDS", "OVERLAPPING", "PLACED", "PLACING", "PLANNED", "POOL_CERTIFICATES", "POOL_CONTROL",
-    "POOL_READY", "POOL_UNITS", "PORT_IN_USE", "PRIORITY_ABOVE_CEILING", "PROFILED", "PROGRESSING",
-    "QUOTAS_EXCEED_POOL", "QUOTA_ADMITS_NOTHING", "QUOTA_USED_UP", "READY", "REASONS", "RECLAIMED",
-    "ROLLED_OUT", "ROLLING_OUT", "ROLLOUT_ABORTED", "ROLLOUT_PAUSED", "SATISFIED", "SERVICES_REFUSED",
+    "NO_REQUESTS", "OBJECTIVE_MET", "OBJECTIVE_MISSED", "OTHER_KINDS", "OVERLAPPING", "PLACED",
+    "PLACING", "PLANNED", "POOL_CERTIFICATES", "POOL_CONTROL", "POOL_READY", "POOL_UNITS",
+    "PORT_IN_USE", "PRIORITY_ABOVE_CEILING", "PROFILED", "PROGRESSING", "QUOTAS_EXCEED_POOL",
+    "QUOTA_ADMITS_NOTHING", "QUOTA_USED_UP", "READY", "REASONS", "RECLAIMED", "ROLLED_OUT",
+    "ROLLING_OUT", "ROLLOUT_ABORTED", "ROLLOUT_PAUSED", "SATISFIED", "SERVICES_REFUSED",
     "SESSIONS_LOADED", "SESSIONS_RELEASED", "SHAPES_UNKNOWN", "SLO_MET", "STEPPED_DOWN", "STILL_IN_USE",
     "SURVIVES_REBOOT", "TENANT_ACTIVE", "TENANT_DRAINED", "TENANT_HELD", "TENANT_READY",
     "TENANT_SATISFIED", "TENANT_STOPPED", "TOO_LARGE", "UNITS_INSTALLED", "UNITS_INSTALLING",
@@ -491,14 +493,3 @@ OBJECTS_LEFT: Final = registered(
     "The service was deleted while the API server kept objects of it, which it deletes later by their owner.",
     "Remove what refuses their deletion: finalizers of others, or an admission webhook.",
 )
-
-OBJECTIVE_MET: Final = registered(
-    "ObjectiveMet", (SLO_MET,), "Enough of the requests of 5 minutes met the SLO.", NOTHING
-)
-OBJECTIVE_MISSED: Final = registered(
-    "ObjectiveMissed",
-    (SLO_MET,),
-    "Too many of the requests of 5 minutes took longer than spec.slo.latency.",
-    "Look at the entry node that the message names; `ei explain` shows what limits its plan.",
-)
-NO_REQUESTS: Final = registered("NoRequests", (SLO_MET,), "There were no requests for 5 minutes.", NOTHING)
