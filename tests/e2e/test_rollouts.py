@@ -120,12 +120,12 @@ class Models:
 
 @pytest.fixture(scope="module")
 def second(installed: Trial, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another model in the store, and a file there that is none."""
+    """Another model in the store, and a text file there."""
     folder = tmp_path_factory.mktemp("models")
     model = shifted(installed.trained.onnx, folder / "second.onnx")
     installation.upload(installed.cluster, model, SECOND.removeprefix("store://"))
     broken = folder / "broken.onnx"
-    broken.write_text("this is no model")
+    broken.write_text("some text")
     installation.upload(installed.cluster, broken, BROKEN.removeprefix("store://"))
     return model
 

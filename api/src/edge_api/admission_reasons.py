@@ -28,7 +28,7 @@ QUOTA_USED_UP: Final = registered(
 MODEL_NOT_SHARED: Final = registered(
     "ModelNotShared",
     (ADMISSION,),
-    "A file:// address is in no shared folder of the model store, so that its namespace may not read it.",
+    "A file:// address is in no shared folder of the model store, so that its namespace cannot read it.",
     "Upload the file for the namespace and write its store:// address, or add the folder to "
     "store.sharedFolders of the chart.",
 )

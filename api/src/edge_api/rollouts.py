@@ -117,7 +117,7 @@ class ModelStatus(StatusPart):
 
 
 class RolloutStatus(StatusPart):
-    """How far a roll-out has come; from it, a restarted operator goes on."""
+    """How far a roll-out has come; a restarted operator continues from it."""
 
     phase: Phase = Field(default="Stable", description="The same as model.phase.")
     revision: str | None = Field(

@@ -18,9 +18,9 @@ class MirroredCluster:
     """`Cluster` whose reads cost no request. A write is read back at once, before its watch event arrives.
 
     Each write carries the resourceVersion of the object that it was decided on. Reports of runtimes and of
-    Kubernetes' controllers change that version, but no decision: the write then goes to the newer version. Of
-    any other change it is told by a WriteConflictError, and the object is read once, so that the next plan is
-    made from what is there.
+    Kubernetes' controllers change that version, but no decision: the write then goes to the newer version. Any
+    other change raises WriteConflictError, and the object is read once, so that the next plan is made from what
+    is there.
     """
 
     def __init__(self, server: Cluster, mirror: Mirror) -> None:
@@ -137,7 +137,7 @@ class MirroredCluster:
         """Writes to the newest version that is the same as the one seen but for its status.
 
         Reads the object after a conflict. named: has its namespace and name. seen: as it was decided on;
-        None: it did not exist, or any. unchanged: whether it may not have another status either.
+        None: it did not exist, or any. unchanged: whether its status must be the same, too.
         """
         version = seen if seen is None or unchanged else self._newest(kind, seen)
         for attempt in range(1, _ATTEMPTS + 1):
