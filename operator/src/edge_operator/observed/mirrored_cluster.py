@@ -18,9 +18,9 @@ class MirroredCluster:
     """`Cluster` whose reads cost no request. A write is read back at once, before its watch event arrives.
 
     Each write carries the resourceVersion of the object that it was decided on. Reports of runtimes and of
-    Kubernetes' controllers change that version, but no decision: the write then goes to the newer version. Any
-    other change raises WriteConflictError, and the object is read once, so that the next plan is made from what
-    is there.
+    Kubernetes' controllers change that version, but no decision: the write then goes to the newer version.
+    Any other change raises WriteConflictError, and the object is read once, so that the next plan is made from
+    what is there.
     """
 
     def __init__(self, server: Cluster, mirror: Mirror) -> None:
