@@ -19,8 +19,8 @@ class MirroredCluster:
 
     Each write carries the resourceVersion of the object that it was decided on. Reports of runtimes and of
     Kubernetes' controllers change that version, but no decision: the write then goes to the newer version.
-    Any other change raises WriteConflictError, and the object is read once, so that the next plan is made from
-    what is there.
+    Any other change raises WriteConflictError, and the object is read once, so that the next plan is made
+    from what is there.
     """
 
     def __init__(self, server: Cluster, mirror: Mirror) -> None:
