@@ -129,7 +129,7 @@ ASK = "import urllib.request as u; print(u.urlopen('http://%s:8000/', timeout=5)
 
 def test_a_shell_in_a_nodes_network_has_kubectl_and_helm_for_this_cluster(bed: Testbed) -> None:
     for node in ("cloud", "edge"):
-        typed = "command -v kubectl helm; kubectl get nodes -o name; helm list --output yaml"
+        typed = "command -v kubectl; command -v helm; kubectl get nodes -o name; helm list --output yaml"
         argv, variables = bed.shell_command(node, ["sh", "-ec", typed])
         found = subprocess.run(argv, env=variables, capture_output=True, text=True, timeout=60, check=True)
         places = [str(bed.programs() / name) for name in ("kubectl", "helm")]
