@@ -13,7 +13,6 @@ import yaml
 from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET
 from edge_operator.cli import _parser as _operator_parser
 from edge_operator.finalizer_removal import OPERATOR_PODS
-from edge_operator.health_server import LIVE, READY
 from edge_operator.nodes.rollouts import SURGE
 from edge_operator.nodes.runtimes import Host, Runtime
 from edge_operator.nodes.workloads import runtime_deployment
@@ -368,39 +367,6 @@ def test_priority_classes_are_made_and_named_or_taken_from_the_values(render: Re
     }
     parts = dict.fromkeys(("edge-admission", "edge-console", "edge-operator"))
     assert classes == parts | {"model-store": "mine"}
-
-
-def test_a_disruption_budget_exists_only_where_a_replica_can_be_spared(render: Render) -> None:
-    alone = [body for body in render("operator.replicas=1") if body["kind"] == "PodDisruptionBudget"]
-    assert [body["metadata"]["name"] for body in alone] == ["edge-admission"]
-    budget = _one(render(), "PodDisruptionBudget", "edge-operator")
-    assert budget["spec"]["maxUnavailable"] == 1
-
-
-@pytest.mark.parametrize(
-    ("spread", "unsatisfiable"), [("Preferred", "ScheduleAnyway"), ("Required", "DoNotSchedule")]
-)
-def test_the_replicas_of_the_operator_are_spread_over_nodes(
-    render: Render, spread: str, unsatisfiable: str
-) -> None:
-    deployment = _one(render(f"operator.spread={spread}"), "Deployment", "edge-operator")
-    assert deployment["spec"]["replicas"] == 2
-    (constraint,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
-    assert constraint["whenUnsatisfiable"] == unsatisfiable
-    assert constraint["topologyKey"] == "kubernetes.io/hostname"
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert constraint["labelSelector"]["matchLabels"].items() <= labels.items()
-
-
-def test_replicas_of_the_operator_are_spread_only_if_wanted(render: Render) -> None:
-    deployment = _one(render("operator.spread=Disabled"), "Deployment", "edge-operator")
-    assert "topologySpreadConstraints" not in deployment["spec"]["template"]["spec"]
-
-
-def test_the_kubelet_asks_the_operator_whether_it_could_lead(render: Render) -> None:
-    (container,) = _one(render(), "Deployment", "edge-operator")["spec"]["template"]["spec"]["containers"]
-    assert container["livenessProbe"]["httpGet"]["path"] == LIVE
-    assert container["readinessProbe"]["httpGet"]["path"] == READY
 
 
 def test_every_pod_of_the_chart_has_a_network_policy_and_no_others(render: Render) -> None:

@@ -348,7 +348,7 @@ OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
 }
 
 
-def test_a_first_request_in_time_is_no_fault() -> None:
+def test_a_first_request_in_time_is_not_a_fault() -> None:
     state = with_objects(healthy(), Placement=(_loaded_late("90ms"),))
     assert "EI0506" not in bad(report(state))
 

@@ -202,7 +202,7 @@ def test_a_model_that_was_accepted_before_is_a_warning_after_the_rules_changed()
 @pytest.mark.parametrize(
     "model", [{"storageUri": "pvc://c/a"}, {"storageUri": "s3://b/a", "secretName": "k"}]
 )
-def test_a_model_that_a_job_would_fetch_is_refused_where_jobs_may_not(model: Body) -> None:
+def test_a_model_that_a_job_would_fetch_is_refused_where_jobs_are_disabled(model: Body) -> None:
     assert review(created(service(model=model)), state()).allowed
     found = review(created(service(model=model)), state(rules=Rules(fetching=False)))
     assert found.reasons == (reasons.FETCHING_DISABLED,)
@@ -224,7 +224,7 @@ def test_a_port_of_another_service_is_a_warning_that_names_it() -> None:
     )
 
 
-def test_a_tenant_is_told_of_unknown_pools_and_of_namespaces_of_older_tenants() -> None:
+def test_unknown_pools_of_a_tenant_and_namespaces_of_older_tenants_are_warned_about() -> None:
     new = tenant("late", "2026-02-01T00:00:00Z", pools=[{"name": "none"}])
     found = review(created(new), state(tenant("early")))
     assert found.allowed

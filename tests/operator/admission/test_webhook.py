@@ -103,7 +103,7 @@ async def served(folder: Path, certificate: ServedCertificate) -> AsyncIterator[
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_replaced_certificate_is_presented_to_new_connections_and_old_ones_go_on(
+async def test_a_replaced_certificate_is_presented_to_new_connections_and_old_ones_stay_open(
     tmp_path: Path, sockets: None
 ) -> None:
     authority = new_authority(NOW)
@@ -141,7 +141,7 @@ async def test_files_that_do_not_match_leave_the_certificate_in_use(tmp_path: Pa
         )
 
 
-async def test_files_are_looked_at_again_and_again(tmp_path: Path) -> None:
+async def test_files_are_read_repeatedly(tmp_path: Path) -> None:
     authority = new_authority(NOW)
     write(tmp_path, issue(authority, "a", [NAME], NOW))
     certificate, pauses = ServedCertificate(tmp_path), list[float]()

@@ -67,7 +67,7 @@ def test_pods_of_the_operator_end_first_since_they_would_set_the_finalizers_agai
     assert cluster.log == ["pods"] * 4 + ["a: []"]
 
 
-def test_a_pod_that_does_not_end_holds_nothing_up_for_ever() -> None:
+def test_a_pod_that_does_not_end_is_waited_for_only_a_while() -> None:
     cluster = ApiServer(_service("a", FINALIZER), pods=10**6)
     assert cluster.remove() == ["default/a"]
     assert cluster.now == 90.0

@@ -205,7 +205,7 @@ def test_a_renewal_that_arrives_while_the_lease_is_given_up_delays_nothing() -> 
     assert standby.campaign()
 
 
-def test_a_replica_that_was_stopped_may_write_nothing_when_it_goes_on() -> None:
+def test_a_replica_that_was_stopped_writes_nothing_when_it_continues() -> None:
     leases = SlowLeases(Clock())
     stopped, standby = replica(leases, "a"), replica(leases, "b")
     stopped.campaign()

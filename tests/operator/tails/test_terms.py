@@ -17,6 +17,7 @@ from edge_operator.terms import Term
 from edge_operator.tritons.fenced_triton import FencedTriton
 from edge_operator.tritons.tail_models import Tail, marked_term
 from edge_operator.tritons.unused_tails import GRACE, UnusedTails
+from messages import mentions
 
 World = Any  # tests/operator/conftest.py
 OWNER = "c0ffee000000"
@@ -101,12 +102,12 @@ def test_a_leader_that_does_not_know_that_it_is_deposed_keeps_what_a_later_one_l
     replicas.follow("b")
     replicas.tritons["b"].load(tail, opener)
     monkeypatch.setattr(replicas.elections["a"], "check", lambda seconds: None)
-    with pytest.raises(TritonUnreachableError, match="loaded in term 1 of the Lease, which follows term 0"):
+    with pytest.raises(TritonUnreachableError, match=mentions("term 1", "term 0")):
         replicas.tritons["a"].unload(tail.address, tail.name)
     assert replicas.world.triton.ready(tail.address) == {tail.name}
 
 
-def test_tails_of_earlier_versions_and_of_a_lease_that_was_made_again_can_be_unloaded(
+def test_tails_of_earlier_versions_and_of_another_lease_can_be_unloaded(
     replicas: Replicas, tail: Tail
 ) -> None:
     for mark in ("", "another-lease:7"):
@@ -136,9 +137,9 @@ def test_a_load_that_ends_after_the_take_over_is_recognized_and_unloaded(
 
 
 @pytest.mark.parametrize("text", ["", "7", ":7", "uid:", "uid:x"])
-def test_a_mark_that_is_no_term_is_none(text: str) -> None:
+def test_a_mark_without_a_term_has_none(text: str) -> None:
     assert terms.read(text) is None
 
 
-def test_a_term_is_read_as_it_was_written() -> None:
+def test_a_term_that_is_written_is_read_again() -> None:
     assert terms.read(str(Term("4f0c:1", 12))) == Term("4f0c:1", 12)

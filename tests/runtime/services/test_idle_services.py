@@ -173,7 +173,7 @@ async def test_a_service_with_a_request_in_flight_is_not_let_go(
         assert not _sessions(at, "a")
 
 
-async def test_a_first_request_with_a_timeout_that_the_load_exceeds_is_told_when_to_retry(
+async def test_a_first_request_with_a_timeout_that_the_load_exceeds_is_refused_with_when_to_retry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = SmallStore(adding(3))

@@ -224,7 +224,8 @@ async def test_services_that_are_gone_leave_no_objects_behind(tmp_path: Path) ->
 
     def counted() -> int:
         gc.collect()
-        return sum(isinstance(found, PlacedService | LinkMonitor) for found in gc.get_objects())
+        # By their types: an instance check follows weak references, of which some lead nowhere.
+        return sum(issubclass(type(found), (PlacedService, LinkMonitor)) for found in gc.get_objects())
 
     async with node(tmp_path, store) as services:
         services.replace([])

@@ -9,7 +9,7 @@ from edge_operator.names import GROUP
 _READ: Final = ("get", "list", "watch")
 _KEPT: Final = (*_READ, "create", "patch", "delete")
 _NAMESPACED: Final = (
-    (GROUP, "inferenceservices", (*_READ, "patch")),
+    (GROUP, "inferenceservices", _KEPT),
     (GROUP, "inferenceservices/status", ("patch",)),
     (GROUP, "inferenceservices/finalizers", ("update",)),
     (GROUP, "placements", _KEPT),

@@ -119,7 +119,7 @@ def _write(cluster: Cluster, actions: UnitActions) -> bool:
     for body in actions.delete:
         metadata = body["metadata"]
         try:
-            cluster.delete(JOBS, metadata["namespace"], metadata["name"], metadata["uid"])
+            cluster.delete(JOBS, metadata["namespace"], metadata["name"], body)
         except (ObjectRefusedError, WriteConflictError) as error:
             refused = True
             logging.getLogger(__name__).warning("%s", error)

@@ -22,10 +22,18 @@ class Watching:
     Costs one watch for each kind, and the memory of the mirror.
     """
 
-    def __init__(self, server: Lister, kinds: Collection[Kind], scope: str | None = None) -> None:
-        """scope: the only namespace to watch; None: all."""
+    def __init__(
+        self,
+        server: Lister,
+        kinds: Collection[Kind],
+        scope: str | None = None,
+        jitter: Callable[[], float] | None = None,
+    ) -> None:
+        """scope: the only namespace to watch; None: all. jitter: spreads retries, from 0 to 1."""
         self.mirror = Mirror()
         self._server, self._kinds, self._scope = server, tuple(kinds), scope
+        # A generator of its own: threads that draw from the shared one disturb those who seed it.
+        self._jitter = jitter or random.Random().random  # noqa: S311
         self._missing = {kind.plural for kind in kinds}
         self._stopped, self._listeners = threading.Event(), list[Callable[[], None]]()
 
@@ -89,7 +97,7 @@ class Watching:
             except ApiUnreachableError as error:
                 version = ""
                 _log.warning("%s: %s; again in %.0f s", kind.plural, error, wait)
-                self._stopped.wait(wait * (0.5 + random.random() / 2))  # noqa: S311 - spreads retries
+                self._stopped.wait(wait * (0.5 + self._jitter() / 2))
                 wait = min(2 * wait, _RETRY_SECONDS[1])
 
     def _changed(self) -> None:
