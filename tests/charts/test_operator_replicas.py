@@ -22,15 +22,16 @@ def test_a_disruption_budget_exists_only_where_a_replica_can_be_spared(render: R
 
 
 @pytest.mark.parametrize(
-    ("spread", "unsatisfiable"), [("Preferred", "ScheduleAnyway"), ("Required", "DoNotSchedule")]
+    ("spread", "unsatisfiable", "skew"),
+    [("Preferred", "ScheduleAnyway", 3), ("Required", "DoNotSchedule", 1)],
 )
 def test_the_replicas_of_the_operator_are_spread_over_nodes(
-    render: Render, spread: str, unsatisfiable: str
+    render: Render, spread: str, unsatisfiable: str, skew: int
 ) -> None:
     deployment = _one(render(f"operator.spread={spread}"), "Deployment", "edge-operator")
     assert deployment["spec"]["replicas"] == 2
     (constraint,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
-    assert constraint["whenUnsatisfiable"] == unsatisfiable
+    assert (constraint["whenUnsatisfiable"], constraint["maxSkew"]) == (unsatisfiable, skew)
     assert constraint["topologyKey"] == "kubernetes.io/hostname"
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert constraint["labelSelector"]["matchLabels"].items() <= labels.items()

@@ -76,8 +76,9 @@ class Operator(Placed):
     )
     spread: Literal["Preferred", "Required", "Disabled"] = Field(
         default="Preferred",
-        description="Whether replicas are placed on different nodes. Required: a replica for which there is "
-        "no other node stays Pending.",
+        description="Whether replicas are placed on different nodes. Preferred: if there is more than one "
+        "server, as servers are preferred to other nodes. Required: a replica for which there is no other "
+        "node stays Pending.",
     )
     watch_namespace: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")] = Field(
         default="", description="The only namespace to watch. Empty: all namespaces."
