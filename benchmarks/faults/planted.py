@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -15,7 +16,6 @@ from benchmarks.faults.runs import During, Plant
 _FLAPS: Final = 5
 _LOSS: Final = 0.01
 _AWAY_SECONDS: Final = 60.0
-_STORE: Final = "app.kubernetes.io/name=model-store"
 _OPERATOR: Final = "app.kubernetes.io/name=edge-operator"
 _TRITON: Final = "app.kubernetes.io/name=triton"
 _NODE: Final = "edge-b"
@@ -101,16 +101,16 @@ def triton_hung(during: During) -> Iterator[None]:
 
 @contextmanager
 def store_gone(during: During) -> Iterator[None]:
-    """The model store has no pod."""
+    """The model store cannot be reached: its Service has no endpoints. Its pod stays, as does what it holds."""
     ground = during.ground
-    ground.kubectl("scale", "deployment/model-store", "-n", OPERATOR, "--replicas=0")
+    patch = ("patch", "service", "model-store", "-n", OPERATOR, "--type=merge", "-p")
+    selector = ground.get("service", "model-store", "-n", OPERATOR)["spec"]["selector"]
+    ground.kubectl(*patch, json.dumps({"spec": {"selector": selector | {"planted": "fault"}}}))
     try:
-        gone = ("wait", "--for=delete", "pod", "-n", OPERATOR, "-l", _STORE, "--timeout=120s")
-        ground.kubectl(*gone)
         during.flow()
         yield
     finally:
-        ground.kubectl("scale", "deployment/model-store", "-n", OPERATOR, "--replicas=1")
+        ground.kubectl(*patch, json.dumps({"spec": {"selector": selector | {"planted": None}}}))
 
 
 @contextmanager
