@@ -101,7 +101,7 @@ def triton_hung(during: During) -> Iterator[None]:
 
 @contextmanager
 def store_gone(during: During) -> Iterator[None]:
-    """The model store cannot be reached: its Service has no endpoints. Its pod stays, as does what it holds."""
+    """The Service of the model store has no endpoints. Its pod stays, as does what it holds."""
     ground = during.ground
     patch = ("patch", "service", "model-store", "-n", OPERATOR, "--type=merge", "-p")
     selector = ground.get("service", "model-store", "-n", OPERATOR)["spec"]["selector"]
