@@ -203,7 +203,7 @@ def _bodies() -> list[Document]:
     }
     model, slo = {"storageUri": "store://digits/digits.onnx"}, {"latency": "150ms"}
     service = {"model": model, "slo": slo, "devicePool": "nowhere"}
-    api, ours = "edge-intelligence.io/v1alpha1", {"app.kubernetes.io/managed-by": "edge-intelligence"}
+    api = "edge-intelligence.io/v1alpha1"
 
     def deployment(name: str, replicas: int, labels: Document, spec: Document) -> Document:
         template = {"metadata": {"labels": labels}, "spec": spec}
@@ -215,8 +215,6 @@ def _bodies() -> list[Document]:
 
     selectors = {"ruleSelector": {"matchLabels": {"release": "kps"}}, "ruleNamespaceSelector": {}}
     return [
-        core("Pod", _named("no-image", **ours), spec=pod),
-        core("ResourceQuota", _named("small"), spec={"hard": {"count/pods": "1"}}),
         deployment("refused", 1, {"app": "refused"}, pod),
         deployment("triton", 0, triton, {"containers": [server]}),
         core("Service", _named("triton"), spec={"selector": triton, "ports": [{"port": 8000}]}),
@@ -229,6 +227,18 @@ def _bodies() -> list[Document]:
     ]
 
 
+def _full() -> list[Document]:
+    """Returns a ResourceQuota of one pod, and that pod."""
+    container = {"name": "main", "image": "localhost/none:1", "imagePullPolicy": "Never"}
+    pod = {"nodeSelector": {"kubernetes.io/hostname": CLOUD}, "containers": [container]}
+    ours = _named("no-image", **{"app.kubernetes.io/managed-by": "edge-intelligence"})
+    hard = {"hard": {"count/pods": "1"}}
+    return [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": ours, "spec": pod},
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": _named("small"), "spec": hard},
+    ]
+
+
 @contextmanager
 def _objects(cluster: Cluster) -> Iterator[None]:
     kubectl = cluster.kubectl
@@ -237,6 +247,10 @@ def _objects(cluster: Cluster) -> Iterator[None]:
         cluster.apply(*KINDS)
         for each in KINDS:
             kubectl("wait", "--for=condition=Established", f"crd/{each['metadata']['name']}", "--timeout=30s")
+        cluster.apply(*_full())
+        # Until it is counted, the API server may not know the quota yet.
+        counted = "--for=jsonpath={.status.used['count/pods']}=1"
+        kubectl("wait", counted, "resourcequota/small", "-n", PLACE, "--timeout=60s")
         cluster.apply(*_bodies())
         yield
     finally:

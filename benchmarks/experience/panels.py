@@ -26,6 +26,10 @@ KNOWN = "edge_pool_nodes and on () edge_operator_tenant_weight and on () edge_sl
 """Finds something once the operator exports what the variables are chosen from."""
 
 
+UNUSED = frozenset({"Share of the candidate", "Comparisons with the candidate", "Wait of first requests"})
+"""Panels of the service's dashboard that have data only during a roll-out, or after the service was idle."""
+
+
 class Kubectl(Protocol):
     """Runs kubectl. text: its standard input."""
 
@@ -48,12 +52,17 @@ def observed(kubectl: Kubectl) -> Iterator[None]:
 
 
 def asked(source: Source) -> dict[str, dict[str, str]]:
-    """Returns the expressions of each panel of all dashboards: by dashboard and panel, then by letter."""
+    """Returns the expressions of each panel of all dashboards: by dashboard and panel, then by letter.
+
+    Those of `UNUSED` are left out.
+    """
     found: dict[str, dict[str, str]] = {}
     for path in sorted(BOARDS.glob("*.json")):
         dashboard: Mapping[str, Any] = json.loads(path.read_text())
         chosen = values(dashboard, source, SHOWN)
         for question in questions(dashboard, chosen, RATE_INTERVAL):
+            if question.panel in UNUSED:
+                continue
             found.setdefault(f"{path.stem}: {question.panel}", {})[question.letter] = question.expression
     return found
 
