@@ -248,7 +248,7 @@ def _objects(cluster: Cluster) -> Iterator[None]:
         for each in KINDS:
             kubectl("wait", "--for=condition=Established", f"crd/{each['metadata']['name']}", "--timeout=30s")
         cluster.apply(*_full())
-        # Until it is counted, the API server may not know the quota yet.
+        # Until it is counted, the API server can still admit pods.
         counted = "--for=jsonpath={.status.used['count/pods']}=1"
         kubectl("wait", counted, "resourcequota/small", "-n", PLACE, "--timeout=60s")
         cluster.apply(*_bodies())
