@@ -167,16 +167,6 @@ def test_an_upgrade_adopts_the_crds_of_an_earlier_chart_while_requests_flow(
     site.uninstall()
     crds = [name for name in site.uids() if name.endswith(".edge-intelligence.io")]
     site.bed.kubectl("delete", "inferenceservices,devicepools", "-A", "--all", "--wait=false")
-    site.bed.kubectl(
-        "patch",
-        "inferenceservice",
-        "digits",
-        "-n",
-        "default",
-        "--type=merge",
-        "-p",
-        '{"metadata":{"finalizers":null}}',
-    )
     site.bed.kubectl("delete", "crd", *crds)
     site.install(chart=earlier_chart(tmp_path))
     assert owners(site) == {""}
