@@ -18,6 +18,9 @@ NODE = GATEWAY
 # Without a fallback a request would wait for a hop more than ten times as long.
 ROOM = 6
 IN_TIME = 0.95
+IN_TIME_OF_FLAPS = 0.9  # one request in ten is under way at a cut of the link
+# Seconds of two periods of a CPU quota: the node runs in a part of each, and a fallback ends at the deadline.
+QUOTA = 0.2
 DWELL = 0.5
 PROBE = 1.0  # seconds between two probes of a link that is down
 EVERY = 1.0  # seconds between two reads of the node's metrics by the client
@@ -47,15 +50,15 @@ def starved(trial: Trial, load: Load) -> list[tuple[float, float]]:
     return [(a, b) for a, b in pairwise(read) if b - a > EVERY + ROOM * trial.slo]
 
 
-def assert_in_time(trial: Trial, load: Load) -> None:
+def assert_in_time(trial: Trial, load: Load, share: float = IN_TIME) -> None:
     """No request failed, and nearly all met the SLO by the client's clock while the node was not starved."""
     load.check_none_lost()
     busy = starved(trial, load)
     fair = [
         a for a in load.answers if not any(a["sent"] < b and a["sent"] + a["latency"] > s for s, b in busy)
     ]
-    late = [round(a["latency"], 3) for a in fair if a["latency"] > ROOM * trial.slo]
-    assert len(late) <= (1 - IN_TIME) * len(load.answers), f"{len(late)} of {len(fair)} late: {late}; {busy}"
+    late = [round(a["latency"], 3) for a in fair if a["latency"] > ROOM * trial.slo + QUOTA]
+    assert len(late) <= (1 - share) * len(load.answers), f"{len(late)} of {len(fair)} late: {late}; {busy}"
 
 
 def behind(load: Load) -> float:
@@ -166,4 +169,4 @@ def test_a_link_that_flaps_costs_no_deadline_and_few_switches(trial: Trial, load
         trial.cluster.set_links(20e6)
         more(trial, load, 6)
     assert switches(trial) - before <= (load.answers[-1]["sent"] - begun) / DWELL + 2
-    assert_in_time(trial, load)
+    assert_in_time(trial, load, IN_TIME_OF_FLAPS)
