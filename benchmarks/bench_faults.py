@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.experience.serving import prepared as example_served
 from benchmarks.faults import outcomes, runs
 from benchmarks.faults.ground import Ground
 from benchmarks.faults.outcomes import Run
@@ -20,29 +21,19 @@ from benchmarks.faults.planted import FAULTS
 from benchmarks.runtime.commands import described, reported, say
 from demo import installation
 from demo.errors import DemoError
-from demo.testbed_cluster import TestbedCluster
-from demo.training import SCRIPT, Training
+from demo.services import slo_seconds
 from testbed import Testbed
 from testbed.errors import TestbedError
-from testbed.progress import step
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "build" / "faults.jsonl"
 
 
 def prepared(root: Path) -> Ground:
-    """Starts the testbed unless it runs, and installs the operator with the example, which is Ready."""
-    cluster = TestbedCluster(root)
-    model = Training(root / SCRIPT, root / ".cache", say).run()
-    cluster.start(lambda name: step(say, name, announce=True), say)
-    installation.set_speeds(cluster, root, model, say)
-    with step(say, "helm install", announce=True):
-        installation.install(cluster, root)
-    installation.upload(cluster, model.onnx)
-    installation.apply(cluster, root)
-    installation.wait_ready(cluster, say)
-    slo = installation.settle_slo(cluster, root, say)
-    return Ground(root, model.held_out, slo, say)
+    """Returns the example, Ready, on the testbed, which is started unless it runs."""
+    serving = example_served(root, say)
+    slo = slo_seconds(installation.service(serving.cluster))
+    return Ground(root, serving.model.held_out, slo, say)
 
 
 def commit(root: Path) -> str:
