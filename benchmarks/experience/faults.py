@@ -105,7 +105,7 @@ def found(bed: Testbed) -> Findings:
 
 @contextmanager
 def planted(cluster: Cluster) -> Iterator[Callable[[], Findings]]:
-    """Plants all faults; yields a function that runs the doctor once more and returns what it finds.
+    """Plants all faults; yields a function that runs the doctor and returns its findings.
 
     The operator and the nodes take some seconds until every fault shows.
     """

@@ -18,7 +18,7 @@ PATIENCE_MS = 20_000
 
 
 def picture(cluster: DemoCluster, say: Say) -> bytes:
-    """Returns the page of the demo's service as PNG; nothing, with the reason told, if there is none."""
+    """Returns the page of the demo's service as PNG; says why and returns no bytes if it cannot be drawn."""
     if on_path() is None:
         say("no picture of the console: chromium is not on PATH")
         return b""

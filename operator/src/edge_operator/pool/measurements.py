@@ -119,8 +119,8 @@ def estimates(
 ) -> dict[str, DeviceProfile]:
     """Returns estimated profiles of device classes, as far as the store has any. nodes: one of each class.
 
-    Classes that are measured through a server have none: the store has no profiles of them. An estimate that
-    fails is none: the measurement will tell why. Raises NotKnownError.
+    Classes that are measured through a server have none: the store has no profiles of them. A failed
+    estimate is left out: the measurement reports the cause. Raises NotKnownError.
     """
     needs = [
         EstimateOf(wanted.namespace, wanted.card.digest, wanted.selection(each), each, wanted.exits)

@@ -75,7 +75,7 @@ class Seen:
         unusable: Why entry nodes cannot load their newest table, by the digest of its model.
         accuracy: Of the current revision on the validation data; None if it is not measured.
         meets_slo: False while the current revision misses its SLO, too.
-        candidate: Beside the current revision; None if there is none.
+        candidate: The revision beside the current one; None without a roll-out.
         compared, agreed: Requests whose outputs were compared, and those that agreed.
         promote, abort: The values of the annotations.
     """

@@ -123,7 +123,7 @@ def install(
 
 
 def remove(place: Place) -> None:
-    """Removes the unit with its files; does nothing if there is none. Raises CannotInstall."""
+    """Removes the unit with its files; does nothing without a unit. Raises CannotInstall."""
     _refuse_foreign(place)
     if place.here and _RUNNING.is_dir() and place.unit_file.exists():
         _systemctl("stop", f"{place.name}.service")
