@@ -32,6 +32,12 @@ def test_no_module_is_longer_than_500_lines() -> None:
     assert {name: n for name, n in lengths.items() if n > 500} == {}
 
 
+def test_the_only_files_that_are_not_text_are_pictures_of_the_pages() -> None:
+    pictures = {path for path in tracked("docs/images/*") if path.suffix == ".png"}
+    others = [path for path in tracked() if b"\0" in path.read_bytes()]
+    assert [path for path in others if path not in pictures] == []
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "requirements").glob("*.lock")))
 def test_a_lock_pins_by_version_and_hash_and_holds_no_address(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.lock").read_text()
