@@ -10,8 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from testbed import pytest_reports
+
 ROOT = Path(__file__).resolve().parents[3]
 REPORT = ROOT / "build" / "test" / "times.json"
+TESTS = REPORT.with_name("tests.xml")
+"""What pytest reports of the check that ran last."""
 SOURCES = (
     "api/src",
     "planning/src",
@@ -48,11 +52,13 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of a check; ``seconds`` is its wall-clock time."""
+    """The result of a check; ``seconds`` is its time, ``code`` its exit status or a negative signal."""
 
     name: str
     passed: bool
     seconds: float
+    code: int = 0
+    failed_tests: tuple[pytest_reports.FailedTest, ...] = ()
 
 
 def checks(python: str) -> tuple[Check, ...]:
@@ -62,6 +68,7 @@ def checks(python: str) -> tuple[Check, ...]:
     folders = ("crds", "charts/edge-intelligence/files/crds")
     pages = ("--page", "docs/reasons.md", "--fields", "docs/fields.md")
     generate = ("-m", "edge_api.generate", "--check", *folders, *pages)
+    report = f"--junitxml={TESTS}"
     fast = (
         "-m",
         "testbed.coverage",
@@ -69,14 +76,15 @@ def checks(python: str) -> tuple[Check, ...]:
         "-m",
         "not e2e and not load_tool and not openvino and not browser",
         "--durations=5",
+        report,
     )
     monitoring = ("-m", "edge_monitoring.generate", "--check", "charts/edge-intelligence/files")
-    load_tool = ("-m", "pytest", "-m", "load_tool", "--durations=5", *LOAD_TOOL_TESTS)
-    openvino = ("-m", "pytest", "-m", "openvino", "--durations=5", *OPENVINO_TESTS)
-    browser = ("-m", "pytest", "-m", "browser", "--durations=5", *BROWSER_TESTS)
-    e2e = ("-m", "pytest", "-m", "e2e and not extended", "--durations=15", *CLUSTER_TESTS)
-    extended = ("-m", "pytest", "-m", "extended", "--durations=15", *CLUSTER_TESTS)
-    like_k3s = ("-m", "pytest", "-m", "extended", "--durations=15", *K3S_TESTS)
+    load_tool = ("-m", "pytest", report, "-m", "load_tool", "--durations=5", *LOAD_TOOL_TESTS)
+    openvino = ("-m", "pytest", report, "-m", "openvino", "--durations=5", *OPENVINO_TESTS)
+    browser = ("-m", "pytest", report, "-m", "browser", "--durations=5", *BROWSER_TESTS)
+    e2e = ("-m", "pytest", report, "-m", "e2e and not extended", "--durations=15", *CLUSTER_TESTS)
+    extended = ("-m", "pytest", report, "-m", "extended", "--durations=15", *CLUSTER_TESTS)
+    like_k3s = ("-m", "pytest", report, "-m", "extended", "--durations=15", *K3S_TESTS)
     return (
         Check("ruff check", (str(binaries / "ruff"), "check", "."), LINT),
         Check("ruff format", (str(binaries / "ruff"), "format", "--check", "."), LINT),
@@ -112,17 +120,26 @@ def run(selected: Sequence[Check]) -> list[CheckResult]:
     for check in selected:
         print(f"\n=== {check.name}", flush=True)
         started = time.monotonic()
+        TESTS.parent.mkdir(parents=True, exist_ok=True)
+        TESTS.unlink(missing_ok=True)
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
         code = subprocess.run(check.argv, cwd=ROOT, env=environment, check=False).returncode
-        outcomes.append(CheckResult(check.name, code == 0, round(time.monotonic() - started, 1)))
+        seconds = round(time.monotonic() - started, 1)
+        failed = pytest_reports.failed_tests(TESTS) if code else []
+        outcomes.append(CheckResult(check.name, code == 0, seconds, code, tuple(failed)))
     return outcomes
 
 
 def summary(outcomes: Sequence[CheckResult]) -> str:
-    """Returns the final table: one line per check, with its duration."""
+    """Returns the final table: one line per check, with its duration; then the tests that failed."""
     lines = ["", "durations:"]
     lines += [f"  {'ok    ' if o.passed else 'FAILED'} {o.seconds:8.1f} s  {o.name}" for o in outcomes]
+    lines += [f"  {o.name} ended with exit status {o.code}" for o in outcomes if o.code not in (0, 1)]
     lines += [f"         {sum(o.seconds for o in outcomes):8.1f} s  total"]
+    for outcome in outcomes:
+        if outcome.failed_tests:
+            lines += [f"{len(outcome.failed_tests)} failed in {outcome.name}:"]
+            lines += pytest_reports.lines(list(outcome.failed_tests))
     return "\n".join(lines)
 
 
