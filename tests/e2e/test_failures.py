@@ -98,7 +98,8 @@ def test_a_restart_of_the_operator_changes_no_object_and_loses_no_request(trial:
         asked = trial.store_requests() - asked
     load.check_none_lost()
     written = {each for each in requests.requests if each.user == ACCOUNT and each.writes}
-    assert written <= {Request(ACCOUNT, "patch", "inferenceservices.edge-intelligence.io/status")}
+    kinds = ("inferenceservices.edge-intelligence.io/status", "placements.edge-intelligence.io")
+    assert written <= {Request(ACCOUNT, "patch", kind) for kind in kinds}
     assert objects() == before
     if asked:  # compute times that were measured under load lead to other slices
         trial.wait("a table that follows measurements", lambda: tables() != published)
