@@ -26,9 +26,15 @@ PATIENCE = 120.0
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Path]:
-    """A checkout as cloned, with what was downloaded and built before; its cluster is removed at the end."""
+    """A checkout as cloned, with what was downloaded and built before; its cluster is removed at the end.
+
+    `make setup` makes a virtual environment in .cache, which names its own folder: that is not shared.
+    """
     folder = checkout(ROOT, tmp_path / "checkout")
-    (folder / ".cache").symlink_to((ROOT / ".cache").resolve())
+    (folder / ".cache").mkdir()
+    for built in (ROOT / ".cache").iterdir():
+        if built.name != "uv":
+            (folder / ".cache" / built.name).symlink_to(built.resolve())
     bed = Testbed.of_checkout(folder)
     with interrupted_by_sigterm():
         try:
