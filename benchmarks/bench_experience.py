@@ -82,7 +82,7 @@ def installed(folder: Path) -> Result:
 def shown(site: serving.Serving, *, quick: bool) -> Result:
     """Counts panels, and those in which every query finds data while requests are sent.
 
-    The example is also rolled out, and then idle, since some panels have data only then.
+    The example is also left idle, then rolled out, since some panels have data only then.
     """
     source, cluster = Source(site.bed), site.cluster
     known = lambda: not panels.empty(source, {"": panels.KNOWN})  # noqa: E731
