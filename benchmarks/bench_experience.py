@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,7 +24,7 @@ from benchmarks import bench_console
 from benchmarks.console.browser import browser
 from benchmarks.console.fleet import fleet
 from benchmarks.console.served import MadeUpRights, served
-from benchmarks.experience import alerts, faults, install_page, panels, serving
+from benchmarks.experience import alerts, faults, install_page, panels, serving, states
 from benchmarks.pool.sections import measured
 from benchmarks.runtime.commands import reported, say
 from demo.errors import DemoError
@@ -79,23 +80,38 @@ def installed(folder: Path) -> Result:
 
 
 def shown(site: serving.Serving, *, quick: bool) -> Result:
-    """Counts panels, and those in which every query finds data while requests are sent."""
-    source = Source(site.bed)
-    with panels.observed(site.cluster.kubectl), site.load():
-        known = lambda: not panels.empty(source, {"": panels.KNOWN})  # noqa: E731
+    """Counts panels, and those in which every query finds data while requests are sent.
+
+    The example is also left idle, then rolled out, since some panels have data only then.
+    """
+    source, cluster = Source(site.bed), site.cluster
+    known = lambda: not panels.empty(source, {"": panels.KNOWN})  # noqa: E731
+    with panels.observed(cluster.kubectl), site.load():
         wait_for("the metrics of the operator", known, PATIENCE, str)
-        asked = panels.asked(source)
-        missing = panels.Unanswered(source, panels.by_query(asked))
-        ends = time.monotonic() + PATIENCE
-        while missing() and time.monotonic() < ends:
-            time.sleep(1)
-    say(f"no data for {missing.names}")
-    full = [
-        panel
+        found = with_data(source, panels.asked(source))
+    with states.idle(cluster), site.load(states.SELDOM):
+        found |= with_data(source, panels.asked(source, panels.IDLE))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        site.unlimited(),
+        states.rolling(cluster, site.model.onnx, Path(folder)),
+        site.load(),
+    ):
+        found |= with_data(source, panels.asked(source, panels.ROLLOUT))
+    return {"panels": len(found), "panels_with_data": sum(found.values())}
+
+
+def with_data(source: Source, asked: Mapping[str, Mapping[str, str]]) -> dict[str, bool]:
+    """Returns for each panel whether every query of it finds data in time."""
+    missing = panels.Unanswered(source, panels.by_query(asked))
+    ends = time.monotonic() + PATIENCE
+    while missing() and time.monotonic() < ends:
+        time.sleep(1)
+    say(f"{len(asked)} panels: no data for {missing.names}")
+    return {
+        panel: not any(f"{panel} {one}" in missing.names for one in letters)
         for panel, letters in asked.items()
-        if not any(f"{panel} {one}" in missing.names for one in letters)
-    ]
-    return {"panels": len(asked), "panels_with_data": len(full)}
+    }
 
 
 def diagnosed(site: serving.Serving, *, quick: bool) -> Result:

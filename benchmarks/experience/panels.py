@@ -24,10 +24,10 @@ SHOWN = {"namespace": "default", "service": "digits", "pool": "factory"}
 """The dashboards' variables."""
 KNOWN = "edge_pool_nodes and on () edge_operator_tenant_weight and on () edge_slo_objective"
 """Finds something once the operator exports what the variables are chosen from."""
-
-
-UNUSED = frozenset({"Share of the candidate", "Comparisons with the candidate", "Wait of first requests"})
-"""Panels of the service's dashboard that have data only during a roll-out, or after the service was idle."""
+ROLLOUT = frozenset({"Share of the candidate", "Comparisons with the candidate"})
+"""Panels of the service's dashboard that have data only during a roll-out."""
+IDLE = frozenset({"Wait of first requests"})
+"""Those that have data only after the service was idle."""
 
 
 class Kubectl(Protocol):
@@ -51,17 +51,17 @@ def observed(kubectl: Kubectl) -> Iterator[None]:
         kubectl("delete", "tenant", "factory", "--ignore-not-found", "--timeout=60s")
 
 
-def asked(source: Source) -> dict[str, dict[str, str]]:
-    """Returns the expressions of each panel of all dashboards: by dashboard and panel, then by letter.
+def asked(source: Source, only: frozenset[str] | None = None) -> dict[str, dict[str, str]]:
+    """Returns the expressions of panels of all dashboards: by dashboard and panel, then by letter.
 
-    Those of `UNUSED` are left out.
+    only: titles of the panels. Default: all but those of `ROLLOUT` and `IDLE`.
     """
     found: dict[str, dict[str, str]] = {}
     for path in sorted(BOARDS.glob("*.json")):
         dashboard: Mapping[str, Any] = json.loads(path.read_text())
         chosen = values(dashboard, source, SHOWN)
         for question in questions(dashboard, chosen, RATE_INTERVAL):
-            if question.panel in UNUSED:
+            if question.panel in ROLLOUT | IDLE if only is None else question.panel not in only:
                 continue
             found.setdefault(f"{path.stem}: {question.panel}", {})[question.letter] = question.expression
     return found

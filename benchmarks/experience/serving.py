@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,27 +23,37 @@ RATE = 8.0
 
 @dataclass(frozen=True)
 class Serving:
-    """The cluster with the example, which is Ready. model: of the requests."""
+    """The cluster with the example, which is Ready. model: of the requests. speeds: cores by device class."""
 
     bed: Testbed
     cluster: TestbedCluster
     model: TrainedModel
     say: Say
+    speeds: Mapping[str, float]
 
     @contextmanager
-    def load(self) -> Iterator[None]:
-        """Sends requests at all entry nodes while the block runs."""
+    def unlimited(self) -> Iterator[None]:
+        """Edge nodes as fast as the machine, so that a new model is measured sooner."""
+        try:
+            self.cluster.set_speeds(dict.fromkeys(self.speeds))
+            yield
+        finally:
+            self.cluster.set_speeds(self.speeds)
+
+    @contextmanager
+    def load(self, rate: float = RATE) -> Iterator[None]:
+        """Sends requests at all entry nodes while the block runs. rate: of each, in requests a second."""
         with ExitStack() as stack:
             for node in NODES:
                 service = installation.runtime_service(self.cluster, node.name)
                 entrance = self.cluster.entrance(node.name, "default", service)
-                stack.enter_context(_client(self._argv(node.name, entrance)))
+                stack.enter_context(_client(self._argv(node.name, entrance, rate)))
             yield
 
-    def _argv(self, node: str, entrance: Entrance) -> list[str]:
+    def _argv(self, node: str, entrance: Entrance, rate: float) -> list[str]:
         argv = [*entrance.prefix, sys.executable, "-m", "demo.client", "--node", node]
         argv += ["--model", installation.SERVICE, "--host", entrance.host, "--http", str(entrance.http)]
-        argv += ["--grpc", str(entrance.grpc), "--protocol", "http", "--rate", str(RATE)]
+        argv += ["--grpc", str(entrance.grpc), "--protocol", "http", "--rate", str(rate)]
         return [*argv, "--timeout", "30", "--held-out", str(self.model.held_out)]
 
 
@@ -69,7 +79,7 @@ def prepared(root: Path, say: Say) -> Serving:
     cluster, bed = TestbedCluster(root), Testbed.of_checkout(root)
     model = Training(root / SCRIPT, root / ".cache", say).run()
     cluster.start(lambda name: step(say, name, announce=True), say)
-    installation.set_speeds(cluster, root, model, say)
+    speeds = installation.set_speeds(cluster, root, model, say)
     with step(say, "helm install", announce=True):
         installation.install(cluster, root)
     installation.upload(cluster, model.onnx)
@@ -77,4 +87,4 @@ def prepared(root: Path, say: Say) -> Serving:
     with step(say, "the example Ready", announce=True):
         installation.wait_ready(cluster, say)
         installation.settle_slo(cluster, root, say)
-    return Serving(bed, cluster, model, say)
+    return Serving(bed, cluster, model, say, speeds)

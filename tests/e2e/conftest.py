@@ -4,12 +4,10 @@ EDGE_KEEP_CLUSTER=1 leaves it running, so that the next run starts immediately.
 """
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
@@ -17,6 +15,7 @@ from demo import installation
 from demo.clusters import Say, Step
 from demo.testbed_cluster import TestbedCluster
 from demo.training import SCRIPT, Training
+from terminating import interrupted_by_sigterm
 from testbed.background import in_background
 from trials import Trial
 
@@ -53,37 +52,31 @@ def step_with(say: Say) -> Step:
     return step
 
 
-def interrupt(signal_number: int, frame: FrameType | None) -> None:
-    """Makes SIGTERM remove the cluster, like Ctrl-C."""
-    raise KeyboardInterrupt(f"signal {signal_number}")
-
-
 @pytest.fixture(scope="session")
 def installed(pytestconfig: pytest.Config) -> Iterator[Trial]:
     """The cluster with the operator, the model in the store and the example applied and Ready."""
     say = speaker(pytestconfig)
     step = step_with(say)
-    before = signal.signal(signal.SIGTERM, interrupt)
     training, cluster = Training(ROOT / SCRIPT, ROOT / ".cache", say), TestbedCluster(ROOT)
-    try:
-        with in_background(training.run, training.stop):
-            cluster.start(step, say)
-        model = training.model
-        speeds = installation.set_speeds(cluster, ROOT, model, say)
-        with step("helm install"):
-            installation.install(cluster, ROOT)
-        installation.upload(cluster, model.onnx)
-        installation.apply(cluster, ROOT)
-        with step("waiting for the example to be Ready"):
-            installation.wait_ready(cluster, say)
-            slo = installation.settle_slo(cluster, ROOT, say)
-        found = Trial(ROOT, cluster, model, slo, speeds)
-        found.check_plan()
-        yield found
-    finally:
-        if not os.environ.get("EDGE_KEEP_CLUSTER"):
-            cluster.stop()
-        signal.signal(signal.SIGTERM, before)
+    with interrupted_by_sigterm():
+        try:
+            with in_background(training.run, training.stop):
+                cluster.start(step, say)
+            model = training.model
+            speeds = installation.set_speeds(cluster, ROOT, model, say)
+            with step("helm install"):
+                installation.install(cluster, ROOT)
+            installation.upload(cluster, model.onnx)
+            installation.apply(cluster, ROOT)
+            with step("waiting for the example to be Ready"):
+                installation.wait_ready(cluster, say)
+                slo = installation.settle_slo(cluster, ROOT, say)
+            found = Trial(ROOT, cluster, model, slo, speeds)
+            found.check_plan()
+            yield found
+        finally:
+            if not os.environ.get("EDGE_KEEP_CLUSTER"):
+                cluster.stop()
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 import re
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from benchmarks.experience.panels import KNOWN, Unanswered, asked, by_query, empty, observed
+from benchmarks.experience import states
+from benchmarks.experience.panels import IDLE, KNOWN, ROLLOUT, Unanswered, asked, by_query, empty, observed
 from testbed.dashboards.__main__ import BOARDS, Source
 from testbed.dashboards.asking import instant
 from trials import PATIENCE, Document, Trial, another_service
@@ -52,6 +54,33 @@ def test_every_query_of_a_dashboard_and_every_rule_finds_data(trial: Trial) -> N
             print(f"{answered} of {len(wanted)} queries have data; none for {missing.names}")
     for alert in alerts:
         source.ask([instant(alert["expr"])])
+
+
+def check_data(trial: Trial, source: Source, panels: frozenset[str]) -> None:
+    """Waits until every query of the panels finds data."""
+    wanted = by_query(asked(source, panels))
+    assert len(wanted) >= len(panels)
+    missing = Unanswered(source, wanted)
+    try:
+        trial.wait("data for every query", lambda: not missing(), PATIENCE)
+    finally:
+        print(f"no data for {missing.names}")
+
+
+@pytest.mark.extended
+def test_panels_of_idle_services_find_data_once_a_service_was_idle(trial: Trial) -> None:
+    with states.idle(trial.cluster), trial.load("edge-a", rate=states.SELDOM):
+        check_data(trial, Source(trial.bed), IDLE)
+
+
+@pytest.mark.extended
+def test_panels_of_roll_outs_find_data_while_a_revision_is_compared(trial: Trial, tmp_path: Path) -> None:
+    with (
+        trial.unlimited(),
+        states.rolling(trial.cluster, trial.trained.onnx, tmp_path),
+        trial.load("edge-a", rate=8),
+    ):
+        check_data(trial, Source(trial.bed), ROLLOUT)
 
 
 @pytest.mark.extended

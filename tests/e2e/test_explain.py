@@ -9,7 +9,8 @@ import yaml
 
 from command_line import document, ei, kubeconfig
 from edge_api import reasons
-from edge_api.quantities import parse_duration
+from edge_api.quantities import parse_duration, parse_quantity
+from edge_operator.pool.demands import UNMEASURED_UPLINK
 from trials import Trial, another_service
 
 NAME = "strict"
@@ -36,7 +37,12 @@ def test_it_shows_the_routes_that_are_published(trial: Trial) -> None:
         routes = published[entry["node"]]["spec"]["routes"]
         assert [route["name"] for route in entry["routes"]] == [route["name"] for route in routes]
         assert entry["table"] in ("Published", "Standing")
-        assert {"Cpu", "Memory"} <= {use["resource"] for use in entry["uses"]}
+        used = {use["resource"] for use in entry["uses"]}
+        assert {"Cpu", "Memory"} <= used
+        bandwidth = parse_quantity(entry["bandwidth"]) if entry.get("measured") else UNMEASURED_UPLINK
+        now = next((each for each in routes if parse_quantity(each["minBandwidth"]) <= bandwidth), routes[-1])
+        remote = any(stage["runtime"] == "Triton" for stage in now["stages"])
+        assert ("Triton" in used) == ("Uplink" in used) == remote, "uses are those of the published table"
         assert entry["rejected"]
         assert all(each["reason"] for each in entry["rejected"])
 

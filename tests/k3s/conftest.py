@@ -7,6 +7,7 @@ import pytest
 
 from demo.training import SCRIPT, Training
 from k3s_site import EDGE, RELEASE, ROOT, Site
+from terminating import interrupted_by_sigterm
 from testbed import Testbed
 from testbed.images import CHART_NAMES
 
@@ -25,13 +26,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     bed = Testbed.of_checkout(tmp_path_factory.mktemp("k3s"), ROOT / ".cache", ROOT)
     training = Training(ROOT / SCRIPT, ROOT / ".cache", print)
     training.run()
-    try:
-        bed.up([EDGE], print, like="k3s")
-        bed.images(print, names=CHART_NAMES)
-        yield Site(bed, training.model)
-    finally:
-        bed.down()
-        bed.layout.lock.unlink()
+    with interrupted_by_sigterm():
+        try:
+            bed.up([EDGE], print, like="k3s")
+            bed.images(print, names=CHART_NAMES)
+            yield Site(bed, training.model)
+        finally:
+            bed.down()
+            bed.layout.lock.unlink()
 
 
 @pytest.fixture

@@ -38,10 +38,10 @@ def test_a_machine_that_has_everything_or_may_install_it_is_fit() -> None:
 
 def test_programs_of_the_tests_are_installed_or_named() -> None:
     missing = missing_packages(lambda what: what == "curl", client_programs.PACKAGES)
-    assert missing == ["default-jdk-headless"]
+    assert missing == ["default-jdk-headless", "systemd"]
     assert client_programs.refusal(0, may_apt=True, missing=missing) is None
     assert client_programs.refusal(1000, may_apt=False, missing=[]) is None
     for user, may_apt in ((1000, True), (0, False)):
-        assert "the tests need default-jdk-headless" in (
+        assert "the tests need default-jdk-headless systemd" in (
             client_programs.refusal(user, may_apt=may_apt, missing=missing) or ""
         )

@@ -36,9 +36,9 @@ kubeconfig. It needs a way to the API server and to no other part of the cluster
 through a port that it forwards there, unless `--address` or `--store` gives another way.
 
 `explain`, `plan` and `what-if` plan pools by the operator's own functions, from the objects at the API
-server, and change nothing. [Conditions and reasons](reasons.md#why-is-this-service-not-planned) lists
-what they cannot see. The version of `ei` must be that of the operator: [EI0209](doctor.md#ei0209)
-compares both.
+server, and change nothing. Published tables that the operator keeps are explained as they are, with what
+they use. [Conditions and reasons](reasons.md#why-is-this-service-not-planned) lists what these commands
+cannot see. The version of `ei` must be that of the operator: [EI0209](doctor.md#ei0209) compares both.
 
 `-o json` and `-o yaml` print the same document for programs. Errors are one sentence on standard error.
 

@@ -27,6 +27,7 @@ from edge_operator.explaining.services import explain_service
 from edge_operator.explaining.suppositions import Supposition, suppose
 from edge_operator.names import POOL_LABEL, label_value
 from edge_operator.pool.drafts import Now
+from edge_operator.pool.published_tables import in_force
 
 RATE: Final = 2.0
 """Plans per second of a viewer over time."""
@@ -124,7 +125,9 @@ class Plans:
             operator = self._operator()
             seen = seen_pool(self._reads, pool, operator.settings, "", operator.scope)
             joint = replanned(seen.state, Now(0.0, self._times.wall())).joint
-            return {"resources": [] if joint is None else usage(joint.plan.plan, sight)}
+            if joint is None:
+                return {"resources": []}
+            return {"resources": usage(in_force(joint.plan.plan, joint.plan.adopted), sight)}
 
         return self._fresh(sight, ("usage", pool, *sorted(sight.namespaces)), pool, used)
 

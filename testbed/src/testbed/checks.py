@@ -98,7 +98,7 @@ def checks(python: str) -> tuple[Check, ...]:
         Check("prose", (python, "-m", "testbed.prose"), LINT),
         Check("documentation site", (python, "-m", "testbed.site"), LINT),
         Check("types", (python, "-m", "mypy", *typed), FAST | {"types"}),
-        Check("client programs of the tests", (python, "-m", "testbed.client_programs"), FAST),
+        Check("programs of the tests", (python, "-m", "testbed.client_programs"), FAST),
         Check("unit, contract, chart tests and their coverage", (python, *fast), FAST),
         Check("Triton's load tool", (python, *load_tool), frozenset({"all"})),
         Check("OpenVINO's execution provider", (python, *openvino), frozenset({"all"})),

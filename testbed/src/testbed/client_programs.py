@@ -1,4 +1,4 @@
-"""Client programs that only the project's tests need; installed if possible.
+"""Programs that only the project's tests need; installed if possible.
 
 `python -m testbed.client_programs` exits with 1 and a message if that is not possible.
 """
@@ -14,7 +14,7 @@ from testbed.prerequisites import debian, install, missing_packages
 from testbed.progress import print_line
 
 # Program -> Debian package.
-PACKAGES: Final = {"curl": "curl", "javac": "default-jdk-headless"}
+PACKAGES: Final = {"curl": "curl", "javac": "default-jdk-headless", "systemd-analyze": "systemd"}
 
 
 def refusal(user: int, *, may_apt: bool, missing: list[str]) -> str | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,7 +155,14 @@ class Cluster:
         if self.layout.state.is_dir():
             for path in self.layout.state.iterdir():
                 if path != self.layout.logs:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder, from which a program that is ending can remove files at the same time."""
+    while os.path.lexists(path):
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _containerd_answers(node: ProcessRecord | None) -> bool:

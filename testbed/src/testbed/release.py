@@ -34,6 +34,8 @@ TOOLS: Final = ROOT / ".cache" / "release"
 # The testbed is for a checkout only.
 UNPUBLISHED: Final = frozenset({"testbed"})
 IMAGES: Final = ("operator", "runtime")
+LOCKS: Final = ("build", *IMAGES)
+"""The packages that the Dockerfile installs."""
 # Platforms of the images, by the oldest C library that wheels may expect: that of the base is newer.
 PLATFORMS: Final = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 BESIDE: Final = {"operator": ("edge-console",)}
@@ -185,7 +187,7 @@ def _resolve() -> None:
     """Checks that both images can be built for every architecture. Raises TestbedError."""
     for architecture in PLATFORMS:
         with step(print_line, f"wheels for {architecture}"):
-            for lock in IMAGES:
+            for lock in LOCKS:
                 run(resolution(lock, architecture, OUT / "none"), cwd=ROOT)
 
 

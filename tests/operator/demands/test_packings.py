@@ -105,7 +105,7 @@ def test_runs_that_were_faster_without_packed_weights_do_not_count_as_faster() -
 def test_an_explanation_says_what_was_chosen(nodes: Any, said: str) -> None:
     one = local(nodes)
     plan = plan_services(pool(nodes, one))
-    found = EntryExplainer(plan.plan).explain(one, entry_of(plan))
+    found = EntryExplainer(plan).explain(one, entry_of(plan))
     (packing,) = found.packing
     assert (packing.place, packing.slowdown) == ("cam-0", 1.25)
     assert {packing.memory, packing.other_memory} == {1.0, 2.0}

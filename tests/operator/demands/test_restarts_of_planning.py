@@ -9,6 +9,7 @@ import pytest
 from edge_api import ModelProfile, Placement
 from edge_api.model_sources import ModelSource
 from edge_api.objects import written
+from edge_operator.explaining.entries import EntryExplainer
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import manifests, rates, recorded
 from edge_operator.pool.cpu_weights import published_weights
@@ -141,6 +142,39 @@ def test_a_rate_is_kept_where_it_explains_a_shortage() -> None:
     """Otherwise the test above shows nothing."""
     operators = [changed_by_chance(seed, declared=False, measured=True) for seed in range(12)]
     assert any(rates.published(each) for one in operators for each in one.placements.values())
+
+
+Uses = dict[tuple[EntryKey, str, str], tuple[float, float]]
+
+
+def explained_uses(operator: Operator) -> Uses:
+    """What `ei explain` says that each entry and all of them use, by resource and place."""
+    explainer, found = EntryExplainer(operator.plan), Uses()
+    for one in operator.pooled().services:
+        for entry in operator.plan.of(one.key):
+            if isinstance(entry.plan, Plan) and not entry.intermediate:
+                key = EntryKey(*one.key, entry.member.node.name)
+                for use in explainer.explain(one, entry).uses:
+                    found[key, use.resource, use.place] = (use.own, use.total)
+    return found
+
+
+def unlike(before: Uses, after: Uses) -> bool:
+    return before.keys() != after.keys() or any(
+        after[key] != pytest.approx(each, rel=1e-3) for key, each in before.items()
+    )
+
+
+@pytest.mark.parametrize("seed", [7, 9])
+def test_the_uses_after_a_restart_are_those_of_the_tables_that_stand(seed: int) -> None:
+    operator = changed_by_chance(seed, declared=True)
+    operator.step()
+    before = explained_uses(operator)
+    operator.restart()
+    operator.step()
+    assert not unlike(before, explained_uses(operator))
+    operator.plan = replace(operator.plan, adopted={})
+    assert unlike(before, explained_uses(operator)), "a first plan uses something else"
 
 
 def test_what_the_model_profile_keeps_is_planned_as_what_the_store_said() -> None:

@@ -268,7 +268,7 @@ def test_measured_requests_count_as_used_and_nothing_is_reserved_for_them() -> N
         for name, rate in (("first", 2.0), ("second", 3.0))
     )
     plan = plan_services(pool(nodes, first, second))
-    entry = EntryExplainer(plan.plan).explain(first, plan.of(first.key)[0])
+    entry = EntryExplainer(plan).explain(first, plan.of(first.key)[0])
     assert (entry.rate.value, entry.rate.source, entry.rate.reserved) == (2.0, "Measured", 0.01)
     cpu = next(use for use in entry.uses if use.resource == "Cpu")
     assert [cpu.own, cpu.total] == pytest.approx([0.24, 0.6])

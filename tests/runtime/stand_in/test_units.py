@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.stand_in.units import MARKER, Unit, quoted
+from testbed.client_programs import PACKAGES
 
 STANDING_IN = Unit("edge-runtime", [sys.executable, "serve-node", "--after", "30s"], "1.0", Path("/bin/sh"))
 SERVING = Unit("digits", [sys.executable, "serve", "/models/a b.onnx", "--name", "100%"], "1.0")
@@ -17,13 +18,11 @@ SERVING = Unit("digits", [sys.executable, "serve", "/models/a b.onnx", "--name",
 
 @pytest.mark.parametrize("unit", [STANDING_IN, SERVING], ids=["serve-node", "serve"])
 def test_systemd_accepts_the_unit(tmp_path: Path, unit: Unit) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("this machine has no program systemd-analyze: install the package systemd")
+    program = "systemd-analyze"
+    assert shutil.which(program), f"{program} is not installed: apt-get install {PACKAGES[program]}"
     file = tmp_path / f"{unit.name}.service"
     file.write_text(unit.text)
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", file], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([program, "verify", "--man=no", file], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

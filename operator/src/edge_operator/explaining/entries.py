@@ -20,13 +20,14 @@ from edge_operator.explaining.values import (
     Weighed,
 )
 from edge_operator.pool import server_links
+from edge_operator.pool.demands import PooledPlan
 from edge_operator.pool.pooled import PlannedEntry, PooledService
+from edge_operator.pool.published_tables import in_force
 from edge_operator.pool.shortages import binding, lack
 from edge_planning import EntryProblem, Infeasible, Plan, explain, plans, rejected
 from edge_planning.choosing.sentences import sufficient_seconds
 from edge_planning.plans import Rejection
 from edge_planning.pools import PoolDemand
-from edge_planning.pools import PoolPlan as SharedPool
 from edge_planning.pools.occupancy import Occupancy, Use
 from edge_planning.pools.reservations import Kind
 
@@ -36,12 +37,12 @@ _BESIDE_OTHERS = "meets the SLO alone, but its table does not fit beside those o
 
 
 class EntryExplainer:
-    """Explains the entries of a planned pool."""
+    """Explains the entries of a planned pool. What is used, and what is left, is by the tables in force."""
 
-    def __init__(self, shared: SharedPool) -> None:
-        self._placed = shared.placed
-        self._demands: Mapping[str, PoolDemand] = {one.name: one for one in shared.problem.demands}
-        self._occupancy = Occupancy(shared)
+    def __init__(self, plan: PooledPlan) -> None:
+        self._placed = plan.plan.placed
+        self._demands: Mapping[str, PoolDemand] = {one.name: one for one in plan.plan.problem.demands}
+        self._occupancy = Occupancy(in_force(plan.plan, plan.adopted))
 
     def explain(self, service: PooledService, entry: PlannedEntry) -> EntryExplanation:
         """Returns the plan of an entry node with everything that it rejected."""

@@ -93,7 +93,7 @@ def explain_service(
     """Returns the explanation of a service. Raises as planned_service does."""
     found = planned_service(cluster, namespace, name, operator, now)
     key, service, seen = ServiceKey(namespace, name), found.service, found.seen
-    explainer = EntryExplainer(found.joint.plan.plan)
+    explainer = EntryExplainer(found.joint.plan)
     spec = found.pooled.spec
     return Explanation(
         service=name,

@@ -1,7 +1,7 @@
 """Reads the route table of a Placement back, as far as rendering it again needs it. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from edge_api import Placement
@@ -9,7 +9,8 @@ from edge_api.placements import Route as PublishedRoute
 from edge_api.placements import Stage
 from edge_operator.store_answers import CardExit, ModelCard
 from edge_planning import Route, RouteTable
-from edge_planning.pools import Placed
+from edge_planning.pools import Placed, PoolPlan
+from edge_planning.pools.standing import Standing, with_standing
 from edge_planning.problems import FP32
 
 _LOCAL = "local"
@@ -27,6 +28,11 @@ class Adopted:
     def stands(self, placed: Placed) -> bool:
         """Whether the plan still has the table in whose place it stands."""
         return (placed.plan.table, placed.server) == (self.planned, self.planned_server)
+
+
+def in_force(plan: PoolPlan, adopted: Mapping[str, Adopted]) -> PoolPlan:
+    """Returns a plan with the tables that stand, and with what demands hold by them."""
+    return with_standing(plan, {name: Standing(each.routes, each.server) for name, each in adopted.items()})
 
 
 _THRESHOLD = re.compile(r"\?([0-9.e+-]+)@")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_planning.choosing.candidates import Mask
-from edge_planning.plans import Infeasible, Plan, RouteTable
+from edge_planning.plans import Infeasible, Plan, Route, RouteTable
 from edge_planning.pools.costed import Costed, no_more_than, planned_bandwidth, smallest_local
 from edge_planning.pools.figures import Figures
 from edge_planning.pools.joint import MOVE_COST
@@ -165,6 +165,27 @@ class Tables:
         table = self._reserving(demand, self._loaded(demand, problem_at(demand, server, plan.table)), plan)
         waits = {place: old.waits.get(place, seconds) for place, seconds in table.reserved.waits.items()}
         return replace(table, reserved=replace(table.reserved, waits=waits))
+
+    def standing(self, demand: PoolDemand, plan: Plan, server: str | None) -> Ranked:
+        """Returns a published table, with the latencies of its routes as if there were no other demands.
+
+        What is published includes waits for others, but does not say how long they are.
+        """
+        problem = self._loaded(demand, problem_at(demand, server, plan.table))
+        every = self.questions.candidates(problem)
+        names = {every.name(index): index for index in range(len(every))}
+        least, thresholds = every.intercept, every.thresholds(problem.slo.latency)
+
+        def alone(route: Route) -> Route:
+            index = names.get(route.name)
+            if index is None:
+                return route
+            met = float(thresholds[index])
+            latency = float(least[index]) if route.cut is None else route.latency
+            return replace(route, met_from=met if met <= problem.tables.high else None, latency=latency)
+
+        table = replace(plan.table, routes=tuple(map(alone, plan.table.routes)))
+        return self._reserving(demand, problem, replace(plan, table=table))
 
     def _loaded(self, demand: PoolDemand, problem: EntryProblem) -> EntryProblem:
         """Returns the problem at the demand's rate and its places' concurrency, without other demands."""
