@@ -5,11 +5,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 from benchmarks.models.catalogue import ModelFile
+from benchmarks.models.comparisons import compared, near
 from benchmarks.models.inputs import measured_feeds, save_samples
 from benchmarks.models.planning import MODES, SAMPLES
 from benchmarks.models.predictions import CLASS, Planned
@@ -22,15 +23,14 @@ from edge_api.quantities import parse_quantity
 from testbed import Testbed
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-COUNT: Final = 20
-"""Requests at each shape by each route."""
+ROUNDS: Final = 8
+"""Of requests of each shape by each route: other load on the machine disturbs some of them."""
 RATE: Final = 200e6
 """Of the entry node's link, in bit/s."""
 SPEED: Final = 0.25
 """Of the entry node, in cores: a hop is worth its time."""
 UNLIMITED: Final = ("voice detection",)
 """Kinds of files that run as fast as the machine: a request takes less time than a quota's period."""
-WITHIN: Final = 0.25
 _NODE: Final = "edge-a"
 _POOL: Final = "bench"
 _SLO: Final = {"latency": "5s", "percentile": 50}
@@ -56,14 +56,22 @@ def serve_on_cluster(models: Sequence[ModelFile], say: Say) -> dict[str, Any]:
         site.clear()
         site.apply([pool(_POOL, [(CLASS, _SELECTOR)])])
         files: dict[str, Any] = {}
+        rows: list[dict[str, Any]] = []
         for model in models:
             speed = None if model.kind in UNLIMITED else SPEED
             bed.node(_NODE).set_speed(speed)
             bed.link(_NODE).set_rate(RATE)
-            files[model.name] = {"cores": speed, **_Service(site, model).measured()}
-        rows = [row for each in files.values() for row in each["rows"]]
-        near = sum(abs(row["planned"] / row["measured"] - 1) <= WITHIN for row in rows)
-        return {"rate": RATE, "requests": COUNT, "files": files, "rows": len(rows), "near": near}
+            found = _Service(site, model).measured()
+            rows += found.pop("rows")
+            files[model.name] = {"cores": speed, **found}
+        return {
+            "rate": RATE,
+            "rounds": ROUNDS,
+            "files": files,
+            "rows": rows,
+            "compared": len(rows),
+            "near": sum(map(near, rows)),
+        }
     finally:
         if ran:
             bed.node(_NODE).set_speed(None)
@@ -84,7 +92,7 @@ class _Service:
         self._site.apply([self._manifest()])
         try:
             self._site.wait_ready([self._name])
-            first = self._ask("", 1)  # of a file with open sizes, the first requests tell them
+            first = self._ask("")  # of a file with open sizes, the first requests tell them
             samples = self._wait_measured()
             rows = [row for mode in MODES for row in self._mode(mode)]
             wrong = "; ".join(each["wrong"] for each in [*first, *rows] if each["wrong"])
@@ -134,36 +142,33 @@ class _Service:
         return rows
 
     def _route(self, route: str) -> list[dict[str, Any]]:
-        asked = self._ask(route, COUNT)
         placement = self._get("placement", f"{self._name}.{_NODE}")
+        (planned,) = [each for each in placement["spec"]["routes"] if each["name"] == route]
+        asked = self._ask(route, ROUNDS, _statistics(planned))
         plan = Planned(
             self._get("inferenceservice", self._name), self._get("modelprofile", self._name), placement
         )
-        bandwidth = float(parse_quantity(placement["status"].get("link", {}).get("bandwidth", "0")))
         rows = []
         for each in asked:
-            parts = plan.latency(route, each["shape"], bandwidth)
-            seconds = median(each["seconds"]) if each["seconds"] else float("inf")
+            row = compared(each["rounds"], partial(plan.latency, route, each["shape"]))
             rows.append(
                 {
+                    "model": self._name,
                     "route": route,
                     "shape": each["shape"],
                     "wrong": each["wrong"],
                     "responses": each["routes"],
-                    "bandwidth": bandwidth,
-                    "measured": seconds,
-                    "planned": parts.pop("total"),
-                    "parts": parts,
+                    **row,
                 }
             )
-            shown = f"{1e3 * rows[-1]['planned']:.2f} ms planned, {1e3 * seconds:.2f} measured"
-            self._site.say(f"{self._name}: {route} at {each['shape']}: {shown} {each['wrong']}")
+            self._site.say(f"{self._name}: {json.dumps(rows[-1])}")
         return rows
 
-    def _ask(self, route: str, count: int) -> list[dict[str, Any]]:
+    def _ask(self, route: str, rounds: int = 0, statistics: str = "") -> list[dict[str, Any]]:
         (host,) = {text.partition("=")[2] for text in self._site.hosts([self._name], _NODE)}
         argv = [*self._site.bed.in_node(_NODE), sys.executable, "-m", "benchmarks.models.asking"]
-        argv += [self._model.name, host, self._name, "--route", route, "--count", str(count)]
+        argv += [self._model.name, host, self._name, "--route", route, "--rounds", str(rounds)]
+        argv += ["--statistics", statistics]
         done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, cwd=self._site.root, check=True)
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
@@ -194,3 +199,9 @@ class _Service:
 
     def _kubectl(self, *argv: str) -> None:
         self._site.bed.kubectl(*argv)
+
+
+def _statistics(route: Document) -> str:
+    """Returns the URL of Triton's statistics of a route's tail; empty without one."""
+    last = route["stages"][-1]
+    return f"{last['address']}/v2/models/{last['model']}/stats" if last["runtime"] == "Triton" else ""
