@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from benchmarks.models import servers
-from benchmarks.models.catalogue import ModelFile, catalogue
+from benchmarks.models.catalogue import ModelFile, catalogue, chosen
 from benchmarks.models.checking import STEPS, Checked, Site, check
 from benchmarks.models.cluster import serve_on_cluster
 from benchmarks.models.progress import Progress
@@ -52,15 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     if arguments.page is not None and arguments.only and arguments.resume is None:
         parser.error("--page: needs the results of all files: leave out --only, or add --resume FILE")
-    models = catalogue(arguments.only) if arguments.only or not arguments.cluster else []
+    every = catalogue()
+    models = chosen(every, arguments.only) if arguments.only or not arguments.cluster else []
     results = None if arguments.resume is None else Results(arguments.resume)
     found = checked(models, arguments.steps, results, time.monotonic() + arguments.within)
     if arguments.page is not None:
-        _write(arguments.page, arguments.steps, results, found)
+        _write(arguments.page, every, arguments.steps, results, found)
     result = summary(found)
     if arguments.cluster:
-        chosen = [model for model in catalogue(arguments.cluster) if model.name in arguments.cluster]
-        result["cluster"] = serve_on_cluster(chosen, say)
+        served = [model for model in every if model.name in arguments.cluster]
+        result["cluster"] = serve_on_cluster(served, say)
     print(json.dumps(result))
     return 1 if result["left_out"] else 0
 
@@ -104,9 +105,15 @@ def _site(stack: ExitStack) -> Site:
     return Site(store, entry, cloud, folder)
 
 
-def _write(path: Path, steps: Sequence[str], results: Results | None, found: Sequence[Checked]) -> None:
+def _write(
+    path: Path,
+    models: Sequence[ModelFile],
+    steps: Sequence[str],
+    results: Results | None,
+    found: Sequence[Checked],
+) -> None:
     """Writes the page, unless files lack a result: then it says how many."""
-    models, by_name = catalogue(), {one.name: one for one in found}
+    by_name = {one.name: one for one in found}
     if results is not None:
         kept = {model.name: results.of(model, steps) for model in models}
         by_name = {name: one for name, one in kept.items() if one is not None}

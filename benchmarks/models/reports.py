@@ -52,6 +52,6 @@ def _counted(found: Sequence[Checked]) -> str:
     counts = summary(found)
     return (
         f"Of {counts['files']} files, {counts['served']} are served, {counts['profiled']} measured, "
-        f"{counts['planned']} planned,\nand {counts['equal']} equal everywhere: at {counts['cuts']} cuts and on "
-        f"{counts['routes']} routes."
+        f"{counts['planned']} planned,\nand {counts['equal']} equal everywhere: at {counts['cuts']} cuts and "
+        f"on {counts['routes']} routes."
     )
