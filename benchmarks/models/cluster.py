@@ -61,9 +61,9 @@ def serve_on_cluster(models: Sequence[ModelFile], say: Say) -> dict[str, Any]:
             speed = None if model.kind in UNLIMITED else SPEED
             bed.node(_NODE).set_speed(speed)
             bed.link(_NODE).set_rate(RATE)
-            found = _Service(site, model).measured()
-            rows += found.pop("rows")
-            files[model.name] = {"cores": speed, **found}
+            served = _Service(site, model).measured()
+            rows += served.pop("rows")
+            files[model.name] = {"cores": speed, **served}
         return {
             "rate": RATE,
             "rounds": ROUNDS,

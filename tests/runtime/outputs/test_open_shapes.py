@@ -15,7 +15,7 @@ from edge_runtime.assignment import Placement, Route, parse_placement
 from edge_runtime.routing.shaped_tables import is_open, request_shape, table_shapes
 from edge_runtime.shape_counts import EVERY, RequestShapes
 from edge_runtime.tensors import Tensor
-from networks import info, model_of, run
+from networks import Array, info, model_of, run
 from routed import Cutter, routed
 from stages import entry
 
@@ -73,7 +73,10 @@ def test_an_input_that_a_slice_does_not_need_still_tells_the_shape_of_a_request(
     node = cutter.placement([cutter.route("full@local", stage)], shapes=measured)
     with entry(cutter.keep(tmp_path), node) as sockets:
         for caller in CALLERS:
-            feeds = {"x": np.zeros((1, 48), np.float32), "length": np.ones((1, 48), np.int64)}
+            feeds: dict[str, Array] = {
+                "x": np.zeros((1, 48), np.float32),
+                "length": np.ones((1, 48), np.int64),
+            }
             (answer,) = caller(sockets, "digits", feeds).values()
             np.testing.assert_allclose(answer, np.full((1, 48), 0.5))
 
