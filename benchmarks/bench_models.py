@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         served = [model for model in every if model.name in arguments.cluster]
         result["cluster"] = serve_on_cluster(served, say)
     print(json.dumps(result))
-    return 1 if result["left_out"] else 0
+    services = result.get("cluster", {}).get("files", {}).values()
+    failed = any(each.get("failed") or each.get("wrong") for each in services)
+    return 1 if result["left_out"] or failed else 0
 
 
 def checked(

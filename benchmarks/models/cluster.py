@@ -21,6 +21,7 @@ from benchmarks.pool.site import Site, installed
 from benchmarks.runtime.commands import Say
 from edge_api.quantities import parse_quantity
 from testbed import Testbed
+from testbed.errors import KubectlFailed, NotReadyInTimeError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ROUNDS: Final = 8
@@ -43,9 +44,10 @@ _STEP: Final = 0.8
 
 
 def serve_on_cluster(models: Sequence[ModelFile], say: Say) -> dict[str, Any]:
-    """Returns, by file, what differs, and the latencies of each route: of the plan and as measured.
+    """Returns, by file, what differs, and a row for each route and shape: its latency, planned and measured.
 
-    Starts the testbed unless it runs, and deletes all its DevicePools.
+    A file that cannot be served has `failed`, and the rows until then. Starts the testbed unless it runs, and
+    deletes all its DevicePools.
     """
     bed = Testbed.of_checkout(ROOT)
     ran = bed.running()
@@ -61,9 +63,12 @@ def serve_on_cluster(models: Sequence[ModelFile], say: Say) -> dict[str, Any]:
             speed = None if model.kind in UNLIMITED else SPEED
             bed.node(_NODE).set_speed(speed)
             bed.link(_NODE).set_rate(RATE)
-            served = _Service(site, model).measured()
-            rows += served.pop("rows")
-            files[model.name] = {"cores": speed, **served}
+            files[model.name] = {"cores": speed}
+            try:
+                files[model.name] |= _Service(site, model).measure(rows)
+            except (NotReadyInTimeError, KubectlFailed, subprocess.CalledProcessError) as error:
+                files[model.name]["failed"] = str(error)
+                say(f"{model.name}: {error}")
         return {
             "rate": RATE,
             "rounds": ROUNDS,
@@ -86,17 +91,22 @@ class _Service:
     def __init__(self, site: Site, model: ModelFile) -> None:
         self._site, self._model, self._name = site, model, model.name
 
-    def measured(self) -> dict[str, Any]:
-        """Serves the file by each mode; returns `wrong`, `samples` (whether they were needed) and `rows`."""
+    def measure(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Serves the file by each mode, and adds its rows.
+
+        Returns `wrong`, what differs from onnxruntime, and `samples`, whether they were needed.
+        """
         self._upload()
         self._site.apply([self._manifest()])
         try:
             self._site.wait_ready([self._name])
             first = self._ask("")  # of a file with open sizes, the first requests tell them
             samples = self._wait_measured()
-            rows = [row for mode in MODES for row in self._mode(mode)]
-            wrong = "; ".join(each["wrong"] for each in [*first, *rows] if each["wrong"])
-            return {"wrong": wrong, "samples": samples, "rows": rows}
+            for mode in MODES:
+                self._mode(mode, rows)
+            own = [row for row in rows if row["model"] == self._name]
+            wrong = "; ".join(each["wrong"] for each in [*first, *own] if each["wrong"])
+            return {"wrong": wrong, "samples": samples}
         finally:
             self._kubectl("delete", "inferenceservices", self._name, "-n", NAMESPACE, "--timeout=180s")
 
@@ -128,18 +138,17 @@ class _Service:
         self._site.wait("measured", lambda: self._reason("Profiled") == "Measured", _MEASURED, self._unmet)
         return True
 
-    def _mode(self, mode: str) -> list[dict[str, Any]]:
+    def _mode(self, mode: str, rows: list[dict[str, Any]]) -> None:
         """Measures every route of a mode's table, with the median as the percentile of the plan."""
         self._patch({"mode": mode, "slo": _SLO})
         self._site.wait(f"{self._name} in {mode}", lambda: self._in_use(mode), _LOADED, self._unmet)
         routes = self._get("placement", f"{self._name}.{_NODE}")["spec"]["routes"]
-        rows, link = [], self._site.bed.link(_NODE)
+        link = self._site.bed.link(_NODE)
         for number, route in enumerate(routes):
             least = float(parse_quantity(routes[number - 1]["minBandwidth"])) if number else RATE / _STEP
             link.set_rate(_STEP * least)
             rows += [{"mode": mode, **row} for row in self._route(route["name"])]
         link.set_rate(RATE)
-        return rows
 
     def _route(self, route: str) -> list[dict[str, Any]]:
         placement = self._get("placement", f"{self._name}.{_NODE}")
