@@ -1,10 +1,12 @@
 """Asks a service of one file and compares its responses with onnxruntime's; runs in a node's network.
 
-    python -m benchmarks.models.asking MODEL HOST SERVICE [--route ROUTE] [--count COUNT]
+    python -m benchmarks.models.asking MODEL HOST SERVICE [--route ROUTE] [--rounds ROUNDS] [--statistics URL]
 
-Waits until the route responds at each shape, then sends `count` requests of each shape in turn. Prints one
-JSON object: for each shape `wrong` (what differs from onnxruntime; empty if nothing does), the `route`s that
-responded, with their number, and the `seconds` of the responses by the route, or by any without --route.
+Waits until the route responds at each shape, then sends requests of each shape in turn, in rounds. Prints one
+JSON object: for each shape `wrong` (what differs from onnxruntime; empty if nothing does), the route that was
+`reached`, the `routes` that responded, with their number, and the `rounds`. Each has the `seconds` of the
+responses by the route, or by any without --route, the estimated `bandwidth` in bit/s, and the `parts` of the
+time in seconds, by the counters of the runtime and, with --statistics, of Triton.
 """
 
 import argparse
@@ -13,11 +15,13 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import tritonclient.http
 
+from benchmarks.models import counters
 from benchmarks.models.calls import inputs_of
 from benchmarks.models.catalogue import catalogue
 from benchmarks.models.inputs import Array, Feeds, measured_feeds, shown
@@ -26,6 +30,8 @@ from benchmarks.models.truth import Truth, difference
 _PORT: Final = 8080
 _SWITCH: Final = 60.0
 _PAUSE: Final = 0.05
+_BLOCK: Final = 4
+"""Requests of one shape in a round. One more goes before them: it waits for what reading counters took."""
 
 
 class Client:
@@ -72,7 +78,8 @@ def main() -> int:
     parser.add_argument("host")
     parser.add_argument("service")
     parser.add_argument("--route", default="", help="the route whose responses count; default: any")
-    parser.add_argument("--count", type=int, default=1, help="requests of each shape")
+    parser.add_argument("--rounds", type=int, default=0, help="of requests of each shape")
+    parser.add_argument("--statistics", default="", metavar="URL", help="of the route's tail at Triton")
     arguments = parser.parse_args()
     (model,) = [each for each in catalogue([arguments.model]) if each.name == arguments.model]
     truth = Truth(model.path)
@@ -84,18 +91,39 @@ def main() -> int:
         route = _wait(client, body, truth.outputs, arguments.route)
         _, response, _ = client.infer(*body, truth.outputs)
         found.append({"shape": shown(feed), "wrong": difference(truth.run(feed), response), "reached": route})
-    seconds: list[list[float]] = [[] for _ in feeds]
-    routes: list[Counter[str]] = [Counter() for _ in feeds]
-    for _ in range(arguments.count):
-        for number, body in enumerate(bodies):
-            spent, _, route = client.infer(*body, truth.outputs)
-            routes[number][route] += 1
-            if not arguments.route or route == arguments.route:
-                seconds[number].append(spent)
-    for each, times, taken in zip(found, seconds, routes, strict=True):
-        each |= {"seconds": times, "routes": dict(taken)}
+    read = partial(
+        counters.read,
+        f"http://{arguments.host}:{_PORT}/metrics",
+        arguments.statistics,
+        arguments.service,
+        arguments.route,
+    )
+    for each in found:
+        each |= {"routes": Counter(), "rounds": []}
+    for _ in range(arguments.rounds):
+        for each, body in zip(found, bodies, strict=True):
+            each["rounds"].append(_round(client, body, truth.outputs, arguments.route, each["routes"], read))
     json.dump(found, sys.stdout)
     return 0
+
+
+def _round(
+    client: Client,
+    body: tuple[bytes, dict[str, str]],
+    outputs: Sequence[str],
+    route: str,
+    routes: Counter[str],
+    read: Callable[[], counters.Totals],
+) -> dict[str, Any]:
+    """Sends one block of requests of a shape."""
+    before, seconds = read(), list[float]()
+    for number in range(1 + _BLOCK):
+        spent, _, used = client.infer(*body, outputs)
+        routes[used] += 1
+        if number and (not route or used == route):
+            seconds.append(spent)
+    after = read()
+    return {"seconds": seconds, "bandwidth": after.bandwidth, "parts": after.since(before)}
 
 
 def _wait(client: Client, body: tuple[bytes, dict[str, str]], outputs: Sequence[str], route: str) -> str:

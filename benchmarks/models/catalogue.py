@@ -34,8 +34,12 @@ def catalogue(only: Sequence[str] = ()) -> list[ModelFile]:
 
     Downloads and makes what is missing.
     """
-    found = [*_packaged(), *_exported(), *_made()]
-    return [f for f in found if not only or any(part in f"{f.name} {f.kind}" for part in only)]
+    return chosen([*_packaged(), *_exported(), *_made()], only)
+
+
+def chosen(files: Sequence[ModelFile], only: Sequence[str]) -> list[ModelFile]:
+    """Returns those of the files that `only` selects."""
+    return [f for f in files if not only or any(part in f"{f.name} {f.kind}" for part in only)]
 
 
 def _packaged() -> list[ModelFile]:

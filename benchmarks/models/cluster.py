@@ -5,11 +5,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 from benchmarks.models.catalogue import ModelFile
+from benchmarks.models.comparisons import compared, near
 from benchmarks.models.inputs import measured_feeds, save_samples
 from benchmarks.models.planning import MODES, SAMPLES
 from benchmarks.models.predictions import CLASS, Planned
@@ -20,17 +21,17 @@ from benchmarks.pool.site import Site, installed
 from benchmarks.runtime.commands import Say
 from edge_api.quantities import parse_quantity
 from testbed import Testbed
+from testbed.errors import KubectlFailed, NotReadyInTimeError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-COUNT: Final = 20
-"""Requests at each shape by each route."""
+ROUNDS: Final = 8
+"""Of requests of each shape by each route: other load on the machine disturbs some of them."""
 RATE: Final = 200e6
 """Of the entry node's link, in bit/s."""
 SPEED: Final = 0.25
 """Of the entry node, in cores: a hop is worth its time."""
 UNLIMITED: Final = ("voice detection",)
 """Kinds of files that run as fast as the machine: a request takes less time than a quota's period."""
-WITHIN: Final = 0.25
 _NODE: Final = "edge-a"
 _POOL: Final = "bench"
 _SLO: Final = {"latency": "5s", "percentile": 50}
@@ -43,9 +44,10 @@ _STEP: Final = 0.8
 
 
 def serve_on_cluster(models: Sequence[ModelFile], say: Say) -> dict[str, Any]:
-    """Returns, by file, what differs, and the latencies of each route: of the plan and as measured.
+    """Returns, by file, what differs, and a row for each route and shape: its latency, planned and measured.
 
-    Starts the testbed unless it runs, and deletes all its DevicePools.
+    A file that cannot be served has `failed`, and the rows until then. Starts the testbed unless it runs, and
+    deletes all its DevicePools.
     """
     bed = Testbed.of_checkout(ROOT)
     ran = bed.running()
@@ -56,14 +58,25 @@ def serve_on_cluster(models: Sequence[ModelFile], say: Say) -> dict[str, Any]:
         site.clear()
         site.apply([pool(_POOL, [(CLASS, _SELECTOR)])])
         files: dict[str, Any] = {}
+        rows: list[dict[str, Any]] = []
         for model in models:
             speed = None if model.kind in UNLIMITED else SPEED
             bed.node(_NODE).set_speed(speed)
             bed.link(_NODE).set_rate(RATE)
-            files[model.name] = {"cores": speed, **_Service(site, model).measured()}
-        rows = [row for each in files.values() for row in each["rows"]]
-        near = sum(abs(row["planned"] / row["measured"] - 1) <= WITHIN for row in rows)
-        return {"rate": RATE, "requests": COUNT, "files": files, "rows": len(rows), "near": near}
+            files[model.name] = {"cores": speed}
+            try:
+                files[model.name] |= _Service(site, model).measure(rows)
+            except (NotReadyInTimeError, KubectlFailed, subprocess.CalledProcessError) as error:
+                files[model.name]["failed"] = str(error)
+                say(f"{model.name}: {error}")
+        return {
+            "rate": RATE,
+            "rounds": ROUNDS,
+            "files": files,
+            "rows": rows,
+            "compared": len(rows),
+            "near": sum(map(near, rows)),
+        }
     finally:
         if ran:
             bed.node(_NODE).set_speed(None)
@@ -78,17 +91,22 @@ class _Service:
     def __init__(self, site: Site, model: ModelFile) -> None:
         self._site, self._model, self._name = site, model, model.name
 
-    def measured(self) -> dict[str, Any]:
-        """Serves the file by each mode; returns `wrong`, `samples` (whether they were needed) and `rows`."""
+    def measure(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Serves the file by each mode, and adds its rows.
+
+        Returns `wrong`, what differs from onnxruntime, and `samples`, whether they were needed.
+        """
         self._upload()
         self._site.apply([self._manifest()])
         try:
             self._site.wait_ready([self._name])
-            first = self._ask("", 1)  # of a file with open sizes, the first requests tell them
+            first = self._ask("")  # of a file with open sizes, the first requests tell them
             samples = self._wait_measured()
-            rows = [row for mode in MODES for row in self._mode(mode)]
-            wrong = "; ".join(each["wrong"] for each in [*first, *rows] if each["wrong"])
-            return {"wrong": wrong, "samples": samples, "rows": rows}
+            for mode in MODES:
+                self._mode(mode, rows)
+            own = [row for row in rows if row["model"] == self._name]
+            wrong = "; ".join(each["wrong"] for each in [*first, *own] if each["wrong"])
+            return {"wrong": wrong, "samples": samples}
         finally:
             self._kubectl("delete", "inferenceservices", self._name, "-n", NAMESPACE, "--timeout=180s")
 
@@ -120,50 +138,46 @@ class _Service:
         self._site.wait("measured", lambda: self._reason("Profiled") == "Measured", _MEASURED, self._unmet)
         return True
 
-    def _mode(self, mode: str) -> list[dict[str, Any]]:
+    def _mode(self, mode: str, rows: list[dict[str, Any]]) -> None:
         """Measures every route of a mode's table, with the median as the percentile of the plan."""
         self._patch({"mode": mode, "slo": _SLO})
         self._site.wait(f"{self._name} in {mode}", lambda: self._in_use(mode), _LOADED, self._unmet)
         routes = self._get("placement", f"{self._name}.{_NODE}")["spec"]["routes"]
-        rows, link = [], self._site.bed.link(_NODE)
+        link = self._site.bed.link(_NODE)
         for number, route in enumerate(routes):
             least = float(parse_quantity(routes[number - 1]["minBandwidth"])) if number else RATE / _STEP
             link.set_rate(_STEP * least)
             rows += [{"mode": mode, **row} for row in self._route(route["name"])]
         link.set_rate(RATE)
-        return rows
 
     def _route(self, route: str) -> list[dict[str, Any]]:
-        asked = self._ask(route, COUNT)
         placement = self._get("placement", f"{self._name}.{_NODE}")
+        (planned,) = [each for each in placement["spec"]["routes"] if each["name"] == route]
+        asked = self._ask(route, ROUNDS, _statistics(planned))
         plan = Planned(
             self._get("inferenceservice", self._name), self._get("modelprofile", self._name), placement
         )
-        bandwidth = float(parse_quantity(placement["status"].get("link", {}).get("bandwidth", "0")))
         rows = []
         for each in asked:
-            parts = plan.latency(route, each["shape"], bandwidth)
-            seconds = median(each["seconds"]) if each["seconds"] else float("inf")
+            row = compared(each["rounds"], partial(plan.latency, route, each["shape"]))
             rows.append(
                 {
+                    "model": self._name,
                     "route": route,
                     "shape": each["shape"],
                     "wrong": each["wrong"],
                     "responses": each["routes"],
-                    "bandwidth": bandwidth,
-                    "measured": seconds,
-                    "planned": parts.pop("total"),
-                    "parts": parts,
+                    **row,
                 }
             )
-            shown = f"{1e3 * rows[-1]['planned']:.2f} ms planned, {1e3 * seconds:.2f} measured"
-            self._site.say(f"{self._name}: {route} at {each['shape']}: {shown} {each['wrong']}")
+            self._site.say(f"{self._name}: {json.dumps(rows[-1])}")
         return rows
 
-    def _ask(self, route: str, count: int) -> list[dict[str, Any]]:
+    def _ask(self, route: str, rounds: int = 0, statistics: str = "") -> list[dict[str, Any]]:
         (host,) = {text.partition("=")[2] for text in self._site.hosts([self._name], _NODE)}
         argv = [*self._site.bed.in_node(_NODE), sys.executable, "-m", "benchmarks.models.asking"]
-        argv += [self._model.name, host, self._name, "--route", route, "--count", str(count)]
+        argv += [self._model.name, host, self._name, "--route", route, "--rounds", str(rounds)]
+        argv += ["--statistics", statistics]
         done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, cwd=self._site.root, check=True)
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
@@ -194,3 +208,9 @@ class _Service:
 
     def _kubectl(self, *argv: str) -> None:
         self._site.bed.kubectl(*argv)
+
+
+def _statistics(route: Document) -> str:
+    """Returns the URL of Triton's statistics of a route's tail; empty without one."""
+    last = route["stages"][-1]
+    return f"{last['address']}/v2/models/{last['model']}/stats" if last["runtime"] == "Triton" else ""

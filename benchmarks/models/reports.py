@@ -45,4 +45,13 @@ def page(text: str, models: Sequence[ModelFile], found: Sequence[Checked]) -> st
         rows.append(
             f"| {model.name} | {model.kind} | {model.origin} | {shapes} | {', '.join(wrong) or 'equal'} |"
         )
-    return f"{before}{_BEGIN}\n\n" + "\n".join(rows) + f"\n\n{_END}{after}"
+    return f"{before}{_BEGIN}\n\n{_counted(found)}\n\n" + "\n".join(rows) + f"\n\n{_END}{after}"
+
+
+def _counted(found: Sequence[Checked]) -> str:
+    counts = summary(found)
+    return (
+        f"Of {counts['files']} files, {counts['served']} are served, {counts['profiled']} measured, "
+        f"{counts['planned']} planned,\nand {counts['equal']} equal everywhere: at {counts['cuts']} cuts and "
+        f"on {counts['routes']} routes."
+    )

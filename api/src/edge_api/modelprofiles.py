@@ -157,6 +157,16 @@ class RequestTime(Part):
     hop_megabyte: Duration = Field(
         description="Processor time that is added for each 10^6 bytes of activations."
     )
+    respond_megabyte: Duration | None = Field(
+        default=None,
+        description="Processor time that is added for each 10^6 bytes of its response. Default: "
+        "receiveMegabyte.",
+    )
+    reply_megabyte: Duration | None = Field(
+        default=None,
+        description="Processor time that is added for each 10^6 bytes of the response that a hop reads. "
+        "Default: hopMegabyte.",
+    )
 
 
 _Multiple = Annotated[float, Field(strict=True, ge=0.001, le=1000)]

@@ -194,13 +194,19 @@ class AssumedSize(StoreAnswer):
 
 
 class RequestTime(StoreAnswer):
-    """Processor seconds of requests outside of inference; processors: how many the node could use."""
+    """Processor seconds of requests outside of inference; processors: how many the node could use.
+
+    Earlier versions did not measure responses. For these, a byte of a response takes as long as one of a
+    request.
+    """
 
     processors: float = Field(ge=0.001)
     receive_seconds: float = Field(ge=0)
     receive_seconds_per_byte: float = Field(ge=0)
     hop_seconds: float = Field(ge=0)
     hop_seconds_per_byte: float = Field(ge=0)
+    respond_seconds_per_byte: float | None = Field(default=None, ge=0)
+    reply_seconds_per_byte: float | None = Field(default=None, ge=0)
 
 
 class PackingCost(StoreAnswer):

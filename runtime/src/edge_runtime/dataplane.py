@@ -204,7 +204,7 @@ class Dataplane:
             self._queue.leave()
         if results is None:
             return None
-        self._ran(loaded, feeds, self._clock() - begin, waited=False)
+        self._ran(loaded, request.inputs, self._clock() - begin, waited=False)
         self.activity.touch()
         return self._completed(table, request, start, deadline, (results, loaded, "ok"))
 
@@ -355,27 +355,27 @@ class Dataplane:
         results = await self._queue.run(
             session, feeds, None, turn.due, beyond=turn.beyond, priority=turn.priority
         )
-        self._ran(loaded, feeds, self._clock() - start, waited=waits)
+        self._ran(loaded, inputs, self._clock() - start, waited=waits)
         return results
 
     def _wait_before(self, turn: _Turn) -> float:
         """Estimated seconds until an inference with this turn would start."""
         return self._queue.wait_before(turn.due, 0.0, beyond=turn.beyond, priority=turn.priority)
 
-    def _ran(self, loaded: LoadedRoute, feeds: Mapping[str, Array], seconds: float, *, waited: bool) -> None:
-        """Counts a run here. waited: whether others were before it."""
+    def _ran(self, loaded: LoadedRoute, inputs: Mapping[str, Array], seconds: float, *, waited: bool) -> None:
+        """Counts a run here. inputs: of the model. waited: whether others were before it."""
         loaded.stats.add(seconds)
         if not waited:
-            self._compare(loaded, feeds, seconds)
+            self._compare(loaded, inputs, seconds)
         self.metrics.stage(loaded.route.name, seconds)
 
-    def _compare(self, loaded: LoadedRoute, feeds: Mapping[str, Array], seconds: float) -> None:
+    def _compare(self, loaded: LoadedRoute, inputs: Mapping[str, Array], seconds: float) -> None:
         """Compares a run that waited for no other with the plan, if it is one item of a planned stage."""
         table, local, session = self._generations.table, loaded.route.local, loaded.session
         if table is None or local is None or session is None or all(r is not loaded for r in table.routes):
             return
-        if rows(session.inputs, list(feeds.values())) in (None, 1):
-            predicted = table.predicted(loaded, feeds, local.compute)
+        if rows(session.inputs, [inputs[tensor.name] for tensor in session.inputs]) in (None, 1):
+            predicted = table.predicted(loaded, inputs, local.compute)
             now = self._generations.resources.clock()
             self.residuals.add(table.placement.spec.model.digest, loaded.route.exit, predicted, seconds, now)
 

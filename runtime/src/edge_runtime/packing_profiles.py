@@ -14,6 +14,8 @@ from edge_runtime.inference.sessions import Session, provider
 from edge_runtime.trials.admission import Subject, Trials
 
 _DIGITS: Final = 4
+_LEAST: Final = 0.001
+"""Least memory for each byte of a file. The kernel can take more from the process than the model needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ def unpacked(trials: Trials, subject: Subject, threads: int) -> Unpacked | None:
     """Returns a model without packed weights, and loads it twice in the trial process to measure its memory.
 
     subject: with its bytes. None if there is no choice: the model is small, another execution provider than
-    the CPU runs it, or the device has too little memory to load it from a file.
+    the CPU runs it, the device has too little memory to load it from a file, or the memory could not be
+    measured while other programs took some.
     """
     if subject.size < LARGE or provider() is not CPU or isinstance(subject.source, Path):
         return None
@@ -57,4 +60,4 @@ def unpacked(trials: Trials, subject: Subject, threads: int) -> Unpacked | None:
         except CannotLoad:
             return None
     packed, memory = ((found or 0) / subject.size for found in most)
-    return Unpacked(session, packed, memory) if packed and memory else None
+    return Unpacked(session, packed, memory) if min(packed, memory) >= _LEAST else None

@@ -1,9 +1,9 @@
 """Measures the processor time that requests take outside of inference on this machine.
 
 A server as at an entry node, with a model that computes next to nothing, and the client of hops exchange
-tensors of two sizes over the loopback. The client's thread is what a hop costs, all other threads of the
-process are what a request costs. They are compared with the processors that this machine has to give: a quota
-of its cgroup, or of one above it, gives it less than the machine has.
+tensors of two sizes over the loopback, as requests and as responses. The client's thread is what a hop costs,
+all other threads of the process are what a request costs. They are compared with the processors that this
+machine has to give: a quota of its cgroup, or of one above it, gives it less than the machine has.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,11 +42,11 @@ from edge_runtime.tensors import Tensor
 from edge_runtime.trials.admission import SECONDS, Trials
 
 SMALL: Final = 1 << 10
-LARGE: Final = 1 << 18
-"""Bytes of the tensors that are exchanged."""
+LARGE: Final = 1 << 20
+"""Bytes of the tensors that are exchanged. Plans apply the difference to images and to their results."""
 _NAME: Final = "requests"
 _HOST: Final = "127.0.0.1"
-_ROUNDS: Final = 4
+_ROUNDS: Final = 12
 _LEAST: Final = 5
 """Requests of a round."""
 _WITHIN: Final = 60.0
@@ -57,7 +57,9 @@ _BLOCK: Final = bytes(1 << 20)
 class RequestCosts:
     """Processor seconds of a request and of a hop, and more for each byte of their tensors.
 
-    processors: how many a process can use on this machine, as measured; below 1 under a quota.
+    processors: how many a process can use on this machine, as measured; below 1 under a quota. receive_byte,
+    hop_byte: of a request, to receive and to send it. respond_byte, reply_byte: of a response, to write and
+    to read it.
     """
 
     processors: float
@@ -65,11 +67,15 @@ class RequestCosts:
     receive_byte: float
     hop: float
     hop_byte: float
+    respond_byte: float
+    reply_byte: float
 
     def __str__(self) -> str:
         return (
             f"{self.receive * 1e3:.3f} ms + {self.receive_byte * 1e9:.3f} ms/MB, "
+            f"responses {self.respond_byte * 1e9:.3f} ms/MB, "
             f"hops {self.hop * 1e3:.3f} ms + {self.hop_byte * 1e9:.3f} ms/MB, "
+            f"their responses {self.reply_byte * 1e9:.3f} ms/MB, "
             f"{self.processors:.2f} processors"
         )
 
@@ -81,6 +87,8 @@ class RequestCosts:
             "receiveSecondsPerByte": self.receive_byte,
             "hopSeconds": self.hop,
             "hopSecondsPerByte": self.hop_byte,
+            "respondSecondsPerByte": self.respond_byte,
+            "replySecondsPerByte": self.reply_byte,
         }
 
 
@@ -93,25 +101,34 @@ class Spent:
 
 
 def measure_requests(seconds: float) -> RequestCosts:
-    """Exchanges requests of each size for `seconds` and returns what they cost.
+    """Exchanges requests and responses of each size for `seconds` and returns what they cost.
 
-    Nothing else may run in this process at the same time. Blocks for about four times `seconds`. Raises
+    Nothing else may run in this process at the same time. Blocks for about five times `seconds`. Raises
     CannotLoad and CannotListen, and HopFailed or HopLate if the exchange fails.
     """
     with _served() as address:
         return uvloop.run(_exchanged(address, seconds))
 
 
-def costs_of(small: Spent, large: Spent, processors: float) -> RequestCosts:
-    """Returns the line through what exchanges of SMALL and of LARGE bytes take."""
-    receive_byte = max(large.served - small.served, 0.0) / (LARGE - SMALL)
-    hop_byte = max(large.sent - small.sent, 0.0) / (LARGE - SMALL)
+def costs_of(small: Spent, request: Spent, response: Spent, processors: float) -> RequestCosts:
+    """Returns the lines through what exchanges of SMALL and of LARGE bytes take.
+
+    request, response: the exchanges of which that is large.
+    """
+    receive_byte, respond_byte = (
+        max(each.served - small.served, 0.0) / (LARGE - SMALL) for each in (request, response)
+    )
+    hop_byte, reply_byte = (
+        max(each.sent - small.sent, 0.0) / (LARGE - SMALL) for each in (request, response)
+    )
     return RequestCosts(
         processors,
         max(small.served - SMALL * receive_byte, 0.0),
         receive_byte,
         max(small.sent - SMALL * hop_byte, 0.0),
         hop_byte,
+        respond_byte,
+        reply_byte,
     )
 
 
@@ -177,27 +194,36 @@ async def _serve(folder: Path, started: Future[HttpServer]) -> None:
 
 
 async def _exchanged(address: str, seconds: float) -> RequestCosts:
-    """Measures in rounds, like slices, so that a passing load disturbs one of them."""
+    """Measures in rounds, like slices, so that a passing load disturbs some of them.
+
+    Other programs only add to the processor time of an exchange, by what they displace from caches. A
+    difference of two exchanges, over their bytes, would be mostly that: the lower quartile counts.
+    """
     client = HttpClient(address)
     hop = Hop(_stage(address), client, None)
-    rounds: dict[int, list[Spent]] = {SMALL: [], LARGE: []}
+    rounds: dict[tuple[int, int], list[Spent]] = {(SMALL, 4): [], (LARGE, 4): [], (SMALL, LARGE): []}
     processors = []
     try:
         for _ in range(_ROUNDS):
-            for size, found in rounds.items():
-                found.append(await _round(hop, size, seconds / _ROUNDS))
+            for sizes, found in rounds.items():
+                found.append(await _round(hop, *sizes, seconds / _ROUNDS))
             processors.append(available(2 * seconds / _ROUNDS))
     finally:
         client.close()
-    small, large = (
-        Spent(median(one.served for one in found), median(one.sent for one in found))
+    small, request, response = (
+        Spent(_quartile(one.served for one in found), _quartile(one.sent for one in found))
         for found in rounds.values()
     )
-    return costs_of(small, large, median(processors))
+    return costs_of(small, request, response, median(processors))
 
 
-async def _round(hop: Hop, size: int, seconds: float) -> Spent:
-    arrays = [np.zeros((1, size // 4), np.float32)]
+def _quartile(seconds: Iterable[float]) -> float:
+    return sorted(seconds)[_ROUNDS // 4]
+
+
+async def _round(hop: Hop, size: int, response: int, seconds: float) -> Spent:
+    """Exchanges requests and responses of so many bytes."""
+    arrays = [np.full((1, size // 4), response // 4, np.float32)]
     await hop.infer(arrays, _WITHIN)
     count, until = 0, time.perf_counter() + seconds
     process, thread = time.process_time(), time.thread_time()
@@ -209,16 +235,22 @@ async def _round(hop: Hop, size: int, seconds: float) -> Spent:
 
 
 def _model() -> bytes:
-    """A model that returns the first number of each row of its input."""
+    """A model that returns the first number of its input as often as that number says."""
     from onnx import TensorProto, helper
 
     ends = (("first", 0), ("end", 1), ("axis", 1))
     graph = helper.make_graph(
-        [helper.make_node("Slice", ["x", "first", "end", "axis"], ["y"])],
+        [
+            helper.make_node("Slice", ["x", "first", "end", "axis"], ["number"]),
+            helper.make_node("Reshape", ["number", "row"], ["wanted"]),
+            helper.make_node("Cast", ["wanted"], ["count"], to=TensorProto.INT64),
+            helper.make_node("Concat", ["end", "count"], ["shape"], axis=0),
+            helper.make_node("Expand", ["number", "shape"], ["y"]),
+        ],
         _NAME,
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "size"])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 1])],
-        [helper.make_tensor(name, TensorProto.INT64, [1], [value]) for name, value in ends],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "count"])],
+        [helper.make_tensor(name, TensorProto.INT64, [1], [value]) for name, value in (*ends, ("row", -1))],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     data: bytes = made.SerializeToString()
@@ -253,7 +285,7 @@ def _slice(data: bytes) -> dict[str, Any]:
     return {
         "digest": digest_of(data),
         "inputs": [Tensor("x", "FP32", (-1, -1)).metadata()],
-        "outputs": [Tensor("y", "FP32", (-1, 1)).metadata()],
+        "outputs": [Tensor("y", "FP32", (-1, -1)).metadata()],
     }
 
 

@@ -62,6 +62,8 @@ REQUESTS = {
     "receiveSecondsPerByte": 3e-10,
     "hopSeconds": 0.0001,
     "hopSecondsPerByte": 2e-10,
+    "respondSecondsPerByte": 5e-10,
+    "replySecondsPerByte": 4e-10,
 }
 
 
@@ -71,7 +73,16 @@ def test_requests_take_of_a_node_what_they_take_of_the_processors_that_it_has() 
     assert planned is not None
     assert planned.of(1e6, 0.0) == pytest.approx(4 * (0.0002 + 0.0003))
     assert planned.of(0.0, 1e6) == pytest.approx(4 * (0.0002 + 0.0001 + 0.0002))
+    assert planned.of(0.0, 1.0, 1e6) == pytest.approx(4 * (0.0002 + 0.0001 + 0.0005 + 0.0004))
     assert manifests.class_profile(PROFILE).requests is None
+
+
+def test_a_byte_of_a_response_counts_like_one_of_a_request_where_responses_were_not_measured() -> None:
+    earlier = {name: value for name, value in REQUESTS.items() if not name.startswith(("respond", "reply"))}
+    measured = DeviceProfile.model_validate({**PROFILE.model_dump(by_alias=True), "requests": earlier})
+    planned = manifests.class_profile(measured).requests
+    assert planned is not None
+    assert (planned.respond_byte, planned.reply_byte) == (planned.receive_byte, planned.hop_byte)
 
 
 def test_a_model_profile_keeps_the_processor_time_of_requests() -> None:
@@ -85,6 +96,8 @@ def test_a_model_profile_keeps_the_processor_time_of_requests() -> None:
         "receiveMegabyte": "300µs",
         "hop": "100µs",
         "hopMegabyte": "200µs",
+        "respondMegabyte": "500µs",
+        "replyMegabyte": "400µs",
     }
     assert manifests.device_profiles(spec)["camera"].requests == measured.requests
     without = manifests.as_written(manifests.model_profile("digits", CARD, [PROFILE]))

@@ -110,6 +110,25 @@ def test_a_hop_takes_time_at_both_of_its_ends() -> None:
     assert more.tolist() == pytest.approx([here + 0.003 + 20_000 * 3e-8] * len(more))
 
 
+def test_a_large_response_takes_time_to_be_written_at_both_ends_and_to_be_read() -> None:
+    (one,) = demand("a", rate=1.0, latency=0.5).problems
+    problem = replace(one, mode=Mode.CLOUD_ONLY)
+    assert problem.remote is not None
+    there = RequestTime(0.003, 3e-8, 0.0, 0.0, respond_byte=4e-8)
+    both = replace(
+        problem,
+        model=replace(
+            problem.model, exits=tuple(replace(each, response=50_000) for each in problem.model.exits)
+        ),
+        entry=replace(problem.entry, requests=replace(REQUESTS, respond_byte=5e-8, reply_byte=6e-8)),
+        remote=replace(problem.remote, requests=there),
+    )
+    small = replace(both, model=problem.model)
+    more = candidates(both).latencies(1e9) - candidates(small).latencies(1e9)
+    added = 50_000 * (5e-8 + 6e-8 + 4e-8) + 50_000 * 8 / 1e9
+    assert more.tolist() == pytest.approx([added] * len(more))
+
+
 def test_requests_that_run_elsewhere_delay_the_runs_of_others() -> None:
     runs = replace(demand("runs", rate=1.0, latency=0.4), priority=1)
     runs = measured(runs, mode=Mode.LOCAL_ONLY)

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from callers import CALLERS
 from edge_runtime.assignment import Placement, Route, parse_placement
 from edge_runtime.routing.shaped_tables import is_open, request_shape, table_shapes
 from edge_runtime.shape_counts import EVERY, RequestShapes
 from edge_runtime.tensors import Tensor
-from networks import info, model_of, run
+from networks import Array, info, model_of, run
 from routed import Cutter, routed
+from stages import entry
 
 WAYS: dict[str, tuple[str, ...]] = {
     "at the entry node": (),
@@ -54,6 +55,30 @@ def test_requests_of_any_shape_get_what_onnxruntime_gives(way: str, tmp_path: Pa
             for caller in CALLERS:
                 (answer,) = caller(sockets, "digits", {"x": x}).values()
                 np.testing.assert_allclose(answer, right, rtol=1e-4, atol=1e-6)
+
+
+def test_an_input_that_a_slice_does_not_need_still_tells_the_shape_of_a_request(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["y"]),
+        helper.make_node("Identity", ["length"], ["kept"]),
+    ]
+    given = [info("x", "N", "W"), helper.make_tensor_value_info("length", TensorProto.INT64, ["N", "L"])]
+    kept = helper.make_tensor_value_info("kept", TensorProto.INT64, ["N", "L"])
+    cutter = Cutter(model_of(nodes, given, [info("y", "N", "W"), kept], []), ["y"])
+    stage = cutter.stage(["x"], ["y"]) | {"computeAt": ["10ms", "40ms"], "predictedCompute": "40ms"}
+    inputs = [
+        [{"name": "x", "shape": [1, size]}, {"name": "length", "shape": [1, size]}] for size in (32, 64)
+    ]
+    measured = {"planned": inputs[1], "measured": [{"inputs": each} for each in inputs]}
+    node = cutter.placement([cutter.route("full@local", stage)], shapes=measured)
+    with entry(cutter.keep(tmp_path), node) as sockets:
+        for caller in CALLERS:
+            feeds: dict[str, Array] = {
+                "x": np.zeros((1, 48), np.float32),
+                "length": np.ones((1, 48), np.int64),
+            }
+            (answer,) = caller(sockets, "digits", feeds).values()
+            np.testing.assert_allclose(answer, np.full((1, 48), 0.5))
 
 
 def placement() -> Placement:

@@ -40,6 +40,13 @@ def test_a_device_with_too_little_memory_leaves_no_choice() -> None:
         assert unpacked(trials, subject(), 1) is None
 
 
+def test_memory_that_could_not_be_measured_leaves_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = iter((3 * len(MODEL), -40_000))
+    with Trials() as trials:
+        monkeypatch.setattr(Trials, "memory", lambda *_, **__: next(taken))
+        assert unpacked(trials, subject(), 1) is None
+
+
 def test_the_slowdown_is_relative_to_packed_weights() -> None:
     with Trials() as trials:
         found = unpacked(trials, subject(), 1)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from edge_runtime.errors import BadRequest, NotOnnx
+from edge_runtime.errors import BadRequest, NotOnnx, UnknownTensor
 from edge_runtime.file_profiles import profile_file
 from edge_runtime.model_metadata import metadata_of
 from edge_runtime.slicing import Graph
@@ -311,6 +311,27 @@ def test_a_declared_rank_that_contradicts_its_reshape_is_not_used() -> None:
         numpy_helper.from_array(np.array(each, np.int64), name) for name, each in constants.items()
     )
     assert len(Graph(made.SerializeToString()).tensor("y").shape) == 3
+
+
+def test_an_output_with_fewer_dimensions_for_one_item_is_refused_by_its_numbers_of_dimensions() -> None:
+    squeezed = model([helper.make_node("Squeeze", ["x"], ["y"])], [value("x", ["N", 4])], [value("y", None)])
+    with pytest.raises(UnknownTensor, match=mentions('"y"', "1 or 2 dimensions", "edge-runtime serve")):
+        metadata_of(Graph(squeezed.SerializeToString()), 1)
+
+
+def test_slices_that_quantize_as_they_run_keep_the_declarations_that_nothing_contradicts() -> None:
+    """ONNX Runtime fuses by them, and another fusion rounds activations to other steps."""
+    declared = [value("d", ["N", 4]), value("r", [1, 4])]
+
+    def inside(*nodes: NodeProto) -> list[str]:
+        nodes = (*nodes, helper.make_node("Relu", ["d"], ["r"]), helper.make_node("Neg", ["r"], ["y"]))
+        file = model(nodes, [value("x", ["N", 4])], [value("y", ["N", 4])], declared=declared)
+        data = Graph(file.SerializeToString()).slice(["x"], ["y"])
+        return [each.name for each in onnx.load_from_string(data).graph.value_info]
+
+    quantize = helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"])
+    assert inside(quantize, helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"])) == ["d"]
+    assert inside(helper.make_node("Abs", ["x"], ["d"])) == []
 
 
 def test_an_output_that_is_a_sequence_is_left_out_of_the_exit() -> None:

@@ -346,7 +346,17 @@ def _request_time(measured: store_answers.RequestTime) -> RequestTime:
         receive_megabyte=Duration(measured.receive_seconds_per_byte * _MEGABYTE),
         hop=Duration(measured.hop_seconds),
         hop_megabyte=Duration(measured.hop_seconds_per_byte * _MEGABYTE),
+        respond_megabyte=_of_a_megabyte(measured.respond_seconds_per_byte),
+        reply_megabyte=_of_a_megabyte(measured.reply_seconds_per_byte),
     )
+
+
+def _of_a_megabyte(seconds_per_byte: float | None) -> Duration | None:
+    return None if seconds_per_byte is None else Duration(seconds_per_byte * _MEGABYTE)
+
+
+def _of_a_byte(megabyte: Duration | None) -> float | None:
+    return None if megabyte is None else megabyte / _MEGABYTE
 
 
 def _measured_requests(written: RequestTime) -> store_answers.RequestTime:
@@ -356,17 +366,23 @@ def _measured_requests(written: RequestTime) -> store_answers.RequestTime:
         receive_seconds_per_byte=written.receive_megabyte / _MEGABYTE,
         hop_seconds=written.hop,
         hop_seconds_per_byte=written.hop_megabyte / _MEGABYTE,
+        respond_seconds_per_byte=_of_a_byte(written.respond_megabyte),
+        reply_seconds_per_byte=_of_a_byte(written.reply_megabyte),
     )
 
 
 def _of_the_node(measured: store_answers.RequestTime) -> profiles.RequestTime:
     """Returns the seconds that a request takes of all processors of a node."""
-    return profiles.RequestTime(
-        measured.receive_seconds / measured.processors,
-        measured.receive_seconds_per_byte / measured.processors,
-        measured.hop_seconds / measured.processors,
-        measured.hop_seconds_per_byte / measured.processors,
+    respond, reply = measured.respond_seconds_per_byte, measured.reply_seconds_per_byte
+    times = (
+        measured.receive_seconds,
+        measured.receive_seconds_per_byte,
+        measured.hop_seconds,
+        measured.hop_seconds_per_byte,
+        measured.receive_seconds_per_byte if respond is None else respond,
+        measured.hop_seconds_per_byte if reply is None else reply,
     )
+    return profiles.RequestTime(*(time / measured.processors for time in times))
 
 
 def _packing(measured: store_answers.PackingCost) -> Packing:

@@ -102,14 +102,16 @@ def rows(
     remote = last < end
     head, tail = work.entry[at], work.remote[last]
     sender, receiver = problem.codecs[first], problem.codecs[codec]
-    back = crossing(work.exit.response) * 8.0
-    bits = sent_bytes(receiver, work)[last] * 8.0 + remote * back
+    response = crossing(work.exit.response)
+    forth, back = sent_bytes(receiver, work)[last] * 8.0, response * 8.0
+    bits = forth + remote * back
     fixed = problem.local_overhead + remote * (problem.hop_overhead + problem.rtt)
     fixed = fixed + work.size[last] * (receiver.encode + receiver.decode)
-    fixed = fixed + remote * receiving_time(problem.remote, bits, np.zeros(len(cut)))
+    fixed = fixed + remote * receiving_time(problem.remote, forth, np.zeros(len(cut)), response)
     percentile = problem.slo.percentile
-    sent = bits if intermediate == NONE else sent_bytes(sender, work)[at] * 8.0 + back
-    receiving = receiving_time(problem.entry, np.full(len(cut), work.size[0] * 8.0 + back), sent)
+    first_hop = forth if intermediate == NONE else sent_bytes(sender, work)[at] * 8.0
+    sent = bits if intermediate == NONE else first_hop + back
+    receiving = receiving_time(problem.entry, np.full(len(cut), work.size[0] * 8.0), first_hop, response)
     fixed = fixed + receiving
     queue = waits(problem.load, occupied(head, receiving), work.variances[0], percentile)
     queue = queue + waits(problem.remote_load, tail, work.variances[1], percentile)
@@ -124,7 +126,7 @@ def rows(
         hop = sent / place.bandwidth
         fixed = fixed + problem.hop_overhead + place.rtt + work.size[at] * (sender.encode + sender.decode)
         variance = variance_of(place.profile, work.exit)
-        receiving_near = receiving_time(place.profile, sent, bits)
+        receiving_near = receiving_time(place.profile, first_hop, forth, response)
         fixed = fixed + receiving_near
         busy = occupied(intermediate_compute, receiving_near)
         queue = queue + waits(place.load, busy, variance, percentile)
@@ -177,13 +179,15 @@ def sent_bytes(codec: Codec, work: Work) -> Floats:
     return sizes
 
 
-def receiving_time(profile: ClassProfile | None, received: Floats, sent: Floats) -> Floats:
+def receiving_time(
+    profile: ClassProfile | None, received: Floats, sent: Floats, response: float = 0.0
+) -> Floats:
     """Returns the seconds outside of inference of requests with so many bits received and sent on.
 
-    0 where they are not measured, and without a profile.
+    0 where they are not measured, and without a profile. response: bytes.
     """
     known = profile.requests if profile is not None else None
-    return np.zeros(len(sent)) if known is None else known.of(received / 8, sent / 8)
+    return np.zeros(len(sent)) if known is None else known.of(received / 8, sent / 8, response)
 
 
 def occupied(seconds: Floats, receiving: Floats) -> Floats:

@@ -39,16 +39,21 @@ class RequestTime:
 
     Attributes:
         receive, receive_byte: To receive a request and respond to it, and more for each byte of its inputs.
-        hop, hop_byte: To send activations to the next stage and read its response, and more for each byte.
+        hop, hop_byte: To send activations to the next stage and read its response, and more for each byte of
+            the activations.
+        respond_byte, reply_byte: More for each byte of a response that is not small: to write it, and to read
+            that of a hop.
     """
 
     receive: float
     receive_byte: float
     hop: float
     hop_byte: float
+    respond_byte: float = 0.0
+    reply_byte: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("receive", "receive_byte", "hop", "hop_byte"):
+        for name in ("receive", "receive_byte", "hop", "hop_byte", "respond_byte", "reply_byte"):
             value = getattr(self, name)
             require(
                 isfinite(value) and value >= 0,
@@ -56,10 +61,13 @@ class RequestTime:
                 BadProfileError,
             )
 
-    def of(self, received: Amount, sent: Amount) -> Amount:
-        """Returns the seconds of requests with so many bytes received and sent on; 0 sent: no hop."""
-        hop = (sent > 0) * (self.hop + sent * self.hop_byte)
-        return self.receive + received * self.receive_byte + hop
+    def of(self, received: Amount, sent: Amount, response: float = 0.0) -> Amount:
+        """Returns the seconds of requests with so many bytes received and sent on; 0 sent: no hop.
+
+        response: bytes of the response that count, see edge_planning.responses.
+        """
+        hop = (sent > 0) * (self.hop + sent * self.hop_byte + response * self.reply_byte)
+        return self.receive + received * self.receive_byte + response * self.respond_byte + hop
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,16 +246,16 @@ def _stages(
 def _receiving(problem: EntryProblem, exit_: Exit, route: Route) -> tuple[float, float]:
     """Returns the seconds outside of inference at the entry node and at the intermediate node of a route."""
     near = next((one for one in problem.intermediates if one.name == route.intermediate), None)
-    uplink = sent = route.bits / 8
     back = crossing(exit_.response)
+    uplink = sent = max(route.bits / 8 - back, 0.0)
     if near is not None:
         codec = next(one for one in problem.codecs if one.name == route.codec.split(",")[0])
         cut = next(one for one in exit_.cuts if one.name == route.cut)
-        sent = codec.sent(exit_.name, cut.name, cut.size) + back
+        sent = codec.sent(exit_.name, cut.name, cut.size)
     here, there = problem.entry.requests, None if near is None else near.profile.requests
     return (
-        0.0 if here is None else here.of(float(exit_.cuts[0].size + back), sent),
-        0.0 if there is None else there.of(sent, uplink),
+        0.0 if here is None else here.of(float(exit_.cuts[0].size), sent, back),
+        0.0 if there is None else there.of(sent, uplink, back),
     )
 
 

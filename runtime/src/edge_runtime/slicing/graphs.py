@@ -22,7 +22,7 @@ from edge_runtime.graph_analysis.nodes import everywhere
 from edge_runtime.slicing.checking import read_model
 from edge_runtime.slicing.dimensions import Size
 from edge_runtime.slicing.pieces import Source, chunks_of
-from edge_runtime.slicing.shapes import check_input, infer, open_sizes
+from edge_runtime.slicing.shapes import check_input, infer, open_sizes, ranks
 from edge_runtime.slicing.structures import Structure
 from edge_runtime.slicing.tensordata import Fetch, digest_of
 from edge_runtime.slicing.writing import SliceParts, write
@@ -141,12 +141,20 @@ class Graph:
             return found.tensor
         if name in self._constants or (name in self._structure.maker and name not in self._structure.live):
             raise UnknownTensor(f'"{name}" is a constant, which every slice contains: leave it out')
+        if name not in self._structure.maker:
+            raise UnknownTensor(
+                f'"{name}" is not a tensor of the graph: use one between {", ".join(self.inputs)} and '
+                f"{', '.join(self.outputs)}"
+            )
+        if len(several := ranks(self.model, self.inputs, name)) > 1:
+            raise UnknownTensor(
+                f'"{name}": it has {" or ".join(map(str, several))} dimensions, by the sizes of the inputs: '
+                f"export the model with a fixed number of them, without a Squeeze that depends on the batch, "
+                f"or serve the file with edge-runtime serve"
+            )
         raise UnknownTensor(
             f'"{name}": its shape or datatype cannot be inferred: declare it in the graph\'s value_info, '
             f"or cut at another tensor"
-            if name in self._structure.maker
-            else f'"{name}" is not a tensor of the graph: use one between {", ".join(self.inputs)} and '
-            f"{', '.join(self.outputs)}"
         )
 
     def strings(self, names: Sequence[str]) -> tuple[str, ...]:

@@ -76,6 +76,17 @@ def infer(
     return found
 
 
+def ranks(model: ModelProto, inputs: Sequence[str], name: str) -> list[int]:
+    """Numbers of dimensions that a tensor has with inputs of several sizes, ascending.
+
+    Several for the result of a Squeeze or an If that depends on the number of items.
+    """
+    light = _without_weights(model)
+    given = {v.name: _dimensions(v.type.tensor_type.shape) for v in light.graph.input if v.name in inputs}
+    seen = _Seen.of(light, OpenDimensions.of(given))
+    return sorted({len(shape) for _, shape in seen.samples_of(name) if shape is not None})
+
+
 def open_sizes(value: ValueInfoProto) -> list[str]:
     """The dimensions of an input besides the batch that are not fixed, as `2 (H)`."""
     dims = value.type.tensor_type.shape.dim

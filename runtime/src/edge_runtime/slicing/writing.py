@@ -21,6 +21,9 @@ from edge_runtime.tensors import Tensor
 
 _OPSET: Final = 17
 _MOST: Final = (1 << 31) - 1  # bytes of a protobuf message
+_AMPLIFIES: Final = "DynamicQuantizeLinear"
+"""Operator that makes steps of a range out of rounding: without the file's declarations, onnxruntime fuses
+other operators than in the file, and results differ by percents."""
 # Numbers of fields and of a wire type in onnx.proto.
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 _BYTES: Final = 2
@@ -70,7 +73,8 @@ def write(
     """The file of a slice: operators in their order, and the constants among the `needed` tensors.
 
     Open dimensions of its ends share a name only if they are `known` to be equal: onnxruntime trusts names,
-    and fails if two dimensions of one name differ. files: those with large initializers, by digest. Raises
+    and fails if two dimensions of one name differ. A slice that quantizes activations while it runs has the
+    names that the file declares inside, too. files: those with large initializers, by digest. Raises
     BadRequest if the opset lacks a codec's operators, and TooLarge beyond protobuf's limit.
     """
     source = model.graph
@@ -93,6 +97,8 @@ def write(
     sliced.graph.input.extend(_ends(part.inputs, part.decode, taken, known))
     sliced.graph.output.extend(_ends(part.outputs, part.encode, taken, known))
     sliced.graph.output.extend(_ends(part.staying(), FP32, taken, known))
+    if any(node.op_type == _AMPLIFIES for node in own):
+        sliced.graph.value_info.extend(_declared(source, sliced.graph, known))
     made = _serialized(sliced, [_initializer(i, files) for i in initializers])
     if size_of(made) > _MOST:
         raise TooLarge(
@@ -106,7 +112,7 @@ def _serialized(model: ModelProto, initializers: Iterable[list[Piece]]) -> list[
     """A model's file with these initializers, its fields ordered by number as protobuf writes them."""
     graph, after = GraphProto(), GraphProto()
     graph.CopyFrom(model.graph)
-    for field in ("sparse_initializer", "input", "output"):
+    for field in ("sparse_initializer", "input", "output", "value_info"):
         getattr(after, field).extend(getattr(graph, field))
         graph.ClearField(field)
     pieces = [
@@ -148,6 +154,27 @@ def _ends(
     for tensor in tensors:
         for wire in wire_tensors((tensor,), codec, taken):
             yield value_info(wire, known[tensor.name].dimensions)
+
+
+def _declared(source: GraphProto, sliced: GraphProto, known: Mapping[str, Known]) -> Iterator[ValueInfoProto]:
+    """The file's declarations of tensors inside of a slice that contradict nothing that is known of them."""
+    ends = {each.name for each in (*sliced.input, *sliced.output)}
+    made = {name for node in sliced.node for name in node.output} - ends
+    for value in source.value_info:
+        if value.name in made and _agrees(value, known.get(value.name)):
+            yield value
+
+
+def _agrees(value: ValueInfoProto, known: Known | None) -> bool:
+    """Whether a declaration has no size for a dimension that is open, and no other rank."""
+    dims = value.type.tensor_type.shape.dim
+    return known is None or (
+        len(dims) == len(known.dimensions)
+        and all(
+            not dim.HasField("dim_value") or dim.dim_value == size
+            for dim, size in zip(dims, known.dimensions, strict=True)
+        )
+    )
 
 
 def _decoders(part: SliceParts, taken: Collection[str], opset: int) -> Iterator[NodeProto]:

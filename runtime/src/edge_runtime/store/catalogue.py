@@ -33,7 +33,7 @@ from edge_runtime.store.sample_files import Sampled, sampled
 from edge_runtime.store.sources import fetch, fetch_data
 
 # Version of the metadata of a slice: slices of another version are cut again.
-_FORM: Final = 2
+_FORM: Final = 3
 # Maximum shapes at which a model is measured for all its services; the oldest are dropped.
 _MOST_SHAPES: Final = 9
 
