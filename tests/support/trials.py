@@ -29,6 +29,8 @@ GATEWAY, LOCAL = "edge-a", "local"
 PATIENCE = 180.0  # seconds until a condition that has to come is given up; a busy machine takes its time
 NEAR = 8  # responses before and after one that was lost, for a failure to show
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
+UNPROTECTED = json.dumps({"metadata": {"finalizers": None}})
+SELECTS_NOTHING = json.dumps({"spec": {"namespaceSelector": {"matchLabels": {"selects": "nothing"}}}})
 ASK = Path(__file__).with_name("ask.py")
 
 
@@ -249,6 +251,13 @@ class Trial:
         finally:
             self.cluster.set_speeds(self.speeds)
 
+    def delete_tenant(self, name: str) -> None:
+        """Deletes a Tenant whose namespaces have services, which then belong to no tenant."""
+        kubectl = self.cluster.kubectl
+        if kubectl("get", "tenant", name, "--ignore-not-found", "-o", "name"):
+            kubectl("patch", "tenant", name, "--type=merge", "-p", SELECTS_NOTHING)
+            kubectl("delete", "tenant", name, "--timeout=60s")
+
     @contextmanager
     def older_pool(self, pool: Document) -> Iterator[None]:
         """A DevicePool that is older than the example's, so that the nodes that both select belong to it.
@@ -261,7 +270,9 @@ class Trial:
         try:
             # Of pools of one second, the name decides.
             while self.created("factory") <= self.created(name):
-                kubectl("delete", "devicepool", "factory", "--timeout=60s")
+                kubectl("delete", "devicepool", "factory", "--wait=false")
+                # The example uses it, so its deletion waits.
+                kubectl("patch", "devicepool", "factory", "--type=merge", "-p", UNPROTECTED)
                 installation.apply(self.cluster, self.root, self.slo)
             yield
         finally:
