@@ -10,6 +10,7 @@ from demo import installation
 from edge_api import reasons
 from edge_operator.names import IN_USE_FINALIZER
 from messages import mentions
+from testbed.errors import KubectlFailed
 from trials import GATEWAY, UNPROTECTED, Document, Trial, another_service
 
 HELD = "held"
@@ -29,9 +30,8 @@ TENANT = {
 
 def found(trial: Trial, kind: str, name: str) -> Document:
     """An object; empty if it does not exist."""
-    return dict(
-        json.loads(trial.cluster.kubectl("get", kind, name, "--ignore-not-found", "-o", "json") or "{}")
-    )
+    text = trial.cluster.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
+    return dict(json.loads(text or "{}"))
 
 
 def in_use(trial: Trial, kind: str, name: str) -> Document:
@@ -47,6 +47,20 @@ def is_protected(trial: Trial, kind: str, name: str) -> bool:
 def wait_held(trial: Trial, kind: str, name: str) -> Document:
     trial.wait(f"InUse of {kind} {name}", lambda: bool(in_use(trial, kind, name)))
     return in_use(trial, kind, name)
+
+
+def planned(trial: Trial) -> int:
+    """The generation of the example that its condition Planned is about."""
+    return int(trial.condition("digits", "Planned").get("observedGeneration", 0))
+
+
+def refusal(trial: Trial, body: Document) -> str:
+    """Why the API server does not accept an object; empty if it would. Nothing is stored."""
+    try:
+        trial.cluster.kubectl("apply", "--dry-run=server", "-f", "-", text=yaml.safe_dump(body))
+    except KubectlFailed as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture
@@ -87,9 +101,9 @@ def test_a_pool_that_is_being_deleted_serves_on_and_takes_no_further_service(tri
             assert "default/digits" in wait_held(trial, "devicepool", "factory")["message"]
             generation = trial.get("inferenceservice", "digits")["metadata"]["generation"]
             trial.patch({"minReadyEntries": 1})
-            carried_out = lambda: trial.condition("digits", "Planned").get("observedGeneration", 0)  # noqa: E731
-            trial.wait("the change planned on the pool", lambda: carried_out() > generation)
+            trial.wait("the change planned on the pool", lambda: planned(trial) > generation)
             assert trial.condition("digits", "Planned")["status"] == "True"
+            trial.wait("a refusal", lambda: reasons.POOL_ENDS in refusal(trial, another_service("late")))
             load.wait_for("a response", lambda response: "error" not in response)
         finally:
             kubectl("patch", "devicepool", "factory", "--type=merge", "-p", UNPROTECTED)

@@ -256,7 +256,7 @@ class Trial:
         kubectl = self.cluster.kubectl
         if kubectl("get", "tenant", name, "--ignore-not-found", "-o", "name"):
             kubectl("patch", "tenant", name, "--type=merge", "-p", SELECTS_NOTHING)
-            kubectl("delete", "tenant", name, "--timeout=60s")
+            kubectl("delete", "tenant", name, "--ignore-not-found", "--timeout=60s")
 
     @contextmanager
     def older_pool(self, pool: Document) -> Iterator[None]:

@@ -33,9 +33,9 @@ def protected(world: World) -> World:
     return world
 
 
-def pool(world: World) -> Object | None:
-    found: Object | None = world.cluster.get(DEVICE_POOLS, None, "factory")
-    return found
+def pool(world: World) -> Any:
+    """The pool; None if it is gone."""
+    return world.cluster.get(DEVICE_POOLS, None, "factory")
 
 
 @dataclass
