@@ -1,4 +1,4 @@
-"""A DevicePool or a Tenant that services use says so and stays, and goes with the last of them."""
+"""A DevicePool or a Tenant that services use names them and stays, and goes with the last of them."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What keeps a DevicePool or a Tenant that is being deleted, and what its status and events say meanwhile."""
+"""What keeps a DevicePool or a Tenant that is being deleted, and what its condition and events say."""
 
 from typing import Any
 

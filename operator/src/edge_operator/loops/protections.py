@@ -22,7 +22,7 @@ from edge_operator.pool.protection import Protection, protection, users
 from edge_operator.pool.tenancy import NO_TENANTS
 
 AGAIN: Final = 60.0
-"""Seconds after which an object in use is looked at again: no event tells that its kind is deleted."""
+"""Seconds after which an object in use is checked again: no event tells that its kind is deleted."""
 _TRIES: Final = 5
 """Times that an object is read again whose status is written at the same time."""
 
@@ -45,10 +45,9 @@ class Protections:
         threads: Executor,
         changed: Mapping[Kind, Callable[[str], None]],
     ) -> None:
-        """cluster: reads the mirror. threads: in which it is called. changed: told by
-        kind of the names of objects to report on.
+        """cluster: reads the mirror. threads: in which it is called. scope: the watched namespace; None: all.
 
-        scope: the only namespace that is watched; None: all.
+        changed: called with the name of an object whose condition changed, by its kind.
         """
         self._cluster, self._scope, self._threads, self._changed = cluster, scope, threads, changed
         self._waiting: dict[Protected, Finding] = {}
