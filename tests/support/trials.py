@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from demo.samples import LabeledImages
 from demo.testbed_cluster import NODES, TestbedCluster
 from demo.training import TrainedModel
 from testbed import Testbed, TestbedError
+from testbed.errors import KubectlFailed
 
 Document = dict[str, Any]
 GATEWAY, LOCAL = "edge-a", "local"
@@ -271,8 +272,9 @@ class Trial:
             # Of pools of one second, the name decides.
             while self.created("factory") <= self.created(name):
                 kubectl("delete", "devicepool", "factory", "--wait=false")
-                # The example uses it, so its deletion waits.
-                kubectl("patch", "devicepool", "factory", "--type=merge", "-p", UNPROTECTED)
+                # Its deletion waits for the example. Before the operator has seen it, it is gone at once.
+                with suppress(KubectlFailed):
+                    kubectl("patch", "devicepool", "factory", "--type=merge", "-p", UNPROTECTED)
                 installation.apply(self.cluster, self.root, self.slo)
             yield
         finally:
