@@ -81,9 +81,19 @@ def test_an_upgrade_loses_no_request_and_reads_what_the_earlier_state_wrote(
     (placement,) = site.get("placements", "-n", "default")["items"]
     assert placement["metadata"]["name"] == f"digits.{EDGE.name}"
     assert placement["status"]["observedGeneration"] == placement["metadata"]["generation"]
-    (pod,) = site.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=edge-operator")["items"][:1]
-    holder = site.get("lease", "edge-operator", "-n", NAMESPACE)["spec"]["holderIdentity"]
-    assert holder.startswith(pod["metadata"]["name"].rpartition("-")[0])
+    site.wait(lambda: leader(site) in operators(site), "no replica of this version took the Lease over")
+
+
+def operators(site: Site) -> set[str]:
+    """The pods of the operator that are not ending."""
+    found = site.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=edge-operator")["items"]
+    return {pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]}
+
+
+def leader(site: Site) -> str:
+    """The pod that holds the Lease."""
+    holder = site.get("lease", "edge-operator", "-n", NAMESPACE)["spec"].get("holderIdentity", "")
+    return str(holder).rpartition("_")[0]
 
 
 def leftovers(site: Site) -> list[str]:

@@ -195,7 +195,8 @@ class Site:
         """Returns the uids of the CRDs, and of the objects of people."""
         found = {
             crd["metadata"]["name"]: crd["metadata"]["uid"]
-            for crd in self.get("crd", "-l", "app.kubernetes.io/part-of=edge-intelligence")["items"]
+            for crd in self.get("crd")["items"]
+            if crd["spec"]["group"] == "edge-intelligence.io"
         }
         for kind in ("inferenceservices", "devicepools") if found else ():
             for body in self.get(kind, "-A")["items"]:
