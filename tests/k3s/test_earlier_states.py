@@ -1,5 +1,6 @@
 """Installations of two earlier states are upgraded while requests flow, and lose none."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ UPLOAD = f"/api/v1/namespaces/{NAMESPACE}/services/http:model-store:8080/proxy/v
 
 
 @pytest.fixture(params=STATES, ids=lambda state: state.commit)
-def earlier(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> EarlierState:
+def earlier(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Iterator[EarlierState]:
     """The chart of an earlier state is installed with its images, and its service is Ready."""
     state: EarlierState = request.param
     site.clear()
@@ -29,7 +30,8 @@ def earlier(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Earli
     service = {name: value for name, value in SERVICE["spec"].items() if name != "exposure"}
     site.apply({**POOL, "spec": {"nodes": groups}}, {**SERVICE, "spec": service})
     site.wait_ready()
-    return state
+    yield state
+    site.clear()
 
 
 def images(site: Site) -> set[str]:

@@ -120,7 +120,7 @@ class Site:
         self.helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
 
     def clear(self) -> None:
-        """Removes the release with its CRDs and objects, whatever state they are in."""
+        """Removes the release with its namespace, its CRDs and their objects, whatever state they are in."""
         for kind in ("inferenceservices", "devicepools", "tenants"):
             with suppress(KubectlFailed):  # without the CRD, there is no such kind
                 self.bed.kubectl("delete", kind, "-A", "--all", "--wait=false")
@@ -129,6 +129,10 @@ class Site:
         crds = [name for name in self.uids() if name.endswith(".edge-intelligence.io")]
         if crds:
             self.bed.kubectl("delete", "crd", *crds, "--timeout=60s")
+        # Without an operator, runtimes stay.
+        gone = ("--ignore-not-found", "--timeout=120s")
+        self.bed.kubectl("delete", "deployments", "--all", "-n", "default", "--cascade=foreground", *gone)
+        self.bed.kubectl("delete", "namespace", NAMESPACE, *gone)
 
     def unprotect(self) -> None:
         """Removes all finalizers, as its page says for a release whose hook did not run."""
