@@ -19,6 +19,7 @@ TENANT = {
     "metadata": {"name": "factory"},
     "spec": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}},
 }
+_SELECTS_NOTHING = json.dumps({"spec": {"namespaceSelector": {"matchLabels": {"selects": "nothing"}}}})
 WATTS = 3.5
 SHOWN = {"namespace": "default", "service": "digits", "pool": "factory"}
 """The dashboards' variables."""
@@ -48,7 +49,10 @@ def observed(kubectl: Kubectl) -> Iterator[None]:
     finally:
         unpowered = json.dumps({"spec": {"nodes": groups}})
         kubectl("patch", "devicepool", "factory", "--type", "merge", "-p", unpowered)
-        kubectl("delete", "tenant", "factory", "--ignore-not-found", "--timeout=60s")
+        if kubectl("get", "tenant", "factory", "--ignore-not-found", "-o", "name"):
+            # A Tenant stays while its namespaces have services.
+            kubectl("patch", "tenant", "factory", "--type", "merge", "-p", _SELECTS_NOTHING)
+            kubectl("delete", "tenant", "factory", "--timeout=60s")
 
 
 def asked(source: Source, only: frozenset[str] | None = None) -> dict[str, dict[str, str]]:

@@ -218,7 +218,7 @@ def test_the_columns_of_entry_nodes_and_slo_show_texts_of_the_status(column: str
 def test_kubectl_shows_how_tenants_share() -> None:
     version = definition(KINDS["Tenant"])["spec"]["versions"][0]
     names = [column["name"].upper() for column in version["additionalPrinterColumns"]]
-    assert names == ["WEIGHT", "SHARE", "BORROWED", "STEPPED DOWN", "REFUSED", "REASON", "AGE"]
+    assert names == ["WEIGHT", "SHARE", "BORROWED", "STEPPED DOWN", "REFUSED", "REASON", "IN USE", "AGE"]
 
 
 @pytest.mark.parametrize(

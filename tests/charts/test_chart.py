@@ -430,8 +430,8 @@ def test_a_hook_after_the_uninstallation_removes_finalizers_where_the_operator_s
     render: Render, watched: str | None
 ) -> None:
     objects = render(*([f"operator.watchNamespace={watched}"] if watched else []))
-    hooks = [body for body in objects if body["metadata"]["name"].endswith("edge-finalizers")]
-    assert len(hooks) == 6
+    hooks = [body for body in objects if "edge-finalizers" in body["metadata"]["name"]]
+    assert len(hooks) == 8
     assert {body["metadata"]["annotations"]["helm.sh/hook"] for body in hooks} == {"post-delete"}
     job = _one(objects, "Job", "edge-finalizers")
     pod = job["spec"]["template"]
@@ -445,9 +445,20 @@ def test_a_hook_after_the_uninstallation_removes_finalizers_where_the_operator_s
     operator = _one(objects, "Deployment", "edge-operator")["spec"]["template"]["metadata"]["labels"]
     key, name = OPERATOR_PODS.split("=")
     assert operator[key] == name != pod["metadata"]["labels"][key]
-    binding = next(body for body in hooks if body.get("roleRef", {}).get("kind") == "ClusterRole")
-    assert binding["kind"] == ("RoleBinding" if watched else "ClusterRoleBinding")
-    assert binding["metadata"].get("namespace") == watched
+    bound = {body["roleRef"]["name"]: body for body in hooks if "roleRef" in body}
+    services, others = bound[f"{namespace}-edge-finalizers"], bound[f"{namespace}-edge-finalizers-cluster"]
+    assert services["kind"] == ("RoleBinding" if watched else "ClusterRoleBinding")
+    assert services["metadata"].get("namespace") == watched
+    assert others["kind"] == "ClusterRoleBinding"
+    granted = {
+        resource: rule["verbs"]
+        for body in hooks
+        if body["kind"] == "ClusterRole"
+        for rule in body["rules"]
+        for resource in rule["resources"]
+    }
+    verbs = ["get", "list", "patch"]
+    assert granted == {"inferenceservices": verbs, "devicepools": verbs, "tenants": verbs}
 
 
 def test_every_value_is_used_by_a_template() -> None:

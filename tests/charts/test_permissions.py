@@ -13,10 +13,11 @@ import pytest
 from edge_operator.authority.provision import AUTHORITY_SECRET, TRUST_CONFIG_MAP
 from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET, Upkeep
 from edge_operator.authority.webhook_trust import SECRET as ADMISSION_SECRET
-from edge_operator.cluster import KINDS, Kind, Object
+from edge_operator.cluster import DEVICE_POOLS, KINDS, TENANTS, Kind, Object
 from edge_operator.explaining.replanning import READ, pools_role, view_role
 from edge_operator.installation import identified
 from edge_operator.leadership import Leadership
+from edge_operator.loops.protections import Protected, protect
 from edge_operator.nodes.access import own_access
 from edge_operator.nodes.network_policies import ALLOW, DENY
 from edge_operator.nodes.peers import PEER_SECRET
@@ -139,7 +140,8 @@ def life(world: Any, folder: str) -> set[Use]:
     world.settings = dataclasses.replace(world.settings, network_policies=Allowed())
     measured = dict(world.store.profiles)
     world.store.profiles.clear()
-    cluster = world.cluster = Recording(world.cluster)
+    unrecorded = world.cluster
+    cluster = world.cluster = Recording(unrecorded)
     world.reconcile()
     camera = next(job for job in world.jobs() if "camera" in job["metadata"]["name"])
     for end in ("Failed", "Complete"):
@@ -183,6 +185,10 @@ def life(world: Any, folder: str) -> set[Use]:
     world.put_tenant()
     world.settle()
     world.report_tenants()
+    for each in (Protected(DEVICE_POOLS, "factory"), Protected(TENANTS, "shop")):
+        protect(cluster, each, None)
+        unrecorded.delete(each.kind, None, each.name)  # by a user
+        protect(cluster, each, None)
     placed = {"default"}
     given = dataclasses.replace(world.settings, tls_dir=folder, issues_certificates=True)
     upkeep = Upkeep(cluster, given, lambda: set(placed))

@@ -295,6 +295,18 @@ OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
             ),
         ),
     ),
+    "a deletion that waits": (
+        "EI0407",
+        lambda state: with_objects(
+            state,
+            DevicePool=(
+                pool_body()
+                | {
+                    "status": {"conditions": [condition("InUse", "True", "UsedByServices", "default/digits")]}
+                },
+            ),
+        ),
+    ),
     "objects that a quota refuses": (
         "EI0502",
         lambda state: with_objects(

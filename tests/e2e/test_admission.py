@@ -68,7 +68,7 @@ def tenant(trial: Trial) -> Iterator[None]:
         trial.wait("the ceiling", lambda: "priorityCeiling" in dry_run(trial, manifest(11))[1])
         yield
     finally:
-        trial.cluster.kubectl("delete", "tenant", "admitted", "--ignore-not-found", "--timeout=60s")
+        trial.delete_tenant("admitted")
 
 
 def test_a_priority_above_the_ceiling_is_refused_with_field_value_and_fix(trial: Trial) -> None:

@@ -225,8 +225,8 @@ def test_two_tenants_have_their_shares_and_their_services_answer(trial: Trial, t
                 assert found["spec"]["fairSharing"]["weight"] == weight
                 trial.wait("a share", partial(has_share, trial, name))
     finally:
-        kubectl("delete", "tenant", "--all", "--timeout=60s")
         kubectl("delete", "-f", str(folder / "namespaces.yaml"), "--wait", "--timeout=180s")
+        kubectl("delete", "tenant", "--all", "--timeout=60s")
 
 
 def test_cameras_hand_requests_to_the_gateway(trial: Trial) -> None:

@@ -39,7 +39,7 @@ def created(trial: Trial) -> Iterator[None]:
         trial.wait("a status of the Tenant", lambda: bool(uses(trial)))
         yield
     finally:
-        trial.cluster.kubectl("delete", "tenant", NAME, "--ignore-not-found", "--timeout=60s")
+        trial.delete_tenant(NAME)
         trial.wait("the example Ready", lambda: ready(trial).get("status") == "True")
 
 

@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(900))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     bed = Testbed.of_checkout(tmp_path_factory.mktemp("k3s"), ROOT / ".cache", ROOT)
     training = Training(ROOT / SCRIPT, ROOT / ".cache", print)

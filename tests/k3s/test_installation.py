@@ -9,10 +9,17 @@ from typing import Any
 import pytest
 
 from benchmarks.experience import install_page
-from edge_operator.names import FINALIZER
+from edge_operator.names import FINALIZER, IN_USE_FINALIZER
 from k3s_site import CHART, EDGE, NAMESPACE, RELEASE, ROOT, Site
 from testbed.errors import KubectlFailed
 
+KINDS = "inferenceservices,devicepools,tenants"
+TENANT = {
+    "apiVersion": "edge-intelligence.io/v1alpha1",
+    "kind": "Tenant",
+    "metadata": {"name": "retail"},
+    "spec": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}},
+}
 MOST_BYTES = 1 << 20
 """What etcd takes of one object: the limit of a release's Secret."""
 CONNECT = """
@@ -38,6 +45,15 @@ def earlier_chart(folder: Path) -> Path:
     (chart / "templates" / "crds.yaml").unlink()
     (chart / "templates" / "crd-adoption.yaml").unlink()
     return chart
+
+
+def finalizers(site: Site) -> list[list[str]]:
+    """The finalizers of each service, pool and tenant, in this order of kinds."""
+    return [
+        body["metadata"].get("finalizers", [])
+        for kind in KINDS.split(",")
+        for body in site.get(kind, "-A")["items"]
+    ]
 
 
 def owners(site: Site) -> set[str]:
@@ -147,6 +163,59 @@ def test_an_uninstallation_keeps_crds_and_services_and_a_new_one_takes_them_up(s
     assert [each for each in responses if "error" in each] == [], (
         "entry nodes need neither operator nor store"
     )
+
+
+def test_what_is_deleted_after_the_uninstallation_goes_at_once(serving: Site) -> None:
+    site = serving
+    site.apply(TENANT)
+    wanted = [[FINALIZER], [IN_USE_FINALIZER], [IN_USE_FINALIZER]]
+    site.wait(lambda: finalizers(site) == wanted, "the finalizers are not set")
+    traffic = site.traffic()
+    site.uninstall()
+    assert finalizers(site) == [[], [], []]
+    responses = traffic.stop()
+    assert responses
+    assert [each for each in responses if "error" in each] == []
+    site.bed.kubectl("delete", KINDS, "-A", "--all", "--timeout=30s")
+    site.install()
+    runtimes = ("get", "deployments", "-n", "default", "-o", "name")
+    site.wait(lambda: site.bed.kubectl(*runtimes) == "", "a runtime without a service is left")
+
+
+def test_a_hook_that_fails_keeps_no_release_and_its_page_says_how_to_go_on(serving: Site) -> None:
+    site = serving
+    site.helm("upgrade", RELEASE, str(CHART), "--set", "operator.image.tag=missing")
+    with pytest.raises(KubectlFailed):
+        site.helm("uninstall", RELEASE, "--wait", "--timeout", "60s")
+    assert json.loads(site.helm("list", "--all", "--output", "json")) == []
+    assert FINALIZER in finalizers(site)[0]
+    site.unprotect()
+    site.bed.kubectl("delete", KINDS, "-A", "--all", "--timeout=30s")
+
+
+def test_an_uninstallation_without_data_serves_until_the_service_goes_and_leaves_nothing(
+    serving: Site,
+) -> None:
+    site = serving
+    site.apply(TENANT)
+    traffic = site.traffic()
+    site.wait(lambda: bool(traffic.responses), "no response yet")
+    site.bed.kubectl("delete", KINDS, "-A", "--all", "--timeout=180s")
+    site.uninstall()
+    crds = [name for name in site.uids() if name.endswith(".edge-intelligence.io")]
+    site.bed.kubectl("delete", "crd", *crds, "--timeout=60s")
+    site.bed.kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
+    responses = traffic.stop()
+    answered = ["error" not in each for each in responses]
+    assert answered == sorted(answered, reverse=True), "a request failed while there was a service"
+    assert {answered[0], answered[-1]} == {True, False}
+    assert site.uids() == {}
+    assert site.bed.kubectl("get", "deployments,pods", "-n", "default", "-o", "name") == ""
+    site.install()
+    site.serve()
+    again = site.traffic(forever=False)
+    again.process.wait(timeout=60)
+    assert again.stop() == [{"outputs": 1}]
 
 
 def test_another_release_fails_with_the_owner_of_the_crds(serving: Site) -> None:

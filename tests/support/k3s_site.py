@@ -1,11 +1,13 @@
 """A cluster that is like K3s, with a server and one entry node, and what tests of the chart do on it."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ CHART = ROOT / "charts" / "edge-intelligence"
 NAMESPACE, RELEASE = "edge-intelligence", "edge-intelligence"
 EDGE = NodeSpec("edge-a", "gateway")
 PATIENCE = 180.0
-POOL = {
+POOL: dict[str, Any] = {
     "apiVersion": "edge-intelligence.io/v1alpha1",
     "kind": "DevicePool",
     "metadata": {"name": "factory"},
@@ -36,7 +38,7 @@ POOL = {
         ]
     },
 }
-SERVICE = {
+SERVICE: dict[str, Any] = {
     "apiVersion": "edge-intelligence.io/v1alpha1",
     "kind": "InferenceService",
     "metadata": {"name": "digits", "namespace": "default"},
@@ -48,6 +50,7 @@ SERVICE = {
         "exposure": {"type": "NodePort", "httpPort": 30080},
     },
 }
+UNPROTECTED = json.dumps({"metadata": {"finalizers": None}})
 CALL = """
 import json, sys, time, urllib.request
 url, wanted = sys.argv[1], json.loads(sys.argv[2])
@@ -75,15 +78,21 @@ while True:
 class Traffic:
     """Requests from outside the cluster, one after another; `responses` grows while they are sent."""
 
-    process: subprocess.Popen[str]
-    responses: list[dict[str, Any]] = field(default_factory=list)
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def responses(self) -> list[dict[str, Any]]:
+        """The responses until now."""
+        return [json.loads(line) for line in self.output.read_text().splitlines() if line.endswith("}")]
 
     def stop(self) -> list[dict[str, Any]]:
         """Returns all responses."""
         self.process.terminate()
-        output, _ = self.process.communicate()
-        self.responses = [json.loads(line) for line in output.splitlines() if line.endswith("}")]
-        return self.responses
+        self.process.wait()
+        found = self.responses
+        self.output.unlink()
+        return found
 
 
 @dataclass(frozen=True)
@@ -111,14 +120,28 @@ class Site:
         self.helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
 
     def clear(self) -> None:
-        """Removes the release with its CRDs and objects, whatever state they are in."""
+        """Removes the release with its namespace, its CRDs and their objects, whatever state they are in."""
         for kind in ("inferenceservices", "devicepools", "tenants"):
             with suppress(KubectlFailed):  # without the CRD, there is no such kind
                 self.bed.kubectl("delete", kind, "-A", "--all", "--wait=false")
         self.uninstall()
+        self.unprotect()
         crds = [name for name in self.uids() if name.endswith(".edge-intelligence.io")]
         if crds:
             self.bed.kubectl("delete", "crd", *crds, "--timeout=60s")
+        # Without an operator, runtimes stay.
+        gone = ("--ignore-not-found", "--timeout=120s")
+        self.bed.kubectl("delete", "deployments", "--all", "-n", "default", "--cascade=foreground", *gone)
+        self.bed.kubectl("delete", "namespace", NAMESPACE, *gone)
+
+    def unprotect(self) -> None:
+        """Removes all finalizers, as its page says for a release whose hook did not run."""
+        for kind in ("inferenceservices", "devicepools", "tenants"):
+            with suppress(KubectlFailed):
+                for body in self.get(kind, "-A")["items"]:
+                    name, namespace = body["metadata"]["name"], body["metadata"].get("namespace")
+                    place = ("-n", namespace) if namespace else ()
+                    self.bed.kubectl("patch", kind, name, *place, "--type=merge", "-p", UNPROTECTED)
 
     def get(self, *args: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.bed.kubectl("get", *args, "-o", "json"))
@@ -176,16 +199,21 @@ class Site:
         """Returns the uids of the CRDs, and of the objects of people."""
         found = {
             crd["metadata"]["name"]: crd["metadata"]["uid"]
-            for crd in self.get("crd", "-l", "app.kubernetes.io/part-of=edge-intelligence")["items"]
+            for crd in self.get("crd")["items"]
+            if crd["spec"]["group"] == "edge-intelligence.io"
         }
         for kind in ("inferenceservices", "devicepools") if found else ():
             for body in self.get(kind, "-A")["items"]:
                 found[f"{kind}/{body['metadata']['name']}"] = body["metadata"]["uid"]
         return found
 
-    def traffic(self, *, forever: bool = True) -> Traffic:
-        """Sends requests from outside the cluster to the port of the entry node."""
-        url = f"http://{self.bed.topology.address(EDGE.name)}:30080"
+    def traffic(self, *, forever: bool = True, url: str = "") -> Traffic:
+        """Sends requests from outside the cluster. url: default: the declared port of the entry node."""
+        url = url or f"http://{self.bed.topology.address(EDGE.name)}:30080"
         # Outside of pods, as a camera beside the server would.
         argv = [*self.bed.in_node("cloud"), sys.executable, "-c", CALL, url, json.dumps(forever)]
-        return Traffic(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
+        file, path = tempfile.mkstemp(prefix="traffic-", dir=self.bed.layout.state)
+        try:
+            return Traffic(subprocess.Popen(argv, stdout=file), Path(path))
+        finally:
+            os.close(file)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,15 @@ from demo.samples import LabeledImages
 from demo.testbed_cluster import NODES, TestbedCluster
 from demo.training import TrainedModel
 from testbed import Testbed, TestbedError
+from testbed.errors import KubectlFailed
 
 Document = dict[str, Any]
 GATEWAY, LOCAL = "edge-a", "local"
 PATIENCE = 180.0  # seconds until a condition that has to come is given up; a busy machine takes its time
 NEAR = 8  # responses before and after one that was lost, for a failure to show
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
+UNPROTECTED = json.dumps({"metadata": {"finalizers": None}})
+SELECTS_NOTHING = json.dumps({"spec": {"namespaceSelector": {"matchLabels": {"selects": "nothing"}}}})
 ASK = Path(__file__).with_name("ask.py")
 
 
@@ -249,6 +252,13 @@ class Trial:
         finally:
             self.cluster.set_speeds(self.speeds)
 
+    def delete_tenant(self, name: str) -> None:
+        """Deletes a Tenant whose namespaces have services, which then belong to no tenant."""
+        kubectl = self.cluster.kubectl
+        if kubectl("get", "tenant", name, "--ignore-not-found", "-o", "name"):
+            kubectl("patch", "tenant", name, "--type=merge", "-p", SELECTS_NOTHING)
+            kubectl("delete", "tenant", name, "--ignore-not-found", "--timeout=60s")
+
     @contextmanager
     def older_pool(self, pool: Document) -> Iterator[None]:
         """A DevicePool that is older than the example's, so that the nodes that both select belong to it.
@@ -261,7 +271,10 @@ class Trial:
         try:
             # Of pools of one second, the name decides.
             while self.created("factory") <= self.created(name):
-                kubectl("delete", "devicepool", "factory", "--timeout=60s")
+                kubectl("delete", "devicepool", "factory", "--wait=false")
+                # Its deletion waits for the example. Before the operator has seen it, it is gone at once.
+                with suppress(KubectlFailed):
+                    kubectl("patch", "devicepool", "factory", "--type=merge", "-p", UNPROTECTED)
                 installation.apply(self.cluster, self.root, self.slo)
             yield
         finally:

@@ -71,6 +71,12 @@ QUOTAS_EXCEED_POOL: Final = registered(
 STILL_IN_USE: Final = registered(
     "StillInUse",
     (ADMISSION,),
-    "Warning: InferenceServices use the object that is being deleted.",
-    "Delete these services, or create the object again.",
+    "Warning: InferenceServices use the object that is being deleted. The deletion waits for them.",
+    "Delete these services, or have them use another DevicePool or Tenant.",
+)
+POOL_ENDS: Final = registered(
+    "PoolEnds",
+    (ADMISSION,),
+    "A new service, or a new spec.devicePool, names a DevicePool that is being deleted.",
+    "Use another DevicePool, or create this one again once it is gone.",
 )

@@ -357,7 +357,8 @@ class DevicePoolStatus(StatusPart):
     )
     conditions: Conditions = Field(
         default=(),
-        description="Ready, ControlOpen, CertificatesIssued and SurvivesReboot, with a reason and a message.",
+        description="Ready, ControlOpen, CertificatesIssued, SurvivesReboot, and InUse while it is being "
+        "deleted, with a reason and a message.",
     )
     node_count: int = Field(default=0, description="Number of nodes of the pool.")
     nodes: Annotated[tuple[PoolNode, ...], KeyedBy("name")] = Field(
@@ -386,6 +387,9 @@ class DevicePool(KubernetesObject):
             Column("Nodes", ".status.nodeCount", "Number of nodes of the pool.", "integer"),
             Column("Triton", ".spec.tritonServers[0].httpAddress", "Address of the first Triton server."),
             condition_column("Reason", "Ready", "reason", "Reason of the Ready condition."),
+            condition_column(
+                "In Use", "InUse", "status", "True while it is being deleted and services still use it."
+            ),
             AGE,
         ),
     )

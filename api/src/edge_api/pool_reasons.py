@@ -4,6 +4,7 @@ from typing import Final
 
 from edge_api.reason_registry import (
     NOTHING,
+    OBJECT_IN_USE,
     POOL_CERTIFICATES,
     POOL_READY,
     POOL_UNITS,
@@ -52,4 +53,12 @@ UNITS_NOT_INSTALLED: Final = registered(
     "Nodes lack the unit of the current version, for the reasons in the message: they serve after a reboot "
     "only once Kubernetes has started their pods.",
     "Do what the message says. It is retried every 5 minutes.",
+)
+USED_BY_SERVICES: Final = registered(
+    "UsedByServices",
+    (OBJECT_IN_USE,),
+    "The object is being deleted, and InferenceServices use it: it stays, and they are served as before, "
+    "until the last of them is gone.",
+    "Delete the services that the message names, or have them use another DevicePool or Tenant. To delete "
+    "the object without waiting, remove its finalizer edge-intelligence.io/in-use.",
 )

@@ -17,6 +17,7 @@ ConditionType = Literal[
     "ControlOpen",
     "CertificatesIssued",
     "SurvivesReboot",
+    "InUse",
     "Active",
     "Satisfied",
 ]
@@ -38,6 +39,8 @@ CERTIFICATES_ISSUED: Final = "CertificatesIssued"
 """Of a DevicePool alone: whether the operator can issue and renew the certificates of its services."""
 SURVIVES_REBOOT: Final = "SurvivesReboot"
 """Of a DevicePool alone: whether the nodes of groups with survivesReboot have the unit."""
+IN_USE: Final = "InUse"
+"""Of a DevicePool or a Tenant that is being deleted alone: whether services still use it."""
 ACTIVE: Final = "Active"
 """Of a Tenant alone: whether services of the tenant are placed."""
 SATISFIED: Final = "Satisfied"
@@ -63,6 +66,7 @@ POOL_READY: Final = "Ready (DevicePool)"
 POOL_CONTROL: Final = "ControlOpen (DevicePool)"
 POOL_CERTIFICATES: Final = "CertificatesIssued (DevicePool)"
 POOL_UNITS: Final = "SurvivesReboot (DevicePool)"
+OBJECT_IN_USE: Final = "InUse (DevicePool, Tenant)"
 TENANT_READY: Final = "Ready (Tenant)"
 TENANT_ACTIVE: Final = "Active (Tenant)"
 TENANT_SATISFIED: Final = "Satisfied (Tenant)"
@@ -70,8 +74,8 @@ EVENT: Final = "event only"
 ADMISSION: Final = "admission only"
 """A refusal or a warning at the API server, before the object is stored."""
 OTHER_KINDS: Final = (
-    POOL_READY, POOL_CONTROL, POOL_CERTIFICATES, POOL_UNITS, TENANT_READY, TENANT_ACTIVE,
-    TENANT_SATISFIED,
+    POOL_READY, POOL_CONTROL, POOL_CERTIFICATES, POOL_UNITS, OBJECT_IN_USE, TENANT_READY,
+    TENANT_ACTIVE, TENANT_SATISFIED,
 )  # fmt: skip
 """Conditions of kinds other than InferenceService."""
 

@@ -174,7 +174,9 @@ class TenantStatus(StatusPart):
         default=0, description="The metadata.generation that this status describes."
     )
     conditions: Conditions = Field(
-        default=(), description="Ready, Active and Satisfied, with a reason and a message."
+        default=(),
+        description="Ready, Active, Satisfied, and InUse while it is being deleted, with a reason and a "
+        "message.",
     )
     namespaces: int = Field(default=0, description="Number of namespaces that belong to the tenant.")
     share: str | None = Field(default=None, description="The largest share of a pool, such as 30%.")
@@ -209,6 +211,9 @@ class Tenant(KubernetesObject):
             ),
             Column("Refused", ".status.refused", "Number of refused services.", "integer"),
             condition_column("Reason", "Satisfied", "reason", "Reason of the Satisfied condition."),
+            condition_column(
+                "In Use", "InUse", "status", "True while it is being deleted and services still use it."
+            ),
             AGE,
         ),
     )

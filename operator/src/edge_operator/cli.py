@@ -72,13 +72,12 @@ def _adopt_crds(parsed: argparse.Namespace) -> int:
 def _remove_finalizers(parsed: argparse.Namespace) -> int:
     from edge_operator import finalizer_removal
     from edge_operator.cluster import ApiServer
-    from edge_operator.names import FINALIZER
 
     cluster = ApiServer.from_environment()
-    for name in finalizer_removal.remove_finalizers(
+    for line in finalizer_removal.remove_finalizers(
         cluster, parsed.installed_in, parsed.namespace, time.monotonic, time.sleep
     ):
-        sys.stdout.write(f"{name}: without {FINALIZER}\n")
+        sys.stdout.write(f"{line}\n")
     return 0
 
 
@@ -121,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     adopt_command.add_argument("--release", required=True, help="name of the release")
     adopt_command.add_argument("--release-namespace", required=True, help="namespace of the release")
     remove_command = commands.add_parser(
-        "remove-finalizers", help="remove the operator's finalizers from services, once it is uninstalled"
+        "remove-finalizers", help="remove the operator's finalizers from its objects, once it is uninstalled"
     )
     remove_command.add_argument("--installed-in", required=True, help="namespace of the operator")
     remove_command.add_argument("--namespace", help="of the services (default: all)")

@@ -11,6 +11,9 @@ GROUP = "edge-intelligence.io"
 API_VERSION = f"{GROUP}/v1alpha1"
 FIELD_MANAGER = "edge-operator"
 FINALIZER = f"{GROUP}/operator"
+"""Of InferenceServices, whose tails it unloads first."""
+IN_USE_FINALIZER = f"{GROUP}/in-use"
+"""Of DevicePools and Tenants, which stay until no service uses them."""
 
 SERVICE_LABEL = names.SERVICE_LABEL
 NODE_LABEL = names.NODE_LABEL
@@ -128,3 +131,11 @@ def fetched_address(source: Sequence[str], file_name: str) -> str:
 
 def _fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def in_use_finalizer(scope: str | None) -> str:
+    """Returns the finalizer of pools and tenants. scope: the only namespace that is watched; None: all.
+
+    Operators of single namespaces have one each: none of them sees the services of the others.
+    """
+    return f"{scope}.{IN_USE_FINALIZER}" if scope else IN_USE_FINALIZER

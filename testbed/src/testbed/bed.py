@@ -251,6 +251,22 @@ class Testbed:
                         self._cluster.on_every(nodes, partial(_add_name, image, more))
         return {"operator": operator.reference, "runtime": runtime.reference}
 
+    def images_at(self, sources: Path, commit: str, progress: Progress = print_line) -> None:
+        """Builds the images of operator and runtime of another commit, and imports them into their nodes.
+
+        sources: the files of that commit. The nodes know the images as the chart names them, with the commit
+        as the tag.
+        """
+        with holding(self.layout.lock):
+            layout = replace(self.layout, sources=sources)
+            builder = Builder(layout, self._require(), progress)
+            everywhere = [node.name for node in self.topology.nodes]
+            for name, nodes in (("operator", [CLOUD]), ("runtime", everywhere)):
+                image = images.image_at(layout, builder, name, commit)
+                self._import(image.archive, nodes)
+                reference = f"{images.CHART_NAMES[name].partition(':')[0]}:{commit}"
+                self._cluster.on_every(nodes, partial(_add_name, image, reference))
+
     def start_triton(self, progress: Progress = print_line) -> None:
         """Starts a Triton server without models: triton.triton.svc.cluster.local, ports 8000 (HTTP), 8001
         (gRPC) and 8002 (metrics).

@@ -61,6 +61,12 @@ def runtime_image(layout: Layout, builder: Builder) -> Image:
     return _project_image(layout, builder, "runtime")
 
 
+def image_at(layout: Layout, builder: Builder, name: str, commit: str) -> Image:
+    """The project's operator or runtime of another commit. layout, builder: with its files as sources."""
+    recipe = Recipe(f"{commit}-{name}", layout.sources / "Dockerfile", [], target=name)
+    return builder.image(recipe, f"{REPOSITORY}/{name}:{commit}")
+
+
 def triton_image(layout: Layout, builder: Builder) -> Image:
     """A Triton server with the python backend."""
     lock = layout.sources / "requirements" / "triton.lock"

@@ -257,8 +257,20 @@ def test_a_lowered_ceiling_names_the_services_above_it() -> None:
 def test_the_deletion_of_what_services_use_is_a_warning_that_names_them(body: Body) -> None:
     found = review(deleted(body), state(tenant(), services=(service(),)))
     assert found.allowed
-    assert mentions(reasons.STILL_IN_USE, body["metadata"]["name"], "shop/digits").search(found.warnings[0])
+    named = mentions(reasons.STILL_IN_USE, body["metadata"]["name"], "shop/digits", "waits")
+    assert named.search(found.warnings[0])
     assert review(deleted(body), state(tenant())) == Verdict()
+
+
+def test_a_pool_that_is_being_deleted_takes_no_further_services() -> None:
+    ending = pool()
+    ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    there = State((), (ending, pool("other")), (), (SHOP,))
+    for request in (created(service()), changed(service(devicePool="other"), service())):
+        found = review(request, there)
+        assert (found.allowed, found.reasons) == (False, (reasons.POOL_ENDS,))
+        assert mentions("spec.devicePool", '"edge"').search(found.message)
+    assert review(changed(service(), service(priority=1)), there) == Verdict()
 
 
 def test_what_does_not_change_a_spec_is_never_refused() -> None:

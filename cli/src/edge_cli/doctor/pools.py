@@ -9,7 +9,7 @@ from edge_api import DevicePool, reasons
 from edge_cli.doctor.findings import Check, Found, at
 from edge_cli.doctor.states import ClusterState, condition_of, labels
 from edge_cli.services import PublishedTable, published_table
-from edge_operator.cluster import DEVICE_POOLS, NODES, PLACEMENTS, Object
+from edge_operator.cluster import DEVICE_POOLS, NODES, PLACEMENTS, TENANTS, Object
 from edge_operator.pool_nodes import node_of, selects
 from edge_operator.reading import read
 from edge_planning.choosing.sentences import bandwidth_text
@@ -98,6 +98,13 @@ def _units_missing(state: ClusterState) -> Iterator[Found]:
             yield at(body, str(found.get("message", "")))
 
 
+def _deletion_waits(state: ClusterState) -> Iterator[Found]:
+    for body in (*state.of(DEVICE_POOLS), *state.of(TENANTS)):
+        found = condition_of(body, reasons.IN_USE)
+        if found.get("status") == "True":
+            yield at(body, str(found.get("message", "")))
+
+
 def _no_pools(state: ClusterState) -> str:
     return "" if state.of(DEVICE_POOLS) else "there is no DevicePool"
 
@@ -169,5 +176,15 @@ CHECKS: Final = (
         _units_missing,
         reads=(DEVICE_POOLS,),
         skip=_no_pools,
+    ),
+    Check(
+        "EI0407",
+        "pools",
+        "warning",
+        "no deletion of a DevicePool or a Tenant waits for services",
+        "The object stays until the last service that uses it is gone, and `kubectl delete` waits.",
+        "Do what the message says, or remove the finalizer edge-intelligence.io/in-use from the object.",
+        _deletion_waits,
+        reads=(DEVICE_POOLS, TENANTS),
     ),
 )

@@ -28,8 +28,8 @@ _NAMESPACED: Final = (
 _NAMED: Final = (("networking.k8s.io", "networkpolicies", "edge-default-deny", "edge-runtime"),)
 """Group, resource and names of objects there that it may create, change and delete."""
 _CLUSTER_WIDE: Final = (
-    (GROUP, "devicepools", _READ),
-    (GROUP, "tenants", _READ),
+    (GROUP, "devicepools", (*_READ, "patch")),
+    (GROUP, "tenants", (*_READ, "patch")),
     (GROUP, "devicepools/status", ("patch",)),
     (GROUP, "tenants/status", ("patch",)),
     ("", "nodes", _READ),

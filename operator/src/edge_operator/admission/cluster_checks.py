@@ -7,7 +7,9 @@ from edge_api import Tenant, reasons
 from edge_operator.admission.requests import Request
 from edge_operator.admission.states import State, named, some
 from edge_operator.admission.verdicts import Problem
-from edge_operator.pool.tenancy import Tenancy, resolved
+from edge_operator.cluster import DEVICE_POOLS, TENANTS, Kind
+from edge_operator.pool.protection import FIXES, users
+from edge_operator.pool.tenancy import NO_TENANTS, Tenancy, resolved
 
 _NEWEST = "9999"
 """Sorts after every creationTimestamp."""
@@ -41,26 +43,22 @@ def check_tenant(request: Request, state: State) -> Iterator[Problem]:
 
 
 def check_tenant_deletion(request: Request, state: State) -> Iterator[Problem]:
-    """Yields a warning if a Tenant has services."""
+    """Yields a warning if a Tenant has services: its deletion waits for them."""
     tenancy = resolved(state.tenants, state.namespaces)
-    using = [named(each) for each in state.services if _owner(tenancy, each) == request.name]
-    if using:
-        message = (
-            f"Tenant {request.name}: has {len(using)} InferenceServices ({some(using)}): they lose its "
-            "quotas and "
-            "belong to the default tenant, or to another one that selects their namespaces"
-        )
-        yield Problem(reasons.STILL_IN_USE, message)
+    yield from _still_in_use(TENANTS, request, state, tenancy)
 
 
 def check_pool_deletion(request: Request, state: State) -> Iterator[Problem]:
-    """Yields a warning if services use a DevicePool."""
-    using = [named(each) for each in state.services if each["spec"].get("devicePool") == request.name]
+    """Yields a warning if services use a DevicePool: its deletion waits for them."""
+    yield from _still_in_use(DEVICE_POOLS, request, state, NO_TENANTS)
+
+
+def _still_in_use(kind: Kind, request: Request, state: State, tenancy: Tenancy) -> Iterator[Problem]:
+    using = list(users(kind, request.name, state.services, tenancy))
     if using:
         message = (
-            f"DevicePool {request.name}: {len(using)} InferenceServices use it ({some(using)}): delete "
-            "them, or "
-            "create the DevicePool again; until then they are not planned"
+            f"{kind.kind} {request.name}: {len(using)} InferenceServices use it ({some(using)}): the "
+            f"deletion waits for them: {FIXES[kind.kind]}"
         )
         yield Problem(reasons.STILL_IN_USE, message)
 

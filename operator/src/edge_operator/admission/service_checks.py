@@ -37,7 +37,7 @@ def check_service(request: Request, state: State) -> Iterator[Problem]:
     new = InferenceService.model_validate({**request.new, "status": None}).spec
     old = InferenceService.model_validate({**request.old, "status": None}).spec if request.old else None
     yield from unreadable(new.model, None if old is None else old.model, state.rules)
-    yield from _pool(new, state)
+    yield from _pool(new, old, state)
     tenancy = resolved(state.tenants, [state.namespace(request.namespace)])
     name = tenancy.owners.get(request.namespace)
     if name is not None:
@@ -48,9 +48,15 @@ def check_service(request: Request, state: State) -> Iterator[Problem]:
     yield from _ports(request, new, state)
 
 
-def _pool(spec: InferenceServiceSpec, state: State) -> Iterator[Problem]:
+def _pool(spec: InferenceServiceSpec, old: InferenceServiceSpec | None, state: State) -> Iterator[Problem]:
     known = state.pool_names()
     if spec.device_pool in known:
+        if spec.device_pool in state.ending_pools() and (old is None or old.device_pool != spec.device_pool):
+            message = (
+                f'spec.devicePool: "{spec.device_pool}" is being deleted, and takes no further services: '
+                "write another DevicePool, or create this one again once it is gone"
+            )
+            yield Problem(reasons.POOL_ENDS, message, refuses=True)
         return
     near = get_close_matches(spec.device_pool, known, n=1, cutoff=0.6)
     fix = f"write {near[0]}, or apply the DevicePool" if near else "apply the DevicePool"

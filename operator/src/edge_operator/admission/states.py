@@ -43,6 +43,12 @@ class State:
         """Returns the names of the DevicePools, sorted."""
         return tuple(sorted(str(each["metadata"]["name"]) for each in self.pools))
 
+    def ending_pools(self) -> frozenset[str]:
+        """Returns the names of the DevicePools that are being deleted."""
+        return frozenset(
+            str(each["metadata"]["name"]) for each in self.pools if each["metadata"].get("deletionTimestamp")
+        )
+
 
 def named(body: Object) -> str:
     """Returns how a sentence names an object: `namespace/name`, or the name."""

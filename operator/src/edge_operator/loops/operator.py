@@ -41,21 +41,22 @@ from edge_operator.keys import NamespaceKey, ServiceKey
 from edge_operator.leadership import Leadership, end_process
 from edge_operator.loops.host_units import HostUnits
 from edge_operator.loops.link_telling import LinkTelling
+from edge_operator.loops.missed_deletions import missed_deletions
 from edge_operator.loops.namespaces import Findings, NamespaceMemory, reconcile_namespace
 from edge_operator.loops.object_metrics import ObjectMetrics
 from edge_operator.loops.planners import Planners
 from edge_operator.loops.pools import PoolLoop
+from edge_operator.loops.protections import Protections
 from edge_operator.loops.shared import Shared
 from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.loops.triton_servers import TritonServerLoops
 from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue
-from edge_operator.names import FETCHER, NODE_LABEL, OURS, ROLE_LABEL, UNIT_JOB, label_value
+from edge_operator.names import FETCHER, NODE_LABEL, ROLE_LABEL, UNIT_JOB, label_value
 from edge_operator.observed import fingerprints
 from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
-from edge_operator.observed.mirrored_cluster import vanished
 from edge_operator.observed.tails_in_use import TailsInUse
-from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
+from edge_operator.observed.watched import OWNED
 from edge_operator.ownership import Claim, claim_of, contested
 from edge_operator.pool_nodes import Node, node_of
 from edge_operator.settings import Settings
@@ -123,15 +124,14 @@ class Operator:
         metrics.ADMISSION_INSTALLED.set(1 if settings.admission_webhook else 0)
         self.uncertified: Mapping[str, Sequence[str]] | None = None
         """Why certificates are not issued or renewed, by namespace; None if the operator issues none."""
-        self.tenants = TenantReports(clients, clock, self.executor)
         self._reconcilers = ThreadPoolExecutor(_RECONCILERS, thread_name_prefix="namespace")
-        self.units = HostUnits(
-            clients.cluster,
-            settings,
-            clock,
-            self._reconcilers,
-            lambda pool: self._pool(pool).status_changed(),
+        reported = {DEVICE_POOLS: self._pool_status_changed, TENANTS: lambda _: self.tenants.wake()}
+        self.protections = Protections(clients.cluster, scope, clock, self._reconcilers, reported)
+        in_use = self.protections.finding
+        self.tenants: TenantReports = TenantReports(
+            clients, clock, self.executor, functools.partial(in_use, TENANTS)
         )
+        self.units = HostUnits(clients.cluster, settings, clock, self._reconcilers, self._pool_status_changed)
         self._shared = Shared(
             clients,
             settings,
@@ -142,6 +142,7 @@ class Operator:
             scope,
             certificates=lambda: self.uncertified,
             units=self.units.finding,
+            in_use=functools.partial(in_use, DEVICE_POOLS),
             authority=functools.partial(authority_of, settings),
             planned=self.tenants.planned,
         )
@@ -161,7 +162,7 @@ class Operator:
         self.links = LinkTelling(clients.cluster, clock, self._reconcilers)
         self.tasks: list[asyncio.Task[None]] = []
         self._pool_tasks: dict[str, asyncio.Task[None]] = {}
-        self._leads = False
+        self._leads: bool = False
         self._events: Mapping[Kind, Callable[[str | None, Body], None]] = {
             INFERENCE_SERVICES: self._service,
             DEVICE_POOLS: self._device_pool,
@@ -194,6 +195,7 @@ class Operator:
             "links": self.links.run(),
             "units": self.units.run(),
             "tenants": self.tenants.run(),
+            "protections": self.protections.run(),
         }
         self.tasks += [asyncio.create_task(run, name=name) for name, run in runs.items()]
         self.tritons.start()
@@ -283,6 +285,8 @@ class Operator:
         if not self.seen.changed(event_type, "InferenceService", body, fingerprints.service(body)):
             return
         urgent = event_type == "DELETED" or bool(body["metadata"].get("deletionTimestamp"))
+        if event_type == "DELETED" or now != (before or now):
+            self.protections.users_changed()
         for name in {before or now, now}:
             self._pool(name).service_changed(key, mended=True, urgent=urgent)
             self._end_if_unused(name)
@@ -298,6 +302,7 @@ class Operator:
             self._claim(name, None if event_type == "DELETED" else claim_of(dict(body)))
             self._pool(name).topology_changed(mended=True)
             self._end_if_unused(name)
+            self.protections.wake(DEVICE_POOLS, name)
             self.tenants.wake()
             self.units.wake()
             # The pool's groups have the tolerations of the runtimes at its nodes.
@@ -386,6 +391,7 @@ class Operator:
 
     def _tenant(self, event_type: str | None, body: Body) -> None:
         if self.seen.changed(event_type, "Tenant", body, fingerprints.generation(body)):
+            self.protections.wake(TENANTS, body["metadata"]["name"])
             self._tenants_changed()
 
     def _labelled_namespace(self, event_type: str | None, body: Body) -> None:
@@ -395,6 +401,7 @@ class Operator:
 
     def _tenants_changed(self) -> None:
         self.tenants.tenants_changed()
+        self.protections.users_changed()
         for pool in self.pools.values():
             pool.tenants_changed()
 
@@ -437,7 +444,8 @@ class Operator:
             pool.server_changed(address)
 
     def _pool_status_changed(self, name: str) -> None:
-        self._pool(name).status_changed()
+        if name in self.pools:
+            self.pools[name].status_changed()
 
     async def _reconcile_namespace(self, key: NamespaceKey) -> float | None:
         memory = self.namespaces.setdefault(key, NamespaceMemory())
@@ -483,17 +491,8 @@ class Operator:
 
         On every replica, so that the mirror of a standby is right when it takes over.
         """
+        namespaces = None if self.scope is None else self.watched
         while True:
             await asyncio.sleep(RESYNC)
-            for kind in WATCHED:
-                namespaces = (None,) if self.scope is None or not kind.namespaced else self.watched
-                labels = OURS if kind in LABELLED else ""
-                find = functools.partial(vanished, self.server, self.mirror, kind, namespaces, labels)
-                try:
-                    with RUNNING.step("resync", f"listing {kind.plural}"):
-                        gone = await asyncio.to_thread(find)
-                except Exception:
-                    logging.getLogger(__name__).exception("listing %s failed", kind.plural)
-                    continue
-                for body in gone:
-                    self.event(kind, "DELETED", body)
+            async for kind, body in missed_deletions(self.server, self.mirror, namespaces):
+                self.event(kind, "DELETED", body)

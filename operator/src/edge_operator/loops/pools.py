@@ -265,6 +265,7 @@ class PoolLoop:
             control_open=servers.control_open,
             certificates=self.shared.certificates(),
             units=self.shared.units(self.name),
+            in_use=self.shared.in_use(self.name),
             tenancy=self._tenancy,
             authority=self.shared.authority(),
         )

@@ -29,6 +29,7 @@ class Shared:
     findings: what the loop of a namespace found out about its runtimes.
     certificates: returns why certificates are not issued or renewed, by namespace; None if others issue them.
     units: returns the condition of a pool about the units of its nodes; None if they are to have none.
+    in_use: returns the condition of a pool about its deletion; None unless it waits for services.
     authority: returns the CA of the model store's certificate in PEM; empty if the operator has none.
     planned: told of every plan of a pool.
     """
@@ -42,6 +43,7 @@ class Shared:
     scope: str | None = None
     certificates: Callable[[], Mapping[str, Sequence[str]] | None] = lambda: None
     units: Callable[[str], Finding | None] = lambda _pool: None
+    in_use: Callable[[str], Finding | None] = lambda _pool: None
     authority: Callable[[], str] = lambda: ""
     planned: Callable[[str, PoolPlan], None] = lambda _pool, _plan: None
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from edge_operator.clients import Clients, Clock
 from edge_operator.cluster import DEVICE_POOLS, TENANTS
+from edge_operator.conditions import Finding
 from edge_operator.effects.executor import API_SERVER, FAILED, Action
 from edge_operator.effects.writes import Written, write
 from edge_operator.loops.shared import Submits
@@ -29,8 +30,15 @@ COLLECT = 1.0
 class TenantReports:
     """The shares that the pools' plans give to tenants. On the event loop only."""
 
-    def __init__(self, clients: Clients, clock: Clock, executor: Submits) -> None:
-        self.clients, self.clock, self.executor = clients, clock, executor
+    def __init__(
+        self,
+        clients: Clients,
+        clock: Clock,
+        executor: Submits,
+        in_use: Callable[[str], Finding | None] = lambda _tenant: None,
+    ) -> None:
+        """in_use: returns the condition InUse of a Tenant; None unless its deletion waits for services."""
+        self.clients, self.clock, self.executor, self.in_use = clients, clock, executor, in_use
         self._planned: dict[str, Mapping[str, PoolShare]] = {}
         self._woken = asyncio.Event()
         self._tenancy: Tenancy | None = None
@@ -79,9 +87,10 @@ class TenantReports:
             self._tenancy = snapshots.tenancy(reads)
         shares = Shares(self._planned, self._pools())
         for body in reads.find(TENANTS):
-            status = reported(body, self._tenancy, shares, self.clock.wall())
+            name = body["metadata"]["name"]
+            status = reported(body, self._tenancy, shares, self.clock.wall(), self.in_use(name))
             if status is not None:
-                self._submit(body["metadata"]["name"], status)
+                self._submit(name, status)
         weights = {name: float(spec.fair_sharing.weight) for name, spec in self._tenancy.specs.items()}
         self._measured = measure(self._planned.values(), weights, self._measured)
 

@@ -27,6 +27,7 @@ from edge_operator.pool.drafts import Draft, Now, Shared
 from edge_operator.pool.measurements import measuring_nodes
 from edge_operator.pool.pooled import PlannedEntry, Pool, ServerState
 from edge_operator.pool.preparing import prepare
+from edge_operator.pool.protection import held_up
 from edge_operator.pool.services import NEW, ServicePlan, begun, failed_by, finished
 from edge_operator.pool.states import PoolState
 from edge_operator.pool.status import pool_status
@@ -238,16 +239,17 @@ def _surroundings(state: PoolState, before: Read | None) -> Read:
 
 
 def _status(state: PoolState, now: Now) -> SetStatus | None:
-    """Returns the status of the pool if it changed."""
+    """Returns the status of the pool if it changed; none for one that is deleted and has no services."""
     body = state.body
-    if body is None or body["metadata"].get("deletionTimestamp"):
+    if body is None or (body["metadata"].get("deletionTimestamp") and state.in_use is None):
         return None
     servers = {
         "triton_servers": listed_servers(body),
         "former_triton_servers": former_servers(body, state.emptied, now.wall),
     }
     status = written(_found(state, now).model_copy(update=servers))
-    return None if status == (body.get("status") or {}) else SetStatus(body, status)
+    before = body.get("status") or {}
+    return None if status == before else SetStatus(body, status, held_up(body, before, state.in_use))
 
 
 def _found(state: PoolState, now: Now) -> DevicePoolStatus:
@@ -263,6 +265,7 @@ def _found(state: PoolState, now: Now) -> DevicePoolStatus:
         control_finding(pool, state.control_open),
         certificates_finding(state.certificates, namespaces),
         state.units,
+        state.in_use,
     )
     return pool_status(
         pool,

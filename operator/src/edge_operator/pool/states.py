@@ -137,6 +137,7 @@ class PoolState:
             their HTTP address.
         certificates: Why certificates are not issued or renewed, by namespace; None if others issue them.
         units: The condition SurvivesReboot of the pool; None if its nodes are to have no units.
+        in_use: The condition InUse of the pool; None unless its deletion waits for services.
         tenancy: The tenants of all namespaces.
         authority: PEM of the CA that signs the model store's certificate; empty if the operator has none.
     """
@@ -159,5 +160,6 @@ class PoolState:
     control_open: Mapping[str, Endpoints] = field(default_factory=dict)
     certificates: Mapping[str, Sequence[str]] | None = None
     units: Finding | None = None
+    in_use: Finding | None = None
     tenancy: Tenancy = NO_TENANTS
     authority: str = ""

@@ -16,6 +16,7 @@ from edge_api.tenants import DEFAULT, ResourceUse, TenantPoolStatus, TenantStatu
 from edge_operator.cluster import Object
 from edge_operator.conditions import Finding, condition, conditions
 from edge_operator.pool.actions import Event, SetStatus
+from edge_operator.pool.protection import held_up
 from edge_operator.pool.tenancy import Tenancy
 from edge_operator.reading import read, unreadable
 from edge_operator.tritons.admission import bytes_text
@@ -42,9 +43,16 @@ class Shares:
     pools: Collection[str]
 
 
-def reported(body: Object, tenancy: Tenancy, shares: Shares, now: datetime.datetime) -> SetStatus | None:
-    """Returns the status of a Tenant with its events, if it has to be written."""
+def reported(
+    body: Object, tenancy: Tenancy, shares: Shares, now: datetime.datetime, in_use: Finding | None = None
+) -> SetStatus | None:
+    """Returns the status of a Tenant with its events, if it has to be written.
+
+    in_use: the condition InUse; None unless its deletion waits for services.
+    """
     name = body["metadata"]["name"]
+    if body["metadata"].get("deletionTimestamp") and in_use is None:
+        return None
     if name in tenancy.unreadable:
         status = unreadable(TenantStatus, body, tenancy.unreadable[name], _ORDER, now)
         wanted = written(status)
@@ -55,16 +63,21 @@ def reported(body: Object, tenancy: Tenancy, shares: Shares, now: datetime.datet
     except ValidationError:
         return None  # a version that the tenants were not resolved with: the next event brings it
     before = tenant.status or TenantStatus()
-    after = tenant_status(tenant, before, tenancy, shares, now)
+    after = tenant_status(tenant, before, tenancy, shares, now, in_use)
     wanted = written(after)
     if wanted == body.get("status"):
         return None
     events = tuple(Event(body, *event) for event in changes(before, after))
-    return SetStatus(body, wanted, events)
+    return SetStatus(body, wanted, (*held_up(body, body.get("status") or {}, in_use), *events))
 
 
 def tenant_status(
-    tenant: Tenant, before: TenantStatus, tenancy: Tenancy, shares: Shares, now: datetime.datetime
+    tenant: Tenant,
+    before: TenantStatus,
+    tenancy: Tenancy,
+    shares: Shares,
+    now: datetime.datetime,
+    in_use: Finding | None = None,
 ) -> TenantStatus:
     """Returns the status. Pools that were not planned yet since the start keep theirs."""
     name = tenant.metadata.name
@@ -75,10 +88,12 @@ def tenant_status(
     pools = tuple(found[pool] for pool in sorted(found) if pool in shares.pools)
     generation = tenant.metadata.generation or 0
     findings = [_ready(tenant, tenancy, shares.pools), _active(tenant), _satisfied(pools)]
+    order = _ORDER if in_use is None else (*_ORDER, in_use.type)
+    findings += [] if in_use is None else [in_use]
     own = [each[name] for pool, each in shares.planned.items() if name in each and pool in shares.pools]
     return TenantStatus(
         observed_generation=generation,
-        conditions=conditions(before.conditions, findings, _ORDER, generation, now),
+        conditions=conditions(before.conditions, findings, order, generation, now),
         namespaces=len(tenancy.namespaces(name)),
         share=_percent(max(one.dominant for one in own)) if own else before.share if pools else None,
         borrowed=_percent(max(one.borrowed for one in own)) if own else before.borrowed if pools else None,
