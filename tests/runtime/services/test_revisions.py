@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_api.placements import PlacedCandidate
-from edge_runtime.errors import BadRequest, HopFailed, ModelFailed
+from edge_runtime.errors import BadRequest, BadTensor, HopFailed, ModelFailed
 from edge_runtime.json_values import Json
 from edge_runtime.model_statistics import ModelStatistics
 from edge_runtime.node_services import NodeServices
@@ -131,7 +131,7 @@ class Backend:
 
     def __init__(self, answer: float | Exception, sequences: Sequence[str] = ()) -> None:
         self.answer, self.statistics, self._sequences = answer, ModelStatistics(), sequences
-        self.asked = 0
+        self.asked, self.rejections = 0, 0
 
     def has(self, name: str) -> bool:
         return name in self._sequences
@@ -155,6 +155,9 @@ class Found:
     def __init__(self, backend: Any) -> None:
         self.backend: SequencedBackend = backend
 
+    def count_rejection(self) -> None:
+        self.backend.rejections += 1  # type: ignore[attr-defined]
+
 
 def divided(
     own: Any, other: Any, *, weight: int = 0, shadow: int = 0, chance: Callable[[], float] = lambda: 0.5
@@ -173,11 +176,19 @@ async def test_the_current_revision_answers_where_the_candidate_fails(error: Exc
     assert await answer(divided(Backend(1), Backend(error), weight=100)) == 1.0
 
 
-async def test_a_wrong_request_is_refused_by_the_revision_that_got_it() -> None:
-    own = Backend(1)
-    with pytest.raises(BadRequest):
-        await answer(divided(own, Backend(BadRequest("wrong")), weight=100))
-    assert own.asked == 0
+async def test_a_request_that_the_candidate_alone_rejects_is_answered_and_counts_as_its_error() -> None:
+    own, new = Backend(1), Backend(BadTensor("inputs: rejected by the model"))
+    assert await answer(divided(own, new, weight=100)) == 1.0
+    assert (own.asked, new.rejections) == (1, 1)
+    await answer(divided(own, new, shadow=100))
+    await eventually(lambda: new.rejections == 2)
+
+
+async def test_a_request_that_both_revisions_reject_is_refused_and_counts_as_no_error() -> None:
+    own, new = Backend(BadRequest("ours")), Backend(BadRequest("theirs"))
+    with pytest.raises(BadRequest, match="ours"):
+        await answer(divided(own, new, weight=100))
+    assert new.rejections == 0
 
 
 async def test_a_sequence_stays_with_the_revision_that_has_its_state() -> None:
