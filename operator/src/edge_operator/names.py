@@ -128,3 +128,9 @@ def fetched_address(source: Sequence[str], file_name: str) -> str:
 
 def _fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+VERSION_ANNOTATION = f"{GROUP}/runtime-version"
+"""On a runtime's Deployment: the version of its pod, in JSON, and how services fare with it."""
+FORMER_VERSION_ANNOTATION = f"{GROUP}/former-runtime-version"
+"""On a runtime's Deployment: the version before, in JSON, which is applied again if services fare worse."""

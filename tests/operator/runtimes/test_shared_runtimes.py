@@ -174,8 +174,8 @@ def test_a_refused_certificate_is_reported_and_its_runtimes_are_reconciled_all_t
     assert world.cluster.get(SERVICES, "default", "edge-runtime-gate") is not None
     assert changed == {"digits"}
     assert again is not None
-    refused, notes = memory.findings.concerning("digits")
+    refused, notes, _ = memory.findings.concerning("digits")
     assert (said in refused, said in notes) == (not serving, serving), "a valid certificate blocks nothing"
     changed, _ = reconcile_namespace(*given)
     assert changed == {"digits"}
-    assert memory.findings.concerning("digits") == ((), ())
+    assert memory.findings.concerning("digits") == ((), (), None)

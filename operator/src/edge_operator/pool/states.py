@@ -21,15 +21,18 @@ from edge_operator.tritons.control_checks import Endpoints
 class RuntimeFindings:
     """What a namespace's reconcile found out about its runtimes.
 
-    refused: what the API server refused, by service. notes: what people should know, by service.
+    By service: refused: what the API server refused. notes: what people should know. versions: the reason and
+    the message about a new version of the runtimes.
     """
 
     refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    versions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
-    def concerning(self, service: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Returns what was refused for a service, and the notes on it."""
-        return tuple(self.refused.get(service, ())), tuple(self.notes.get(service, ()))
+    def concerning(self, service: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, str] | None]:
+        """Returns what was refused for a service, the notes on it, and what its runtimes' version does."""
+        refused, notes = self.refused.get(service, ()), self.notes.get(service, ())
+        return tuple(refused), tuple(notes), self.versions.get(service)
 
 
 NOTHING = RuntimeFindings()
@@ -91,6 +94,7 @@ class ServiceState:
         fetch_pods: Their pods, by the Job's name.
         refused: What the API server refused for its runtimes.
         notes: What people should know about its runtimes.
+        version: The reason and the message about a new version of them, while that does not serve everywhere.
         refusals: What it refused of the service's own objects.
         loads: The last results of loading its tails, by address.
         unloads: Likewise, of a service that is being deleted.
@@ -109,6 +113,7 @@ class ServiceState:
     fetch_pods: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    version: tuple[str, str] | None = None
     refusals: Mapping[ObjectRef, Refusal] = field(default_factory=dict)
     loads: Mapping[str, LoadOutcome] = field(default_factory=dict)
     unloads: Mapping[str, UnloadOutcome] = field(default_factory=dict)

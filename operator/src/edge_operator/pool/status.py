@@ -64,6 +64,8 @@ class Observation:
     rollout: Decision | None = None
     revision: RevisionState | None = None
     """The candidate of the roll-out, if there is one."""
+    version: tuple[str, str] | None = None
+    """The reason and the message about a new version of the runtimes."""
     unchanged_until: float = 0.0
     """The last second of Unix time at which none had been."""
 
@@ -84,7 +86,10 @@ def service_status(
     ]
     idle = idle_finding(service, seen.placements)
     findings += [idle] if idle is not None else []
-    order = ORDER if idle is not None else tuple(kind for kind in ORDER if kind != reasons.IDLE)
+    findings += [updated] if (updated := _updated(previous, seen.version)) is not None else []
+    absent = {reasons.IDLE} if idle is None else set()
+    absent |= {reasons.RUNTIMES_UPDATED} if updated is None else set()
+    order = tuple(kind for kind in ORDER if kind not in absent)
     if (rolled := rollout_reports.finding(service, seen.rollout)) is not None:
         findings.append(rolled)
     if seen.blocked is not None:
@@ -109,6 +114,18 @@ def service_status(
         qoe=qoe_status(found, slo),
         entries=shown,
     )
+
+
+def _updated(previous: InferenceServiceStatus, version: tuple[str, str] | None) -> Finding | None:
+    """Returns the condition about a new version of the runtimes; None if there has been none."""
+    if version is not None:
+        reason, message = version
+        under_way = reason == reasons.RUNTIMES_ROLLING_OUT
+        return Finding(reasons.RUNTIMES_UPDATED, "Unknown" if under_way else "False", reason, message)
+    if condition(previous.conditions, reasons.RUNTIMES_UPDATED) is None:
+        return None
+    said = "the runtimes of all entry nodes have the installed version"
+    return Finding(reasons.RUNTIMES_UPDATED, "True", reasons.RUNTIMES_CURRENT, said)
 
 
 def _entries(service: InferenceService, seen: Observation) -> list[Entry]:
