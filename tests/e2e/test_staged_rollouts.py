@@ -224,7 +224,8 @@ def test_a_version_that_makes_requests_late_is_returned_from_at_the_first_node(
 
 
 def updated(trial: Trial) -> bool:
-    return trial.condition("digits", "RuntimesUpdated")["status"] == "True"
+    """Whether no other version of the runtimes is wanted than the one that all have."""
+    return bool(trial.condition("digits", "RuntimesUpdated")["status"] == "True")
 
 
 def test_a_version_reaches_one_node_after_another_and_a_full_node_in_place(eased: Trial) -> None:

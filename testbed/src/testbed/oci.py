@@ -81,11 +81,8 @@ def write_derived_image(base: Path, reference: str, files: Mapping[str, bytes], 
             _add(archive, path, data)
     layer = buffer.getvalue()
     with tarfile.open(base) as archive:
-        blobs = {
-            member.name: data.read()
-            for member in archive
-            if member.isfile() and (data := archive.extractfile(member)) is not None
-        }
+        members = [(member.name, archive.extractfile(member)) for member in archive if member.isfile()]
+        blobs = {name: file.read() for name, file in members if file is not None}
 
     def found(entry: Mapping[str, object]) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(blobs[_path(str(entry["digest"]))])
