@@ -85,10 +85,15 @@ def test_a_lost_table_counts_as_a_miss_in_each_window() -> None:
     assert "its table is not loaded any more" in found.fault.message
 
 
-def test_a_window_lasts_two_reports_and_a_node_without_requests_passes_after_two_windows() -> None:
+def test_a_window_lasts_two_reports_and_twice_as_long_where_few_requests_come() -> None:
     assert after(watched(), more(400, 0), at=WINDOW, interval=60.0).phase == "Watched"
-    assert after(watched(), GOOD, at=QUIET * WINDOW - 1).phase == "Watched"
-    assert after(watched(), GOOD, at=QUIET * WINDOW).phase == "Kept"
+    assert after(watched(), more(19, 0), at=QUIET * WINDOW - 1).phase == "Watched"
+    assert after(watched(), more(19, 0), at=QUIET * WINDOW).phase == "Kept"
+
+
+def test_a_node_without_requests_keeps_the_version_after_a_window() -> None:
+    assert after(watched(), GOOD, at=WINDOW - 1).phase == "Watched"
+    assert after(watched(), GOOD).phase == "Kept"
 
 
 def test_a_service_that_came_after_the_version_is_not_judged() -> None:

@@ -4,8 +4,8 @@ A version that was applied to a node is watched there: the requests of each serv
 time when its pod serves, for a window of WINDOW seconds, or of two intervals of reports if that is longer. A
 service is worse off if the misses of its SLO exceed, by two standard deviations, both what its objective
 allows and what it missed before, or if its runtime has lost its table. A second window follows then, since a
-runtime that has just started is slower. Errors of requests count at once. A node without enough requests
-passes after twice the time.
+runtime that has just started is slower. Errors of requests count at once. Where a service has a few
+requests only, the window is twice as long.
 
 All of it is kept in annotations of the Deployment, from which an operator that restarts continues. It costs
 three writes for each node and version, and the former version of the pod in each Deployment, of about 4 KB.
@@ -29,12 +29,12 @@ from edge_operator.names import (
     VERSION_ANNOTATION,
 )
 
-WINDOW: Final = 30.0
+WINDOW: Final = 20.0
 """Seconds for which requests are counted before the version is judged by them."""
 REPORTS: Final = 2.0
 """Intervals of reports that a window lasts at least."""
 QUIET: Final = 2.0
-"""Windows after which a version is kept at a node with fewer than JUDGED_FROM requests."""
+"""Windows after which a version is kept at a node where a service has few requests, not JUDGED_FROM."""
 WINDOWS: Final = 2
 """Windows in a row in which a service must be worse off."""
 JUDGED_FROM: Final = 20
@@ -149,8 +149,8 @@ def looked(watch: Watch, node: str, services: Mapping[str, Served], now: float, 
         return _returning(watch, reasons.RUNTIMES_MISS_SLO, f"{node}: {worse}")
     if worse:
         return replace(_window(watch, services, now), worse=watch.worse + 1)
-    judged = any(found.requests >= JUDGED_FROM for found in more.values())
-    if not judged and elapsed < QUIET * length:
+    few = any(0 < found.requests < JUDGED_FROM for found in more.values())
+    if few and elapsed < QUIET * length:
         return watch
     return Watch(watch.version, "Kept", fault=watch.fault)
 
