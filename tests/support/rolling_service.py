@@ -1,4 +1,4 @@
-"""A service whose model is replaced while clients send requests: its clients, its states, and its answers."""
+"""A service whose model is replaced while clients send requests: its clients, its states, and responses."""
 
 import json
 import subprocess
