@@ -116,7 +116,11 @@ def test_a_version_that_was_returned_from_is_not_tried_again_after_a_restart_but
     before = images(world)
     assert "edge-runtime:new" not in before.values()
     ready(world)
+    world.reconcile()
+    assert world.condition(reasons.RUNTIMES_UPDATED)["reason"] == reasons.RUNTIMES_FAIL
     world.restart()
+    world.plan()
+    assert world.condition(reasons.RUNTIMES_UPDATED)["reason"] == reasons.RUNTIMES_FAIL
     for _ in range(3):
         judged(world)
     assert images(world) == before

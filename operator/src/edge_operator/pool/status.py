@@ -65,7 +65,7 @@ class Observation:
     revision: RevisionState | None = None
     """The candidate of the roll-out, if there is one."""
     version: tuple[str, str] | None = None
-    """The reason and the message about a new version of the runtimes."""
+    """The reason and the message about the version of the runtimes; None while that is not known."""
     unchanged_until: float = 0.0
     """The last second of Unix time at which none had been."""
 
@@ -118,14 +118,16 @@ def service_status(
 
 def _updated(previous: InferenceServiceStatus, version: tuple[str, str] | None) -> Finding | None:
     """Returns the condition about a new version of the runtimes; None if there has been none."""
-    if version is not None:
-        reason, message = version
-        under_way = reason == reasons.RUNTIMES_ROLLING_OUT
-        return Finding(reasons.RUNTIMES_UPDATED, "Unknown" if under_way else "False", reason, message)
-    if condition(previous.conditions, reasons.RUNTIMES_UPDATED) is None:
-        return None
-    said = "the runtimes of all entry nodes have the installed version"
-    return Finding(reasons.RUNTIMES_UPDATED, "True", reasons.RUNTIMES_CURRENT, said)
+    before = condition(previous.conditions, reasons.RUNTIMES_UPDATED)
+    if version is None:
+        if before is None:
+            return None
+        return Finding(reasons.RUNTIMES_UPDATED, before.status, before.reason, before.message)
+    reason, message = version
+    if reason == reasons.RUNTIMES_CURRENT:
+        return Finding(reasons.RUNTIMES_UPDATED, "True", reason, message) if before is not None else None
+    under_way = reason == reasons.RUNTIMES_ROLLING_OUT
+    return Finding(reasons.RUNTIMES_UPDATED, "Unknown" if under_way else "False", reason, message)
 
 
 def _entries(service: InferenceService, seen: Observation) -> list[Entry]:
