@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edge_api.placements import PlacedCandidate
 from edge_runtime.errors import BadRequest, BadTensor, HopFailed, ModelFailed
@@ -22,6 +23,7 @@ from edge_runtime.responses import InferenceResponse
 from edge_runtime.revisions import RevisionedBackend, agrees
 from edge_runtime.sequences.backends import SequencedBackend
 from edge_runtime.tensors import Contract
+from networks import info, model_of
 from placed import SmallStore, adding, eventually, node, placed_service, placement, sum_of
 
 NEW = "digits-1234abcd"
@@ -120,6 +122,32 @@ async def test_comparisons_are_reported_and_their_outputs_are_not_returned(tmp_p
         found = current.report().comparisons
         assert found is not None
         assert (found.candidate, found.compared >= 3, found.agreed) == (NEW, True, 0)
+
+
+def looking_up() -> bytes:
+    """A model that adds 2 to its inputs if they are ones, and rejects zeros: its table has no entry -9."""
+    table = [numpy_helper.from_array(np.array([2.0], np.float32), "table")]
+    table += [numpy_helper.from_array(np.array([[9, 9, 9, 9]], np.int64), "offset")]
+    table += [numpy_helper.from_array(np.array([9], np.float32), "scale")]
+    nodes = [
+        helper.make_node("Mul", ["x", "scale"], ["scaled"]),
+        helper.make_node("Cast", ["scaled"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Sub", ["whole", "offset"], ["index"]),
+        helper.make_node("Gather", ["table", "index"], ["found"]),
+        helper.make_node("Add", ["x", "found"], ["y"]),
+    ]
+    return model_of(nodes, [info("x", "batch", 4)], [info("y", "batch", 4)], table)
+
+
+async def test_inputs_that_the_candidates_model_rejects_are_answered_and_reported_as_failed(
+    tmp_path: Path,
+) -> None:
+    store = SmallStore(adding(1), looking_up())
+    async with node(tmp_path, store) as services:
+        await loaded(services, tables(store, weight=100))
+        assert await sums(services, 5) == {1.0: 5}
+        candidate = placed_service(services, NEW).dataplane.window
+        assert (candidate.requests, candidate.met, candidate.failed) == (5, 0, 5)
 
 
 class Backend:
