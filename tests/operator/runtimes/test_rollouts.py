@@ -1,6 +1,7 @@
 """New versions reach a few nodes at a time, and replace a pod in place where two do not fit."""
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -147,6 +148,23 @@ def test_nodes_that_had_the_version_before_are_returned_one_after_another(world:
     ready(world, "edge-runtime-cam-2")
     world.reconcile()
     assert "edge-runtime:new" not in images(world).values()
+
+
+def test_a_version_that_does_not_start_is_not_what_the_next_one_would_return_to(world: World) -> None:
+    before = world.settings
+    upgraded(world)
+    surging(world, "edge-runtime-cam-1", "")
+    world.settings = before
+    world.reconcile()
+    annotations = deployment(world, "edge-runtime-cam-1")["metadata"]["annotations"]
+    assert json.loads(annotations["edge-intelligence.io/runtime-version"])["phase"] == "Kept"
+    assert "edge-runtime:new" not in annotations["edge-intelligence.io/former-runtime-version"]
+    world.settings = dataclasses.replace(before, runtime_image="edge-runtime:newer")
+    ready(world)
+    world.reconcile()
+    annotations = deployment(world, "edge-runtime-cam-1")["metadata"]["annotations"]
+    assert json.loads(annotations["edge-intelligence.io/runtime-version"])["phase"] == "Replacing"
+    assert before.runtime_image in annotations["edge-intelligence.io/former-runtime-version"]
 
 
 def test_the_condition_is_unknown_while_a_version_goes_from_node_to_node(world: World) -> None:

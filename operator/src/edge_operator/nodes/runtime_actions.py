@@ -322,12 +322,10 @@ def _deployments(
         if live is None or (_same_version(live, wanted.body) and not covers(live, wanted.body)):
             actions.apply.append(wanted)
         elif not _same_version(live, wanted.body):
-            services = version_watch.served(judged.get(runtime, ()))
-            before = watch.version if watch is not None else ""
-            if before != version:
-                notes = version_watch.note(version_watch.begun(version, services))
-                body = version_watch.with_notes(body, notes, version_watch.former_note(live, before))
-                wanted = Wanted(body, users[runtime])
+            if watch is None or watch.version != version:
+                services = version_watch.served(judged.get(runtime, ()))
+                notes = version_watch.applied(live, watch, version, services)
+                wanted = Wanted(version_watch.with_notes(body, notes), users[runtime])
             outdated[runtime.name] = wanted
             if has_access(runtime, seen.objects, settings):
                 able.append(runtime.name)

@@ -226,6 +226,22 @@ def note(watch: Watch) -> dict[str, str]:
     return {VERSION_ANNOTATION: json.dumps(fields)}
 
 
+def applied(
+    live: Object, watch: Watch | None, version: str, services: Mapping[str, Served]
+) -> dict[str, str]:
+    """Returns the annotations of a Deployment that gets another version now. watch: of the one that it has.
+
+    A version that was not judged yet is not returned to. The one before that is as good as it was.
+    """
+    if watch is None or not watch.pending:
+        before = watch.version if watch is not None else ""
+        return note(begun(version, services)) | former_note(live, before)
+    known = former(live)
+    last = read(known) if known is not None else None
+    same = last is not None and last.version == version
+    return note(Watch(version) if same else begun(version, services)) | kept_former(live)
+
+
 def with_notes(body: Object, *notes: Mapping[str, str]) -> Object:
     """Returns a Deployment with further annotations."""
     metadata = body["metadata"]
