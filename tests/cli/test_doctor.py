@@ -347,6 +347,13 @@ OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
             InferenceService=(service(condition("RolledOut", "False", "CandidateFails", "3 of 30")),),
         ),
     ),
+    "a version of the runtimes that was returned from": (
+        "EI0508",
+        lambda state: with_objects(
+            state,
+            InferenceService=(service(condition("RuntimesUpdated", "False", "RuntimesFail", "3 of 30")),),
+        ),
+    ),
     "monitors that no Prometheus selects": (
         "EI0602",
         lambda state: with_objects(

@@ -41,6 +41,15 @@ def test_rollout_shows_phase_and_weight(rolling: World, ei: Ei) -> None:
     assert mentions("Shifting", NAME, "10").search(ei("rollout", "digits").out)
 
 
+def test_rollout_shows_that_a_version_of_the_runtimes_was_returned_from(rolling: World, ei: Ei) -> None:
+    body = rolling.service()
+    said = "edge-a: digits: 20 of 40 requests missed 90ms"
+    returned = {"type": "RuntimesUpdated", "status": "False", "reason": "RuntimesMissSLO", "message": said}
+    conditions = [*body["status"]["conditions"], returned]
+    rolling.cluster.put({**body, "status": {**body["status"], "conditions": conditions}})
+    assert mentions("RuntimesMissSLO", said).search(ei("rollout", "digits").out)
+
+
 @pytest.mark.parametrize(("verb", "name"), [("promote", PROMOTE_ANNOTATION), ("abort", ABORT_ANNOTATION)])
 def test_promote_and_abort_name_the_candidate_in_an_annotation(
     rolling: World, ei: Ei, verb: str, name: str

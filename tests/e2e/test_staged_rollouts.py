@@ -4,9 +4,12 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from edge_api import reasons
+from messages import mentions
 from testbed.images import reference
 from trials import Document, Load, Trial
 
@@ -18,6 +21,22 @@ OPERATOR = ("deploy/edge-operator", "-n", "edge-intelligence")
 IMAGE, RESOURCES = "EDGE_RUNTIME_IMAGE", "EDGE_RUNTIME_RESOURCES"
 SPARE = 30  # thousandths of a processor left free on a full node: less than a runtime requests
 ROLLED_OUT = 300.0  # seconds until a rollout to all nodes is given up
+LATE = 1.2  # of the SLO: how long the late version waits before it computes a request
+LATE_VERSION = """
+import asyncio, pathlib
+
+if b"\0run\0--namespace\0" in pathlib.Path("/proc/self/cmdline").read_bytes():
+    from edge_runtime.dataplane import Dataplane
+
+    respond = Dataplane._respond
+
+    async def late(self, *arguments):
+        await asyncio.sleep({seconds})
+        return await respond(self, *arguments)
+
+    Dataplane._respond, Dataplane.at_once = late, lambda self, request: None
+"""
+STARTED_WITH = "opt/app/lib/python3.11/site-packages/sitecustomize.py"
 NO_IMAGE = ("ErrImagePull", "ImagePullBackOff")
 
 
@@ -171,6 +190,42 @@ def mended(trial: Trial, image: str) -> bool:
     return all(complete(body) and container(body)["image"] == image for body in found.values()) and all(
         len(each) == 1 for each in names(trial).values()
     )
+
+
+def test_a_version_that_makes_requests_late_is_returned_from_at_the_first_node(
+    eased: Trial, tmp_path: Path
+) -> None:
+    good, reached = variable(eased, IMAGE), set[str]()
+    program = LATE_VERSION.format(seconds=LATE * eased.slo).encode()
+    late = eased.bed.add_to_runtime({STARTED_WITH: program}, tmp_path, "late-runtime")
+
+    def returned() -> bool:
+        there = {node for node, body in runtimes(eased).items() if container(body)["image"] == late}
+        reached.update(there)
+        assert len(reached) <= 1, eased.state()
+        found = eased.condition("digits", "RuntimesUpdated")
+        return not there and found.get("status") == "False"
+
+    with requests(eased):
+        try:
+            set_variable(eased, IMAGE, late)
+            eased.wait("the return", returned, ROLLED_OUT)
+            eased.wait("the version before", lambda: mended(eased, good))
+            # The operator plans more than once, and does not try the version again.
+            with eased.with_fields(autonomy="1h0m0s"):
+                assert returned()
+        finally:
+            set_variable(eased, IMAGE, good)
+        found = eased.condition("digits", "RuntimesUpdated")
+        eased.wait("the condition True", lambda: updated(eased))
+    assert len(reached) == 1
+    assert found["reason"] == reasons.RUNTIMES_MISS_SLO, found
+    assert mentions(*reached, "digits", "requests missed").search(found["message"]), found
+
+
+def updated(trial: Trial) -> bool:
+    """Whether no other version of the runtimes is wanted than the one that all have."""
+    return bool(trial.condition("digits", "RuntimesUpdated")["status"] == "True")
 
 
 def test_a_version_reaches_one_node_after_another_and_a_full_node_in_place(eased: Trial) -> None:

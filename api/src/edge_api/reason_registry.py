@@ -14,6 +14,7 @@ ConditionType = Literal[
     "SLOMet",
     "Idle",
     "RolledOut",
+    "RuntimesUpdated",
     "ControlOpen",
     "CertificatesIssued",
     "SurvivesReboot",
@@ -33,6 +34,8 @@ SLO_MET: Final = "SLOMet"
 IDLE: Final = "Idle"
 """Of services with spec.scaling.idleAfter alone: whether all entry nodes have let go of the model."""
 ROLLED_OUT: Final = "RolledOut"
+RUNTIMES_UPDATED: Final = "RuntimesUpdated"
+"""Of services whose runtimes got or are to get another version since the service exists."""
 CONTROL_OPEN: Final = "ControlOpen"
 """Of a DevicePool alone: whether a Triton server accepts model control from everyone who reaches it."""
 CERTIFICATES_ISSUED: Final = "CertificatesIssued"
@@ -59,6 +62,8 @@ CONDITIONS: Final[dict[ConditionType, str]] = {
     IDLE: "No entry node has the model loaded, since no request came for spec.scaling.idleAfter. Services "
     "without that field do not have this condition.",
     ROLLED_OUT: "Entry nodes serve spec.model, and no earlier revision of the model.",
+    RUNTIMES_UPDATED: "The runtimes of all entry nodes have the installed version. Services have this "
+    "condition from the first new version on.",
 }
 """What it means that a condition is True."""
 

@@ -103,9 +103,10 @@ _SERVICES: Final = (
         "EdgeRolloutReturned",
         "warning",
         "1m",
-        f"{_condition('RolledOut')} == 0",
-        summary=f"{_NAMED} serves a former model.",
-        description="A new revision of its model failed or was aborted. RolledOut names the cause.",
+        f"{_condition('RolledOut')} == 0 or {_condition('RuntimesUpdated')} == 0",
+        summary=f"{_NAMED} serves a former model, or by a former version of the runtimes.",
+        description="A new revision of its model failed or was aborted, or requests fared worse with a new "
+        "version of the runtimes. RolledOut or RuntimesUpdated names the cause.",
     ),
     _of_service(
         "EdgeSLOMetricsMissing",

@@ -72,6 +72,10 @@ UNIT_JOB = "host-unit"
 FETCHER = "fetcher"
 """Value of ROLE_LABEL on the Jobs that fetch models, on their pods and on their ServiceAccounts."""
 HOSTNAME_LABEL = "kubernetes.io/hostname"
+VERSION_ANNOTATION = f"{GROUP}/runtime-version"
+"""On a runtime's Deployment: the version of its pod, in JSON, and how services fare with it."""
+FORMER_VERSION_ANNOTATION = f"{GROUP}/former-runtime-version"
+"""On a runtime's Deployment: the version before, in JSON, which is applied again if services fare worse."""
 
 _LABEL_LIMIT = 63
 label_value = names.label_value

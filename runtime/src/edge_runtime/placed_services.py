@@ -345,6 +345,14 @@ class PlacedService:
             async with asyncio.timeout(_LAST_WITHIN):
                 await statuses.write_status(name, status_document(report))
 
+    def count_rejection(self) -> None:
+        """Counts a request that the model rejected although the revision beside it answered."""
+        window, clock = self.dataplane.window, self._resources.clock
+        window.add(clock(), None, met=False, failed=True)
+        if (table := self.generations.table) is not None:
+            route = table.routes[-1].route
+            self.metrics.request(route.exit, route.name, "failed", 0.0, met=False)
+
     @property
     def digest(self) -> str:
         """Digest of the model that is loaded; empty while requests are refused."""

@@ -1,7 +1,8 @@
 """Divides the requests of a service between its current revision and a candidate, each as a whole.
 
 The candidate is a service of its own at this node, with its own tables, sessions, counters and tails. A
-request is answered by one of the two. If the candidate cannot answer, the current revision does.
+request is answered by one of the two. If the candidate cannot answer, the current revision does, also if the
+candidate rejects inputs that the current revision accepts, which counts as an error of the candidate.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from edge_api.placements import PlacedCandidate
-from edge_runtime.errors import CannotAnswer, ModelFailed
+from edge_runtime.errors import BadRequest, CannotAnswer, EdgeError, ModelFailed
 from edge_runtime.requests import InferenceRequest
 from edge_runtime.responses import InferenceResponse, reused
 from edge_runtime.sequences.backends import SequencedBackend
@@ -42,6 +43,9 @@ class Candidate(Protocol):
     @property
     def digest(self) -> str:
         """Digest of the model that it has loaded; empty while it cannot answer."""
+
+    def count_rejection(self) -> None:
+        """Counts a request that it rejected and the current revision answered: it ended with an error."""
 
 
 class RevisionedBackend:
@@ -91,18 +95,27 @@ class RevisionedBackend:
         placed, candidate = self._candidate()
         if placed is None or candidate is None:
             return await self.own.infer(request)
-        if self._goes_to(candidate, placed, request):
+        if self._goes_to(candidate.backend, placed, request):
             try:
-                response = await candidate.infer(request)
-            except (CannotAnswer, ModelFailed) as error:
+                response = await candidate.backend.infer(request)
+            except (BadRequest, CannotAnswer, ModelFailed) as error:
                 if request.stream:
                     raise  # its state is at the candidate
-                _log.warning("%s: the current revision answers in its place: %s", placed.service, error)
-                return await self.own.infer(request)
+                return await self._in_its_place(candidate, placed.service, request, error)
             return replace(response, parameters={**response.parameters, REVISION: placed.service})
         response = await self.own.infer(request)
         if 100 * self._chance() < placed.shadow and self._is_compared(request, response):
             self._compare(candidate, placed.service, request, response)
+        return response
+
+    async def _in_its_place(
+        self, candidate: Candidate, name: str, request: InferenceRequest, error: EdgeError
+    ) -> InferenceResponse:
+        """The response of the current revision to a request that the candidate could not answer."""
+        response = await self.own.infer(request)
+        if isinstance(error, BadRequest):  # the request is right, since the current revision accepts it
+            candidate.count_rejection()
+        _log.warning("%s: the current revision answers in its place: %s", name, error)
         return response
 
     def close(self) -> None:
@@ -110,12 +123,12 @@ class RevisionedBackend:
         if self._comparing is not None:
             self._comparing.cancel()
 
-    def _candidate(self) -> tuple[PlacedCandidate | None, SequencedBackend | None]:
+    def _candidate(self) -> tuple[PlacedCandidate | None, Candidate | None]:
         placed = self._placed()
         found = self._find(placed.service) if placed is not None else None
         if placed is None or found is None or found.digest != placed.digest:
             return placed, None
-        return placed, found.backend if _are_same(self.own.contract, found.backend.contract) else None
+        return placed, found if _are_same(self.own.contract, found.backend.contract) else None
 
     def _goes_to(
         self, candidate: SequencedBackend, placed: PlacedCandidate, request: InferenceRequest
@@ -131,7 +144,7 @@ class RevisionedBackend:
         return not under_way and not request.stream and not reused(response) and self._idle()
 
     def _compare(
-        self, candidate: SequencedBackend, name: str, request: InferenceRequest, response: InferenceResponse
+        self, candidate: Candidate, name: str, request: InferenceRequest, response: InferenceResponse
     ) -> None:
         # Inputs in shared memory are the client's again once it has its response.
         inputs = {each: np.array(array) for each, array in request.inputs.items()}
@@ -141,15 +154,17 @@ class RevisionedBackend:
 
     async def _compared(
         self,
-        candidate: SequencedBackend,
+        candidate: Candidate,
         name: str,
         request: InferenceRequest,
         outputs: Sequence[Array],
     ) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
-                response = await candidate.infer(request)
+                response = await candidate.backend.infer(request)
         except Exception as error:  # whatever it fails by, the client has its response
+            if isinstance(error, BadRequest):
+                candidate.count_rejection()
             _log.warning("%s: a request for comparison failed: %s", name, error)
             self._counted("failed")
             return

@@ -23,6 +23,7 @@ from testbed.images import ALL, Build, Shelf
 from testbed.layout import Layout
 from testbed.locks import holding
 from testbed.network import Network
+from testbed.oci import write_derived_image
 from testbed.processes import ProcessRecord, ending_with, run, succeeds, tail, wait_until, working
 from testbed.progress import Progress, print_line, step
 from testbed.rates import checked_loss, checked_rate
@@ -266,6 +267,19 @@ class Testbed:
                 self._import(image.archive, nodes)
                 reference = f"{images.CHART_NAMES[name].partition(':')[0]}:{commit}"
                 self._cluster.on_every(nodes, partial(_add_name, image, reference))
+
+    def add_to_runtime(self, files: Mapping[str, bytes], folder: Path, name: str) -> str:
+        """Gives all nodes an image of the runtime with further files, by their paths. Returns its reference.
+
+        folder: where its archive is kept. name: of the image.
+        """
+        with holding(self.layout.lock):
+            runtime = images.runtime_image(self.layout, Builder(self.layout, self._require(), print_line))
+            reference = images.reference(name)
+            archive = folder / f"{name}.oci.tar"
+            write_derived_image(runtime.archive, reference, files, archive)
+            self._import(archive, [node.name for node in self.topology.nodes])
+        return reference
 
     def start_triton(self, progress: Progress = print_line) -> None:
         """Starts a Triton server without models: triton.triton.svc.cluster.local, ports 8000 (HTTP), 8001

@@ -164,7 +164,7 @@ async def test_a_namespace_is_reconciled_although_its_certificate_is_refused(
         while not operator.namespaces.get(SHARED, NamespaceMemory()).findings.refused:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
     running.cancel()
-    refused, _ = operator.namespaces[SHARED].findings.concerning("digits")
+    refused, _, _ = operator.namespaces[SHARED].findings.concerning("digits")
     assert any("default/edge-runtime-tls" in each for each in refused)
     assert world.cluster.get(SERVICES, "default", "edge-runtime-gate") is not None
     assert operator.uncertified is not None

@@ -8,7 +8,14 @@ import pytest
 
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.rollouts import RolloutStatus
-from edge_operator.pool.rollout_states import Candidate, Decision, Seen, decide, revision_name
+from edge_operator.pool.rollout_states import (
+    Candidate,
+    Decision,
+    Seen,
+    decide,
+    planned_share,
+    revision_name,
+)
 
 OLD, NEW = "sha256:" + "aa" * 32, "sha256:" + "bb" * 32
 NODES = frozenset({"edge-a", "edge-b"})
@@ -280,3 +287,28 @@ def test_names_of_revisions_are_names_of_services() -> None:
     name = revision_name("a" * 40, spec().model)
     assert len(name) <= 40
     assert name != revision_name("a" * 40, spec("store://m/old.onnx").model)
+
+
+@pytest.mark.parametrize(
+    ("phase_", "step", "share"),
+    [("Loading", None, 10), ("Shifting", 0, 50), ("Shifting", 1, 100), ("Promoting", None, 100)],
+)
+def test_a_candidate_is_planned_for_the_share_of_the_step_that_comes_next(
+    phase_: str, step: int | None, share: int
+) -> None:
+    assert planned_share(spec().rollout, status(phase_, step=step)) == share
+
+
+def test_a_candidate_is_planned_for_the_share_that_is_shadowed() -> None:
+    rollout = {"steps": STEPS, "shadow": {"share": 30, "duration": "1m"}}
+    assert planned_share(spec(rollout=rollout).rollout, status()) == 30
+
+
+def test_a_step_stays_while_the_pool_has_no_room_for_the_next_one() -> None:
+    waiting = replace(SEEN, candidate=replace(LOADED, waits="Planned: cpu is full"))
+    found = decided(status("Shifting", step=0, weight=10), waiting, after=600)
+    assert phase(found) == ("Shifting", 0, 10)
+    assert found.status is not None
+    assert found.status.message == "Planned: cpu is full"
+    promoted = decided(status("Shifting", step=0, weight=10), replace(waiting, promote=NAME), after=600)
+    assert phase(promoted)[0] == "Promoting"

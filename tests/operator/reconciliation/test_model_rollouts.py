@@ -239,3 +239,22 @@ def test_without_a_roll_out_a_model_is_replaced_in_place(rolling: Any) -> None:
     settle(rolling)
     assert (state(rolling), digests(rolling)) == (("Stable", NEW_DIGEST, None), {NEW_DIGEST})
     assert rolling.planned(ServiceKey(*KEY)) is not None
+
+
+@pytest.mark.parametrize("declared", [{"load": {"rate": 0.4}}, {"slo": {"throughput": 0.4}}])
+def test_a_candidate_is_planned_for_its_share_of_the_declared_rate(
+    rolling: Any, declared: dict[str, Any]
+) -> None:
+    slo = rolling.service()["spec"]["slo"]
+    rolling.change(**declared | ({"slo": slo | declared["slo"]} if "slo" in declared else {}))
+    settle(rolling)
+    assert {body["spec"]["rate"] for body in placements(rolling).values()} == {0.4}
+    change_model(rolling)
+    seen = set()
+    for _ in range(12):
+        settle(rolling)
+        weights, own = shares(rolling), placements(rolling, revision(rolling)).values()
+        seen |= {(weight, body["spec"]["rate"]) for weight in weights if weight for body in own}
+    # The share of a step is there before it begins.
+    assert seen == {(10, 0.2), (50, 0.2), (50, 0.4)}
+    assert {body["spec"]["rate"] for body in placements(rolling).values()} == {0.4}

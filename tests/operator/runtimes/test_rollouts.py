@@ -1,12 +1,15 @@
 """New versions reach a few nodes at a time, and replace a pod in place where two do not fit."""
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
 
-from edge_operator.cluster import DEPLOYMENTS, NODES
+from edge_api import reasons
+from edge_operator.cluster import DEPLOYMENTS, NODES, PLACEMENTS
 from edge_operator.nodes.rollouts import IN_PLACE, SURGE, next_updates
+from messages import mentions
 from operator_objects import rolled_out
 
 World = Any  # tests/operator/conftest.py
@@ -57,6 +60,120 @@ def upgraded(world: World) -> None:
     world.reconcile()
 
 
+def judged(world: World) -> None:
+    """The window of a version passes in which few requests come."""
+    world.reconcile()
+    world.now += 60
+    world.reconcile()
+
+
+def reported(world: World, node: str, requests: int, met: int, failed: int = 0) -> None:
+    """The runtime of a node reports what it has counted since the Placement exists."""
+    body = next(b for b in world.cluster.find(PLACEMENTS) if b["spec"]["node"] == node)
+    route = body["spec"]["routes"][0]
+    status = {
+        "observedGeneration": body["metadata"]["generation"], "loaded": True, "activeRoute": route["name"],
+        "exit": route["exit"], "cut": route["cut"], "since": "2026-03-01T12:00:00Z",
+        "requests": requests, "met": met, "failed": failed,
+    }  # fmt: skip
+    world.cluster.report_status(PLACEMENTS, "default", body["metadata"]["name"], status)
+
+
+def at_the_first_node(world: World) -> None:
+    """The new version serves at cam-1, after a time in which all requests of the former one met the SLO."""
+    world.settle()
+    ready(world)
+    reported(world, "cam-1", 1000, 1000)
+    world.settings = dataclasses.replace(world.settings, runtime_image="edge-runtime:new")
+    world.reconcile()
+    ready(world, "edge-runtime-cam-1")
+    world.reconcile()
+
+
+def test_a_version_with_which_a_service_misses_its_slo_is_returned_from_at_the_first_node(
+    world: World,
+) -> None:
+    at_the_first_node(world)
+    for window in (1, 2):
+        assert images(world)["edge-runtime-cam-1"] == "edge-runtime:new"
+        assert list(images(world).values()).count("edge-runtime:new") == 1
+        reported(world, "cam-1", 1000 + 40 * window, 1000)
+        world.now += 31
+        world.reconcile()
+    assert "edge-runtime:new" not in images(world).values()
+    world.reconcile()
+    found = world.condition(reasons.RUNTIMES_UPDATED)
+    assert (found["status"], found["reason"]) == ("False", reasons.RUNTIMES_MISS_SLO)
+    assert mentions("cam-1", "digits", "40 of 40 requests").search(found["message"])
+    assert ("Warning", reasons.RUNTIMES_MISS_SLO) in {event[:2] for event in world.cluster.events}
+
+
+def test_a_version_that_was_returned_from_is_not_tried_again_after_a_restart_but_another_one_is(
+    world: World,
+) -> None:
+    at_the_first_node(world)
+    reported(world, "cam-1", 1040, 1000, failed=40)
+    world.reconcile()
+    before = images(world)
+    assert "edge-runtime:new" not in before.values()
+    ready(world)
+    world.reconcile()
+    assert world.condition(reasons.RUNTIMES_UPDATED)["reason"] == reasons.RUNTIMES_FAIL
+    world.restart()
+    world.plan()
+    assert world.condition(reasons.RUNTIMES_UPDATED)["reason"] == reasons.RUNTIMES_FAIL
+    for _ in range(3):
+        judged(world)
+    assert images(world) == before
+    world.settings = dataclasses.replace(world.settings, runtime_image="edge-runtime:newer")
+    for name in sorted(before):
+        world.reconcile()
+        assert images(world)[name] == "edge-runtime:newer"
+        ready(world, name)
+        judged(world)
+    world.reconcile()
+    found = world.condition(reasons.RUNTIMES_UPDATED)
+    assert (found["status"], found["reason"]) == ("True", reasons.RUNTIMES_CURRENT)
+
+
+def test_nodes_that_had_the_version_before_are_returned_one_after_another(world: World) -> None:
+    at_the_first_node(world)
+    reported(world, "cam-1", 1100, 1100)
+    judged(world)
+    ready(world, "edge-runtime-cam-2")
+    world.reconcile()
+    reported(world, "cam-2", 100, 50, failed=50)
+    world.reconcile()
+    assert images(world)["edge-runtime-cam-2"] != "edge-runtime:new"  # at once
+    ready(world, "edge-runtime-cam-2")
+    world.reconcile()
+    assert "edge-runtime:new" not in images(world).values()
+
+
+def test_a_version_that_does_not_start_is_not_what_the_next_one_would_return_to(world: World) -> None:
+    before = world.settings
+    upgraded(world)
+    surging(world, "edge-runtime-cam-1", "")
+    world.settings = before
+    world.reconcile()
+    annotations = deployment(world, "edge-runtime-cam-1")["metadata"]["annotations"]
+    assert json.loads(annotations["edge-intelligence.io/runtime-version"])["phase"] == "Kept"
+    assert "edge-runtime:new" not in annotations["edge-intelligence.io/former-runtime-version"]
+    world.settings = dataclasses.replace(before, runtime_image="edge-runtime:newer")
+    ready(world)
+    world.reconcile()
+    annotations = deployment(world, "edge-runtime-cam-1")["metadata"]["annotations"]
+    assert json.loads(annotations["edge-intelligence.io/runtime-version"])["phase"] == "Replacing"
+    assert before.runtime_image in annotations["edge-intelligence.io/former-runtime-version"]
+
+
+def test_the_condition_is_unknown_while_a_version_goes_from_node_to_node(world: World) -> None:
+    at_the_first_node(world)
+    world.reconcile()
+    found = world.condition(reasons.RUNTIMES_UPDATED)
+    assert (found["status"], found["reason"]) == ("Unknown", reasons.RUNTIMES_ROLLING_OUT)
+
+
 def test_a_new_version_waits_for_the_pod_of_the_node_before(world: World) -> None:
     upgraded(world)
     done = []
@@ -66,7 +183,7 @@ def test_a_new_version_waits_for_the_pod_of_the_node_before(world: World) -> Non
         world.reconcile()
         assert [each for each, image in images(world).items() if image == "edge-runtime:new"] == done
         ready(world, name)
-        world.reconcile()
+        judged(world)
     assert done == sorted(images(world))
 
 

@@ -17,6 +17,7 @@ from edge_operator.cluster import (
 )
 from edge_operator.keys import ServiceKey
 from edge_operator.loops.namespaces import NamespaceMemory, reconcile_namespace
+from edge_operator.pool.states import RUNTIMES_CURRENT
 
 World = Any  # tests/operator/conftest.py
 NODES = ["edge-runtime-cam-1", "edge-runtime-cam-2", "edge-runtime-gate"]
@@ -174,8 +175,8 @@ def test_a_refused_certificate_is_reported_and_its_runtimes_are_reconciled_all_t
     assert world.cluster.get(SERVICES, "default", "edge-runtime-gate") is not None
     assert changed == {"digits"}
     assert again is not None
-    refused, notes = memory.findings.concerning("digits")
+    refused, notes, _ = memory.findings.concerning("digits")
     assert (said in refused, said in notes) == (not serving, serving), "a valid certificate blocks nothing"
     changed, _ = reconcile_namespace(*given)
     assert changed == {"digits"}
-    assert memory.findings.concerning("digits") == ((), ())
+    assert memory.findings.concerning("digits") == ((), (), RUNTIMES_CURRENT)

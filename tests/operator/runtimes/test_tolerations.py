@@ -30,11 +30,12 @@ def taint(world: World, node: str, *taints: dict[str, str]) -> None:
 
 
 def roll_out(world: World) -> None:
-    """New versions reach all nodes, one after the other."""
-    for _ in world.cluster.find(DEPLOYMENTS):
+    """New versions reach all nodes, one after the other, each after a time."""
+    for _ in range(3 * len(world.cluster.find(DEPLOYMENTS))):
         for body in world.cluster.find(DEPLOYMENTS):
             world.cluster.put(rolled_out(body))
         world.reconcile()
+        world.now += 60
 
 
 def templates(world: World) -> dict[str, Any]:

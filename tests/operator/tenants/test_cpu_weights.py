@@ -177,8 +177,8 @@ def test_a_cluster_that_cannot_resize_pods_is_tried_once_and_starts_later_pods_b
         running.condition("Placed")["message"]
     )
     running.settings = dataclasses.replace(running.settings, runtime_image="edge-runtime:new")
-    for _ in range(6):
-        running.now += 6
+    for _ in range(9):
+        running.now += 20
         running.reconcile()
         running.start_pods()
     assert started_with(running) == {"75m"}

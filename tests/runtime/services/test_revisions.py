@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edge_api.placements import PlacedCandidate
-from edge_runtime.errors import BadRequest, HopFailed, ModelFailed
+from edge_runtime.errors import BadRequest, BadTensor, HopFailed, ModelFailed
 from edge_runtime.json_values import Json
 from edge_runtime.model_statistics import ModelStatistics
 from edge_runtime.node_services import NodeServices
@@ -22,6 +23,7 @@ from edge_runtime.responses import InferenceResponse
 from edge_runtime.revisions import RevisionedBackend, agrees
 from edge_runtime.sequences.backends import SequencedBackend
 from edge_runtime.tensors import Contract
+from networks import info, model_of
 from placed import SmallStore, adding, eventually, node, placed_service, placement, sum_of
 
 NEW = "digits-1234abcd"
@@ -122,6 +124,32 @@ async def test_comparisons_are_reported_and_their_outputs_are_not_returned(tmp_p
         assert (found.candidate, found.compared >= 3, found.agreed) == (NEW, True, 0)
 
 
+def looking_up() -> bytes:
+    """A model that adds 2 to its inputs if they are ones, and rejects zeros: its table has no entry -9."""
+    table = [numpy_helper.from_array(np.array([2.0], np.float32), "table")]
+    table += [numpy_helper.from_array(np.array([[9, 9, 9, 9]], np.int64), "offset")]
+    table += [numpy_helper.from_array(np.array([9], np.float32), "scale")]
+    nodes = [
+        helper.make_node("Mul", ["x", "scale"], ["scaled"]),
+        helper.make_node("Cast", ["scaled"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Sub", ["whole", "offset"], ["index"]),
+        helper.make_node("Gather", ["table", "index"], ["found"]),
+        helper.make_node("Add", ["x", "found"], ["y"]),
+    ]
+    return model_of(nodes, [info("x", "batch", 4)], [info("y", "batch", 4)], table)
+
+
+async def test_inputs_that_the_candidates_model_rejects_are_answered_and_reported_as_failed(
+    tmp_path: Path,
+) -> None:
+    store = SmallStore(adding(1), looking_up())
+    async with node(tmp_path, store) as services:
+        await loaded(services, tables(store, weight=100))
+        assert await sums(services, 5) == {1.0: 5}
+        candidate = placed_service(services, NEW).dataplane.window
+        assert (candidate.requests, candidate.met, candidate.failed) == (5, 0, 5)
+
+
 class Backend:
     """Answers with a number, or with an error."""
 
@@ -131,7 +159,7 @@ class Backend:
 
     def __init__(self, answer: float | Exception, sequences: Sequence[str] = ()) -> None:
         self.answer, self.statistics, self._sequences = answer, ModelStatistics(), sequences
-        self.asked = 0
+        self.asked, self.rejections = 0, 0
 
     def has(self, name: str) -> bool:
         return name in self._sequences
@@ -155,6 +183,9 @@ class Found:
     def __init__(self, backend: Any) -> None:
         self.backend: SequencedBackend = backend
 
+    def count_rejection(self) -> None:
+        self.backend.rejections += 1  # type: ignore[attr-defined]
+
 
 def divided(
     own: Any, other: Any, *, weight: int = 0, shadow: int = 0, chance: Callable[[], float] = lambda: 0.5
@@ -173,11 +204,19 @@ async def test_the_current_revision_answers_where_the_candidate_fails(error: Exc
     assert await answer(divided(Backend(1), Backend(error), weight=100)) == 1.0
 
 
-async def test_a_wrong_request_is_refused_by_the_revision_that_got_it() -> None:
-    own = Backend(1)
-    with pytest.raises(BadRequest):
-        await answer(divided(own, Backend(BadRequest("wrong")), weight=100))
-    assert own.asked == 0
+async def test_a_request_that_the_candidate_alone_rejects_is_answered_and_counts_as_its_error() -> None:
+    own, new = Backend(1), Backend(BadTensor("inputs: rejected by the model"))
+    assert await answer(divided(own, new, weight=100)) == 1.0
+    assert (own.asked, new.rejections) == (1, 1)
+    await answer(divided(own, new, shadow=100))
+    await eventually(lambda: new.rejections == 2)
+
+
+async def test_a_request_that_both_revisions_reject_is_refused_and_counts_as_no_error() -> None:
+    own, new = Backend(BadRequest("ours")), Backend(BadRequest("theirs"))
+    with pytest.raises(BadRequest, match="ours"):
+        await answer(divided(own, new, weight=100))
+    assert new.rejections == 0
 
 
 async def test_a_sequence_stays_with_the_revision_that_has_its_state() -> None:

@@ -83,11 +83,12 @@ def with_paused(where: str, body: dict[str, Any], *, paused: bool) -> dict[str, 
 
 
 def shown(body: dict[str, Any]) -> dict[str, Any]:
-    """Returns what the status of a service tells of its revisions."""
+    """Returns what the status of a service tells of its revisions, and of a new version of its runtimes."""
     status = body.get("status") or {}
     model, rollout = status.get("model") or {}, status.get("rollout") or {}
     conditions = status.get("conditions") or ()
-    rolled: dict[str, Any] = next((each for each in conditions if each["type"] == "RolledOut"), {})
+    by_type: dict[str, dict[str, Any]] = {each["type"]: each for each in conditions}
+    rolled, runtimes = by_type.get("RolledOut", {}), by_type.get("RuntimesUpdated", {})
     fields = ("revision", "step", "weight", "since", "compared", "agreed")
     return {
         "phase": model.get("phase"),
@@ -96,6 +97,8 @@ def shown(body: dict[str, Any]) -> dict[str, Any]:
         **{name: rollout.get(name) for name in fields},
         "reason": rolled.get("reason"),
         "message": rolled.get("message"),
+        "runtimes": runtimes.get("reason"),
+        "runtimesMessage": runtimes.get("message"),
     }
 
 

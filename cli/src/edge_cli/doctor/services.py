@@ -101,6 +101,13 @@ def _returned(state: ClusterState) -> Iterator[Found]:
             yield at(body, f"{rolled.get('reason')}: {rolled.get('message', '')}", known.fix if known else "")
 
 
+def _former_runtimes(state: ClusterState) -> Iterator[Found]:
+    for body in state.of(INFERENCE_SERVICES):
+        updated = condition_of(body, reasons.RUNTIMES_UPDATED)
+        if updated.get("status") == "False":
+            yield at(body, f"{updated.get('reason')}: {updated.get('message', '')}")
+
+
 def _no_services(state: ClusterState) -> str:
     return "" if state.of(INFERENCE_SERVICES) else "there is no InferenceService"
 
@@ -179,6 +186,17 @@ CHECKS: Final = (
         "A new revision of the model failed, so that the former one serves.",
         "Set spec.model to a revision that works; `ei rollout SERVICE` shows the cause.",
         _returned,
+        reads=(INFERENCE_SERVICES,),
+        skip=_no_services,
+    ),
+    Check(
+        "EI0508",
+        "services",
+        "warning",
+        "the runtimes have the installed version",
+        "Services fared worse with the new version of the runtimes at a node, so that the former one serves.",
+        "Read the logs of the runtimes and install another version; `ei rollout SERVICE` shows the cause.",
+        _former_runtimes,
         reads=(INFERENCE_SERVICES,),
         skip=_no_services,
     ),

@@ -86,7 +86,7 @@ def reconcile_namespace(
     A refused deletion, which no service suffers from, is logged.
     """
     seen = observe(namespace, cluster)
-    actions = decide(seen, settings, memory.moves, clock.monotonic())
+    actions = decide(seen, settings, memory.moves, clock.monotonic(), clock.wall().timestamp())
     refused: dict[str, list[str]] = defaultdict(list)
     conflicts = False
     if uncertified is not None:
@@ -120,7 +120,7 @@ def reconcile_namespace(
             conflicts = True
             logging.getLogger(__name__).info("%s: it is decided on again", error)
     before = memory.findings
-    memory.findings = RuntimeFindings(dict(refused), dict(actions.notes))
+    memory.findings = RuntimeFindings(dict(refused), dict(actions.notes), dict(actions.versions))
     names = isolations(seen.services)
     changed = frozenset(n for n in names if before.concerning(n) != memory.findings.concerning(n))
     if conflicts:

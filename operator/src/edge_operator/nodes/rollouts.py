@@ -1,8 +1,9 @@
 """Which Deployments of runtimes get a new version now, and how. Pure.
 
 New versions are rolled out to a tenth of a namespace's nodes at a time, one at least: a version that does
-not start stops at the first nodes. A Deployment without a ready pod, or on a node that is not Ready, is
-changed at once, since nothing is lost there.
+not start stops at the first nodes, and one with which services fare worse (`version_watch`) is returned from
+there. A Deployment without a ready pod, or on a node that is not Ready, is changed at once, since nothing is
+lost there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,16 +62,21 @@ def strategy(deployment: Object | None, *, crowded: bool) -> Object:
 
 
 def next_updates(
-    outdated: Sequence[str], deployments: Mapping[str, Object], ready: frozenset[str]
+    outdated: Sequence[str],
+    deployments: Mapping[str, Object],
+    ready: frozenset[str],
+    watched: frozenset[str] = frozenset(),
 ) -> frozenset[str]:
     """Returns which of the outdated Deployments get the new version now, by name.
 
-    deployments: all of the namespace's runtimes. ready: the names of those on nodes that are Ready.
+    deployments: all of the namespace's runtimes. ready: the names of those on nodes that are Ready. watched:
+    of those whose version is not judged yet.
     """
     waiting = set(outdated)
     free = {name for name in waiting if name not in ready or not has_ready_pod(deployments[name])}
     slots = max(1, len(deployments) // _SHARE)
     taken = sum(
-        name in ready and name not in waiting and replacing(body) for name, body in deployments.items()
+        name in ready and name not in waiting and (replacing(body) or name in watched)
+        for name, body in deployments.items()
     )
     return frozenset(free) | frozenset(sorted(waiting - free)[: max(0, slots - taken)])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from edge_api.policies import Isolation
+from edge_api.rollouts import REVISION_OF_LABEL
 from edge_operator.cluster import (
     DEPLOYMENTS,
     NETWORK_POLICIES,
@@ -16,7 +17,7 @@ from edge_operator.cluster import (
     Object,
 )
 from edge_operator.names import APPLIED_ANNOTATION, NODE_LABEL, RUNTIME_LABEL, SERVICE_LABEL, label_value
-from edge_operator.nodes import cpu_requests, rollouts, succession, tolerations
+from edge_operator.nodes import cpu_requests, rollouts, succession, tolerations, version_watch
 from edge_operator.nodes.access import ACCESS, accounts_in_use, has_access, key_of, wanted_access
 from edge_operator.nodes.network_policies import network_policies
 from edge_operator.nodes.runtimes import (
@@ -27,11 +28,13 @@ from edge_operator.nodes.runtimes import (
     isolations,
     live_isolation,
     needed,
+    runtime_of,
 )
 from edge_operator.nodes.workloads import (
     client_service,
     runtime_deployment,
     runtime_service,
+    runtime_version,
 )
 from edge_operator.settings import Settings
 from edge_operator.versions import covers
@@ -77,18 +80,22 @@ class Actions:
     """What to do in a namespace.
 
     resize: pods that request another amount of processor time. notes: by service, what people should know.
-    again: seconds, or None.
+    versions: by service, the reason and the message of a roll-out of runtimes. again: seconds, or None.
     """
 
     apply: list[Wanted] = field(default_factory=list)
     delete: list[tuple[Kind, str]] = field(default_factory=list)
     resize: list[cpu_requests.Resize] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    versions: dict[str, tuple[str, str]] = field(default_factory=dict)
     again: float | None = None
 
 
-def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) -> Actions:
-    """Returns what to apply and to delete. Pure but for `moves`, in which it notes when moves began."""
+def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float, wall: float) -> Actions:
+    """Returns what to apply and to delete. Pure but for `moves`, in which it notes when moves began.
+
+    now: seconds of the monotonic clock. wall: second of Unix time.
+    """
     actions = Actions()
     specified = isolations(seen.services)
     current = [body for body in seen.placements if is_current(body)]
@@ -101,7 +108,9 @@ def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) 
     users = _users(runtimes, current)
     pods = _pods(seen, runtimes)
     weight_of = cpu_requests.weights(current)
-    _deployments(seen, settings, actions, users, pods, weight_of)
+    judged = _judged(seen.services, current)
+    watches = _watches(pods, users, judged, wall)
+    _deployments(seen, settings, actions, users, pods, weight_of=weight_of, watches=watches, judged=judged)
     resources = settings.runtime_resources
     actions.resize = cpu_requests.resizes(seen.pods, pods.deployments, users, weight_of, resources)
     if _pending(seen, actions, users):
@@ -120,13 +129,15 @@ def decide(seen: Seen, settings: Settings, moves: succession.Moves, now: float) 
     here = [body for body in former if body["spec"]["service"] not in moving]
     _retire(seen, actions, succession.superseded(here, by_place, pods), former)
     _remove_surplus(seen, actions, runtimes, moving, current)
-    _access(seen, actions, settings, users, current, frozenset(specified))
+    unsure = any(watch.pending or watch.fault is not None for watch in watches.values())
+    _access(seen, actions, settings, users, current, services=frozenset(specified), returning=unsure)
     _policies(seen, actions, settings, users, frozenset(specified))
     if (
         moving
         or former
         or pods.crowded
         or any(rollouts.replacing(body) for body in pods.deployments.values())
+        or any(watch.pending for watch in watches.values())
     ):
         actions.again = AGAIN
     return actions
@@ -176,15 +187,21 @@ def _access(
     settings: Settings,
     users: Mapping[Runtime, frozenset[str]],
     placements: Iterable[Object],
+    *,
     services: frozenset[str],
+    returning: bool,
 ) -> None:
-    """Adds the accounts of runtimes and their rights, before all else; removes those that no pod uses."""
+    """Adds the accounts of runtimes and their rights, before all else; removes those that no pod uses.
+
+    returning: whether pods of the version before can come back.
+    """
     ending = {name for kind, name in actions.delete if kind == DEPLOYMENTS}
     runs = [
         body
         for body in seen.all(DEPLOYMENTS)
         if not is_earlier(body) and body["metadata"]["name"] not in ending
     ]
+    runs += [former for body in runs if returning and (former := version_watch.former(body)) is not None]
     used = accounts_in_use(runs, seen.pods)
     access = wanted_access(seen.namespace, users, placements, used, settings)
     wanted = [Wanted(body, services) for body in access.shared]
@@ -214,21 +231,61 @@ def _policies(
             actions.delete.append((NETWORK_POLICIES, name))
 
 
+def _judged(services: Iterable[Object], placements: Iterable[Object]) -> dict[Runtime, list[Object]]:
+    """Returns the Placements by which versions of runtimes are judged: not those of candidates of models."""
+    candidates = {
+        body["metadata"]["name"]
+        for body in services
+        if REVISION_OF_LABEL in (body["metadata"].get("labels") or {})
+    }
+    found: dict[Runtime, list[Object]] = defaultdict(list)
+    for placement in placements:
+        if placement["spec"]["service"] not in candidates:
+            found[runtime_of(placement)].append(placement)
+    return found
+
+
+def _watches(
+    pods: succession.Pods,
+    users: Iterable[Runtime],
+    judged: Mapping[Runtime, Sequence[Object]],
+    wall: float,
+) -> dict[str, version_watch.Watch]:
+    """Returns how services fare with the versions of runtimes, by the name of the runtime."""
+    found = {}
+    for runtime in users:
+        live = pods.deployments.get(runtime.name)
+        watch = version_watch.read(live) if live is not None else None
+        if live is None or watch is None:
+            continue
+        if watch.pending:
+            services = version_watch.served(judged.get(runtime, ()))
+            serving = rollouts.has_ready_pod(live) and not rollouts.replacing(live)
+            watch = version_watch.looked(watch, runtime.node, services, wall, serving=serving)
+        found[runtime.name] = watch
+    return found
+
+
 def _deployments(
     seen: Seen,
     settings: Settings,
     actions: Actions,
     users: Mapping[Runtime, frozenset[str]],
     pods: succession.Pods,
+    *,
     weight_of: Mapping[Runtime, float],
+    watches: Mapping[str, version_watch.Watch],
+    judged: Mapping[Runtime, Sequence[Object]],
 ) -> None:
     """Adds Services and Deployments of runtimes: new ones at once, new versions node by node.
 
-    A new version waits until the account of its pods exists with its rights.
+    A new version waits until the account of its pods exists with its rights, and until services fare well
+    with it at the nodes before. One that was returned from is applied to no further node.
     """
     outdated: dict[str, Wanted] = {}
     able = list[str]()
     ready = set()
+    faults = version_watch.faults(watches.values())
     for runtime in sorted(users):
         host = seen.hosts.get(runtime.node)
         if host is None:
@@ -242,21 +299,59 @@ def _deployments(
         how = rollouts.strategy(live, crowded=runtime.name in pods.crowded)
         weight = weight_of.get(runtime, 1.0)
         body = _deployment(runtime, host, settings, how, live=live, weight=weight)
-        wanted = Wanted(body, users[runtime])
         if how == rollouts.IN_PLACE:
             for name in users[runtime]:
                 text = f"{runtime.node} has no room for two pods: the runtime there is replaced in place"
                 actions.notes[name].append(text)
+        version = runtime_version(runtime.namespace, host, settings)
+        watch, fault = watches.get(runtime.name), faults.get(version)
+        if fault is not None and live is not None:
+            _report(actions, users[runtime], fault)
+            back = version_watch.returned(live, body, fault) if watch and watch.version == version else None
+            if back is None:
+                kept = version_watch.held(live, body, watch)
+                if not covers(live, kept):
+                    actions.apply.append(Wanted(kept, users[runtime]))
+            elif watch is not None and watch.phase == "Returning":
+                actions.apply.append(Wanted(back, users[runtime]))
+            else:
+                outdated[runtime.name] = Wanted(back, users[runtime])
+                able.append(runtime.name)
+            continue
+        wanted = Wanted(_watched(body, live, watch, version), users[runtime])
         if live is None or (_same_version(live, wanted.body) and not covers(live, wanted.body)):
             actions.apply.append(wanted)
         elif not _same_version(live, wanted.body):
+            if watch is None or watch.version != version:
+                services = version_watch.served(judged.get(runtime, ()))
+                notes = version_watch.applied(live, watch, version, services)
+                wanted = Wanted(version_watch.with_notes(body, notes), users[runtime])
             outdated[runtime.name] = wanted
             if has_access(runtime, seen.objects, settings):
                 able.append(runtime.name)
-    now = rollouts.next_updates(able, pods.deployments, frozenset(ready))
+    watched = frozenset(name for name, watch in watches.items() if watch.pending)
+    for runtime in users:
+        if runtime.name in outdated.keys() | watched:
+            _report(actions, users[runtime], None)
+    now = rollouts.next_updates(able, pods.deployments, frozenset(ready), watched)
     actions.apply += [wanted for name, wanted in outdated.items() if name in now]
     if outdated.keys() - now:
         actions.again = AGAIN
+
+
+def _report(actions: Actions, services: Iterable[str], fault: version_watch.Fault | None) -> None:
+    for name in services:
+        if fault is not None or name not in actions.versions:
+            actions.versions[name] = version_watch.finding(fault)
+
+
+def _watched(body: Object, live: Object | None, watch: version_watch.Watch | None, version: str) -> Object:
+    """Returns a Deployment with the annotations of its version."""
+    if live is None:
+        return version_watch.with_notes(body, version_watch.note(version_watch.Watch(version)))
+    if watch is None or (watch.version != version and _same_version(live, body)):
+        watch = version_watch.Watch(version if _same_version(live, body) else "")
+    return version_watch.with_notes(body, version_watch.note(watch), version_watch.kept_former(live))
 
 
 def _deployment(

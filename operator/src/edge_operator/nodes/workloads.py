@@ -3,6 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import inf
 from types import MappingProxyType
 
 from edge_api.devicepools import SharedMemory
@@ -281,6 +283,14 @@ def runtime_deployment(
         "metadata": meta | {"annotations": {APPLIED_ANNOTATION: applied, **_weight_note(weight)}},
         "spec": spec | {"strategy": strategy},
     }
+
+
+def runtime_version(namespace: str, host: Host, settings: Settings) -> str:
+    """Returns the name of a version: a fingerprint of what the pods of all nodes of a group have."""
+    anywhere = replace(host, hostname="", tolerations=(), taints=(), memory=inf, shared_memory=None)
+    body = runtime_deployment(Runtime(namespace, ""), anywhere, settings, {})
+    name: str = body["metadata"]["annotations"][APPLIED_ANNOTATION]
+    return name
 
 
 def _weight_note(weight: float) -> dict[str, str]:

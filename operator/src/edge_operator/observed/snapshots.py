@@ -87,7 +87,7 @@ def service_state(
                 deployments[runtime] = own
     fetchers = reads.find(JOBS, key.namespace, f"{selector},{ROLE_LABEL}={FETCHER}")
     fetches = {job["metadata"]["name"]: job for job in fetchers}
-    refused, notes = findings.concerning(key.name)
+    refused, notes, version = findings.concerning(key.name)
     return ServiceState(
         key=key,
         body=body,
@@ -101,6 +101,7 @@ def service_state(
         fetch_pods={name: _pods(reads, key.namespace, name) for name in fetches},
         refused=refused,
         notes=notes,
+        version=version,
         refusals=refusals,
         loads=loads,
         unloads=unloads,

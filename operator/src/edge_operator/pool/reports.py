@@ -24,7 +24,7 @@ INTERVAL = 10.0
 AGING = 60.0
 """Seconds after which a status with recent requests is computed again, since its windows move."""
 NEVER = float("inf")
-_UNREAD = tuple(kind for kind in ORDER if kind != reasons.IDLE)
+_UNREAD = tuple(kind for kind in ORDER if kind not in (reasons.IDLE, reasons.RUNTIMES_UPDATED))
 _NEWS_IF_TRUE = (reasons.DEGRADED, reasons.IDLE)
 """Conditions that are news once they are True, and False only after that."""
 _COUNTED = ("compared", "agreed")

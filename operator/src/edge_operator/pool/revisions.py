@@ -7,7 +7,7 @@ and the status names it until it is deleted, so that none is left behind.
 import datetime
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from edge_api import ModelProfile, Placement, reasons
@@ -28,6 +28,7 @@ from edge_operator.pool.rollout_states import (
     Seen,
     decide,
     is_same,
+    planned_share,
     served_source,
 )
 from edge_operator.pool.states import RevisionState, ServiceState
@@ -67,6 +68,7 @@ _BAD_MODEL: Final = frozenset(
 )
 """Likewise, of the condition ModelReady."""
 _NOT_MEASURED: Final = frozenset({reasons.PROFILING_FAILED})
+_NO_ROOM: Final = frozenset({reasons.DOES_NOT_FIT})
 
 
 def is_candidate(body: Mapping[str, Any]) -> bool:
@@ -185,7 +187,7 @@ def _candidate(own: RevisionState, tables: Mapping[str, Placement]) -> Candidate
         unmeasured="; ".join(
             f"{each.reason}: {each.message}" for each in _false(service, reasons.PROFILED, _NOT_MEASURED)
         ),
-        waits="" if here else _waits(service),
+        waits=_waits(service, tables.keys() - here.keys()),
         differs=_difference(here, tables),
         requests=sum(each.requests for each in reports),
         met=sum(each.met for each in reports),
@@ -209,12 +211,17 @@ def _false(service: InferenceService, kind: str, only: frozenset[str]) -> list[C
     ]
 
 
-def _waits(service: InferenceService) -> str:
-    """Returns what a candidate without routes waits for."""
+def _waits(service: InferenceService, lacking: Collection[str]) -> str:
+    """Returns what a candidate waits for that has no routes at some nodes, or no room for its next share."""
+    full = _false(service, reasons.PLANNED, _NO_ROOM)
+    if not lacking and not full:
+        return ""
     found = service.status.conditions if service.status is not None else ()
     steps = (reasons.MODEL_READY, reasons.PROFILED, reasons.PLANNED, reasons.PLACED)
     first = next((c for c in found if c.type in steps and c.status != "True"), None)
-    return "its conditions are not known yet" if first is None else f"{first.type}: {first.message}"
+    if first is not None:
+        return f"{first.type}: {first.message}"
+    return f"it has no routes yet at {', '.join(sorted(lacking))}"
 
 
 def _difference(here: Mapping[str, Placement], tables: Mapping[str, Placement]) -> str:
@@ -245,13 +252,18 @@ def _accuracy(profile: Object | None) -> float | None:
 def wanted(own: ServiceState, service: InferenceService, decision: Decision) -> Object | None:
     """Returns the InferenceService of the candidate; None without one.
 
-    Its priority is below that of the service: if the pool cannot hold both, the current revision stays.
+    Its priority is below that of the service: if the pool cannot hold both, the current revision stays. A
+    declared rate is that of its share of the requests, so that room for each step is there before it begins.
     """
     stored = service.status.rollout if service.status is not None else None
     if decision.beside is None or stored is None:
         return None
     spec = {k: v for k, v in own.body["spec"].items() if k not in ("rollout", "exposure")}
     spec["priority"] = max(service.spec.priority - 1, -1000)
+    if (declared := service.spec.planned_rate) > 0:
+        rate = float(f"{declared * planned_share(service.spec.rollout, decision.status) / 100:.6g}")
+        spec["load"] = {**spec.get("load", {}), "rate": rate}
+        spec["slo"] = {k: v for k, v in spec["slo"].items() if k != "throughput"}
     metadata = own.body["metadata"]
     return {
         "apiVersion": API_VERSION,

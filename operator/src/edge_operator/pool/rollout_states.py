@@ -16,7 +16,7 @@ from typing import Final
 from edge_api import reasons
 from edge_api.inferenceservices import InferenceServiceSpec
 from edge_api.model_sources import ModelSource
-from edge_api.rollouts import Phase, RolloutStatus
+from edge_api.rollouts import Phase, Rollout, RolloutStatus
 
 FAILURES: Final = 3
 """Errors of requests from which a candidate is returned from, if they are more than FAILED of them."""
@@ -44,7 +44,7 @@ class Candidate:
         loaded: Entry nodes that have loaded its newest table.
         unusable: Why it cannot be loaded at all or at a node; empty if nothing tells so.
         unmeasured: Why it could not be measured, which can pass; empty if it was, or is being measured.
-        waits: Why it has no routes yet; empty if it has.
+        waits: Why it lacks routes at an entry node, or room for its next share; empty if it has both.
         differs: Which inputs or outputs are not those of the current revision; empty if all are.
         requests, met, failed: Its requests, those that met the SLO, and those that ended with an error.
         accuracy: Of the full model on the validation data; None while it is not measured.
@@ -143,6 +143,17 @@ def served_source(status: RolloutStatus | None) -> ModelSource | None:
 def is_same(wanted: ModelSource, served: ModelSource) -> bool:
     """Whether a source is the revision that serves: without a digest, whatever the address has now."""
     return wanted.storage_uri == served.storage_uri and wanted.digest in (None, served.digest)
+
+
+def planned_share(rollout: Rollout | None, status: RolloutStatus | None) -> int:
+    """Returns the percentage of the requests that a candidate is planned for: at most until the next step."""
+    if rollout is None or status is None or status.phase not in ("Loading", "Shadowing", "Shifting"):
+        return 100
+    weights = [step.weight for step in rollout.steps] + [100]
+    if status.phase == "Shifting":
+        step = min(status.step or 0, len(weights) - 1)
+        return max(weights[step : step + 2])
+    return max(weights[0], rollout.shadow.share if rollout.shadow is not None else 0)
 
 
 def decide(
@@ -262,6 +273,8 @@ class _Rollout:
                 return state.model_copy(update={"message": "waits for its accuracy on the validation data"})
         if seen.promote == state.revision:
             return self._promoting()
+        if candidate is not None and candidate.waits:
+            return state.model_copy(update={"message": candidate.waits})
         if self._held or (state.phase != "Loading" and self.elapsed < self.duration):
             return state.model_copy(update={"message": None})
         return self._onwards()

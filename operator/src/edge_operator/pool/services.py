@@ -313,6 +313,7 @@ def _report(draft: Draft, before: Reporting) -> tuple[SetStatus | None, Reportin
         withheld=draft.withheld,
         rollout=draft.rollout,
         revision=draft.own.revision,
+        version=draft.own.version,
     )
     return reports.report(before, draft.own, draft.written, observation, draft.now)
 

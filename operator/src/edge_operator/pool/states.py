@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from edge_api import reasons
 from edge_operator.cluster import Object
 from edge_operator.conditions import Finding
 from edge_operator.errors import OperatorError, StoreError
@@ -16,20 +18,29 @@ from edge_operator.pool_nodes import Node
 from edge_operator.settings import Settings
 from edge_operator.tritons.control_checks import Endpoints
 
+RUNTIMES_CURRENT: Final = (
+    reasons.RUNTIMES_CURRENT,
+    "the runtimes of all entry nodes have the installed version",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFindings:
     """What a namespace's reconcile found out about its runtimes.
 
-    refused: what the API server refused, by service. notes: what people should know, by service.
+    By service: refused: what the API server refused. notes: what people should know. versions: the reason and
+    the message about a new version of the runtimes; None before the first reconcile.
     """
 
     refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    versions: Mapping[str, tuple[str, str]] | None = None
 
-    def concerning(self, service: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Returns what was refused for a service, and the notes on it."""
-        return tuple(self.refused.get(service, ())), tuple(self.notes.get(service, ()))
+    def concerning(self, service: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, str] | None]:
+        """Returns what was refused for a service, the notes on it, and what its runtimes' version does."""
+        refused, notes = self.refused.get(service, ()), self.notes.get(service, ())
+        version = None if self.versions is None else self.versions.get(service, RUNTIMES_CURRENT)
+        return tuple(refused), tuple(notes), version
 
 
 NOTHING = RuntimeFindings()
@@ -91,6 +102,7 @@ class ServiceState:
         fetch_pods: Their pods, by the Job's name.
         refused: What the API server refused for its runtimes.
         notes: What people should know about its runtimes.
+        version: The reason and the message about the version of them; None while it is not known.
         refusals: What it refused of the service's own objects.
         loads: The last results of loading its tails, by address.
         unloads: Likewise, of a service that is being deleted.
@@ -109,6 +121,7 @@ class ServiceState:
     fetch_pods: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    version: tuple[str, str] | None = None
     refusals: Mapping[ObjectRef, Refusal] = field(default_factory=dict)
     loads: Mapping[str, LoadOutcome] = field(default_factory=dict)
     unloads: Mapping[str, UnloadOutcome] = field(default_factory=dict)

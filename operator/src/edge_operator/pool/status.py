@@ -64,6 +64,8 @@ class Observation:
     rollout: Decision | None = None
     revision: RevisionState | None = None
     """The candidate of the roll-out, if there is one."""
+    version: tuple[str, str] | None = None
+    """The reason and the message about the version of the runtimes; None while that is not known."""
     unchanged_until: float = 0.0
     """The last second of Unix time at which none had been."""
 
@@ -84,7 +86,10 @@ def service_status(
     ]
     idle = idle_finding(service, seen.placements)
     findings += [idle] if idle is not None else []
-    order = ORDER if idle is not None else tuple(kind for kind in ORDER if kind != reasons.IDLE)
+    findings += [updated] if (updated := _updated(previous, seen.version)) is not None else []
+    absent = {reasons.IDLE} if idle is None else set()
+    absent |= {reasons.RUNTIMES_UPDATED} if updated is None else set()
+    order = tuple(kind for kind in ORDER if kind not in absent)
     if (rolled := rollout_reports.finding(service, seen.rollout)) is not None:
         findings.append(rolled)
     if seen.blocked is not None:
@@ -109,6 +114,20 @@ def service_status(
         qoe=qoe_status(found, slo),
         entries=shown,
     )
+
+
+def _updated(previous: InferenceServiceStatus, version: tuple[str, str] | None) -> Finding | None:
+    """Returns the condition about a new version of the runtimes; None if there has been none."""
+    before = condition(previous.conditions, reasons.RUNTIMES_UPDATED)
+    if version is None:
+        if before is None:
+            return None
+        return Finding(reasons.RUNTIMES_UPDATED, before.status, before.reason, before.message)
+    reason, message = version
+    if reason == reasons.RUNTIMES_CURRENT:
+        return Finding(reasons.RUNTIMES_UPDATED, "True", reason, message) if before is not None else None
+    under_way = reason == reasons.RUNTIMES_ROLLING_OUT
+    return Finding(reasons.RUNTIMES_UPDATED, "Unknown" if under_way else "False", reason, message)
 
 
 def _entries(service: InferenceService, seen: Observation) -> list[Entry]:
