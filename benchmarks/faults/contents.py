@@ -148,10 +148,13 @@ def _in_mode(ground: Ground, mode: str) -> bool:
 
 
 def _slices(ground: Ground) -> frozenset[str]:
-    """Digests of the slices in the tables of the example, as their files are named."""
+    """Digests of the slices in the tables of the example, without the whole model, as files are named."""
+    service = ground.get("inferenceservice", ground.service, "-n", ground.namespace)
+    model = service["status"]["model"]["digest"]
     items = ground.get("placements", "-n", ground.namespace)["items"]
     stages = [stage for each in items for route in each["spec"]["routes"] for stage in route["stages"]]
-    return frozenset(stage["slice"]["digest"].removeprefix("sha256:") for stage in stages)
+    digests = {stage["slice"]["digest"] for stage in stages} - {model}
+    return frozenset(digest.removeprefix("sha256:") for digest in digests)
 
 
 FAULTS: Final[dict[str, Fault]] = {

@@ -171,9 +171,7 @@ def kill_points(ground: Ground) -> Iterator[Site]:
 
 @contextmanager
 def lease_stolen(during: During) -> Iterator[None]:
-    """Of two operators, one is stopped during a change and continues after the other leads; then a process
-    that does nothing takes the Lease.
-    """
+    """A leader is stopped in a change and continues beside its successor; then a stranger takes the Lease."""
     ground = during.ground
     leader = _holder(ground)
     ground.change(autonomy="90m")

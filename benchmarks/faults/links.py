@@ -17,7 +17,9 @@ _CLASS: Final = "camera"
 _FLAPS: Final = 5
 _LOSS: Final = 0.01
 _PORTS: Final = (30080, 30081)
-_KUBELET: Final = "EDGE_KUBELET_DIR=/run/node/kubelet"
+_KUBELET: Final = "EDGE_KUBELET_DIR"
+_FOLDER: Final = "/run/node/kubelet"
+"""That of the testbed's nodes."""
 _BACK: Final = 300.0
 _SERVED: Final = 20
 
@@ -114,7 +116,8 @@ def surviving(ground: Ground) -> Iterator[Site]:
     operator = ("deploy/edge-operator", "-n", OPERATOR)
     http, grpc = _PORTS
     with ground.unlimited():
-        ground.kubectl("set", "env", *operator, _KUBELET)
+        before = _variable(ground, _KUBELET)
+        ground.kubectl("set", "env", *operator, f"{_KUBELET}={_FOLDER}")
         ground.kubectl("rollout", "status", *operator, "--timeout=180s")
         try:
             exposure = {"type": "NodePort", "httpPort": http, "grpcPort": grpc}
@@ -131,8 +134,16 @@ def surviving(ground: Ground) -> Iterator[Site]:
             survive(value=False)
             ground.change(exposure=None, autonomy=None)
             ground.wait("no unit on the nodes", lambda: not ground.units(), _BACK)
-            ground.kubectl("set", "env", *operator, f"{_KUBELET.partition('=')[0]}-")
+            ground.kubectl("set", "env", *operator, f"{_KUBELET}={before}")
             ground.kubectl("rollout", "status", *operator, "--timeout=180s")
+
+
+def _variable(ground: Ground, name: str) -> str:
+    """A variable of the operator."""
+    template = ground.get("deployment", "edge-operator", "-n", OPERATOR)["spec"]["template"]
+    return next(
+        str(each["value"]) for each in template["spec"]["containers"][0]["env"] if each["name"] == name
+    )
 
 
 def _installed(ground: Ground) -> bool:

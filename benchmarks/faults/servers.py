@@ -42,14 +42,14 @@ def triton_hung(during: During) -> Iterator[None]:
 def triton_lost(during: During) -> Iterator[None]:
     """The one of two Triton servers that is in use is lost with its models; routes go to the other."""
     ground = during.ground
-    (used,) = {tail.partition("/")[0] for tail in ground.used_tails()}
+    used = min(_servers(ground))
     lost = OUTSIDE if used == SECOND else TRITON
     deployment = (f"deployment/{lost}", "-n", TRITON)
     ground.kubectl("scale", "--replicas=0", *deployment)
     try:
         label = f"app.kubernetes.io/name={lost}"
         ground.kubectl("delete", "pod", "-n", TRITON, "-l", label, "--force", "--grace-period=0")
-        during.wait("routes to the other server", lambda: _only(ground, used))
+        during.wait("routes to the other server", lambda: _servers(ground) and used not in _servers(ground))
         during.flow()
         yield
     finally:
@@ -57,10 +57,9 @@ def triton_lost(during: During) -> Iterator[None]:
         ground.kubectl("rollout", "status", *deployment, "--timeout=180s")
 
 
-def _only(ground: Ground, lost: str) -> bool:
-    """Whether routes lead to servers, of which the lost one is none."""
-    used = {tail.partition("/")[0] for tail in ground.used_tails()}
-    return bool(used) and lost not in used
+def _servers(ground: Ground) -> set[str]:
+    """The Triton servers to which routes lead."""
+    return {tail.partition("/")[0] for tail in ground.used_tails()}
 
 
 @contextmanager
@@ -76,7 +75,7 @@ def two_tritons(ground: Ground) -> Iterator[Site]:
         yield Site(ground)
     finally:
         ground.patch(f"devicepool/{POOL}", {"spec": {"tritonServers": servers}})
-        ground.wait("routes to the first server", lambda: not _only(ground, servers[0]["name"]))
+        ground.wait("routes to the first server", lambda: _servers(ground) == {servers[0]["name"]})
         ground.wait("no former server", lambda: not _former(ground))
         ground.bed.stop_outside_triton()
 
