@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 KILLED = 137
 """Exit status. The first process of a container cannot send SIGKILL to itself; this ends it as abruptly."""
 KILL = pathlib.Path("/tmp/kill-at")

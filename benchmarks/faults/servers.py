@@ -49,7 +49,7 @@ def triton_lost(during: During) -> Iterator[None]:
     try:
         label = f"app.kubernetes.io/name={lost}"
         ground.kubectl("delete", "pod", "-n", TRITON, "-l", label, "--force", "--grace-period=0")
-        during.wait("routes to the other server", lambda: _servers(ground) and used not in _servers(ground))
+        during.wait("routes to the other server", lambda: _without(ground, used))
         during.flow()
         yield
     finally:
@@ -60,6 +60,12 @@ def triton_lost(during: During) -> Iterator[None]:
 def _servers(ground: Ground) -> set[str]:
     """The Triton servers to which routes lead."""
     return {tail.partition("/")[0] for tail in ground.used_tails()}
+
+
+def _without(ground: Ground, server: str) -> bool:
+    """Whether routes lead to Triton servers, and none to this one."""
+    found = _servers(ground)
+    return bool(found) and server not in found
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a run of a fault counts, and where the operator ends in one."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def test_the_operator_ends_once_before_or_after_a_request_of_the_kind(
 ) -> None:
     ended: list[str] = []
     monkeypatch.setattr(kill_points, "KILL", tmp_path / "kill-at")
-    monkeypatch.setattr(kill_points.os, "_exit", lambda code: ended.append(f"exit {code}"))
+    monkeypatch.setattr(os, "_exit", lambda code: ended.append(f"exit {code}"))
     call = kill_points.wrapped(lambda kind: ended.append(kind), lambda kind: kind)
     for when, expected in (("before", ["exit 137", "load"]), ("after", ["load", "exit 137"])):
         (tmp_path / "kill-at").write_text(f"{when} load")
