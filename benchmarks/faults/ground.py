@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,9 @@ _SERVICE: Final = "edge-intelligence.io/service"
 _KINDS: Final = (
     "placements", "deployments", "services", "configmaps", "secrets", "networkpolicies", "jobs",
 )  # fmt: skip
+_WANTED: Final = ("inferenceservices", "tenants")
+_NODE: Final = "edge-intelligence.io/node"
+_SHARED: Final = f"{_NODE},edge-intelligence.io/isolation=Shared"
 _SESSIONS: Final = re.compile(r'edge_sessions_bytes\{service="(?P<service>[^"]*)"')
 _READ: Final = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
 _COMPONENT: Final = "app.kubernetes.io/component"
@@ -108,8 +111,7 @@ class Ground:
         """What the operator has made: names of objects in all namespaces, tails in Triton that no table uses
         and those that it lacks, services of which a node holds sessions, and files of units on nodes.
         """
-        found = {kind: frozenset(self._names(kind, "-l", _MANAGED)) for kind in _KINDS}
-        found |= {kind: frozenset(self._names(kind)) for kind in ("inferenceservices", "tenants")}
+        found = self._names(_KINDS, "-l", _MANAGED) | self._names(_WANTED)
         loaded, used = self.tails(), self.used_tails()
         return found | {
             "tails without a table": loaded - used,
@@ -118,29 +120,29 @@ class Ground:
             "units": self.units(),
         }
 
-    def _names(self, kind: str, *selected: str) -> list[str]:
-        """Names of objects that are not being deleted, with their namespaces."""
-        items = self.get(kind, "-A", *selected)["items"]
-        metadata = [item["metadata"] for item in items]
-        return [
-            "/".join(filter(None, (each.get("namespace"), each["name"])))
-            for each in metadata
-            if "deletionTimestamp" not in each and not _is_passing(kind, each)
-        ]
+    def _names(self, kinds: Sequence[str], *selected: str) -> dict[str, frozenset[str]]:
+        """Names of objects that are not being deleted, with their namespaces, by kind."""
+        found: dict[str, set[str]] = {kind: set() for kind in kinds}
+        for item in self.get(",".join(kinds), "-A", *selected)["items"]:
+            kind, metadata = _plural(item["kind"]), item["metadata"]
+            if "deletionTimestamp" not in metadata and not _is_passing(kind, metadata):
+                found[kind].add("/".join(filter(None, (metadata.get("namespace"), metadata["name"]))))
+        return {kind: frozenset(names) for kind, names in found.items()}
 
     def sessions(self) -> frozenset[str]:
         """The services whose sessions the runtimes of the example's namespace hold, as NODE/SERVICE."""
+        services = self.get("services", "-n", self.namespace, "-l", _SHARED)["items"]
         found = set()
-        for node in self.nodes:
-            for line in self.metrics(node):
+        for each in services:
+            node = each["metadata"]["labels"][_NODE]
+            for line in self._metrics(node, each["spec"]["clusterIP"]):
                 if name := _SESSIONS.match(line):
                     found.add(f"{node}/{name['service']}")
         return frozenset(found)
 
-    def metrics(self, node: str) -> list[str]:
+    def _metrics(self, node: str, host: str) -> list[str]:
         """The lines of the metrics of a node's runtime; none while it does not respond."""
-        (at,) = installation.entrances(self.cluster, [node], self.namespace).values()
-        argv = [*at.prefix, sys.executable, "-c", _READ, f"http://{at.host}:{at.http}/metrics"]
+        argv = [*self.bed.in_node(node), sys.executable, "-c", _READ, f"http://{host}:8080/metrics"]
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines()
 
     def units(self) -> frozenset[str]:
@@ -301,6 +303,12 @@ class Ground:
                 and mark in (folder / "cmdline").read_text()
             )
         )
+
+
+def _plural(kind: str) -> str:
+    """The name of a kind of objects as kubectl takes it."""
+    name = kind.lower()
+    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
 
 
 def _is_passing(kind: str, metadata: Document) -> bool:
