@@ -1,8 +1,8 @@
 """Plants faults in a running cluster and checks its invariants: `make faults`.
 
 Starts the testbed, or uses the running one, and installs the operator with the example. Each run is appended
-to build/faults.jsonl, and a later call adds the runs of the same commit that are missing; delete the file to
-start again. Prints progress to stderr and one JSON object as its last line, with a row for each fault. --runs
+to build/faults.jsonl, and a later call adds the runs that are missing; delete the file to start again. Only
+runs of the same sources of the product count. Prints progress to stderr and one JSON object as its last line, with a row for each fault. --runs
 is how many runs each fault is to have. --rows names the faults; without names, it lists all of them with what
 happens. --keep leaves a testbed running that the benchmark started. Needs root. Exits with 1 if an invariant
 did not hold, or a fault could not be planted.
@@ -28,6 +28,17 @@ from testbed import Testbed
 from testbed.errors import TestbedError
 
 ROOT = Path(__file__).resolve().parents[1]
+SOURCES = (
+    "api",
+    "planning",
+    "operator",
+    "runtime",
+    "charts",
+    "examples",
+    "testbed",
+    "Dockerfile",
+    "requirements",
+)
 RECORDED = ROOT / "build" / "faults.jsonl"
 
 
@@ -39,15 +50,18 @@ def prepared(root: Path) -> Ground:
 
 
 def commit(root: Path) -> str:
-    """Returns the commit of the checkout, with `+` if files differ from it; empty outside of a repository."""
-    shown = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return shown.stdout.strip()
+    """Returns the last commit that changed what runs on the cluster, with `+` if files differ from it.
+
+    Empty outside of a repository. A change of the faults themselves does not count.
+    """
+
+    def git(*argv: str) -> str:
+        done = subprocess.run(
+            ["git", *argv, "--", *SOURCES], cwd=root, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    return git("log", "-1", "--format=%H")[:12] + ("+" if git("status", "--porcelain") else "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

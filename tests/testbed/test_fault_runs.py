@@ -1,6 +1,7 @@
 """What a run of a fault counts, and where the operator ends in one."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,28 @@ def test_an_unknown_row_is_refused_with_all_names(capsys: pytest.CaptureFixture[
     said = capsys.readouterr().err
     assert "--rows: 'link lost' is unknown" in said
     assert "link at 1 % loss" in said
+
+
+def test_runs_count_until_a_source_of_the_product_changes(tmp_path: Path) -> None:
+    def git(*argv: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", *identity, *argv], cwd=tmp_path, check=True, capture_output=True)
+
+    def committed(path: str) -> str:
+        file = tmp_path / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("text")
+        git("add", "-A")
+        git("commit", "-m", path)
+        return bench_faults.commit(tmp_path)
+
+    git("init")
+    first = committed("operator/one.py")
+    assert committed("docs/page.md") == first
+    second = committed("runtime/two.py")
+    assert second != first
+    (tmp_path / "runtime" / "two.py").write_text("other")
+    assert bench_faults.commit(tmp_path) == f"{second}+"
 
 
 @pytest.mark.parametrize(
