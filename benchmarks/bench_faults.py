@@ -2,10 +2,10 @@
 
 Starts the testbed, or uses the running one, and installs the operator with the example. Each run is appended
 to build/faults.jsonl, and a later call adds the runs that are missing; delete the file to start again. Only
-runs of the same sources of the product count. Prints progress to stderr and one JSON object as its last line, with a row for each fault. --runs
-is how many runs each fault is to have. --rows names the faults; without names, it lists all of them with what
-happens. --keep leaves a testbed running that the benchmark started. Needs root. Exits with 1 if an invariant
-did not hold, or a fault could not be planted.
+runs of the same sources of the product count. Prints progress to stderr and one JSON object as its last line,
+with a row for each fault. --runs is how many runs each fault is to have. --rows names the faults; without
+names, it lists all of them with what happens. --keep leaves a testbed running that the benchmark started.
+Needs root. Exits with 1 if an invariant did not hold, or a fault could not be planted.
 """
 
 import json
@@ -29,16 +29,9 @@ from testbed.errors import TestbedError
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
-    "api",
-    "planning",
-    "operator",
-    "runtime",
-    "charts",
-    "examples",
-    "testbed",
-    "Dockerfile",
-    "requirements",
-)
+    "api", "planning", "operator", "runtime", "charts", "examples", "testbed", "Dockerfile", "requirements",
+)  # fmt: skip
+"""What runs on the cluster."""
 RECORDED = ROOT / "build" / "faults.jsonl"
 
 
