@@ -23,6 +23,7 @@ from benchmarks.faults.runs import During, Fault, Site
 from demo import installation
 from demo.errors import StepFailed
 from demo.services import not_carried_out
+from edge_api import reasons
 from edge_operator.authority.upkeep import OPERATOR_SECRET, STORE_SECRET
 from edge_operator.nodes.peers import PEER_PORT, PEER_SECRET
 from testbed import prerequisites
@@ -249,7 +250,7 @@ def admitting(ground: Ground) -> Iterator[Site]:
         wanted = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata, "spec": spec}
         command = ground.bed.client_command("kubectl", ["apply", "--dry-run=server", "-f", "-"])
         done = subprocess.run(command, input=json.dumps(wanted), capture_output=True, text=True, check=False)
-        return "UnknownPool" in done.stderr
+        return reasons.UNKNOWN_POOL in done.stderr
 
     ground.wait("a review", reviews)
     yield Site(ground, settled={"the webhook reviews": reviews})
