@@ -3,64 +3,123 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from benchmarks.faults.ground import Ground
-from benchmarks.faults.outcomes import Away, Run, broken, counted
+from benchmarks.faults.ground import RATE, Ground
+from benchmarks.faults.outcomes import SETTLED_SECONDS, Away, Run, broken, counted
 from demo.client_processes import ClientProcesses
-from demo.errors import StepFailed
+from demo.clusters import Entrance
+from demo.errors import NotInTime, StepFailed
 from demo.statistics import LinkSample, RequestResult
+from testbed import TestbedError
 
 _STEADY: Final = 6
 """Responses at every node before the fault, and after everything is as before."""
 _DURING: Final = 12
 """Requests at a node that is not off, during a fault that lasts."""
 _PATIENCE: Final = 180.0
+_BACK: Final = 300.0
 _POLL: Final = 1.0
 
 
 @dataclass
+class Site:
+    """The example, and what a fault needs beside it.
+
+    entrances: addresses of nodes for their clients, in place of the Services of the runtimes. more: further
+    clients by name, which start to send with the others. rate: theirs, in requests a second. settled:
+    conditions that hold before the fault, and again after it, by what they are.
+    """
+
+    ground: Ground
+    entrances: dict[str, Entrance] = field(default_factory=dict)
+    more: dict[str, Entrance] = field(default_factory=dict)
+    rate: float = RATE
+    settled: dict[str, Callable[[], bool]] = field(default_factory=dict)
+
+    def unsettled(self) -> list[str]:
+        """Which of the conditions do not hold."""
+        return [what for what, holds in self.settled.items() if not _holds(holds)]
+
+
+@dataclass
 class During:
-    """A run as its fault sees it."""
+    """A run as its fault sees it.
+
+    off: since when a node has no power, or a client no service. absences: such times that are over. gone:
+    clients whose service does not return. problems: what the fault has found broken.
+    excused: whether a request without a response breaks no invariant; it counts as failed all the same.
+    """
 
     ground: Ground
     _clients: ClientProcesses
+    _more: ClientProcesses | None = None
     requests: list[RequestResult] = field(default_factory=list)
     off: dict[str, float] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    absences: list[Away] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    excused: Callable[[RequestResult], bool] = lambda _: False
 
     def is_off(self, node: str) -> None:
         """States that a node is without power, from now until it answers after the fault's end."""
         self.off[node] = time.monotonic()
 
+    def is_back(self, node: str, started: float) -> None:
+        """States that a node that was off answers again, since its first response after `started`."""
+        end = self.returned(node, started)
+        self.absences.append(Away(node, self.off.pop(node), time.monotonic() if end is None else end))
+
+    def is_gone(self, client: str) -> None:
+        """States that a client has no service any more, from now to the end."""
+        self.is_off(client)
+        self.gone.add(client)
+
+    def set_rate(self, rate: float) -> None:
+        """Makes each of the further clients send this many requests a second."""
+        if self._more is not None:
+            self._more.set_rate(rate)
+
+    def broke(self, sentence: str) -> None:
+        """Notes that an invariant of this fault does not hold."""
+        self.problems.append(sentence)
+
     def wait(self, what: str, done: Callable[[], bool], seconds: float = _PATIENCE) -> None:
         """Waits for a condition while requests flow. Raises StepFailed."""
         deadline = time.monotonic() + seconds
-        while not done():
+        while not _holds(done):
             if time.monotonic() > deadline:
-                conditions = dict(self.ground.conditions())
-                raise StepFailed(f"{what}: not within {seconds:g} s; the service: {conditions}")
+                raise StepFailed(f"{what}: not within {seconds:g} s; {self.ground.shown()}")
             self.take(_POLL)
 
     def take(self, seconds: float) -> None:
         """Reads what the clients report in this time."""
-        for event in self._clients.take(seconds):
-            if not isinstance(event, LinkSample):
-                self.requests.append(event)
+        sources = [each for each in (self._clients, self._more) if each is not None]
+        for source in sources:
+            for event in source.take(seconds / len(sources)):
+                if not isinstance(event, LinkSample):
+                    self.requests.append(event)
 
-    def flow(self, count: int = _DURING, *, without: str = "") -> None:
-        """Waits until each node, except `without`, has got so many more responses or errors."""
-        begun = self._by_node()
-        nodes = [node for node in self.ground.nodes if node != without]
+    def flow(self, count: int = _DURING, *, without: str = "", of: tuple[str, ...] = ()) -> None:
+        """Waits until each node, except `without`, has got so many more responses or errors.
+
+        of: names of clients to wait for, in place of the nodes.
+        """
+        names = of or tuple(node for node in self.ground.nodes if node != without)
+        begun = {name: self.count(name) for name in names}
 
         def done() -> bool:
-            now = self._by_node()
-            return all(now[node] - begun[node] >= count for node in nodes)
+            return all(self.count(name) - begun[name] >= count for name in names)
 
         self.wait(f"{count} responses", done)
+
+    def count(self, name: str) -> int:
+        """How many requests of a client have ended."""
+        return sum(each.node == name for each in self.requests)
 
     def serves(self, node: str, since: float) -> bool:
         """Whether a node has answered a request that it was sent after `since` (monotonic)."""
@@ -71,52 +130,120 @@ class During:
         answered = [r.sent for r in self.requests if r.node == node and r.sent > since and not r.failed]
         return min(answered, default=None)
 
-    def _by_node(self) -> Mapping[str, int]:
-        return {node: sum(r.node == node for r in self.requests) for node in self.ground.nodes}
+    def stop(self) -> None:
+        """Ends the load, and reads the rest of what the clients report."""
+        for source in (self._clients, self._more):
+            if source is not None:
+                self.requests += [each for each in source.stop() if not isinstance(each, LinkSample)]
 
 
 Plant = Callable[[During], AbstractContextManager[None]]
 """Plants a fault when entered and ends it when left; while it is there, it may wait for anything."""
 
 
-def run(ground: Ground, name: str, plant: Plant, commit: str) -> Run:
+@contextmanager
+def example(ground: Ground) -> Iterator[Site]:
+    """The example alone."""
+    yield Site(ground)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault. site: prepares what it needs, and removes that again, without clients."""
+
+    plant: Plant
+    site: Callable[[Ground], AbstractContextManager[Site]] = example
+
+    @property
+    def words(self) -> str:
+        """What happens, in one line."""
+        return (self.plant.__doc__ or "").split("\n")[0]
+
+
+def run(ground: Ground, name: str, fault: Fault, commit: str) -> Run:
     """Plants a fault once, with clients at all entry nodes. Raises DemoError or TestbedError."""
-    before, owned = ground.conditions(), ground.owned()
-    clients = ground.clients(ground.nodes)
+    untouched = ground.owned()
+    with fault.site(ground) as site:
+        during, away, converged, oversubscribed = _planted(site, fault)
+    after = _cleared(ground, untouched)
+    failed = [r for r in during.requests if r.failed and not any(each.covers(r) for each in away)]
+    errors = [f"{r.node}: {r.error}" for r in failed if not during.excused(r)]
+    counts = counted(during.requests, away, ground.slo)
+    found = broken(errors, untouched, after, converged, [*oversubscribed, *during.problems])
+    return Run(name, commit, converged_s=converged, broken=found, **counts)
+
+
+def _planted(site: Site, fault: Fault) -> tuple[During, list[Away], float | None, list[str]]:
+    """Returns the run, when nodes were off, the seconds until it converged, and capacities exceeded."""
+    ground = site.ground
+    before = ground.conditions()
+    clients = ground.clients(ground.nodes, site.entrances)
+    more = None
     try:
-        clients.start()
-        during = During(ground, clients)
+        more = ground.clients(site.more, site.more, site.rate) if site.more else None
+        for each in (clients, more):
+            if each is not None:
+                each.start()
+        during = During(ground, clients, more)
         during.flow(_STEADY)
-        with plant(during):
-            pass
+        try:
+            with fault.plant(during):
+                pass
+        except (NotInTime, StepFailed, TestbedError) as error:  # its end has been carried out
+            during.broke(f"during the fault: {error}")
         ended = time.monotonic()
         away = _away(during, ended)
-        converged = _converged(during, before, ended)
+        converged = _converged(during, site, before, ended)
         during.flow(_STEADY)
-        during.requests += [each for each in clients.stop() if not isinstance(each, LinkSample)]
+        during.stop()
     finally:
-        clients.end()
-    failed = [r for r in during.requests if r.failed and not any(each.covers(r) for each in away)]
-    errors = [f"{r.node}: {r.error}" for r in failed]
-    counts = counted(during.requests, away, ground.slo)
-    found = broken(errors, owned, ground.owned(), converged, ground.oversubscribed())
-    return Run(name, commit, converged_s=converged, broken=found, **counts)
+        for each in (clients, more):
+            if each is not None:
+                each.end()
+    return during, away, converged, ground.oversubscribed()
 
 
 def _away(during: During, ended: float) -> list[Away]:
     """Waits until each node that was off answers again."""
-    found = []
+    found = list(during.absences)
     for node, begin in during.off.items():
-        during.wait(f"{node} serving", partial(during.serves, node, ended), 300)
+        if node in during.gone:
+            found.append(Away(node, begin, float("inf")))
+            continue
+        try:
+            during.wait(f"{node} serving", partial(during.serves, node, ended), _BACK)
+        except StepFailed as error:
+            during.broke(str(error))
         end = during.returned(node, ended)
-        assert end is not None
-        found.append(Away(node, begin, end))
+        found.append(Away(node, begin, time.monotonic() if end is None else end))
     return found
 
 
-def _converged(during: During, before: Mapping[str, str], ended: float) -> float | None:
+def _converged(during: During, site: Site, before: Mapping[str, str], ended: float) -> float | None:
+    def settled() -> bool:
+        return not during.ground.unsettled(before) and not site.unsettled()
+
     try:
-        during.wait("everything as before", lambda: during.ground.settled(before))
+        during.wait("everything as before", settled)
     except StepFailed:
+        during.problems += [*during.ground.unsettled(before), *site.unsettled()]
         return None
     return round(time.monotonic() - ended, 1)
+
+
+def _cleared(ground: Ground, before: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """Returns what there is, once it is as before, or as long after the fault as it may take."""
+    deadline = time.monotonic() + SETTLED_SECONDS
+    while True:
+        found = ground.owned()
+        if found == before or time.monotonic() > deadline:
+            return found
+        time.sleep(_POLL)
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    """Whether a condition holds; not while the API server does not tell."""
+    try:
+        return condition()
+    except TestbedError:
+        return False

@@ -10,7 +10,7 @@ from trials import Trial
 
 @pytest.fixture
 def ground(trial: Trial) -> Ground:
-    return Ground(trial.root, trial.trained.held_out, trial.slo, print)
+    return Ground(trial.root, trial.trained.onnx, trial.trained.held_out, trial.slo, print)
 
 
 @pytest.mark.parametrize("name", FIXED)
