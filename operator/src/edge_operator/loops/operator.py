@@ -115,7 +115,8 @@ class Operator:
         )
         self.executor = Executor(self._loop.time)
         self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
-        self.queue: WorkQueue[NamespaceKey] = WorkQueue(self._reconcile_namespace, self._loop.time)
+        queued = metrics.QUEUE_SECONDS.labels("namespace").observe
+        self.queue = WorkQueue[NamespaceKey](self._reconcile_namespace, self._loop.time, waited=queued)
         clock = Clock(monotonic=self._loop.time)
         findings, servers = Findings(self.namespaces), self.tritons.findings
         placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
