@@ -170,7 +170,8 @@ class ApiServer:
         """Applies `wanted` on the server side, which removes fields that only an earlier apply has set.
 
         seen: the version that this was decided on; None if there was none. Raises WriteConflictError if the
-        object changed since, is gone or was created again. unchanged: for `MirroredCluster`.
+        object changed since, is gone or was created again, and without `seen` if there is one with which it
+        conflicts. unchanged: for `MirroredCluster`.
         """
         kind = KINDS[wanted["kind"]]
         metadata = wanted["metadata"] | (_identity(seen) if seen is not None else {})
@@ -179,7 +180,7 @@ class ApiServer:
             "PATCH",
             _path(kind, namespace, name),
             f"applying {_noun(kind, namespace, name)}",
-            query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
+            query=[("fieldManager", FIELD_MANAGER), ("force", "false" if seen is None else "true")],
             body=wanted | {"metadata": metadata},
             content_type="application/apply-patch+yaml",
         )
