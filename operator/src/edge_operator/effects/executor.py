@@ -7,8 +7,8 @@ write, and no namespace the downloads of others. Urgent actions, those of deleti
 wait for a target.
 
 What is submitted again while it waits for its target replaces what waits: it runs as it was decided last.
-What is submitted while it runs, or while it rests after a failure, is left out: the plan submits what is still
-needed when it is woken.
+What is submitted while it runs, or while it rests after a failure, is left out: the plan submits what is
+still needed when it is woken.
 """
 
 import asyncio
