@@ -49,13 +49,13 @@ from edge_operator.loops.shared import Shared
 from edge_operator.loops.tenant_reports import TenantReports
 from edge_operator.loops.triton_servers import TritonServerLoops
 from edge_operator.loops.workqueue import DEBOUNCE, WorkQueue
-from edge_operator.names import FETCHER, NODE_LABEL, OURS, ROLE_LABEL, UNIT_JOB, label_value
+from edge_operator.names import FETCHER, NODE_LABEL, ROLE_LABEL, UNIT_JOB, label_value
 from edge_operator.observed import fingerprints
 from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import vanished
 from edge_operator.observed.tails_in_use import TailsInUse
-from edge_operator.observed.watched import LABELLED, OWNED, WATCHED
+from edge_operator.observed.watched import OWNED, WATCHED, watched_in
 from edge_operator.ownership import Claim, claim_of, contested
 from edge_operator.pool_nodes import Node, node_of
 from edge_operator.settings import Settings
@@ -65,8 +65,8 @@ from edge_operator.tritons.residency import needed
 
 Body = Mapping[str, Any]
 
-RESYNC = 600.0
-"""Seconds between two searches for deletions that no watch reported."""
+FIRST_RESYNC, RESYNC = 30.0, 600.0
+"""Seconds until the first search for deletions that no watch reported, and between two others."""
 _RECONCILERS = 4
 """Threads that reconcile namespaces and tell runtimes of links."""
 _MEASUREMENTS = 5.0
@@ -484,12 +484,14 @@ class Operator:
 
         On every replica, so that the mirror of a standby is right when it takes over.
         """
+        seconds, namespaces = min(FIRST_RESYNC, RESYNC), None if self.scope is None else self.watched
         while True:
-            await asyncio.sleep(RESYNC)
+            await asyncio.sleep(seconds)
+            seconds = RESYNC
             for kind in WATCHED:
-                namespaces = (None,) if self.scope is None or not kind.namespaced else self.watched
-                labels = OURS if kind in LABELLED else ""
-                find = functools.partial(vanished, self.server, self.mirror, kind, namespaces, labels)
+                find = functools.partial(
+                    vanished, self.server, self.mirror, kind, *watched_in(kind, namespaces)
+                )
                 try:
                     with RUNNING.step("resync", f"listing {kind.plural}"):
                         gone = await asyncio.to_thread(find)
