@@ -9,6 +9,7 @@ Cost: one list and one watch a kind.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -38,9 +39,14 @@ from edge_operator.tritons.control_keys import ControlKeys
 from edge_operator.tritons.fenced_triton import FencedTriton
 from edge_operator.tritons.triton import TritonServers
 
+_COLLECTED = 50_000
+"""New objects with references after which the garbage collector looks through them; 700 by default."""
+
 
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
     """Runs until SIGTERM. namespace: watched besides the operator's own, where its Jobs run; None: all."""
+    # Plans are made of many small values: by default, the collector would look through the whole mirror often.
+    gc.set_threshold(_COLLECTED, 20, 50)
     health = Health()
     if liveness_port:
         HealthServer(settings.listen, liveness_port, lambda: health.state).start()

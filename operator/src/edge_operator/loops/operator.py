@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -480,18 +481,13 @@ class Operator:
                 pool.status_changed()
 
     async def resync(self) -> None:
-        """Finds what was deleted while a watch was interrupted, and wakes what that concerns.
-
-        On every replica, so that the mirror of a standby is right when it takes over.
-        """
-        seconds, namespaces = min(FIRST_RESYNC, RESYNC), None if self.scope is None else self.watched
-        while True:
+        """Finds what was deleted while a watch was interrupted, on standbys, too; wakes what that concerns."""
+        namespaces = None if self.scope is None else self.watched
+        for seconds in itertools.chain([min(FIRST_RESYNC, RESYNC)], itertools.repeat(RESYNC)):
             await asyncio.sleep(seconds)
-            seconds = RESYNC
             for kind in WATCHED:
-                find = functools.partial(
-                    vanished, self.server, self.mirror, kind, *watched_in(kind, namespaces)
-                )
+                place = watched_in(kind, namespaces)
+                find = functools.partial(vanished, self.server, self.mirror, kind, *place)
                 try:
                     with RUNNING.step("resync", f"listing {kind.plural}"):
                         gone = await asyncio.to_thread(find)

@@ -485,7 +485,7 @@ class PoolLoop:
         return FAILED if found.error else None
 
     def _need_woken(self, need: Need[object]) -> None:
-        for key in self._facts.users(need):
+        for key in self._facts.woken_by(need):
             self._changed.add(key)
             self._wake(urgent=True)
 
