@@ -45,7 +45,7 @@ _COLLECTED = 50_000
 
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
     """Runs until SIGTERM. namespace: watched besides the operator's own, where its Jobs run; None: all."""
-    # Plans are made of many small values: by default, the collector would look through the whole mirror often.
+    # Plans are made of many small values: by default, the whole mirror would be looked through often.
     gc.set_threshold(_COLLECTED, 20, 50)
     health = Health()
     if liveness_port:

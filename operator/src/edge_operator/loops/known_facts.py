@@ -51,7 +51,7 @@ class KnownFacts:
         return self._users.get(need, ())
 
     def woken_by(self, need: Need[object]) -> list[ServiceKey]:
-        """Returns the services to plan now that a need is met: after a slice, those that await no other one."""
+        """Returns the services to plan now that a need is met: with a slice, those that await no other."""
         users = self.users(need)
         if not isinstance(need, SliceOf):
             return list(users)

@@ -481,7 +481,7 @@ class Operator:
                 pool.status_changed()
 
     async def resync(self) -> None:
-        """Finds what was deleted while a watch was interrupted, on standbys, too; wakes what that concerns."""
+        """Finds what was deleted while a watch was interrupted, on standbys too; wakes what it concerns."""
         namespaces = None if self.scope is None else self.watched
         for seconds in itertools.chain([min(FIRST_RESYNC, RESYNC)], itertools.repeat(RESYNC)):
             await asyncio.sleep(seconds)
