@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
@@ -42,7 +41,7 @@ class Request:
         return self.verb in _WRITES and self.resource != "leases"
 
 
-def read(line: str) -> Request | None:
+def read(line: str | bytes) -> Request | None:
     """Returns the request in a line of the log; None if it is none, or is not complete."""
     try:
         event = json.loads(line)
@@ -71,15 +70,17 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: IO[str] | None = None
-        self._rest = ""
+        self._read = 0
+        self._rest = b""
         self.seen: list[Request] = []
 
     def update(self) -> list[Request]:
         """Reads what is new. Returns all requests until now."""
-        if self._file is None and self._path.exists():
-            self._file = self._path.open()
-        if self._file is not None:
-            *lines, self._rest = (self._rest + self._file.read()).split("\n")
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                new = file.read()
+            self._read += len(new)
+            *lines, self._rest = (self._rest + new).split(b"\n")
             self.seen += [found for line in lines if (found := read(line)) is not None]
         return self.seen
