@@ -8,6 +8,7 @@ progress to stderr and one JSON object as its last line.
 """
 
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found["runs" if datastore == "etcd" else "kine"] = runs
         return found
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return reported("operator", measure)
 
 

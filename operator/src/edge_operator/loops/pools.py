@@ -54,12 +54,12 @@ from edge_operator.pool_nodes import Node
 from edge_operator.steps import PLAN, RUNNING
 from edge_operator.tritons.addresses import server_of
 
-QUIET, LONGEST = 0.3, 3.0
+QUIET, LONGEST = 0.3, 0.8
 """Seconds without a change after which collected changes are planned, and the longest that one waits."""
 _OWN = 0.02
 """Likewise for results of the loop's own actions."""
-_PAUSE = 2.0
-"""Least time between two plans, relative to what the last one took, up to LONGEST: not one plan a result."""
+_PAUSE, _LONGEST_PAUSE = 2.0, 3.0
+"""Least time between two plans, relative to what the last one took, and at most: not one plan a result."""
 _FULL = 10.0
 """Seconds after which tails that did not fit are tried again."""
 _BUSY = 1.0
@@ -187,7 +187,7 @@ class PoolLoop:
                 except Exception:
                     metrics.RECONCILES.labels("pool", "failed").inc()
                     logging.getLogger(__name__).exception("planning pool %s failed", self.name)
-                    await asyncio.sleep(LONGEST)
+                    await asyncio.sleep(_LONGEST_PAUSE)
                     self.topology_changed()
         finally:
             removing.cancel()
@@ -199,7 +199,7 @@ class PoolLoop:
         clock, began = self.shared.clock.monotonic, self.shared.clock.monotonic()
         with timed, RUNNING.step("plan", step, PLAN):
             found = await planner(state, self.plan, self.now())
-        self._paused_until = clock() + min(LONGEST, _PAUSE * (clock() - began))
+        self._paused_until = clock() + min(_LONGEST_PAUSE, _PAUSE * (clock() - began))
         self.act(found)
 
     def now(self) -> Now:
