@@ -17,11 +17,11 @@ def refuse_foreign(cluster: Cluster, wanted: Object, known: Object | None) -> Ob
     """
     kind, meta = wanted["kind"], wanted["metadata"]
     place = KINDS[kind], meta.get("namespace"), meta["name"]
-    found = known or cluster.get(*place)
-    if found is None and kind in _CONFLICTING:
+    found = known
+    if found is None and kind in _CONFLICTING and cluster.get(*place) is None:
         return None
-    if found is None or not _is_owned(found, meta):
-        found = cluster.fetch(*place)  # it can be gone, or not be watched
+    if found is None:
+        found = cluster.fetch(*place)
     if found is None or _is_owned(found, meta):
         return found
     labels = found["metadata"].get("labels") or {}
