@@ -86,7 +86,7 @@ class Run:
             def all_seen() -> bool:
                 if events.exists():
                     calls.update(json.loads(events.read_text()))
-                return calls.get("calls", 0) >= self._scale.services
+                return int(calls.get("calls", 0)) >= self._scale.services
 
             self._until(all_seen, lambda: f"{calls.get('calls', 0)} events")
             program.stop()
@@ -171,14 +171,16 @@ class Run:
         changes = self._seen.placement_changes
         double = self._found()["double"]
 
-        def kill() -> None:
+        def kill() -> bool:
+            """Kills it once that is possible; returns whether it is dead."""
             if not killed and self._seen.under_way and time.time() - start > self._times.taking_over / 3:
                 self._operator(leader).kill()
                 killed.append(time.time())
+            return bool(killed)
 
         with step(self._say, "kill the leader under changes", announce=True):
             self._change(self._times.taking_over, kill)
-            self._until(lambda: kill() or bool(killed), lambda: "no change was under way")
+            self._until(kill, lambda: "no change was under way")
             self._until_settled(self._all_placed)
         requests = [each for each in self._log.update() if each.at >= start and each.code < 300]
         first = min(
@@ -192,7 +194,7 @@ class Run:
         self._say(f"after the take-over: lost {lost}, double {double}; {described(requests)}")
         return {"takeover_s": round(first - killed[0], 1), "lost_or_double_actions": lost + double}
 
-    def _change(self, seconds: float, meanwhile: Callable[[], None]) -> float:
+    def _change(self, seconds: float, meanwhile: Callable[[], object]) -> float:
         """Changes services at the rate for so long. Returns the seconds that it took.
 
         meanwhile: called again and again until the changes are made.
@@ -286,7 +288,7 @@ class Run:
         try:
             url = f"http://127.0.0.1:{self._plane.ports[f'{user} liveness']}/readyz"
             with urllib.request.urlopen(url) as response:
-                return response.status == 200
+                return bool(response.status == 200)
         except OSError:
             return False
 

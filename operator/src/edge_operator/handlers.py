@@ -103,6 +103,21 @@ async def stop(memo: kopf.Memo, **_: object) -> None:
         await memo.operator.stop()
 
 
+class NoDifferences(kopf.DiffBaseStorage):
+    """Keeps kopf from copying and comparing every object of every event, which only other handlers need."""
+
+    def build(self, **_: object) -> kopf.BodyEssence:
+        """Returns nothing of an object."""
+        return {}
+
+    def fetch(self, **_: object) -> kopf.BodyEssence | None:
+        """Returns that an object is new, as without annotations of kopf."""
+        return None
+
+    def store(self, **_: object) -> None:
+        """Stores nothing."""
+
+
 def configure(settings: kopf.OperatorSettings) -> None:
     """Limits the duration of watch streams, so that a dropped connection is noticed."""
     settings.posting.enabled = False
@@ -114,7 +129,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     # Raw events persist nothing; if that changes, use the project's prefix.
     settings.persistence.finalizer = f"{GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = NoDifferences()
     for kind in LABELLED:
         settings.watching.label_selectors[kind.plural] = OURS
 
