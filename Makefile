@@ -49,7 +49,7 @@ coverage: $(VENV)/.synced ## The fast tests alone, with the line coverage of eve
 	@$(BIN)/python -m testbed.coverage --modules $(if $(TESTS),--no-floor) -q -m "not e2e and not load_tool and not openvino and not browser" $(TESTS)
 
 ##@ Benchmarks: each prints one JSON object as its last line
-.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-sharing bench-console bench-experience bench-size faults perf-analyzer fuzz-runtime models
+.PHONY: bench-planner bench-slo bench-forecasting bench-links bench-runtime bench-pool bench-operator bench-sharing bench-console bench-experience bench-size faults perf-analyzer fuzz-runtime models
 bench-planner: $(VENV)/.synced ## Correctness and speed of the planner (ARGS=--quick: a short check)
 	@$(BIN)/python -m benchmarks.bench_planner $(ARGS)
 
@@ -67,6 +67,9 @@ bench-runtime: $(VENV)/.synced ## Compares the runtime with KServe, MLServer and
 
 bench-pool: $(VENV)/.synced ## Costs of the operator and the runtimes on the testbed (ARGS="--only density idle restart tail converge")
 	@$(BIN)/python -m benchmarks.bench_pool $(ARGS)
+
+bench-operator: $(VENV)/.synced ## The operator on 1,000 and 10,000 services, simulated by kwok, on etcd and on SQLite (ARGS="--services 1000 --datastores etcd --only PHASE …")
+	@$(BIN)/python -m benchmarks.bench_operator $(ARGS)
 
 bench-console: $(VENV)/.synced ## The console's page with 500 services in Chromium: first paint, frames, axe-core's rules, memory
 	@$(BIN)/python -m benchmarks.bench_console $(ARGS)

@@ -30,6 +30,8 @@ _READ_TIMEOUT = (5.0, 30.0)
 WRITE = 7.0
 """Seconds that a write takes at most, from connecting to the response: the API server drops it then. No write
 begins unless the Lease outlasts them."""
+_CONNECTIONS = 32
+"""Connections that are kept: more than the threads that call at once, so that none has to be made again."""
 _PAGE = 500
 _OTHER_UID = "metadata.uid: Invalid value"
 """What API servers say of a patch with the uid of another object than the one of that name."""
@@ -170,7 +172,8 @@ class ApiServer:
         """Applies `wanted` on the server side, which removes fields that only an earlier apply has set.
 
         seen: the version that this was decided on; None if there was none. Raises WriteConflictError if the
-        object changed since, is gone or was created again. unchanged: for `MirroredCluster`.
+        object changed since, is gone or was created again, and without `seen` if there is one with which it
+        conflicts. unchanged: for `MirroredCluster`.
         """
         kind = KINDS[wanted["kind"]]
         metadata = wanted["metadata"] | (_identity(seen) if seen is not None else {})
@@ -179,7 +182,7 @@ class ApiServer:
             "PATCH",
             _path(kind, namespace, name),
             f"applying {_noun(kind, namespace, name)}",
-            query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
+            query=[("fieldManager", FIELD_MANAGER), ("force", "false" if seen is None else "true")],
             body=wanted | {"metadata": metadata},
             content_type="application/apply-patch+yaml",
         )
@@ -436,6 +439,7 @@ def client_from_environment() -> kubernetes.client.ApiClient:
     configuration = kubernetes.client.Configuration()
     # Repeated by urllib3, a write would outlast the Lease; the queue repeats what failed.
     configuration.retries = False
+    configuration.connection_pool_maxsize = _CONNECTIONS
     try:
         kubernetes.config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except kubernetes.config.ConfigException:

@@ -1,13 +1,15 @@
 """kopf's handlers: they feed the mirror, and tell the operator of events.
 
-Only raw events are used (`kopf.index`, `kopf.on.event`): kopf then adds neither annotations nor finalizers to
-objects. kopf calls `kopf.index` for every object of every kind before the first `kopf.on.event`, so that no
-plan sees half a cluster.
+Only raw events are used (`kopf.on.event`): kopf then adds neither annotations nor finalizers to objects. The
+mirror is filled by a list of every kind before kopf begins to watch, so that no plan sees half a cluster.
+`kopf.index` would do so, too, but wakes all objects that wait for the others whenever one is added: its time
+grows with the square of the number of objects.
 
-Cost: one watch a kind.
+Cost: one list and one watch a kind.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -29,17 +31,22 @@ from edge_operator.leadership import PATIENCE, Leadership
 from edge_operator.loops.operator import Operator
 from edge_operator.names import GROUP, OURS
 from edge_operator.observed.mirror import Mirror
-from edge_operator.observed.mirrored_cluster import MirroredCluster
-from edge_operator.observed.watched import KINDS_BY_PLURAL, LABELLED, WATCHED
+from edge_operator.observed.mirrored_cluster import MirroredCluster, fill
+from edge_operator.observed.watched import KINDS_BY_PLURAL, LABELLED, WATCHED, watched_in
 from edge_operator.settings import Settings
 from edge_operator.store import ModelStore
 from edge_operator.tritons.control_keys import ControlKeys
 from edge_operator.tritons.fenced_triton import FencedTriton
 from edge_operator.tritons.triton import TritonServers
 
+_COLLECTED = 50_000
+"""New objects with references after which the garbage collector looks through them; 700 by default."""
+
 
 def run(namespace: str | None, settings: Settings, liveness_port: int, log_format: str) -> None:
     """Runs until SIGTERM. namespace: watched besides the operator's own, where its Jobs run; None: all."""
+    # Plans are made of many small values: by default, the whole mirror would be looked through often.
+    gc.set_threshold(_COLLECTED, 20, 50)
     health = Health()
     if liveness_port:
         HealthServer(settings.listen, liveness_port, lambda: health.state).start()
@@ -66,6 +73,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     server, mirror = ApiServer.from_environment(), Mirror()
     try:
         environment = await asyncio.to_thread(identified, environment, server, scope)
+        await asyncio.to_thread(_fill, server, mirror, environment, scope)
     except ClusterError as error:
         raise kopf.TemporaryError(str(error), delay=5) from error
     folder = Path(environment.tls_dir) if environment.tls_dir else None
@@ -95,6 +103,21 @@ async def stop(memo: kopf.Memo, **_: object) -> None:
         await memo.operator.stop()
 
 
+class NoDifferences(kopf.DiffBaseStorage):
+    """Keeps kopf from copying and comparing every object of every event, which only other handlers need."""
+
+    def build(self, **_: object) -> kopf.BodyEssence:
+        """Returns nothing of an object."""
+        return {}
+
+    def fetch(self, **_: object) -> kopf.BodyEssence | None:
+        """Returns that an object is new, as without annotations of kopf."""
+        return None
+
+    def store(self, **_: object) -> None:
+        """Stores nothing."""
+
+
 def configure(settings: kopf.OperatorSettings) -> None:
     """Limits the duration of watch streams, so that a dropped connection is noticed."""
     settings.posting.enabled = False
@@ -106,9 +129,16 @@ def configure(settings: kopf.OperatorSettings) -> None:
     # Raw events persist nothing; if that changes, use the project's prefix.
     settings.persistence.finalizer = f"{GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = NoDifferences()
     for kind in LABELLED:
         settings.watching.label_selectors[kind.plural] = OURS
+
+
+def _fill(server: ApiServer, mirror: Mirror, settings: Settings, scope: str | None) -> None:
+    """Lists what is watched. Raises ClusterError."""
+    namespaces = None if scope is None else sorted({scope, settings.namespace})
+    for kind in WATCHED:
+        fill(server, mirror, kind, *watched_in(kind, namespaces))
 
 
 def _register(
@@ -120,35 +150,21 @@ def _register(
         decorator(group, version, kind.plural)(handler)
 
 
-async def mirror_object(body: kopf.Body, memo: kopf.Memo, resource: kopf.Resource, **_: object) -> None:
-    """Puts an object into the mirror. kopf does not call it for deleted objects."""
-    memo.operator.mirror.put(resource.kind, dict(body))
-
-
-async def mirror_deletion(
+async def observe(
     type: str | None,  # noqa: A002
     body: kopf.Body,
     memo: kopf.Memo,
     resource: kopf.Resource,
     **_: object,
 ) -> None:
-    """Removes a deleted object from the mirror."""
+    """Puts an object into the mirror or removes it, and tells the operator of the event."""
+    operator, found = memo.operator, dict(body)
     if type == "DELETED":
-        memo.operator.mirror.remove(resource.kind, dict(body))
+        operator.mirror.remove(resource.kind, found)
+    else:
+        operator.mirror.put(resource.kind, found)
+    operator.hear()
+    operator.event(KINDS_BY_PLURAL[resource.plural], type, found)
 
 
-async def tell_operator(
-    type: str | None,  # noqa: A002
-    body: kopf.Body,
-    memo: kopf.Memo,
-    resource: kopf.Resource,
-    **_: object,
-) -> None:
-    """Tells the operator of an event."""
-    memo.operator.hear()
-    memo.operator.event(KINDS_BY_PLURAL[resource.plural], type, body)
-
-
-_register(mirror_object, kopf.index, WATCHED)
-_register(mirror_deletion, kopf.on.event, WATCHED)
-_register(tell_operator, kopf.on.event, WATCHED)
+_register(observe, kopf.on.event, WATCHED)

@@ -10,6 +10,12 @@ RECONCILES = Counter(
 RECONCILE_SECONDS = Histogram(
     "edge_operator_reconcile_duration_seconds", "Duration of a reconcile in seconds.", ["kind"]
 )
+QUEUE_SECONDS = Histogram(
+    "edge_operator_queue_duration_seconds",
+    "Seconds from a change, or from when it is due, until a loop takes it, by kind of loop.",
+    ["kind"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60),
+)
 BLOCKED = Counter(
     "edge_operator_blocked_total", "Failed steps of reconciles by condition and reason.", ["step", "reason"]
 )

@@ -114,7 +114,7 @@ def test_an_apply_is_server_side_under_the_operators_name() -> None:
         "kind": "Placement",
         "metadata": {"name": "digits-edge-a", "namespace": "default"},
     }
-    _server(client).apply(body)
+    _server(client).apply(body, {"metadata": {"uid": "u1", "resourceVersion": "7"}})
     method, path, options = client.requests[0]
     assert (method, path) == (
         "PATCH",
@@ -123,6 +123,13 @@ def test_an_apply_is_server_side_under_the_operators_name() -> None:
     sent = [("fieldManager", "edge-operator"), ("force", "true"), ("timeout", f"{WRITE:g}s")]
     assert options["query_params"] == sent
     assert options["header_params"]["Content-Type"] == "application/apply-patch+yaml"
+
+
+def test_a_first_apply_takes_nothing_from_an_object_that_was_not_seen() -> None:
+    client = Recorder(answer={"kind": "Service"})
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "digits", "namespace": "shop"}}
+    _server(client).apply(body)
+    assert ("force", "false") in client.requests[0][2]["query_params"]
 
 
 def test_a_status_is_written_to_its_subresource_only() -> None:

@@ -113,11 +113,24 @@ async def test_an_urgent_action_overtakes_those_that_wait_for_its_target(executo
         executor.submit(action(functools.partial(order.append, key), ended, key=key))
     await turns()
     executor.submit(action(functools.partial(order.append, "deletion"), ended, key="deletion", urgent=True))
-    executor.submit(action(lambda: None, ended, key="objects", urgent=True))
+    executor.submit(action(functools.partial(order.append, "objects"), ended, key="objects", urgent=True))
     held.set()
     while not executor.idle:
         await ended.next()
     assert (set(order[:2]), order[2:]) == ({"deletion", "objects"}, ["status", "other"])
+
+
+async def test_an_action_that_waits_for_its_target_runs_as_it_was_decided_last(executor: Executor) -> None:
+    held, order, ended, replaced = threading.Event(), list[str](), Woken(), Woken()
+    executor.submit(action(lambda: held.wait(20), ended, key="under way"))
+    await turns()
+    executor.submit(action(functools.partial(order.append, "earlier"), replaced, key="status"))
+    executor.submit(action(functools.partial(order.append, "later"), ended, key="status"))
+    held.set()
+    while not executor.idle:
+        await ended.next()
+    await replaced.next()
+    assert order == ["later"]
 
 
 async def test_a_place_is_given_on_if_who_waited_for_it_is_gone() -> None:

@@ -16,7 +16,6 @@ from edge_operator.cluster import WRITE, Kind, Object
 from edge_operator.errors import (
     ApiUnreachableError,
     NotLeadingError,
-    TritonUnreachableError,
     WriteConflictError,
 )
 from edge_operator.leadership import DURATION, Leadership
@@ -236,9 +235,9 @@ def test_a_replica_that_does_not_lead_neither_loads_nor_unloads_models(world: Wo
     def opener() -> AbstractContextManager[Blob]:
         return nullcontext(Blob(0, []))
 
-    with pytest.raises(TritonUnreachableError, match="edge-operator"):
+    with pytest.raises(NotLeadingError, match="edge-operator"):
         triton.load(tail, opener)
-    with pytest.raises(TritonUnreachableError, match="edge-operator"):
+    with pytest.raises(NotLeadingError, match="edge-operator"):
         triton.unload(tail.address, tail.name)
     assert world.log == []
     leadership.campaign()

@@ -19,6 +19,14 @@ def test_streams_end_by_themselves_so_that_a_dropped_one_is_noticed() -> None:
     assert settings.persistence.finalizer.startswith("edge-intelligence.io/")
 
 
+def test_kopf_copies_and_compares_no_objects() -> None:
+    settings = kopf.OperatorSettings()
+    configure(settings)
+    body = kopf.Body({"metadata": {"name": "digits"}, "spec": {"mode": "Auto"}})
+    assert settings.persistence.diffbase_storage.build(body=body) == {}
+    assert settings.persistence.diffbase_storage.fetch(body=body) is None
+
+
 @pytest.mark.parametrize(("ip", "address"), [("10.1.2.3", "0.0.0.0"), ("fd00::7", "::")])
 def test_the_operators_health_is_served_on_the_address_family_of_the_kubelet(
     ip: str, address: str, monkeypatch: pytest.MonkeyPatch

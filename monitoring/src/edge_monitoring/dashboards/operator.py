@@ -19,6 +19,7 @@ def operator() -> Dashboard:
         '(edge_service_condition{condition=~"ModelReady|Profiled|Planned|Placed"} == 0)'
     )
     seconds = "edge_operator_reconcile_duration_seconds_bucket"
+    queued = "edge_operator_queue_duration_seconds_bucket"
     return assembled(
         made,
         {
@@ -138,6 +139,14 @@ def operator() -> Dashboard:
                     "s",
                     Query(
                         f"histogram_quantile(0.99, sum by (kind, le) (rate({seconds}[{RATE}])))", "{{kind}}"
+                    ),
+                ),
+                graph(
+                    "Wait for a loop",
+                    "99th percentile of the time from a change until its loop takes it, by kind.",
+                    "s",
+                    Query(
+                        f"histogram_quantile(0.99, sum by (kind, le) (rate({queued}[{RATE}])))", "{{kind}}"
                     ),
                 ),
                 graph(

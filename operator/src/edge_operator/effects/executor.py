@@ -6,8 +6,9 @@ own, of which a namespace has a few, however many of them hang: no target holds 
 write, and no namespace the downloads of others. Urgent actions, those of deletions, overtake the others that
 wait for a target.
 
-What is submitted while it is under way, or while it rests after a failure, is left out: the plan submits what
-is still needed when it is woken.
+What is submitted again while it waits for its target replaces what waits: it runs as it was decided last.
+What is submitted while it runs, or while it rests after a failure, is left out: the plan submits what is
+still needed when it is woken.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from edge_operator.effects.places import Places
 from edge_operator.errors import ApiUnreachableError, NotLeadingError, OperatorError
@@ -131,8 +132,10 @@ class Executor:
         self._clock = clock
         self._rests, self._targets = Rests(jitter), Rests(jitter)
         self._under_way: dict[Hashable, asyncio.Task[None]] = {}
+        self._waiting: dict[Hashable, Action[Any]] = {}
+        """The actions that wait for their target, as they were submitted last."""
         self._left_out: dict[Hashable, Callable[[], None]] = {}
-        """Wakes who submitted an action last while it was under way, which can be another loop."""
+        """Wakes who submitted an action that was left out or replaced, which can be another loop."""
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         self._places: dict[str, Places] = defaultdict(lambda: Places(1))
         self._places |= {target: Places(at_once) for target, at_once in _AT_ONCE.items()}
@@ -143,9 +146,14 @@ class Executor:
         self._threads = {name: ThreadPoolExecutor(n, f"effect on {name}") for name, n in at_once.items()}
 
     def submit(self, action: Action[Result]) -> None:
-        """Starts an action unless it is under way or rests."""
+        """Starts an action unless it runs or rests. One that waits for its target is replaced."""
         if action.key in self._under_way:
-            self._left_out[action.key] = action.wake
+            replaced = self._waiting.get(action.key)
+            if replaced is not None and replaced.target == action.target:
+                self._waiting[action.key] = action
+                self._left_out[action.key] = replaced.wake
+            else:
+                self._left_out[action.key] = action.wake
             if action.urgent:
                 self._places[action.target].hurry(action.key)
             return
@@ -154,6 +162,7 @@ class Executor:
         if left > 0:
             self._wake_later(action, left)
             return
+        self._waiting[action.key] = action
         self._under_way[action.key] = asyncio.create_task(self._run(action))
 
     def mended(self, *keys: Hashable) -> None:
@@ -193,6 +202,7 @@ class Executor:
                 else contextlib.nullcontext(),
                 self._places[action.target].taken(action.key, urgent=action.urgent),
             ):
+                action = self._waiting.pop(action.key)
                 began = self._clock()
                 if left := self._targets.left(action.target, began):
                     self._wake_later(action, left)
@@ -213,6 +223,7 @@ class Executor:
             logging.getLogger(__name__).exception("an action for %s failed", action.target)
         finally:
             del self._under_way[action.key]
+            self._waiting.pop(action.key, None)
             left_out = self._left_out.pop(action.key, None)
             if left_out is not None:
                 asyncio.get_running_loop().call_soon(left_out)

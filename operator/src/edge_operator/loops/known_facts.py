@@ -31,6 +31,7 @@ class KnownFacts:
         self._lost: set[tuple[str, str]] = set()
         """Models that the store has lost, by namespace and digest, until it makes a slice of them again."""
         self._users: dict[Need[object], set[ServiceKey]] = defaultdict(set)
+        self._used: dict[ServiceKey, frozenset[Need[object]]] = {}
 
     def for_plan(self) -> Facts:
         """Returns the facts as they are now, for the next plan."""
@@ -49,8 +50,21 @@ class KnownFacts:
         """Returns the services whose plans use a need."""
         return self._users.get(need, ())
 
+    def woken_by(self, need: Need[object]) -> list[ServiceKey]:
+        """Returns the services to plan now that a need is met: with a slice, those that await no other."""
+        users = self.users(need)
+        if not isinstance(need, SliceOf):
+            return list(users)
+        return [key for key in users if not any(map(self._is_awaited, self._used.get(key, ())))]
+
+    def _is_awaited(self, need: Need[object]) -> bool:
+        return isinstance(need, SliceOf) and need not in self._facts
+
     def use(self, key: ServiceKey, before: frozenset[Need[object]], after: frozenset[Need[object]]) -> None:
         """Keeps the facts that plans use, and forgets the others."""
+        self._used[key] = after
+        if not after:
+            del self._used[key]
         for need in after:
             self._users[need].add(key)
         for need in before - after:

@@ -9,10 +9,9 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 
 from edge_operator.cluster import Cluster, Kind, Object
-from edge_operator.names import OURS
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.mirrored_cluster import vanished
-from edge_operator.observed.watched import LABELLED, WATCHED
+from edge_operator.observed.watched import WATCHED, watched_in
 from edge_operator.steps import RUNNING
 
 
@@ -24,9 +23,7 @@ async def missed_deletions(
     watched: the namespaces of namespaced objects; None: all. A kind that cannot be listed is logged.
     """
     for kind in WATCHED:
-        namespaces = (None,) if watched is None or not kind.namespaced else tuple(watched)
-        labels = OURS if kind in LABELLED else ""
-        find = functools.partial(vanished, server, mirror, kind, namespaces, labels)
+        find = functools.partial(vanished, server, mirror, kind, *watched_in(kind, watched))
         try:
             with RUNNING.step("resync", f"listing {kind.plural}"):
                 gone = await asyncio.to_thread(find)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,8 +67,8 @@ from edge_operator.tritons.residency import needed
 
 Body = Mapping[str, Any]
 
-RESYNC = 600.0
-"""Seconds between two searches for deletions that no watch reported."""
+FIRST_RESYNC, RESYNC = 30.0, 600.0
+"""Seconds until the first search for deletions that no watch reported, and between two others."""
 _RECONCILERS = 4
 """Threads that reconcile namespaces and tell runtimes of links."""
 _MEASUREMENTS = 5.0
@@ -116,7 +117,8 @@ class Operator:
         )
         self.executor = Executor(self._loop.time)
         self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
-        self.queue: WorkQueue[NamespaceKey] = WorkQueue(self._reconcile_namespace, self._loop.time)
+        queued = metrics.QUEUE_SECONDS.labels("namespace").observe
+        self.queue = WorkQueue[NamespaceKey](self._reconcile_namespace, self._loop.time, waited=queued)
         clock = Clock(monotonic=self._loop.time)
         findings, servers = Findings(self.namespaces), self.tritons.findings
         placed = functools.partial(mirror.namespaces, PLACEMENTS.kind)
@@ -487,12 +489,9 @@ class Operator:
                 pool.status_changed()
 
     async def resync(self) -> None:
-        """Finds what was deleted while a watch was interrupted, and wakes what that concerns.
-
-        On every replica, so that the mirror of a standby is right when it takes over.
-        """
+        """Finds what was deleted while a watch was interrupted, on standbys too; wakes what it concerns."""
         namespaces = None if self.scope is None else self.watched
-        while True:
-            await asyncio.sleep(RESYNC)
+        for seconds in itertools.chain([min(FIRST_RESYNC, RESYNC)], itertools.repeat(RESYNC)):
+            await asyncio.sleep(seconds)
             async for kind, body in missed_deletions(self.server, self.mirror, namespaces):
                 self.event(kind, "DELETED", body)

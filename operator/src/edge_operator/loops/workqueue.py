@@ -36,7 +36,8 @@ class Schedule(Generic[Key]):
     _order: list[tuple[float, int, Key]] = field(default_factory=list)
     """A heap with an entry for each key that is due and not running. Other entries are outdated."""
     _count: Iterator[int] = field(default_factory=itertools.count)
-    _running: set[Key] = field(default_factory=set)
+    _running: dict[Key, float] = field(default_factory=dict)
+    """When each key that runs was due."""
     _failures: dict[Key, int] = field(default_factory=dict)
     _not_before: dict[Key, float] = field(default_factory=dict)
     """The retry of each key that failed, if it is due because of an event alone."""
@@ -66,7 +67,7 @@ class Schedule(Generic[Key]):
             _, key = first
             heapq.heappop(self._order)
             del self._due[key]
-            self._running.add(key)
+            self._running[key] = first[0]
             taken.append(key)
         return taken
 
@@ -74,6 +75,10 @@ class Schedule(Generic[Key]):
         """Returns the seconds until the next key that is not running is due; None if no key waits."""
         first = self._first()
         return None if first is None else max(0.0, first[0] - now)
+
+    def due(self, key: Key) -> float:
+        """Returns when a key that runs was due."""
+        return self._running[key]
 
     def succeed(self, key: Key, again_at: float | None) -> None:
         """Ends a run; the key is due again at `again_at`, if given."""
@@ -109,7 +114,7 @@ class Schedule(Generic[Key]):
 
     def _end(self, key: Key) -> None:
         """Ends a run: the key can be taken again if it became due during the run."""
-        self._running.discard(key)
+        self._running.pop(key, None)
         if key in self._due:
             self._set_due(key, self._due[key])
 
@@ -136,8 +141,12 @@ class WorkQueue(Generic[Key]):
         clock: Callable[[], float],
         parallel: int = 4,
         jitter: Callable[[], float] = random.random,
+        *,
+        waited: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
+        """waited: called with the seconds for which a key was due when its run begins."""
         self._work = work
+        self._waited = waited
         self._clock = clock
         self._parallel = parallel
         self._schedule: Schedule[Key] = Schedule(jitter)
@@ -157,7 +166,9 @@ class WorkQueue(Generic[Key]):
         try:
             while True:
                 self._changed.clear()
-                for key in self._schedule.take(self._clock(), self._free):
+                now = self._clock()
+                for key in self._schedule.take(now, self._free):
+                    self._waited(now - self._schedule.due(key))
                     task = asyncio.create_task(self._run_one(key), name=f"reconcile {key}")
                     self._tasks.add(task)
                     task.add_done_callback(self._done)

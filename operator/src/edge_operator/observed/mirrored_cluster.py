@@ -168,6 +168,15 @@ class MirroredCluster:
         return newer
 
 
+def fill(
+    server: Cluster, mirror: Mirror, kind: Kind, namespaces: Sequence[str | None] = (None,), labels: str = ""
+) -> None:
+    """Puts the objects of a kind into the mirror. namespaces, labels: as they are watched; None: all."""
+    for namespace in namespaces:
+        for body in server.find(kind, namespace, labels):
+            mirror.put(kind.kind, body)
+
+
 def vanished(
     server: Cluster, mirror: Mirror, kind: Kind, namespaces: Sequence[str | None] = (None,), labels: str = ""
 ) -> list[Object]:

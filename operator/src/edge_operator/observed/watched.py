@@ -1,5 +1,7 @@
 """The kinds that the operator watches."""
 
+from collections.abc import Sequence
+
 from edge_operator.cluster import (
     DEPLOYMENTS,
     DEVICE_POOLS,
@@ -18,6 +20,7 @@ from edge_operator.cluster import (
     TENANTS,
     Kind,
 )
+from edge_operator.names import OURS
 
 WATCHED: tuple[Kind, ...] = (
     INFERENCE_SERVICES, DEVICE_POOLS, NODES, PLACEMENTS, DEPLOYMENTS, JOBS, MODEL_PROFILES, PODS, SERVICES,
@@ -28,3 +31,12 @@ LABELLED = frozenset(WATCHED) - {INFERENCE_SERVICES, DEVICE_POOLS, NODES, TENANT
 OWNED = (MODEL_PROFILES, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, NETWORK_POLICIES)
 """Kinds whose objects are compared with the wanted ones after every change of their spec or labels."""
 KINDS_BY_PLURAL = {kind.plural: kind for kind in WATCHED}
+
+
+def watched_in(kind: Kind, namespaces: Sequence[str] | None) -> tuple[Sequence[str | None], str]:
+    """Returns the namespaces in which objects of a kind are watched, and their labels.
+
+    namespaces: those that the operator watches; None: all, as None among the returned ones.
+    """
+    within = namespaces if namespaces is not None and kind.namespaced else (None,)
+    return within, OURS if kind in LABELLED else ""

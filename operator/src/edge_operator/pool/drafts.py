@@ -44,11 +44,13 @@ class Shared:
         surroundings: The pool and its nodes, without entry nodes; or why they cannot be used.
         measuring: Nodes with a measurement, also those that this plan begins.
         placements: Of the pool.
+        unplaced: Number of services of the pool without Placements.
     """
 
     surroundings: Surroundings | Blocked
     measuring: set[str] = field(default_factory=set)
     placements: tuple[Object, ...] = ()
+    unplaced: int = 0
     _at: dict[str, list[Placement]] = field(default_factory=dict)
 
     def at(self, nodes: Iterable[str]) -> Mapping[str, list[Placement]]:

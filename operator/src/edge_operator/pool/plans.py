@@ -60,6 +60,7 @@ class PoolPlan:
         status: The pool's status, if it has to be written.
         surroundings: The pool and its nodes as read, and what they were read from.
         joint: What each service gets of the pool, and what that was planned from.
+        reported: The status, and what it was decided from.
     """
 
     services: Mapping[ServiceKey, ServicePlan] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class PoolPlan:
     status: SetStatus | None = None
     surroundings: "Read | None" = None
     joint: "Joint | None" = None
+    reported: "Reported | None" = None
 
     @property
     def again_at(self) -> float:
@@ -82,6 +84,14 @@ class Read:
     body: tuple[object, ...]
     nodes: tuple[Node, ...]
     found: Surroundings | Blocked
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The status of the pool, if it has to be written, and what it was decided from."""
+
+    inputs: tuple[object, ...]
+    status: SetStatus | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,8 @@ def plan(state: PoolState, previous: PoolPlan, now: Now) -> PoolPlan:
     """Returns the plan of a pool."""
     surroundings = _surroundings(state, previous.surroundings)
     everything = surroundings is not previous.surroundings
-    shared = Shared(surroundings.found, measuring_nodes(state.jobs.values()), state.placements)
+    unplaced = sum(not own.placements for own in state.services.values())
+    shared = Shared(surroundings.found, measuring_nodes(state.jobs.values()), state.placements, unplaced)
     services: dict[ServiceKey, ServicePlan] = {}
     drafts: dict[ServiceKey, Draft] = {}
     planned = set()
@@ -149,7 +160,8 @@ def plan(state: PoolState, previous: PoolPlan, now: Now) -> PoolPlan:
         except Exception as error:
             services[key] = failed_by(error, before, now)
     ordered = MappingProxyType({key: services[key] for key in state.services})
-    return PoolPlan(ordered, frozenset(planned), _status(state, now), surroundings, joint)
+    reported = _reported(state, previous.reported, now)
+    return PoolPlan(ordered, frozenset(planned), reported.status, surroundings, joint, reported)
 
 
 def _joint(
@@ -236,6 +248,30 @@ def _surroundings(state: PoolState, before: Read | None) -> Read:
     if before is not None and before.body == body and before.nodes == state.nodes:
         return before
     return Read(body, state.nodes, of_pool(state.name, state.body, state.pools, state.nodes, state.older))
+
+
+def _reported(state: PoolState, before: Reported | None, now: Now) -> Reported:
+    """Returns the status, which is the one before if nothing that it tells of has changed.
+
+    It tells of all nodes. Former Triton servers are forgotten after a time.
+    """
+    body = state.body or {"metadata": {}}
+    status = body.get("status") or {}
+    inputs = (
+        *(body["metadata"].get(name) for name in ("uid", "generation", "deletionTimestamp")),
+        status,
+        state.nodes,
+        state.older,
+        state.settings,
+        state.emptied,
+        state.control_open,
+        state.certificates,
+        state.units,
+        frozenset(key.namespace for key in state.services),
+    )
+    if before is not None and before.inputs == inputs and not status.get("formerTritonServers"):
+        return before
+    return Reported(inputs, _status(state, now))
 
 
 def _status(state: PoolState, now: Now) -> SetStatus | None:

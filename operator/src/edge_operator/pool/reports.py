@@ -8,6 +8,7 @@ from edge_api import Placement, reasons
 from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.objects import written
 from edge_operator.cluster import Object
+from edge_operator.conditions import STEPS
 from edge_operator.nodes.runtimes import runtime_of
 from edge_operator.pool import rollout_reports, slo
 from edge_operator.pool.actions import Event, SetStatus
@@ -102,15 +103,18 @@ def changes(
 ) -> list[tuple[str, str, str]]:
     """Returns events (type, reason, message) for conditions that became True or False.
 
-    Progressing has none, and that nothing is wrong is one only after something was.
+    Progressing has none, and that nothing is wrong is one only after something was. Of steps that are done
+    together, the last one has an event, or Ready if it is True with them: it tells of the steps before it.
     """
     earlier = {c.type: (c.status, c.reason) for c in before.conditions} if before is not None else {}
-    found = []
+    found, implied = [], _implied(earlier, after)
     for condition in after.conditions:
         if condition.status == "Unknown" or earlier.get(condition.type) == (
             condition.status,
             condition.reason,
         ):
+            continue
+        if condition.type in implied:
             continue
         good = "False" if condition.type in _NEWS_IF_TRUE else "True"
         was, _ = earlier.get(condition.type, ("Unknown", ""))
@@ -120,6 +124,18 @@ def changes(
         event_type = "Normal" if normal else "Warning"
         found.append((event_type, condition.reason, f"{condition.type}: {condition.message}"))
     return found
+
+
+def _implied(earlier: Mapping[str, tuple[str, str]], after: InferenceServiceStatus) -> set[str]:
+    """Returns the conditions that became True together with one that tells of them."""
+    became = {
+        each.type
+        for each in after.conditions
+        if each.status == "True" and earlier.get(each.type, ("",))[0] != "True"
+    }
+    order = [*(step for step in STEPS if step in became), *({reasons.READY} & became)]
+    first = {reasons.ROLLED_OUT} - earlier.keys()  # there was no revision before it
+    return set(order[:-1]) | first
 
 
 def pod_troubles(

@@ -21,7 +21,7 @@ from edge_operator.cluster import Object
 from edge_operator.conditions import Blocked, condition
 from edge_operator.names import API_VERSION, APPLIED_ANNOTATION, label_value
 from edge_operator.nodes.workloads import owner
-from edge_operator.pool.published import by_node, readable
+from edge_operator.pool.published import readable
 from edge_operator.pool.rollout_states import (
     Candidate,
     Decision,
@@ -81,11 +81,12 @@ def decided(
     service: InferenceService,
     surroundings: Surroundings | Blocked,
     nodes: Iterable[Node],
+    placements: Mapping[str, Placement],
     now: datetime.datetime,
 ) -> Decision | None:
     """Returns what to do about the revisions of a service; None for a candidate, which has none.
 
-    nodes: of the cluster.
+    nodes: of the cluster. placements: of this version, by node.
     """
     if is_candidate(own.body):
         return None
@@ -94,7 +95,7 @@ def decided(
     if served is not None and is_same(service.spec.model, served):
         return decide(own.key.name, service.spec, before, Seen(candidate=_exists(own)), now)
     entries = _entries(service, surroundings, nodes)
-    return decide(own.key.name, service.spec, before, seen(entries, own, service), now)
+    return decide(own.key.name, service.spec, before, seen(entries, own, service, placements), now)
 
 
 def _exists(own: ServiceState) -> Candidate | None:
@@ -120,9 +121,11 @@ def planned_for(service: InferenceService, decision: Decision | None) -> Inferen
     return service.model_copy(update={"spec": spec})
 
 
-def seen(entries: frozenset[str], own: ServiceState, service: InferenceService) -> Seen:
+def seen(
+    entries: frozenset[str], own: ServiceState, service: InferenceService, placements: Mapping[str, Placement]
+) -> Seen:
     """Returns what a roll-out is decided on. entries: the entry nodes that are Ready."""
-    tables = {n: p for n, p in by_node(own.placements)[0].items() if n in entries and not p.spec.refusal}
+    tables = {n: p for n, p in placements.items() if n in entries and not p.spec.refusal}
     known = service.status.model if service.status is not None else None
     found = condition(service.status.conditions if service.status is not None else (), reasons.SLO_MET)
     notes = service.metadata.annotations
@@ -242,6 +245,9 @@ def _named(tensors: Iterable[Tensor]) -> str:
 def _accuracy(profile: Object | None) -> float | None:
     """Returns the accuracy of the full model on the validation data, from a ModelProfile."""
     if profile is None:
+        return None
+    codecs = profile["spec"].get("codecs")
+    if not codecs:
         return None
     spec = ModelProfile.model_validate(in_this_version(profile)).spec
     last = spec.model.exits[-1].name

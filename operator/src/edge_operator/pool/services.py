@@ -157,8 +157,8 @@ def _draft(
     now: Now,
     service: InferenceService,
 ) -> Draft:
-    decision = revisions.decided(own, service, shared.surroundings, state.nodes, now.wall)
     placements, former = by_node(own.placements)
+    decision = revisions.decided(own, service, shared.surroundings, state.nodes, placements, now.wall)
     slices = (state.facts.get(need) for need in before.used if isinstance(need, SliceOf))
     errors = [fact.error for fact in slices if fact is not None]
     errors += [error for load in own.loads.values() for error in load.unread.values()]

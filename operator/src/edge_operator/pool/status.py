@@ -261,11 +261,18 @@ def _degraded(service: InferenceService, seen: Observation, found: Sequence[Entr
     if seen.blocked is not None and serving and seen.blocked.reason not in UNDERWAY:
         said = f"{_previous(found)}: {seen.blocked.message}"
         return Finding(reasons.DEGRADED, "True", seen.blocked.reason, said)
-    if wrong := [entry for entry in found if entry.problem and not _starting(entry, service)]:
+    placed = bool(seen.placements)
+    wrong = [e for e in found if e.problem and not _starting(e, service) and (placed or not _unplaced(e))]
+    if wrong:
         return Finding(reasons.DEGRADED, "True", _common_reason(wrong), _problems(wrong))
     if not serving:
         return Finding(reasons.DEGRADED, "Unknown", reasons.STARTING, "no entry node answers yet")
     return Finding(reasons.DEGRADED, "False", reasons.SERVING, "nothing is wrong at the entry nodes")
+
+
+def _unplaced(entry: Entry) -> bool:
+    """Whether nothing is wrong but that no routes are published yet."""
+    return entry.placement is None and entry.node.ready and not entry.infeasible and entry.withheld is None
 
 
 def _starting(entry: Entry, service: InferenceService) -> bool:

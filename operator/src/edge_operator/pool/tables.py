@@ -201,6 +201,11 @@ def _away(draft: Draft, ready: Ready) -> frozenset[str]:
 
 
 def interval(draft: Draft, tables: int) -> float:
-    """Returns the seconds between two reports of a Placement of the pool. tables: of the service."""
+    """Returns the seconds between two reports of a Placement of the pool. tables: of the service.
+
+    Services without Placements count as if they had as many: while many services are placed one after the
+    other, the interval stays, and no Placement is written again for it.
+    """
     before = max((float(p.spec.report_interval) for p in draft.placements.values()), default=None)
-    return report_interval(max(len(draft.state.placements), tables), before)
+    placements = len(draft.state.placements) + tables * draft.shared.unplaced
+    return report_interval(max(placements, tables), before)

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from edge_operator import terms
 from edge_operator.cluster import WRITE
-from edge_operator.errors import NotLeadingError, TritonUnreachableError
+from edge_operator.errors import TritonUnreachableError
 from edge_operator.leadership import Leadership
 from edge_operator.tritons.tail_models import Tail, marked_term
 from edge_operator.tritons.triton import UNLOAD, Arrays, Opener, Timed, Triton
@@ -63,7 +63,4 @@ class FencedTriton:
         return self._triton.timed(address, name, feeds, runs)
 
     def _check(self, seconds: float) -> None:
-        try:
-            self._leadership.check(seconds)
-        except NotLeadingError as error:
-            raise TritonUnreachableError(str(error)) from error
+        self._leadership.check(seconds)
