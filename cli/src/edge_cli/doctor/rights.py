@@ -27,7 +27,7 @@ _NAMESPACED: Final = (
 """Group, resource and verbs in the namespaces that the operator watches."""
 _NAMED: Final = (("networking.k8s.io", "networkpolicies", "edge-default-deny", "edge-runtime"),)
 """Group, resource and names of objects there that it may create, change and delete."""
-_CLUSTER_WIDE: Final = (
+_CLUSTER_WIDE: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     (GROUP, "devicepools", (*_READ, "patch")),
     (GROUP, "tenants", (*_READ, "patch")),
     (GROUP, "devicepools/status", ("patch",)),
