@@ -8,7 +8,7 @@ from edge_operator.names import GROUP
 
 _READ: Final = ("get", "list", "watch")
 _KEPT: Final = (*_READ, "create", "patch", "delete")
-_NAMESPACED: Final = (
+_NAMESPACED: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     (GROUP, "inferenceservices", _KEPT),
     (GROUP, "inferenceservices/status", ("patch",)),
     (GROUP, "inferenceservices/finalizers", ("update",)),
