@@ -22,7 +22,7 @@ IMAGE, RESOURCES = "EDGE_RUNTIME_IMAGE", "EDGE_RUNTIME_RESOURCES"
 SPARE = 30  # thousandths of a processor left free on a full node: less than a runtime requests
 ROLLED_OUT = 300.0  # seconds until a rollout to all nodes is given up
 LATE = 1.2  # of the SLO: how long the late version waits before it computes a request
-LATE_VERSION = """
+LATE_VERSION = r"""
 import asyncio, pathlib
 
 if b"\0run\0--namespace\0" in pathlib.Path("/proc/self/cmdline").read_bytes():

@@ -394,8 +394,9 @@ class InferenceServiceStatus(StatusPart):
     )
     conditions: Conditions = Field(
         default=(),
-        description="Ready, Progressing, Degraded, ModelReady, Profiled, Planned, Placed, SLOMet, RolledOut "
-        "and, with spec.scaling.idleAfter, Idle, each with a reason and a message.",
+        description="Ready, Progressing, Degraded, ModelReady, Profiled, Planned, Placed, SLOMet, RolledOut, "
+        "with spec.scaling.idleAfter Idle, and after a new version of the runtimes RuntimesUpdated, each "
+        "with a reason and a message.",
     )
     ready_entries: str | None = Field(
         default=None, description="Entry nodes that answer requests, of all of them, e.g. 2/3."
