@@ -182,7 +182,9 @@ def test_what_is_deleted_after_the_uninstallation_goes_at_once(serving: Site) ->
     site.wait(lambda: site.bed.kubectl(*runtimes) == "", "a runtime without a service is left")
 
 
-def test_a_hook_that_fails_keeps_no_release_and_its_page_says_how_to_go_on(serving: Site) -> None:
+def test_a_hook_that_fails_keeps_no_release_from_being_uninstalled(
+    serving: Site,
+) -> None:
     site = serving
     site.helm("upgrade", RELEASE, str(CHART), "--set", "operator.image.tag=missing")
     with pytest.raises(KubectlFailed):

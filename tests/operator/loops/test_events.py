@@ -485,24 +485,3 @@ def test_the_labels_of_a_namespace_wake_all_pools_once_there_is_a_tenant(loops: 
     assert loops.taken() == set()
     loops.event(NAMESPACES, {"metadata": {"name": "default", "labels": {"team": "lab"}}})
     assert loops.taken() == {"tenants of factory", "tenants of shop"}
-
-
-async def test_what_may_end_a_deletion_that_waits_wakes_its_protection(
-    loops: Loops, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    woken: list[Any] = []
-    protections = loops.operator.protections
-    monkeypatch.setattr(protections, "wake", lambda kind, name: woken.append((kind, name)))
-    monkeypatch.setattr(protections, "users_changed", lambda: woken.append("users"))
-    service = _body("digits", spec={"devicePool": "factory"})
-    loops.event(INFERENCE_SERVICES, _body("digits", generation=2, spec={"devicePool": "factory"}))
-    assert woken == []
-    loops.event(INFERENCE_SERVICES, _body("digits", generation=3, spec={"devicePool": "shop"}))
-    assert woken == ["users"]
-    loops.event(INFERENCE_SERVICES, service, "DELETED")
-    loops.event(TENANTS, _pool("team-a"), "ADDED")
-    assert woken == ["users", "users", (TENANTS, "team-a"), "users"]
-    ending = _pool("factory")
-    ending["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
-    loops.event(DEVICE_POOLS, ending)
-    assert woken[-1] == (DEVICE_POOLS, "factory")

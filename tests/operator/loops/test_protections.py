@@ -13,8 +13,11 @@ from edge_api import reasons
 from edge_operator.clients import Clock
 from edge_operator.cluster import CRDS, DEVICE_POOLS, INFERENCE_SERVICES, TENANTS, Kind, Object
 from edge_operator.errors import WriteConflictError
+from edge_operator.leadership import Leadership
+from edge_operator.loops.operator import Operator
 from edge_operator.loops.protections import Protected, Protections, protect
 from edge_operator.names import IN_USE_FINALIZER
+from edge_operator.observed.mirror import Mirror
 from edge_operator.pool.states import PoolState
 from messages import mentions
 
@@ -158,3 +161,28 @@ def test_the_status_of_a_tenant_says_who_uses_it_and_an_event_tells_once(protect
     found = {each["type"]: each["reason"] for each in conditions}
     assert found["InUse"] == reasons.USED_BY_SERVICES
     assert [reason for _, reason, _ in world.cluster.events] == [reasons.USED_BY_SERVICES]
+
+
+async def test_what_may_end_a_deletion_that_waits_wakes_its_protection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[Any] = []
+    leadership = Leadership(world.cluster, "edge-intelligence", "a")
+    operator = Operator(world.clients, world.settings, None, world.cluster, Mirror(), leadership)
+    monkeypatch.setattr(operator.protections, "wake", lambda kind, name: woken.append((kind, name)))
+    monkeypatch.setattr(operator.protections, "users_changed", lambda: woken.append("users"))
+    service = world.service()
+    operator.event(INFERENCE_SERVICES, "ADDED", service)
+    assert woken == []
+    service["spec"]["devicePool"], service["metadata"]["generation"] = "other", 2
+    operator.event(INFERENCE_SERVICES, "MODIFIED", service)
+    assert woken == ["users"]
+    operator.event(INFERENCE_SERVICES, "DELETED", service)
+    assert woken == ["users", "users"]
+    operator.event(TENANTS, "ADDED", {"metadata": {"name": "retail"}})
+    assert woken[2:] == [(TENANTS, "retail"), "users"]
+    body = pool(world)
+    body["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+    operator.mirror.put("DevicePool", body)
+    operator.event(DEVICE_POOLS, "MODIFIED", body)
+    assert woken[4:] == [(DEVICE_POOLS, "factory")]
