@@ -45,7 +45,7 @@ def node_disk_full(during: During) -> Iterator[None]:
 
 @contextmanager
 def out_of_memory(during: During) -> Iterator[None]:
-    """A model takes more memory than its node has left when it is loaded; the node keeps serving the others."""
+    """A model takes more memory at its load than its node has left; the node keeps serving the others."""
     ground = during.ground
     with _limited(_process(ground), _ROOM):
         ground.kubectl("apply", "-f", "-", text=json.dumps(_hungry(ground)))
