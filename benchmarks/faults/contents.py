@@ -12,7 +12,7 @@ from benchmarks.faults import disks
 from benchmarks.faults.ground import OPERATOR, Ground
 from benchmarks.faults.links import NODE
 from benchmarks.faults.models import hungry, variant
-from benchmarks.faults.runs import During, Fault, Site
+from benchmarks.faults.runs import During, Fault, Site, fast_nodes
 from demo import installation
 from demo.services import not_carried_out
 
@@ -160,5 +160,5 @@ def _slices(ground: Ground) -> frozenset[str]:
 FAULTS: Final[dict[str, Fault]] = {
     "node disk full": Fault(node_disk_full),
     "out of memory on load": Fault(out_of_memory, with_hungry),
-    "slices corrupted": Fault(slices_corrupted),
+    "slices corrupted": Fault(slices_corrupted, fast_nodes),
 }
