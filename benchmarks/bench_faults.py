@@ -88,27 +88,33 @@ def _held(found: Mapping[str, Any]) -> bool:
 
 def _measured(names: Sequence[str], wanted: int, *, keep: bool) -> dict[str, object]:
     """Returns the rows, and why faults could not be planted, by name."""
-    now, bed = commit(ROOT), Testbed.of_checkout(ROOT)
+    now = commit(ROOT)
+    todo = outcomes.missing(_recorded(), now, names, wanted)
+    unplanted = _planted(todo, now, keep=keep) if todo else {}
+    found = outcomes.rows([run for run in _recorded() if run.commit == now and run.fault in names])
+    return {"rows": found, "unplanted": unplanted}
+
+
+def _planted(todo: Sequence[str], now: str, *, keep: bool) -> dict[str, str]:
+    """Plants faults and records the runs. Returns why some could not be planted, by name."""
+    bed = Testbed.of_checkout(ROOT)
     keep = keep or bed.running()
     unplanted: dict[str, str] = {}
     try:
-        todo = outcomes.missing(_recorded(), now, names, wanted)
-        if todo:
-            ground = prepared(ROOT)
-            for number, name in enumerate(todo, 1):
-                say(f"{name} ({number} of {len(todo)}) ...")
-                try:
-                    _append(runs.run(ground, name, FAULTS[name], now))
-                except (DemoError, TestbedError) as error:
-                    unplanted[name] = str(error)
-                    say(f"{name}: not planted: {error}")
+        ground = prepared(ROOT)
+        for number, name in enumerate(todo, 1):
+            say(f"{name} ({number} of {len(todo)}) ...")
+            try:
+                _append(runs.run(ground, name, FAULTS[name], now))
+            except (DemoError, TestbedError) as error:
+                unplanted[name] = str(error)
+                say(f"{name}: not planted: {error}")
     except DemoError as error:
         raise TestbedError(str(error)) from error
     finally:
         if not keep:
             bed.down()
-    held = outcomes.rows([run for run in _recorded() if run.commit == now and run.fault in names])
-    return {"rows": held, "unplanted": unplanted}
+    return unplanted
 
 
 def _append(run: Run) -> None:

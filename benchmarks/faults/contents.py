@@ -12,7 +12,7 @@ from benchmarks.faults import disks
 from benchmarks.faults.ground import OPERATOR, Ground
 from benchmarks.faults.links import NODE
 from benchmarks.faults.models import hungry, variant
-from benchmarks.faults.runs import During, Fault, Site
+from benchmarks.faults.runs import During, Fault, Site, fast_nodes
 from demo import installation
 from demo.services import not_carried_out
 
@@ -45,7 +45,7 @@ def node_disk_full(during: During) -> Iterator[None]:
 
 @contextmanager
 def out_of_memory(during: During) -> Iterator[None]:
-    """A model takes more memory than its node has left when it is loaded; the others are served on."""
+    """A model takes more memory at its load than its node has left; the node keeps serving the others."""
     ground = during.ground
     with _limited(_process(ground), _ROOM):
         ground.kubectl("apply", "-f", "-", text=json.dumps(_hungry(ground)))
@@ -160,5 +160,5 @@ def _slices(ground: Ground) -> frozenset[str]:
 FAULTS: Final[dict[str, Fault]] = {
     "node disk full": Fault(node_disk_full),
     "out of memory on load": Fault(out_of_memory, with_hungry),
-    "slices corrupted": Fault(slices_corrupted),
+    "slices corrupted": Fault(slices_corrupted, fast_nodes),
 }

@@ -336,6 +336,7 @@ def faketime(ground: Ground) -> Iterator[Site]:
     prerequisites.check(ground.say, {_FAKETIME: "libfaketime"})
     library = {"libfaketime.so.1": Path(_FAKETIME).read_bytes()}
     with (
+        ground.unlimited(),
         _with_files(ground, "faketime", library, OPERATOR),
         _with_files(ground, "faketime", library, ground.namespace),
     ):

@@ -10,7 +10,14 @@ from benchmarks.faults.runs import Fault
 FAULTS: Final[dict[str, Fault]] = (
     links.FAULTS | servers.FAULTS | control_plane.FAULTS | contents.FAULTS | revisions.FAULTS | tenants.FAULTS
 )
-FIXED: Final = ("link cut", "Triton killed", "model store gone", "etcd restarted", "operator killed")
+FIXED: Final = (
+    "link cut",
+    "Triton killed",
+    "model store gone",
+    "etcd restarted",
+    "operator killed",
+    "node disk full",
+)
 """The faults that `make test` plants, once each."""
 
 

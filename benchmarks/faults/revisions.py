@@ -1,4 +1,4 @@
-"""Roll-outs of revisions that are bad, each in another way; the former one serves on."""
+"""Roll-outs of revisions that are bad, each in another way; the former one keeps serving."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _GONE: Final = ("--ignore-not-found", "--timeout=180s")
 @contextmanager
 def tenant_over_its_rate(during: During) -> Iterator[None]:
     """A tenant sends ten times its declared rate; it alone is refused what exceeds its part."""
-    # A refusal of what exceeds the tenant's part is no response, but breaks nothing.
+    # A refusal of what exceeds the part of the tenant breaks nothing.
     during.excused = lambda request: request.node == _NOISY and request.refused
     rate = _rate(during.ground)
     during.set_rate(_TIMES * rate)

@@ -1,5 +1,6 @@
 """What a run of a fault counts, and where the operator ends in one."""
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks import bench_faults
 from benchmarks.faults import kill_points, models
 from benchmarks.faults.ground import Ground
+from benchmarks.faults.outcomes import Run
 from benchmarks.faults.planted import FAULTS, FIXED
 from benchmarks.faults.runs import During, Site
 from demo.errors import StepFailed
@@ -112,6 +114,22 @@ def test_an_unknown_row_is_refused_with_all_names(capsys: pytest.CaptureFixture[
     said = capsys.readouterr().err
     assert "--rows: 'link lost' is unknown" in said
     assert "link at 1 % loss" in said
+
+
+def test_rows_that_have_their_runs_start_no_cluster(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench_faults, "RECORDED", tmp_path / "faults.jsonl")
+    monkeypatch.setattr(bench_faults, "prepared", lambda _: pytest.fail("a cluster was started"))
+    (tmp_path / "faults.jsonl").write_text(
+        "".join(
+            Run("link cut", commit, 10, 0, 0, 1, converged, ()).line() + "\n"
+            for commit, converged in ((bench_faults.commit(bench_faults.ROOT), 2.0), ("before", 9.0))
+        )
+    )
+    assert bench_faults.main(["--rows", "link cut"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["fault"], row["runs"], row["converged_s"], row["held"]) == ("link cut", 1, 2.0, True)
 
 
 def test_runs_count_until_a_source_of_the_product_changes(tmp_path: Path) -> None:
