@@ -11,7 +11,7 @@ import yaml
 
 from testbed.dashboards.__main__ import BOARDS, RATE_INTERVAL, Source, values
 from testbed.dashboards.asking import instant
-from testbed.dashboards.reading import questions
+from testbed.dashboards.reading import panels, questions
 
 TENANT = {
     "apiVersion": "edge-intelligence.io/v1alpha1",
@@ -63,6 +63,9 @@ def asked(source: Source, only: frozenset[str] | None = None) -> dict[str, dict[
     found: dict[str, dict[str, str]] = {}
     for path in sorted(BOARDS.glob("*.json")):
         dashboard: Mapping[str, Any] = json.loads(path.read_text())
+        # The variables of the tenants' dashboard have values only if there are Tenants.
+        if only is not None and only.isdisjoint(panel["title"] for panel in panels(dashboard)):
+            continue
         chosen = values(dashboard, source, SHOWN)
         for question in questions(dashboard, chosen, RATE_INTERVAL):
             if question.panel in ROLLOUT | IDLE if only is None else question.panel not in only:
