@@ -238,7 +238,7 @@ class Run:
         return self._seen.used - frozenset(self._found()["models"])
 
     def _found(self) -> dict[str, Any]:
-        """Returns what the stand-ins hold."""
+        """Returns what the substitutes hold."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._plane.ports['stand-ins']}/found") as response:
             found: dict[str, Any] = json.load(response)
         return found
