@@ -50,7 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                     with control_plane(here, programs, datastore, CRDS, say) as plane:
                         run = Run(plane, scale, QUICK if given.quick else Times(), say)
                         runs[f"{count}"] = run.measured(given.only)
-                        say(f"{runs[f'{count}']}")
                         if "kopf" in given.only and "kopf_per_s" not in found:
                             found["kopf_per_s"] = round(run.kopf_per_s())
                 finally:

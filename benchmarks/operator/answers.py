@@ -1,4 +1,4 @@
-"""What the stand-ins of the model store and of the Triton servers respond with. Pure."""
+"""What the substitutes of the model store and of the Triton servers respond with. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs of a run: a datastore, the API server, kwok, the stand-ins, and operators.
+"""The programs of a run: a datastore, the API server, kwok, the substitutes, and operators.
 
 All listen at free ports of loopback addresses, keep their files in the folder of the run, and end with this
 process. Without a controller manager and a scheduler, nothing but the operator and kwok writes.

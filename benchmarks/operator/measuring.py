@@ -69,10 +69,12 @@ class Run:
         """Returns the figures of the named phases, and of the first, which always runs."""
         self._fill()
         self._watches.start()
-        found = self._converged()
+        found: dict[str, object] = {}
         further = {"rest": self._at_rest, "changes": self._under_changes, "takeover": self._taken_over}
-        for name in (each for each in further if each in phases):
-            found |= further[name]()
+        for measure in (self._converged, *(further[each] for each in further if each in phases)):
+            part = measure()
+            self._say(", ".join(f"{key} {value}" for key, value in part.items()))
+            found |= part
         self._watches.stop()
         return found
 
@@ -236,7 +238,7 @@ class Run:
         return self._seen.used - frozenset(self._found()["models"])
 
     def _found(self) -> dict[str, Any]:
-        """Returns what the stand-ins hold."""
+        """Returns what the substitutes hold."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._plane.ports['stand-ins']}/found") as response:
             found: dict[str, Any] = json.load(response)
         return found

@@ -42,7 +42,7 @@ class Request:
 
 
 def read(line: str | bytes) -> Request | None:
-    """Returns the request in a line of the log; None if it is none, or is not complete."""
+    """Returns the request in a line of the log; None if the line is not complete."""
     try:
         event = json.loads(line)
     except ValueError:

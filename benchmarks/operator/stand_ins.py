@@ -1,8 +1,8 @@
-"""Stand-ins of the model store and of all Triton servers: they answer at once, and hold nothing but names.
+"""Substitutes of the model store and of all Triton servers: they answer at once, and hold nothing but names.
 
     python -m benchmarks.operator.stand_ins PORT
 
-They listen at all loopback addresses; a Triton server is told from another one by the host of its address.
+They listen at all loopback addresses; the host of an address distinguishes the Triton servers.
 `GET /found` returns what the servers hold.
 """
 

@@ -173,7 +173,7 @@ def test_a_change_has_arrived_once_both_placements_have_it_or_a_later_one() -> N
     assert seen.used == {"127.0.1.1:8000 tail"}
 
 
-def test_a_report_of_a_runtime_is_no_change_of_a_placement() -> None:
+def test_a_report_of_a_runtime_does_not_count_as_a_change_of_its_placement() -> None:
     seen, body = Observed(), placement("a", 0)
     seen.placement(body, 1.0)
     seen.placement(body | {"status": {"loaded": True}}, 2.0)

@@ -31,7 +31,7 @@ WRITE = 7.0
 """Seconds that a write takes at most, from connecting to the response: the API server drops it then. No write
 begins unless the Lease outlasts them."""
 _CONNECTIONS = 32
-"""Connections that are kept: more than the threads that call at once, so that none has to be made again."""
+"""Connections that are kept: more than the threads that call at once."""
 _PAGE = 500
 _OTHER_UID = "metadata.uid: Invalid value"
 """What API servers say of a patch with the uid of another object than the one of that name."""

@@ -9,6 +9,7 @@ from edge_operator.pool.report_intervals import report_interval
 from edge_operator.pool.slo import Counters
 from edge_operator.pool.slo_status import slo_met, slo_status
 from messages import mentions
+from operator_objects import service_body
 
 World = Any  # tests/operator/conftest.py
 
@@ -205,3 +206,12 @@ def test_a_service_that_reports_follows_the_number_of_placements_of_other_servic
     world.requests_arrive(10, 10)
     pass_time(world, 10)
     assert {body["spec"]["reportInterval"] for body in world.placements().values()} == {"8m32s"}
+
+
+def test_tables_are_not_written_again_while_the_other_services_of_the_pool_are_placed(world: World) -> None:
+    for number in range(40):
+        meta = {"name": f"other-{number}", "namespace": "shop"}
+        world.cluster.put(service_body(devicePool="factory") | {"metadata": meta})
+    world.settle()
+    assert {body["spec"]["reportInterval"] for body in world.placements().values()} == {"2m8s"}
+    assert sum(line.startswith("apply Placement") for line in world.log) == 41 * len(world.placements())

@@ -10,7 +10,7 @@ import pytest
 
 from edge_operator import terms
 from edge_operator.effects.server_looks import ServerLooks
-from edge_operator.errors import TritonUnreachableError
+from edge_operator.errors import NotLeadingError, TritonUnreachableError
 from edge_operator.leadership import DURATION, Leadership
 from edge_operator.store import Blob
 from edge_operator.terms import Term
@@ -87,9 +87,9 @@ def test_a_tail_is_marked_with_the_term_of_the_leader_that_loads_it(replicas: Re
 def test_a_deposed_leader_neither_loads_nor_unloads(replicas: Replicas, tail: Tail) -> None:
     replicas.tritons["a"].load(tail, opener)
     replicas.follow("b")
-    with pytest.raises(TritonUnreachableError, match="not held by a"):
+    with pytest.raises(NotLeadingError, match="not held by a"):
         replicas.tritons["a"].load(tail, opener)
-    with pytest.raises(TritonUnreachableError, match="not held by a"):
+    with pytest.raises(NotLeadingError, match="not held by a"):
         replicas.tritons["a"].unload(tail.address, tail.name)
     assert replicas.world.triton.ready(tail.address) == {tail.name}
 

@@ -135,18 +135,14 @@ def operator() -> Dashboard:
                 ),
                 graph(
                     "Duration of reconciles",
-                    "99th percentile by kind.",
+                    "99th percentile by kind, and of the time from a change until a loop takes it.",
                     "s",
                     Query(
                         f"histogram_quantile(0.99, sum by (kind, le) (rate({seconds}[{RATE}])))", "{{kind}}"
                     ),
-                ),
-                graph(
-                    "Wait for a loop",
-                    "99th percentile of the time from a change until its loop takes it, by kind.",
-                    "s",
                     Query(
-                        f"histogram_quantile(0.99, sum by (kind, le) (rate({queued}[{RATE}])))", "{{kind}}"
+                        f"histogram_quantile(0.99, sum by (kind, le) (rate({queued}[{RATE}])))",
+                        "wait for {{kind}}",
                     ),
                 ),
                 graph(
