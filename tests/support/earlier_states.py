@@ -4,7 +4,6 @@
 change of `STATES` only: what was released does not change.
 """
 
-import gzip
 import io
 import json
 import subprocess
@@ -43,8 +42,8 @@ class EarlierState:
 
     @property
     def manifests(self) -> Path:
-        """The rendered chart with its CRDs, compressed."""
-        return DATA / f"{self.commit}.yaml.gz"
+        """The rendered chart with its CRDs."""
+        return DATA / f"{self.commit}.yaml"
 
 
 STATES: Final = (
@@ -81,7 +80,7 @@ def chart(state: EarlierState, folder: Path) -> Path:
 
 def manifests(state: EarlierState) -> list[dict[str, Any]]:
     """Returns the objects of a state's chart, with its CRDs."""
-    text = gzip.decompress(state.manifests.read_bytes()).decode()
+    text = state.manifests.read_text()
     return [body for body in yaml.safe_load_all(text) if body]
 
 
@@ -111,7 +110,7 @@ def _render(state: EarlierState, folder: Path) -> None:
         [str(helm), "template", RELEASE, path, *flags, *values], capture_output=True, check=True
     )
     DATA.mkdir(exist_ok=True)
-    state.manifests.write_bytes(gzip.compress(rendered.stdout, mtime=0))
+    state.manifests.write_bytes(rendered.stdout)
     print(f"{state.manifests}: {state.manifests.stat().st_size} bytes")
 
 

@@ -22,15 +22,9 @@ from edge_api.admission_reasons import (
 from edge_api.fetch_reasons import DISK_FULL, FETCH_FAILED, FETCHED, FETCHING, TOO_LARGE, UNSUPPORTED_SCHEME
 from edge_api.idle_reasons import SESSIONS_LOADED, SESSIONS_RELEASED
 from edge_api.pool_reasons import (
-    ISSUED,
-    ISSUING_FAILED,
-    NODES_FOUND,
-    OVERLAPPING,
-    UNITS_INSTALLED,
-    UNITS_INSTALLING,
-    UNITS_NOT_INSTALLED,
+    ISSUED, ISSUING_FAILED, NODES_FOUND, OVERLAPPING, UNITS_INSTALLED, UNITS_INSTALLING, UNITS_NOT_INSTALLED,
     USED_BY_SERVICES,
-)
+)  # fmt: skip
 from edge_api.reason_registry import (
     ACTIVE,
     ADMISSION,
