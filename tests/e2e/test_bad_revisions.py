@@ -39,6 +39,8 @@ LATE = 4
 """Times of the SLO that the slow revision takes at the fastest entry node."""
 RUNS = 5
 """Runs of the slow model by which its speed is measured."""
+SAMPLES = 60
+"""Images by which the accuracy of revisions is measured."""
 AFTER = 20
 """Responses of each node after the return."""
 
@@ -72,11 +74,14 @@ def returned_from(service: Trial, model: Path, reason: str, answering: Collectio
     return condition
 
 
+@pytest.mark.extended
 def test_a_revision_below_the_accuracy_of_the_current_one_gets_no_request(
     trial: Trial, tmp_path: Path
 ) -> None:
-    installation.upload(trial.cluster, trial.trained.held_out, "digits/heldout.npz")
-    validation = {"validation": {"storageUri": "store://digits/heldout.npz"}}
+    held_out, file = LabeledImages.load(trial.trained.held_out), tmp_path / "validation.npz"
+    np.savez(file, inputs=held_out.images[:SAMPLES], labels=held_out.labels[:SAMPLES])
+    installation.upload(trial.cluster, file, f"digits/{file.name}")
+    validation = {"validation": {"storageUri": f"store://digits/{file.name}"}}
     with rolling(trial, ANY, model=validation) as service:
         model = permuted(service.trained.onnx, tmp_path / "permuted.onnx")
         found = returned_from(service, model, reasons.CANDIDATE_INACCURATE, {"first"})
