@@ -12,7 +12,7 @@ NOT_REVIEWED = {
     "create secrets", "delete secrets", "get secrets", "patch secrets",
     "create configmaps", "delete configmaps", "get configmaps", "patch configmaps",
     "delete roles", "get roles", "list roles", "watch roles",
-    "list customresourcedefinitions", "watch customresourcedefinitions",
+    "get customresourcedefinitions", "list customresourcedefinitions", "watch customresourcedefinitions",
     "get leases",
 }  # fmt: skip
 

@@ -111,7 +111,7 @@ def test_the_command_reports_on_a_cluster_in_which_nothing_is_installed(world: W
     before = ei("doctor", "--pre", "-o", "json").document
     assert {each["code"] for each in before["checks"]} == {"EI0101", "EI0102", "EI0103", "EI0104", "EI0105"}
     some = ei("doctor", "--category", "pools", "--suppress", "EI0401", "-o", "json").document
-    assert [each["code"] for each in some["checks"]] == ["EI0402", "EI0403", "EI0404", "EI0405", "EI0406"]
+    assert [each["code"] for each in some["checks"]] == [f"EI040{number}" for number in range(2, 8)]
     assert "EI0201" in ei("doctor", "--short").out
 
 

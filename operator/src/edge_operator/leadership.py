@@ -123,7 +123,7 @@ class Leadership:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
         *,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.SystemRandom().random,
     ) -> None:
         self._leases, self._namespace, self._identity = leases, namespace, identity
         self._clock, self._wall, self._jitter = clock, wall, jitter

@@ -63,7 +63,7 @@ class RevisionedBackend:
         *,
         idle: Callable[[], bool],
         counted: Callable[[str], None] = lambda _: None,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = random.SystemRandom().random,
     ) -> None:
         """placed: what the table in use tells of a candidate. find: by the name of its service.
 

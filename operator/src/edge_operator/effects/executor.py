@@ -49,7 +49,7 @@ _SPARE = 100
 class Rests:
     """How long each key rests after failures: each time twice as long, with jitter."""
 
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.SystemRandom().random
     _failures: dict[Hashable, int] = field(default_factory=dict)
     _until: dict[Hashable, float] = field(default_factory=dict)
     _swept: int = _SPARE
@@ -125,7 +125,7 @@ class Executor:
     def __init__(
         self,
         clock: Callable[[], float],
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.SystemRandom().random,
         threads: int = 32,
     ) -> None:
         """threads: for all places, and as many for all Triton servers."""

@@ -43,7 +43,7 @@ class TritonServerLoops:
         server_changed: Callable[[str], None],
         pool_changed: Callable[[str], None],
         *,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.SystemRandom().random,
         begin: Callable[[TritonServerLoop], Runs] = _begun,
     ) -> None:
         """looks: with the API server, since the mirror is not complete after a start.

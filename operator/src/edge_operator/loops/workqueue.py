@@ -31,7 +31,7 @@ _SPARE = 100
 class Schedule(Generic[Key]):
     """When each key is due, in seconds of the caller's clock. jitter: returns random numbers from 0 to 1."""
 
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.SystemRandom().random
     _due: dict[Key, float] = field(default_factory=dict)
     _order: list[tuple[float, int, Key]] = field(default_factory=list)
     """A heap with an entry for each key that is due and not running. Other entries are outdated."""
@@ -140,7 +140,7 @@ class WorkQueue(Generic[Key]):
         work: Callable[[Key], Awaitable[float | None]],
         clock: Callable[[], float],
         parallel: int = 4,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.SystemRandom().random,
         *,
         waited: Callable[[float], None] = lambda _seconds: None,
     ) -> None:

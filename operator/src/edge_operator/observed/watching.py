@@ -33,7 +33,7 @@ class Watching:
         self.mirror = Mirror()
         self._server, self._kinds, self._scope = server, tuple(kinds), scope
         # A generator of its own: threads that draw from the shared one disturb those who seed it.
-        self._jitter = jitter or random.Random().random  # noqa: S311
+        self._jitter = jitter or random.SystemRandom().random
         self._missing = {kind.plural for kind in kinds}
         self._stopped, self._listeners = threading.Event(), list[Callable[[], None]]()
 

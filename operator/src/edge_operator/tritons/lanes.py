@@ -43,7 +43,7 @@ class Lanes:
         self,
         triton: Triton,
         clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.SystemRandom().random,
         patience: float = PATIENCE,
         *,
         lanes: "_LanesByServer | None" = None,

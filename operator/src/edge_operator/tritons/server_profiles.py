@@ -115,7 +115,7 @@ class ServerProfiles:
         admitted: Admitted,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.SystemRandom().random,
     ) -> None:
         self._triton, self._store, self._admitted = triton, store, admitted
         self._clock, self._pause, self._jitter = clock, pause, jitter

@@ -46,7 +46,7 @@ class FirstRequests:
         self,
         told: Callable[[], None],
         kept: KeptInputs | None = None,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.SystemRandom().random,
     ) -> None:
         self._told, self._jitter = told, jitter
         self._kept = KeptInputs() if kept is None else kept
