@@ -353,11 +353,13 @@ class World(TenantSide):
         return explain_service(self.cluster, *key, Installed(self.settings), self.clock().wall())
 
     def report_pool(self, name: str = "factory", **seen: Any) -> None:
-        """Writes the status of a pool. seen: of the PoolState."""
+        """Writes the status of a pool as its next plan has it. seen: of the PoolState."""
         found = [node_of(body) for body in self.cluster.find(NODES)]
         body = self.cluster.get(DEVICE_POOLS, None, name)
         state = PoolState(name, self.settings, body, nodes=tuple(found), **seen)
-        status = plans.plan(state, plans.NOTHING, Now(self.now, self.clock().wall())).status
+        previous = self.pool_plans.get(name, plans.NOTHING)
+        self.pool_plans[name] = plans.plan(state, previous, Now(self.now, self.clock().wall()))
+        status = self.pool_plans[name].status
         if status is not None:
             write(self.cluster, [status])
 
@@ -374,6 +376,7 @@ class World(TenantSide):
     def restart(self) -> None:
         """Forgets the state that a restart of the operator loses."""
         self.actions, self.loops, self.admitted = AtOnce(), dict[str, PoolLoop](), Admitted()
+        self.pool_plans = dict[str, plans.PoolPlan]()
         self.namespaces: dict[NamespaceKey, NamespaceMemory] = {}
         self.looks = TritonLooks(self)
         self.tenants = TenantReports(self.clients, self.clock(), self.actions)

@@ -136,6 +136,7 @@ def test_a_status_that_is_written_at_the_same_time_does_not_keep_the_finalizer(
 def test_the_status_of_a_pool_says_who_uses_it_and_an_event_tells_once(protected: World) -> None:
     world = protected
     world.cluster.delete(DEVICE_POOLS, None, "factory")
+    world.report_pool()  # before the operator has looked who uses it
     finding = protect(world.cluster, POOL, None)
     for _ in range(2):
         world.report_pool(in_use=finding)

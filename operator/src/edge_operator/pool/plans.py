@@ -267,6 +267,7 @@ def _reported(state: PoolState, before: Reported | None, now: Now) -> Reported:
         state.control_open,
         state.certificates,
         state.units,
+        state.in_use,
         frozenset(key.namespace for key in state.services),
     )
     if before is not None and before.inputs == inputs and not status.get("formerTritonServers"):
