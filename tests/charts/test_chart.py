@@ -482,3 +482,12 @@ def test_every_value_is_used_by_a_template() -> None:
 def test_the_notes_say_what_to_do_next() -> None:
     said = (CHART / "templates" / "NOTES.txt").read_text()
     assert {"ei put", "ei doctor", "ei status"} <= set(re.findall(r"ei [a-z]+", said))
+
+
+@pytest.mark.parametrize("given", [None, "mine"])
+def test_a_hook_names_a_priority_class_only_if_it_is_given(render: Render, given: str | None) -> None:
+    objects = render(*([f"operator.priorityClassName={given}"] if given else []))
+    job = _one(objects, "Job", "edge-finalizers")
+    assert job["spec"]["template"]["spec"].get("priorityClassName") == given
+    operator = _one(objects, "Deployment", "edge-operator")["spec"]["template"]["spec"]
+    assert operator["priorityClassName"] == given or given is None

@@ -57,10 +57,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if ne $given "Auto" }}{{ $given }}{{ else }}{{ ternary "Policy" "Roles" $policies }}{{ end }}
 {{- end -}}
 
-{{/* Where the pods of a part run, and their priority. Input: part, its values; root. */}}
+{{/* Where the pods of a part run, and their priority. Input: part, its values; root; hook: whether it runs before the
+release's own PriorityClasses exist, or after. */}}
 {{- define "edge.placement" -}}
 {{- $class := .part.priorityClassName }}
-{{- if and (not $class) .root.Values.priorityClasses.create }}{{ $class = include "edge.systemClass" .root }}{{ end }}
+{{- if and (not $class) (not .hook) .root.Values.priorityClasses.create }}{{ $class = include "edge.systemClass" .root }}{{ end }}
 {{- with $class }}
 priorityClassName: {{ . }}
 {{- end }}
