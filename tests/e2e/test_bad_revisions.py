@@ -39,8 +39,8 @@ LATE = 4
 """Times of the SLO that the slow revision takes at the fastest entry node."""
 RUNS = 5
 """Runs of the slow model by which its speed is measured."""
-SAMPLES = 60
-"""Images by which the accuracy of revisions is measured."""
+SAMPLES = 100
+"""Images by which the accuracy of revisions is measured: as few as the model store accepts."""
 AFTER = 20
 """Responses of each node after the return."""
 
