@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edge_operator.cluster import DEPLOYMENTS, INFERENCE_SERVICES, PLACEMENTS, Kind, Object
 from edge_operator.errors import WriteConflictError
+from edge_operator.observed import mirror as mirrors
 from edge_operator.observed.mirror import Mirror, ObjectKey
 from edge_operator.observed.mirrored_cluster import MirroredCluster, vanished
 
@@ -78,6 +79,21 @@ def test_a_deleted_object_does_not_return_with_an_event_from_before_its_deletion
     mirror.remove("Placement", body("a", 13, uid="first"))
     mirror.put("Placement", body("a", 20, uid="second"))
     assert names(mirror.find("Placement")) == {"a"}
+
+
+def test_the_response_to_a_write_that_arrives_after_the_deletion_brings_nothing_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mirrors, "_REMEMBERED", 2)
+    mirror = Mirror()
+    for name in ("a", "b"):
+        mirror.put("InferenceService", body(name, 12, uid="first"))
+        mirror.remove("InferenceService", body(name, 13, uid="first"))
+        mirror.put("InferenceService", body(name, 13, uid="first"))
+        assert mirror.find("InferenceService") == []
+    mirror.put("InferenceService", body("a", 20, uid="second"))
+    mirror.put("InferenceService", body("a", 14, uid="first"))
+    assert [each["metadata"]["uid"] for each in mirror.find("InferenceService")] == ["second"]
 
 
 def test_objects_are_found_by_kind_namespace_and_labels() -> None:

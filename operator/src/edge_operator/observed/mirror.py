@@ -9,7 +9,7 @@ in all of them.
 """
 
 import threading
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ INDEXED_LABELS = (SERVICE_LABEL, NODE_LABEL, RUNTIME_LABEL, "job-name")
 """Labels with few objects for each value in a namespace; a selector with one of them reads no others."""
 CLUSTER_WIDE = (POOL_LABEL, NODE_LABEL)
 """Labels that select objects of all namespaces."""
+_REMEMBERED = 10_000
+"""Objects that are known to be gone, the latest: more than are deleted in the time of a write."""
 _ANY = ""
 """Stands for a label that all objects of a namespace have."""
 
@@ -49,14 +51,17 @@ class Mirror:
         self._labelled: dict[_Label, dict[ObjectKey, Object]] = defaultdict(dict)
         self._deleted: dict[ObjectKey, str] = {}
         """Objects whose deletion was requested, by uid, until a watch reports that they are gone."""
+        self._gone: OrderedDict[ObjectKey, str] = OrderedDict()
+        """Objects that are gone, by uid: the response to a write can come after the event of the deletion."""
 
     def put(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Stores an object, unless a newer version is known or its deletion was requested."""
+        """Stores an object, unless a newer version is known, it is gone or its deletion was requested."""
         key = key_of(kind, body)
         metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
         stored = {**body, "metadata": metadata}
         with self._lock:
-            if self._deleted.get(key) == metadata.get("uid", ""):
+            uid = metadata.get("uid", "")
+            if uid in (self._deleted.get(key), self._gone.get(key)):
                 return
             before = self._kinds[kind].get(key)
             if before is not None:
@@ -73,6 +78,11 @@ class Mirror:
         with self._lock:
             if self._deleted.get(key) == uid:
                 del self._deleted[key]
+            if uid:
+                self._gone[key] = uid
+                self._gone.move_to_end(key)
+                if len(self._gone) > _REMEMBERED:
+                    self._gone.popitem(last=False)
             before = self._kinds[kind].get(key)
             if before is not None and before["metadata"].get("uid", "") == uid:
                 self._drop(key, before)
