@@ -34,12 +34,8 @@ def node_disk_full(during: During) -> Iterator[None]:
     """The disk of a node has no room for slices and Placements; changes are carried out all the same."""
     ground = during.ground
     with disks.filled(_process(ground), _CACHE):
-        ground.change(autonomy="90m")
-        try:
-            during.wait("the change carried out", lambda: ground.carried_out(autonomy="1h30m0s"))
+        with during.changed():
             during.flow()
-        finally:
-            ground.change(autonomy=None)
         yield
 
 

@@ -70,13 +70,8 @@ def etcd_restarted(during: During) -> Iterator[None]:
 @contextmanager
 def operator_killed(during: During) -> Iterator[None]:
     """The operator's processes are killed while it carries out a change of the service's spec."""
-    ground = during.ground
-    ground.change(autonomy="90m")
-    try:
-        require(signalled(ground.pids(OPERATOR, _OPERATOR), signal.SIGKILL), "the operator")
-        during.wait("the change carried out", lambda: ground.carried_out(autonomy="1h30m0s"))
-    finally:
-        ground.change(autonomy=None)
+    with during.changed():
+        require(signalled(during.ground.pids(OPERATOR, _OPERATOR), signal.SIGKILL), "the operator")
     yield
 
 
@@ -223,11 +218,9 @@ def admission_away(during: During) -> Iterator[None]:
     ground.kubectl("scale", "--replicas=0", *where)
     try:
         during.wait("no pod of the webhook", lambda: not _pods(ground, _ADMISSION))
-        ground.change(autonomy="90m")
-        during.wait("the change carried out", lambda: ground.carried_out(autonomy="1h30m0s"))
-        during.flow()
+        with during.changed():
+            during.flow()
     finally:
-        ground.change(autonomy=None)
         ground.kubectl("scale", f"--replicas={replicas}", *where)
     yield
 
@@ -288,7 +281,7 @@ def certificates_rotated(during: During) -> Iterator[None]:
 
 
 def _certificate(ground: Ground, namespace: str, name: str) -> str:
-    """The first certificate of a Secret in PEM; empty if there is none."""
+    """Returns the first certificate of a Secret in PEM, or an empty string if the Secret does not exist."""
     found = ground.kubectl("get", "secret", name, "-n", namespace, "--ignore-not-found", "-o", "json")
     if not found.strip():
         return ""
@@ -321,12 +314,8 @@ def clocks_off(during: During) -> Iterator[None]:
         ground.kubectl("delete", "secret", PEER_SECRET, "-n", ground.namespace)
         ground.kubectl("rollout", "restart", *_DEPLOYMENT)
         during.wait("a certificate", lambda: bool(_certificate(ground, ground.namespace, PEER_SECRET)))
-        ground.change(autonomy="90m")
-        try:
-            during.wait("the change carried out", lambda: ground.carried_out(autonomy="1h30m0s"))
+        with during.changed():
             during.flow()
-        finally:
-            ground.change(autonomy=None)
         yield
 
 

@@ -230,7 +230,7 @@ class Ground:
         )
 
     def condition(self, name: str, type_: str, namespace: str = "default") -> Document:
-        """A condition of a service; empty while there is none."""
+        """Returns a condition of a service, or an empty mapping before the operator has written it."""
         status = self.get("inferenceservice", name, "-n", namespace).get("status", {})
         found: Document = next((c for c in status.get("conditions", []) if c["type"] == type_), {})
         return found

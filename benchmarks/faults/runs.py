@@ -104,6 +104,16 @@ class During:
                 if not isinstance(event, LinkSample):
                     self.requests.append(event)
 
+    @contextmanager
+    def changed(self) -> Iterator[None]:
+        """The service has another spec, which every node must have carried out after the block."""
+        self.ground.change(autonomy="90m")
+        try:
+            yield
+            self.wait("the change carried out", lambda: self.ground.carried_out(autonomy="1h30m0s"))
+        finally:
+            self.ground.change(autonomy=None)
+
     def flow(self, count: int = _DURING, *, without: str = "", of: tuple[str, ...] = ()) -> None:
         """Waits until each node, except `without`, has got so many more responses or errors.
 
