@@ -1,10 +1,10 @@
 """Measures the operator on many services: `make bench-operator`.
 
-Starts an API server on etcd, and once more on kine with SQLite, and the operator as it is deployed; kwok
-answers for nodes, Deployments and Placements. --services are the numbers of services, --datastores selects
-one of the two, --only the phases after the operator's start. --quick uses 100 services on 40 nodes for a
-short time: a check that everything runs, not a measurement. --keep-logs copies the logs to a folder. Prints
-progress to stderr and one JSON object as its last line.
+Runs the operator as it is deployed against a real API server, first with etcd, then with kine on SQLite. kwok
+plays the nodes and reports the status of Deployments and Placements. --services sets the numbers of services,
+--datastores selects a datastore, --only the phases after the operator's start. --quick uses 100 services on
+40 nodes for a short time: it checks that everything runs, and measures nothing. --keep-logs copies the logs
+to a folder. Prints progress to stderr and one JSON object as its last line.
 """
 
 import shutil

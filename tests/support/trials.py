@@ -176,7 +176,7 @@ class Trial:
         return json.dumps(self.get("modelprofile", "digits")["spec"]["deviceClasses"])
 
     def condition(self, name: str, type_: str, namespace: str = "default") -> Document:
-        """One condition of a service; empty while there is none."""
+        """One condition of a service, or an empty mapping before the operator has written it."""
         status = self.get("inferenceservice", name, namespace).get("status", {})
         found: Document = next((c for c in status.get("conditions", []) if c["type"] == type_), {})
         return found

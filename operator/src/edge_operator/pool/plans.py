@@ -276,7 +276,7 @@ def _reported(state: PoolState, before: Reported | None, now: Now) -> Reported:
 
 
 def _status(state: PoolState, now: Now) -> SetStatus | None:
-    """Returns the status of the pool if it changed; none for one that is deleted and has no services."""
+    """Returns the status of the pool if it changed. A deleted pool without services gets no status."""
     body = state.body
     if body is None or (body["metadata"].get("deletionTimestamp") and state.in_use is None):
         return None
