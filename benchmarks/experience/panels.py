@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from demo import installation
 from testbed.dashboards.__main__ import BOARDS, RATE_INTERVAL, Source, values
 from testbed.dashboards.asking import instant
 from testbed.dashboards.reading import panels, questions
@@ -19,7 +20,6 @@ TENANT = {
     "metadata": {"name": "factory"},
     "spec": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}},
 }
-_SELECTS_NOTHING = json.dumps({"spec": {"namespaceSelector": {"matchLabels": {"selects": "nothing"}}}})
 WATTS = 3.5
 SHOWN = {"namespace": "default", "service": "digits", "pool": "factory"}
 """The dashboards' variables."""
@@ -49,10 +49,7 @@ def observed(kubectl: Kubectl) -> Iterator[None]:
     finally:
         unpowered = json.dumps({"spec": {"nodes": groups}})
         kubectl("patch", "devicepool", "factory", "--type", "merge", "-p", unpowered)
-        if kubectl("get", "tenant", "factory", "--ignore-not-found", "-o", "name"):
-            # A Tenant stays while its namespaces have services.
-            kubectl("patch", "tenant", "factory", "--type", "merge", "-p", _SELECTS_NOTHING)
-            kubectl("delete", "tenant", "factory", "--timeout=60s")
+        installation.delete_tenant(kubectl, "factory")
 
 
 def asked(source: Source, only: frozenset[str] | None = None) -> dict[str, dict[str, str]]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 import yaml
 
+from demo import installation
 from demo.installation import NAMESPACE
 from edge_api import reasons
 from messages import mentions
@@ -68,7 +69,7 @@ def tenant(trial: Trial) -> Iterator[None]:
         trial.wait("the ceiling", lambda: "priorityCeiling" in dry_run(trial, manifest(11))[1])
         yield
     finally:
-        trial.delete_tenant("admitted")
+        installation.delete_tenant(trial.cluster.kubectl, "admitted")
 
 
 def test_a_priority_above_the_ceiling_is_refused_with_field_value_and_fix(trial: Trial) -> None:

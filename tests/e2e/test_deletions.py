@@ -122,5 +122,5 @@ def test_a_tenant_goes_once_its_namespaces_are_no_longer_its_own(trial: Trial) -
         condition = wait_held(trial, "tenant", HELD)
         assert mentions("default/digits", "spec.namespaceSelector").search(condition["message"])
     finally:
-        trial.delete_tenant(HELD)
+        installation.delete_tenant(trial.cluster.kubectl, HELD)
     assert not found(trial, "tenant", HELD)

@@ -39,7 +39,7 @@ def created(trial: Trial) -> Iterator[None]:
         trial.wait("a status of the Tenant", lambda: bool(uses(trial)))
         yield
     finally:
-        trial.delete_tenant(NAME)
+        installation.delete_tenant(trial.cluster.kubectl, NAME)
         trial.wait("the example Ready", lambda: ready(trial).get("status") == "True")
 
 

@@ -31,7 +31,6 @@ PATIENCE = 180.0  # seconds until a condition that has to come is given up; a bu
 NEAR = 8  # responses before and after one that was lost, for a failure to show
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
 UNPROTECTED = json.dumps({"metadata": {"finalizers": None}})
-SELECTS_NOTHING = json.dumps({"spec": {"namespaceSelector": {"matchLabels": {"selects": "nothing"}}}})
 ASK = Path(__file__).with_name("ask.py")
 
 
@@ -251,13 +250,6 @@ class Trial:
             yield
         finally:
             self.cluster.set_speeds(self.speeds)
-
-    def delete_tenant(self, name: str) -> None:
-        """Deletes a Tenant whose namespaces have services, which then belong to no tenant."""
-        kubectl = self.cluster.kubectl
-        if kubectl("get", "tenant", name, "--ignore-not-found", "-o", "name"):
-            kubectl("patch", "tenant", name, "--type=merge", "-p", SELECTS_NOTHING)
-            kubectl("delete", "tenant", name, "--ignore-not-found", "--timeout=60s")
 
     @contextmanager
     def older_pool(self, pool: Document) -> Iterator[None]:

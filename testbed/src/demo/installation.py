@@ -25,6 +25,7 @@ CHART = Path("charts/edge-intelligence")
 STORE_NAME = f"model-store.{NAMESPACE}.svc"
 STORED_AT = "digits/digits.onnx"
 STORE_AUDIENCE, TOKEN_LIFETIME = "edge-model-store", "10m"
+_SELECTS_NOTHING = json.dumps({"spec": {"namespaceSelector": {"matchLabels": {"selects": "nothing"}}}})
 READY_SECONDS, MODE_SECONDS, HELM_SECONDS = 600.0, 180.0, 180
 
 
@@ -134,6 +135,13 @@ def apply(cluster: DemoCluster, root: Path, latency: float | None = None) -> Non
     else:
         manifests = yaml.safe_dump_all(example(root, cluster.triton, latency))
         cluster.kubectl("apply", "-f", "-", text=manifests)
+
+
+def delete_tenant(kubectl: Callable[..., str], name: str) -> None:
+    """Deletes a Tenant if it exists. Its namespaces can have services, which then belong to no tenant."""
+    if kubectl("get", "tenant", name, "--ignore-not-found", "-o", "name"):
+        kubectl("patch", "tenant", name, "--type=merge", "-p", _SELECTS_NOTHING)
+        kubectl("delete", "tenant", name, "--ignore-not-found", "--timeout=60s")
 
 
 def set_speeds(cluster: DemoCluster, root: Path, model: TrainedModel, say: Say) -> dict[str, float]:
