@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -203,3 +204,4 @@ def test_a_collector_that_is_away_costs_spans_and_nothing_else(
         assert {two.infer(GIVEN)[0] for _ in range(50)} == {200}
         begin = time.monotonic()
     assert time.monotonic() - begin < 20
+    assert [each for each in threading.enumerate() if each.name.startswith("Otel")] == []

@@ -46,12 +46,20 @@ _OUTCOMES: Final[Mapping[type[BaseException], str]] = {HopLate: "late", LinkBusy
 class Spans:
     """The spans of one service at this node."""
 
-    def __init__(self, service: str, processor: SpanProcessor, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        service: str,
+        processor: SpanProcessor,
+        environment: Mapping[str, str],
+        give_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """give_up: ends an export that waits to be tried again."""
         named = environment.get("OTEL_SERVICE_NAME") or "service.name=" in environment.get(
             "OTEL_RESOURCE_ATTRIBUTES", ""
         )
         resource = Resource.create({} if named else {SERVICE_NAME: service})
         self.service = service
+        self._give_up = give_up
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(processor)
         self.tracer = self._provider.get_tracer("edge-runtime", VERSION)
@@ -61,7 +69,8 @@ class Spans:
         """Configured by the standard environment variables of OpenTelemetry."""
         for name in (OTLPSpanExporter.__module__, "opentelemetry.sdk._shared_internal"):
             logging.getLogger(name).addFilter(Seldom())
-        return cls(service, BatchSpanProcessor(OTLPSpanExporter()), environment)
+        exporter = OTLPSpanExporter()
+        return cls(service, BatchSpanProcessor(exporter), environment, exporter.shutdown)
 
     def request(self, name: str, caller: TraceContext | None, attributes: Attributes) -> TracedRequest:
         """Span around one request, in the client's trace or a new one."""
@@ -72,10 +81,13 @@ class Spans:
         return _TracedMetrics(service, process)
 
     def close(self, within: float = _CLOSE_WITHIN) -> None:
-        """Exports the remaining spans within `within` seconds."""
+        """Exports the remaining spans within `within` seconds, and gives up those that were not sent."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(within)
+        if closing.is_alive():
+            self._give_up()
+            closing.join(within)
 
 
 class Seldom(logging.Filter):
