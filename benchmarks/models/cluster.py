@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from benchmarks.models.catalogue import ModelFile
 from benchmarks.models.comparisons import compared, near
@@ -153,7 +154,7 @@ class _Service:
     def _route(self, route: str) -> list[dict[str, Any]]:
         placement = self._get("placement", f"{self._name}.{_NODE}")
         (planned,) = [each for each in placement["spec"]["routes"] if each["name"] == route]
-        asked = self._ask(route, ROUNDS, _statistics(planned))
+        asked = self._ask(route, ROUNDS, self._statistics(planned))
         plan = Planned(
             self._get("inferenceservice", self._name), self._get("modelprofile", self._name), placement
         )
@@ -182,6 +183,19 @@ class _Service:
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
 
+    def _statistics(self, route: Document) -> str:
+        """Returns the URL of Triton's statistics of a route's tail; empty without one.
+
+        The client does not use the DNS of the cluster.
+        """
+        last = route["stages"][-1]
+        if last["runtime"] != "Triton":
+            return ""
+        address = urlsplit(last["address"])
+        name, namespace, *_ = (address.hostname or "").split(".")
+        host = self._site.get("service", name, "-n", namespace)["spec"]["clusterIP"]
+        return f"{address.scheme}://{host}:{address.port}/v2/models/{last['model']}/stats"
+
     def _in_use(self, mode: str) -> bool:
         placement = self._get("placement", f"{self._name}.{_NODE}")
         status, spec = placement.get("status", {}), placement["spec"]
@@ -208,9 +222,3 @@ class _Service:
 
     def _kubectl(self, *argv: str) -> None:
         self._site.bed.kubectl(*argv)
-
-
-def _statistics(route: Document) -> str:
-    """Returns the URL of Triton's statistics of a route's tail; empty without one."""
-    last = route["stages"][-1]
-    return f"{last['address']}/v2/models/{last['model']}/stats" if last["runtime"] == "Triton" else ""
