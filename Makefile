@@ -65,7 +65,7 @@ bench-links: $(VENV)/.synced ## Accuracy of the runtime's link estimate and of r
 bench-runtime: $(VENV)/.synced ## Compares the runtime with KServe, MLServer and Triton (ARGS="--only PART …"; shaped links need root)
 	@$(BIN)/python -m benchmarks.bench_runtime $(ARGS)
 
-bench-pool: $(VENV)/.synced ## Costs of the operator and the runtimes on the testbed (ARGS="--only density idle restart tail converge")
+bench-pool: $(VENV)/.synced ## Costs of the operator and the runtimes on the testbed (ARGS="--only density idle restart tail converge steps")
 	@$(BIN)/python -m benchmarks.bench_pool $(ARGS)
 
 bench-operator: $(VENV)/.synced ## The operator on 1,000 and 10,000 services, simulated by kwok, on etcd and on SQLite (ARGS="--services 1000 --datastores etcd --only PHASE …")

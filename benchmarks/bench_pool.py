@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.pool import converge, density, idle, restart, site, tails
+from benchmarks.pool import converge, density, idle, restart, site, steps, tails
 from benchmarks.pool.sections import Section, measured
 from benchmarks.runtime.commands import described, reported, say
 
@@ -22,6 +22,7 @@ SECTIONS: dict[str, Section[site.Site]] = {
     "restart": restart.measure,
     "tail_mb": tails.measure,
     "converge": converge.measure,
+    "steps": steps.measure,
 }
 # As they are named on the command line.
 NAMES = {"tail" if key == "tail_mb" else key: key for key in SECTIONS}

@@ -13,6 +13,7 @@ from benchmarks.pool.processes import (
     resident_bytes,
 )
 from benchmarks.pool.services import HOSTNAME, edge_pool, pool, service
+from benchmarks.pool.steps import Lags, Seen, lags_of
 from edge_api.devicepools import DevicePoolSpec
 from edge_api.inferenceservices import InferenceServiceSpec
 
@@ -83,3 +84,22 @@ def test_the_benchmarks_manifests_are_valid() -> None:
     spec = InferenceServiceSpec.model_validate(asked["spec"])
     assert spec.entry_nodes is not None
     assert spec.entry_nodes.node_selector == entries
+
+
+def placement(at: float, generation: int, observed: int, *, route: str, bandwidth: float) -> Seen:
+    return Seen(at, "step-0.edge-a", generation, observed, True, route, bandwidth)
+
+
+def test_a_step_lasts_until_the_entry_node_uses_the_last_new_table() -> None:
+    seen = [
+        placement(1.0, 1, 1, route="away", bandwidth=9e6),
+        placement(5.2, 1, 1, route="local", bandwidth=1e6),
+        placement(5.9, 2, 1, route="local", bandwidth=1e6),
+        placement(6.4, 2, 2, route="early", bandwidth=1e6),
+    ]
+    assert lags_of(seen, 5.0) == Lags(pytest.approx(0.2), pytest.approx(0.2), pytest.approx(1.4))
+
+
+def test_a_step_that_changes_nothing_has_no_times() -> None:
+    before = placement(1.0, 2, 2, route="away", bandwidth=9e6)
+    assert lags_of([before, placement(7.0, 2, 2, route="away", bandwidth=9e6)], 5.0) == Lags(None, None, None)
