@@ -343,7 +343,7 @@ _CONTROL: Final = (
         "warning",
         "1m",
         "max by (kind) (edge_oldest_deletion_seconds) > 900",
-        "The deletion of an object of kind {{ $labels.kind }} has waited for {{ $value | humanizeDuration }}.",
+        "The deletion of a {{ $labels.kind }} has waited for {{ $value | humanizeDuration }}.",
         "Services use a DevicePool or a Tenant, or an object has a finalizer of another program.",
         "edge-operator",
     ),

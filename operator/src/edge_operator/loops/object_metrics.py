@@ -1,4 +1,4 @@
-"""Metrics of services, pools and tenants, read from the mirror when Prometheus scrapes the replica that leads.
+"""Metrics of services, pools and tenants, read from the mirror when Prometheus scrapes the leading replica.
 
 A series ends with its object, so that labels are bounded by the objects in the cluster. Cost of a scrape: one
 pass over the services, pools, tenants and nodes, about 20 µs for each service.
