@@ -58,8 +58,8 @@ def resolution(service: InferenceService, placements: Iterable[Object]) -> Model
         return None
     if found.status != "True" and found.reason != reasons.UNREACHABLE:
         return None
-    digests = {(body["spec"].get("model") or {}).get("digest") for body in placements}
-    if len(digests) != 1 or None in digests:
+    digests = {str(body["spec"]["model"]["digest"]) for body in placements}
+    if len(digests) != 1:
         return None
     return ModelStatus(storage_uri=service.spec.model.storage_uri, digest=digests.pop())
 
