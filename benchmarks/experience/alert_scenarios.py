@@ -282,6 +282,13 @@ SCENARIOS = (
         20,
         labels={"namespace": "edge-intelligence"},
     ),
+    Scenario(
+        "EdgeDeletionWaits",
+        {f'edge_oldest_deletion_seconds{{{OPERATOR}, kind="DevicePool"}}': "0+60x240"},
+        {f'edge_oldest_deletion_seconds{{{OPERATOR}, kind="DevicePool"}}': "0+60x15 0+0x225"},
+        20,
+        labels={"kind": "DevicePool"},
+    ),
     Scenario("EdgeStoreAbsent", {}, {f"edge_store_disk_size_bytes{{{STORE}}}": steady(1e10)}, 15),
     Scenario(
         "EdgeStoreFails",

@@ -63,7 +63,8 @@ def test_an_upgrade_loses_no_request_and_reads_what_the_earlier_state_wrote(
     assert images(site) == {name.replace(":0.1.0", f":{earlier.commit}") for name in CHART_NAMES.values()}
     before = site.uids()
     address = site.get("service", "digits", "-n", "default")["spec"]["clusterIP"]
-    traffic = site.traffic(url=f"http://{address}:8080")
+    # The Service of the first state led to the runtime of the client's own node alone.
+    traffic = site.traffic(url=f"http://{address}:8080", node=EDGE.name)
     site.wait(lambda: bool(traffic.responses), "no response yet")
     try:
         site.helm("upgrade", RELEASE, str(CHART), "--wait", "--timeout", "300s")

@@ -1,6 +1,7 @@
 """The metrics that the operator, the runtime and the model store export, by the names of their series."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -46,7 +47,7 @@ def runtime_registry() -> CollectorRegistry:
 
 def object_metrics() -> ObjectMetrics:
     """The collector of the operator, without objects."""
-    return ObjectMetrics(_Nothing(), lambda: True, Availability)
+    return ObjectMetrics(_Nothing(), lambda: True, Availability, lambda: datetime.now(UTC))
 
 
 def store_registry() -> CollectorRegistry:

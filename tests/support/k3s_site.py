@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "edge-intelligence"
 NAMESPACE, RELEASE = "edge-intelligence", "edge-intelligence"
 EDGE = NodeSpec("edge-a", "gateway")
-PATIENCE = 180.0
+PATIENCE = 300.0
 POOL: dict[str, Any] = {
     "apiVersion": "edge-intelligence.io/v1alpha1",
     "kind": "DevicePool",
@@ -207,11 +207,13 @@ class Site:
                 found[f"{kind}/{body['metadata']['name']}"] = body["metadata"]["uid"]
         return found
 
-    def traffic(self, *, forever: bool = True, url: str = "") -> Traffic:
-        """Sends requests from outside the cluster. url: default: the declared port of the entry node."""
+    def traffic(self, *, forever: bool = True, url: str = "", node: str = "cloud") -> Traffic:
+        """Sends requests from outside of pods. url: default: the declared port of the entry node.
+
+        node: in whose network the client is.
+        """
         url = url or f"http://{self.bed.topology.address(EDGE.name)}:30080"
-        # Outside of pods, as a camera beside the server would.
-        argv = [*self.bed.in_node("cloud"), sys.executable, "-c", CALL, url, json.dumps(forever)]
+        argv = [*self.bed.in_node(node), sys.executable, "-c", CALL, url, json.dumps(forever)]
         file, path = tempfile.mkstemp(prefix="traffic-", dir=self.bed.layout.state)
         try:
             return Traffic(subprocess.Popen(argv, stdout=file), Path(path))

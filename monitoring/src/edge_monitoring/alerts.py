@@ -339,6 +339,15 @@ _CONTROL: Final = (
         "edge-operator",
     ),
     Alert(
+        "EdgeDeletionWaits",
+        "warning",
+        "1m",
+        "max by (kind) (edge_oldest_deletion_seconds) > 900",
+        "The deletion of a {{ $labels.kind }} has waited for {{ $value | humanizeDuration }}.",
+        "Services use a DevicePool or a Tenant, or an object has a finalizer of another program.",
+        "edge-operator",
+    ),
+    Alert(
         "EdgeAdmissionAbsent",
         "warning",
         "5m",

@@ -1,5 +1,6 @@
 """The metrics of services and pools are what their objects say, and end with them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -46,7 +47,9 @@ class _Setup:
         self.mirror, self.leads, self.availability = Mirror(), True, Availability()
         reads = MirroredCluster(_Cluster(), self.mirror)  # type: ignore[arg-type]
         self.registry = CollectorRegistry()
-        self.registry.register(ObjectMetrics(reads, lambda: self.leads, lambda: self.availability))
+        now = datetime(2026, 11, 30, 10, tzinfo=UTC)
+        metrics = ObjectMetrics(reads, lambda: self.leads, lambda: self.availability, lambda: now)
+        self.registry.register(metrics)
 
     def value(self, name: str, labels: dict[str, str]) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -100,7 +103,7 @@ def test_the_six_measures_of_quality_have_one_metric_each(setup: _Setup) -> None
 
 def test_a_series_ends_with_its_service(setup: _Setup) -> None:
     setup.mirror.remove("InferenceService", service_body())
-    assert setup.names() == set()
+    assert setup.names() == {"edge_oldest_deletion_seconds"}
 
 
 def test_a_replica_that_does_not_lead_exports_none(setup: _Setup) -> None:
@@ -140,3 +143,23 @@ def test_a_pool_has_its_nodes_and_servers(setup: _Setup) -> None:
     assert setup.value("edge_pool_triton_up", server) == 0
     setup.availability = setup.availability.noted({f"http://{TRITON}": frozenset()}, 2.0)
     assert setup.value("edge_pool_triton_up", server) == 1
+
+
+def test_the_oldest_deletion_of_each_kind_has_its_age_until_it_ends(setup: _Setup) -> None:
+    def deleted(body: dict[str, Any], since: str, **named: str) -> dict[str, Any]:
+        return body | {"metadata": body["metadata"] | {"deletionTimestamp": f"2026-11-30T{since}Z"} | named}
+
+    def ages() -> list[float | None]:
+        kinds = ("InferenceService", "DevicePool", "Tenant")
+        return [setup.value("edge_oldest_deletion_seconds", {"kind": kind}) for kind in kinds]
+
+    assert ages() == [0, 0, 0]
+    setup.mirror.put("InferenceService", deleted(service_body(), "09:59:58"))
+    setup.mirror.put("DevicePool", pool_body())
+    setup.mirror.put("DevicePool", deleted(pool_body(), "09:00:00", name="old"))
+    setup.mirror.put("DevicePool", deleted(pool_body(), "08:00:00", name="older"))
+    tenant = {"metadata": {"name": "day"}, "spec": {"namespaceSelector": {}}}
+    setup.mirror.put("Tenant", deleted(tenant, "10:00:01"))  # by the clock of the API server
+    assert ages() == [2, 7200, 0]
+    setup.mirror.remove("DevicePool", deleted(pool_body(), "08:00:00", name="older"))
+    assert ages() == [2, 3600, 0]

@@ -7,12 +7,14 @@ import pytest
 from edge_operator.cluster import (
     DEPLOYMENTS,
     KINDS,
+    MODEL_PROFILES,
     PLACEMENTS,
     ROLE_BINDINGS,
     ROLES,
     SERVICE_ACCOUNTS,
     SERVICES,
 )
+from edge_operator.errors import StoreError
 from edge_operator.names import MANAGED_BY
 from operator_objects import rolled_out
 
@@ -188,6 +190,49 @@ def test_the_measured_round_trip_of_an_earlier_table_is_planned_with(world: Worl
     world.reconcile()
     made = world.cluster.get(PLACEMENTS, "default", "digits.cam-1")
     assert made["spec"]["link"]["roundTrip"] == "31ms"
+
+
+def forget_resolution(world: World, *, reason: str = "Fetched") -> str:
+    """The status as versions without status.model wrote it. Returns the digest of the tables."""
+    body = world.service()
+    status = {key: value for key, value in body["status"].items() if key not in ("model", "rollout")}
+    for each in status["conditions"]:
+        if each["type"] == "ModelReady":
+            each |= {"status": "True" if reason == "Fetched" else "False", "reason": reason}
+    world.cluster.put(body | {"status": status})
+    (gone,) = world.cluster.find(MODEL_PROFILES, "default")  # it was written in another form
+    world.cluster.delete(MODEL_PROFILES, "default", gone["metadata"]["name"])
+    world.restart()
+    world.store.registered.clear()
+    (digest,) = {each["spec"]["model"]["digest"] for each in world.cluster.find(PLACEMENTS, "default")}
+    return str(digest)
+
+
+@pytest.mark.parametrize("reason", ["Fetched", "Unreachable"])
+def test_the_store_is_asked_for_the_digest_of_the_earlier_tables(world: World, reason: str) -> None:
+    put_earlier(world)
+    digest = forget_resolution(world, reason=reason)
+    world.reconcile()
+    assert world.store.registered[-1].digest == digest
+    assert world.service()["status"]["model"]["digest"] == digest
+
+
+def test_the_digest_of_the_earlier_tables_is_kept_while_the_store_does_not_answer(world: World) -> None:
+    put_earlier(world)
+    digest = forget_resolution(world)
+    world.store.failure = StoreError("Unreachable", "no response")
+    world.reconcile()
+    assert world.condition("ModelReady")["reason"] == "Unreachable"
+    model = world.service()["status"]["model"]
+    assert (model["storageUri"], model["digest"]) == ("store://digits/digits.onnx", digest)
+
+
+def test_an_address_that_the_earlier_version_did_not_resolve_is_resolved_anew(world: World) -> None:
+    put_earlier(world)
+    forget_resolution(world)
+    world.change(model={"storageUri": "store://digits/other.onnx"})
+    world.reconcile()
+    assert world.store.registered[-1].digest is None
 
 
 @pytest.mark.parametrize("restarted", [False, True])

@@ -163,7 +163,12 @@ def operator() -> Dashboard:
                         f"max(rate(process_cpu_seconds_total[{RATE}]) {leader})",
                         "cores",
                     ),
-                    span=12,
+                ),
+                graph(
+                    "Oldest deletion",
+                    "Age of the oldest deletion that waits, by kind: 0 without one.",
+                    "s",
+                    Query("max by (kind) (edge_oldest_deletion_seconds)", "{{kind}}"),
                 ),
                 graph(
                     "Services by condition",
@@ -173,7 +178,6 @@ def operator() -> Dashboard:
                         f"sum by (condition) ({conditions})",
                         "{{condition}}",
                     ),
-                    span=12,
                 ),
             ],
             "Admission": [

@@ -1,11 +1,12 @@
-"""Metrics of services and pools, read from the mirror when Prometheus scrapes the replica that leads.
+"""Metrics of services, pools and tenants, read from the mirror when Prometheus scrapes the leading replica.
 
 A series ends with its object, so that labels are bounded by the objects in the cluster. Cost of a scrape: one
-pass over the services, pools and nodes, about 20 µs for each service.
+pass over the services, pools, tenants and nodes, about 20 µs for each service.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -16,7 +17,7 @@ from edge_api.devicepools import TritonServer
 from edge_api.inferenceservices import Slo
 from edge_api.policies import Privacy
 from edge_api.qoe import QoeStatus
-from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, NODES
+from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, NODES, TENANTS, Kind
 from edge_operator.observed import snapshots
 from edge_operator.observed.snapshots import Reads
 from edge_operator.pool.revisions import is_candidate
@@ -34,10 +35,15 @@ class ObjectMetrics(Collector):
     """Collects the metrics from the mirror. `collect` runs in the threads of the metrics' HTTP server."""
 
     def __init__(
-        self, reads: Reads, leads: Callable[[], bool], availability: Callable[[], Availability]
+        self,
+        reads: Reads,
+        leads: Callable[[], bool],
+        availability: Callable[[], Availability],
+        wall: Callable[[], datetime],
     ) -> None:
-        """leads: whether this replica writes. availability: of the Triton servers."""
+        """leads: whether this replica writes. availability: of the Triton servers. wall: the time now."""
         self._reads, self._leads, self._availability = reads, leads, availability
+        self._wall = wall
 
     def describe(self) -> Iterable[Metric]:
         """Returns the families without series, by which a registry knows their names."""
@@ -53,6 +59,8 @@ class ObjectMetrics(Collector):
         ready = {node["metadata"]["name"] for node in self._reads.find(NODES) if _is_ready(node)}
         for body in self._reads.find(DEVICE_POOLS):
             families.pool(body, ready, self._availability())
+        for kind in (INFERENCE_SERVICES, DEVICE_POOLS, TENANTS):
+            families.deletions(kind, self._reads.find(kind), self._wall())
         return families.all()
 
 
@@ -118,11 +126,25 @@ class _Families:
             "pool",
             "server",
         )
+        self.deletion = family(
+            "edge_oldest_deletion_seconds",
+            "Seconds since the oldest deletion of a kind that has not ended; 0 without one",
+            "kind",
+        )
 
     def all(self) -> list[Metric]:
         slo = (self.objective, self.latency, self.attainment, self.budget)
         pools = (self.nodes, self.pool_condition, self.triton)
-        return [*slo, self.condition, self.rollout, self.suspended, self.entries, *self.qoe.values(), *pools]
+        return [
+            *slo,
+            self.condition,
+            self.rollout,
+            self.suspended,
+            self.entries,
+            *self.qoe.values(),
+            *pools,
+            self.deletion,
+        ]
 
     def service(self, body: Body, tenancy: Tenancy) -> None:
         """Adds the series of a service."""
@@ -160,6 +182,12 @@ class _Families:
                 address = TritonServer.model_validate(server).url
                 responds, _ = availability.since.get(address, (None, 0.0))
                 _add(self.triton, [name, server["name"]], None if responds is None else float(responds))
+
+    def deletions(self, kind: Kind, bodies: Iterable[Body], now: datetime) -> None:
+        """Adds the series of a kind. bodies: all objects of it."""
+        began = [since for body in bodies if (since := body["metadata"].get("deletionTimestamp"))]
+        waited = max((now - datetime.fromisoformat(each)).total_seconds() for each in began) if began else 0.0
+        self.deletion.add_metric([kind.kind], max(0.0, waited))
 
 
 def _qoe(qoe: Body) -> Iterator[tuple[str, float | None]]:

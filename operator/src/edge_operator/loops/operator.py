@@ -149,7 +149,7 @@ class Operator:
             planned=self.tenants.planned,
         )
         self.object_metrics = ObjectMetrics(
-            clients.cluster, lambda: self._leads, lambda: servers.availability
+            clients.cluster, lambda: self._leads, lambda: servers.availability, clock.wall
         )
         self.pools: dict[str, PoolLoop] = {}
         self.pool_of: dict[ServiceKey, str] = {}

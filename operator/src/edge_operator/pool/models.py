@@ -23,7 +23,10 @@ from edge_planning.errors import PlanningError
 
 def model(draft: Draft) -> ModelCard | Blocked:
     """Returns the metadata: as the ModelProfile has them, else as the model store finds them."""
-    source = recorded.resolved(draft.service)
+    source = recorded.resolved(draft.service, draft.own.placements)
+    if draft.service.status is None or draft.service.status.model is None:
+        # The status has it from now on, also while the store does not answer.
+        draft.resolved = recorded.resolution(draft.service, draft.own.placements)
     draft.profile = profile_of(draft.own)
     tokens = bool(draft.settings.store_token)
     found = None if draft.lost else recorded.card_of(draft.profile, source, tokens=tokens)
@@ -83,7 +86,7 @@ def _unknown(card: ModelCard) -> str:
 
 def registered(draft: Draft) -> ModelCard | Blocked:
     """Returns the metadata as the model store finds them, once it has the file. Raises NotKnownError."""
-    source = recorded.resolved(draft.service)
+    source = recorded.resolved(draft.service, draft.own.placements)
     wanted = dict[fetches.Field, Fetch]()
     for field, part in _files(draft.service.spec.model):
         fetch = fetches.needed(draft, part, field)

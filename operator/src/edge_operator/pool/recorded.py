@@ -9,13 +9,16 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from edge_api import ModelProfile, Placement
+from edge_api import ModelProfile, Placement, reasons
 from edge_api.inferenceservices import InferenceService
 from edge_api.model_sources import ModelSource, Validation
 from edge_api.modelprofiles import ModelProfileSpec
 from edge_api.objects import written
+from edge_api.rollouts import ModelStatus
 from edge_api.shapes import by_input
 from edge_api.tensors import Slice, Tensor
+from edge_operator.cluster import Object
+from edge_operator.conditions import condition
 from edge_operator.keys import SliceKey
 from edge_operator.names import CUTS_ANNOTATION, SOURCE_ANNOTATION, VALIDATION_ANNOTATION
 from edge_operator.pool.codecs import refusals
@@ -26,17 +29,39 @@ from edge_planning import plans
 Ends = Iterable[tuple[str, str]]
 
 
-def resolved(service: InferenceService) -> ModelSource:
+def resolved(service: InferenceService, placements: Iterable[Object] = ()) -> ModelSource:
     """Returns the source with what the spec leaves to find: the digest that its address resolved to earlier.
 
-    Shapes that were taken from requests are those of the inputs, unless the spec states them.
+    Shapes that were taken from requests are those of the inputs, unless the spec states them. placements: of
+    the service, as `resolution` reads them.
     """
-    source, before = service.spec.model, service.status.model if service.status is not None else None
+    source, before = service.spec.model, resolution(service, placements)
     if before is None or before.storage_uri != source.storage_uri:
         return source
     if source.inputs is None and before.inputs:
         source = source.model_copy(update={"inputs": before.inputs})
     return source if source.digest is not None else source.model_copy(update={"digest": before.digest})
+
+
+def resolution(service: InferenceService, placements: Iterable[Object]) -> ModelStatus | None:
+    """Returns what the model's address resolved to: by the status, else by the service's Placements.
+
+    Versions that did not write status.model published tables of the digest that they found. It counts if
+    the condition ModelReady is of the present spec. The model store gives a namespace what was stored before
+    it required tokens only by its digest.
+    """
+    status = service.status
+    if status is None or status.model is not None:
+        return None if status is None else status.model
+    found = condition(status.conditions, reasons.MODEL_READY)
+    if found is None or found.observed_generation != service.metadata.generation:
+        return None
+    if found.status != "True" and found.reason != reasons.UNREACHABLE:
+        return None
+    digests = {str(body["spec"]["model"]["digest"]) for body in placements}
+    if len(digests) != 1:
+        return None
+    return ModelStatus(storage_uri=service.spec.model.storage_uri, digest=digests.pop())
 
 
 def annotations(
