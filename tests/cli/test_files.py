@@ -191,16 +191,18 @@ def test_a_folder_and_the_first_protocol_are_to_be_checked() -> None:
     assert [note.split(":")[0] for note in notes] == ["spec.predictor.model.storageUri", "clients"]
 
 
-def test_convert_prints_manifests_with_the_notes_as_comments(run: Ei, tmp_path: Path) -> None:
+def test_convert_prints_what_it_can_and_exits_with_1_if_that_is_not_all(run: Ei, tmp_path: Path) -> None:
     other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
     refused = kserve(model=None, sklearn={"storageUri": "s3://a/b"})
     file = tmp_path / "kserve.yaml"
     file.write_text(yaml.safe_dump_all([other, kserve(minReplicas=2), kserve(), refused]))
     done = run("convert", str(file), "--latency", "100ms", "--pool", "factory")
-    assert done.status == 0
+    assert done.status == ExitStatus.PROBLEM
     assert len(list(yaml.safe_load_all(done.out))) == 2
     assert "# spec.predictor.minReplicas: " in done.out
     assert mentions("cat", "sklearn").search(done.err)
+    file.write_text(yaml.safe_dump_all([other, kserve()]))
+    assert run("convert", str(file), "--latency", "100ms", "--pool", "factory").status == ExitStatus.OK
     file.write_text(yaml.safe_dump(other))
     done = run("convert", str(file), "--latency", "100ms", "--pool", "factory")
     assert done.status == ExitStatus.PROBLEM
