@@ -22,8 +22,8 @@ def convert(
 ) -> None:
     """Converts InferenceServices of KServe (v1beta1); says of each field that does not map why.
 
-    Manifests go to standard output; sentences are comments in them. Other objects are skipped. Exits with 1 if
-    one cannot be converted.
+    Manifests go to standard output; sentences are comments in them. Other objects are skipped. Exits with 1
+    if one cannot be converted.
     """
     from edge_cli.kserve import converted, is_kserve
 
