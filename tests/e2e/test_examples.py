@@ -186,6 +186,8 @@ def test_a_service_that_is_converted_from_kserve_answers(trial: Trial, tmp_path:
 
 def test_the_voice_detector_keeps_the_state_of_a_sequence(trial: Trial, tmp_path: Path) -> None:
     stream = module(EXAMPLES / "04-voice" / "stream.py")
+    module(EXAMPLES / "04-voice" / "samples.py").main(tmp_path / "samples.npz")
+    installation.upload(trial.cluster, tmp_path / "samples.npz", "voice/samples.npz")
     samples = np.random.default_rng(0).normal(0, 0.1, stream.RATE).astype(np.float32)
     with applied(trial, manifest("04-voice", "voice")) as file:
         entrance = trial.entrance(GATEWAY)
