@@ -148,11 +148,48 @@ def test_a_service_of_kserve_is_converted() -> None:
         "canaryTrafficPercent",
         "tolerations",
         "containerConcurrency",
+        "priorityClassName",
     ],
 )
 def test_a_field_that_does_not_map_has_a_sentence(field: str) -> None:
     (note,) = converted(kserve(**{field: 1}), 0.1, "factory").notes
     assert note.startswith(f"spec.predictor.{field}: ")
+
+
+def test_a_field_of_the_model_or_the_spec_that_is_not_known_has_a_sentence() -> None:
+    document = kserve()
+    document["spec"]["another"] = {}
+    document["spec"]["predictor"]["model"]["readinessProbe"] = {}
+    notes = converted(document, 0.1, "factory").notes
+    assert [note.split(": ")[0] for note in notes] == [
+        "spec.another",
+        "spec.predictor.model.readinessProbe",
+    ]
+
+
+def test_scaling_to_zero_and_canaries_name_what_is_here_in_their_place() -> None:
+    zero, canary = converted(kserve(minReplicas=0, canaryTrafficPercent=10), 0.1, "factory").notes
+    assert mentions("spec.predictor.minReplicas", "spec.scaling.idleAfter").search(zero)
+    assert mentions("spec.predictor.canaryTrafficPercent", "spec.rollout").search(canary)
+
+
+def test_labels_and_annotations_of_the_author_are_kept() -> None:
+    document = kserve()
+    document["metadata"]["labels"] = {"team": "vision", "serving.kserve.io/gke": "x"}
+    document["metadata"]["annotations"] = {
+        "owner": "b",
+        "kubectl.kubernetes.io/last-applied-configuration": "{}",
+    }
+    found = converted(document, 0.1, "factory")
+    assert found.body is not None
+    assert problems(found.body) == []
+    assert found.body["metadata"] == {
+        "name": "cat",
+        "namespace": "shop",
+        "labels": {"team": "vision"},
+        "annotations": {"owner": "b"},
+    }
+    assert [note.split()[1] for note in found.notes] == ["serving.kserve.io/gke"]
 
 
 def test_transformers_and_explainers_are_named() -> None:
@@ -191,16 +228,18 @@ def test_a_folder_and_the_first_protocol_are_to_be_checked() -> None:
     assert [note.split(":")[0] for note in notes] == ["spec.predictor.model.storageUri", "clients"]
 
 
-def test_convert_prints_manifests_with_the_notes_as_comments(run: Ei, tmp_path: Path) -> None:
+def test_convert_prints_what_it_can_and_exits_with_1_if_that_is_not_all(run: Ei, tmp_path: Path) -> None:
     other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
     refused = kserve(model=None, sklearn={"storageUri": "s3://a/b"})
     file = tmp_path / "kserve.yaml"
     file.write_text(yaml.safe_dump_all([other, kserve(minReplicas=2), kserve(), refused]))
     done = run("convert", str(file), "--latency", "100ms", "--pool", "factory")
-    assert done.status == 0
+    assert done.status == ExitStatus.PROBLEM
     assert len(list(yaml.safe_load_all(done.out))) == 2
     assert "# spec.predictor.minReplicas: " in done.out
     assert mentions("cat", "sklearn").search(done.err)
+    file.write_text(yaml.safe_dump_all([other, kserve()]))
+    assert run("convert", str(file), "--latency", "100ms", "--pool", "factory").status == ExitStatus.OK
     file.write_text(yaml.safe_dump(other))
     done = run("convert", str(file), "--latency", "100ms", "--pool", "factory")
     assert done.status == ExitStatus.PROBLEM

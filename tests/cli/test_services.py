@@ -1,5 +1,6 @@
 """`ei status`, `routes`, `tenants`, `wait`, `top` and `explain --at`: what the cluster has."""
 
+import json
 from typing import Any
 
 import pytest
@@ -212,3 +213,11 @@ def test_top_counts_requests_between_two_reads(world: World, ei: Ei) -> None:
     assert "0.900" in row.split()
     assert row.split()[-2:] == ["3.0", "-"]
     assert "PER S" in ei("top", "--once").out
+
+
+def test_top_prints_the_tables_once_as_json(world: World, ei: Ei) -> None:
+    world.settle()
+    world.requests_arrive(30, 27)
+    found = json.loads(ei("top", "digits", "-o", "json").out)
+    assert found == json.loads(ei("routes", "digits", "-o", "json").out)
+    assert {(each["service"], each["requests"]) for each in found} >= {("digits", 30)}

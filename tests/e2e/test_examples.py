@@ -173,8 +173,21 @@ def test_an_example_answers_as_onnxruntime(
             check(trial, file, name, requests, tmp_path)
 
 
+def test_a_service_that_is_converted_from_kserve_answers(trial: Trial, tmp_path: Path) -> None:
+    """Its address names a bucket that does not exist; the model store has the same model."""
+    body = manifest("11-from-kserve", "digits-from-kserve")
+    assert body["apiVersion"] == "edge-intelligence.io/v1alpha1"
+    body["spec"]["model"]["storageUri"] = f"store://{DIGITS}"
+    with applied(trial, body) as file:
+        name, shapes = body["metadata"]["name"], {"image": (1, 1, 128, 128)}
+        answer = request(trial, name, arrays(onnxruntime.InferenceSession(file), shapes), tmp_path)
+        check(trial, file, name, [shapes], tmp_path, output_of(body, trial, answer["parameters"]["exit"]))
+
+
 def test_the_voice_detector_keeps_the_state_of_a_sequence(trial: Trial, tmp_path: Path) -> None:
     stream = module(EXAMPLES / "04-voice" / "stream.py")
+    module(EXAMPLES / "04-voice" / "samples.py").main(tmp_path / "samples.npz")
+    installation.upload(trial.cluster, tmp_path / "samples.npz", "voice/samples.npz")
     samples = np.random.default_rng(0).normal(0, 0.1, stream.RATE).astype(np.float32)
     with applied(trial, manifest("04-voice", "voice")) as file:
         entrance = trial.entrance(GATEWAY)

@@ -1,4 +1,4 @@
-"""The pages for contributors name files and headings that exist."""
+"""Pages name files that exist; those for contributors also headings."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("CONTRIBUTING.md", "SECURITY.md", "STYLE.md")
+EVERY = [*PAGES, "README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
 # Folders of the tree that a page names in code font, such as `runtime/src/edge_runtime/codecs/nodes.py`.
-_PATH = re.compile(r"`((?:api|benchmarks|charts|docs|operator|planning|runtime|testbed|tests)/[\w./-]+)`")
+_PATH = re.compile(
+    r"`((?:api|benchmarks|charts|cli|console|docs|examples|monitoring|operator|planning|runtime|testbed|tests)/[\w./-]+)`"
+)
 _LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
 
 
@@ -18,7 +21,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_path_that_a_page_names_exists(name: str) -> None:
     named = _PATH.findall((ROOT / name).read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from testbed.dashboards.drawing import WIDTH, Data, page, quantity
+from testbed.dashboards.drawing import WIDTH, Data, moments, page, quantity
 from testbed.dashboards.reading import named, panels, variables
 
 BOARDS = Path(__file__).parents[2] / "charts" / "edge-intelligence" / "files" / "dashboards"
@@ -33,6 +33,12 @@ def board(name: str) -> dict[str, Any]:
 )
 def test_a_value_has_its_unit(value: float, unit: str, shown: str) -> None:
     assert quantity(value, unit) == shown
+
+
+def test_the_time_axis_has_whole_minutes_at_equal_distances() -> None:
+    assert moments(90.0, 380.0) == [120.0, 180.0, 240.0, 300.0, 360.0]
+    assert moments(30.0, 930.0) == [120.0, 240.0, 360.0, 480.0, 600.0, 720.0, 840.0]
+    assert moments(10.0, 50.0) == []
 
 
 def test_a_legend_has_the_labels_of_its_series() -> None:

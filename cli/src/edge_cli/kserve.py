@@ -4,7 +4,7 @@ KServe runs a model in pods that scale with the load, in a cluster; this API run
 it by an SLO. A note names each field without a counterpart.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
@@ -37,13 +37,22 @@ _DROPPED: Final = {
     "containerConcurrency": "has no counterpart: requests wait in the order of their deadlines",
     "batcher": "is not needed: runtimes batch requests where that pays (docs/batching.md)",
     "logger": "has no counterpart: traces and metrics are exported (docs/tracing.md, docs/metrics.md)",
-    "canaryTrafficPercent": "has no counterpart: create a second service with the other model",
+    "canaryTrafficPercent": "is a step of spec.rollout, which applies when spec.model.storageUri changes "
+    "(docs/rollouts.md)",
     "workerSpec": "has no counterpart: the plan splits the model between nodes",
     "tolerations": "is a field of a group in spec.nodes of the DevicePool: write it there",
     "affinity": "has no counterpart: spec.entryNodes selects nodes by labels",
     "serviceAccountName": "has no counterpart: name the Secret itself in spec.model.secretName",
     "imagePullSecrets": "is the chart's value imagePullSecrets",
 }
+_TO_ZERO: Final = (
+    "0 has no counterpart for pods: spec.scaling.idleAfter lets go of the memory of a service without "
+    "requests (docs/idle-services.md)"
+)
+_NOT_KNOWN: Final = "has no counterpart"
+_READ: Final = ("model", "nodeSelector", "timeout", *_FRAMEWORKS)
+"""Fields of the predictor that are converted, or have a sentence of their own."""
+_READ_MODEL: Final = ("modelFormat", "storageUri", "storage", "protocolVersion", "name")
 _DROPPED_MODEL: Final = {
     "resources": "is the chart's value runtime.resources, the same for all runtimes",
     "runtime": "is not needed: one runtime serves ONNX models",
@@ -102,6 +111,7 @@ def converted(document: Body, latency: float, pool: str) -> Converted:
         body = manifest(Wishes(name, uri, pool, latency, namespace=metadata.get("namespace")))
     except CommandError as error:
         return _refused(name, str(error))
+    body["metadata"] |= _own(metadata)
     if selector := predictor.get("nodeSelector"):
         body["spec"]["entryNodes"] = {"nodeSelector": dict(selector)}
     return Converted(name, body, tuple(_notes(metadata, spec, predictor, model, uri)))
@@ -126,14 +136,38 @@ def _notes(metadata: Body, spec: Body, predictor: Body, model: Body, uri: str) -
         yield f'spec.predictor.model.storageUri: "{uri}" may be a folder: name the .onnx file in it'
     if model.get("storage") or predictor.get("serviceAccountName"):
         yield "spec.model.secretName: name the Secret with the credentials of the storage"
-    yield from (f"spec.{name}: {why}" for name, why in _NOT_PREDICTOR.items() if name in spec)
-    yield from (f"spec.predictor.{name}: {why}" for name, why in _DROPPED.items() if name in predictor)
-    yield from (
-        f"spec.predictor.model.{name}: {why}" for name, why in _DROPPED_MODEL.items() if name in model
-    )
+    yield from _each("spec", spec, _NOT_PREDICTOR, ("predictor",))
+    to_zero = {"minReplicas": _TO_ZERO} if predictor.get("minReplicas") == 0 else {}
+    yield from _each("spec.predictor", predictor, _DROPPED | to_zero, _READ)
+    yield from _each("spec.predictor.model", model, _DROPPED_MODEL, _READ_MODEL)
     if model.get("protocolVersion", "v1") == "v1":
         yield "clients: the service speaks the Open Inference Protocol v2, not KServe's v1"
     if timeout := predictor.get("timeout"):
         yield f"spec.predictor.timeout: {timeout} s is not the SLO: requests carry their own timeout"
-    dropped = [key for key in metadata.get("annotations") or {} if "kserve.io" in key or "knative.dev" in key]
-    yield from (f"metadata.annotations: {key} has no counterpart" for key in sorted(dropped))
+    for field in ("labels", "annotations"):
+        theirs = sorted(key for key in metadata.get(field) or {} if _of_kserve(key))
+        yield from (f"metadata.{field}: {key} {_NOT_KNOWN}" for key in theirs)
+
+
+def _each(path: str, body: Body, sentences: Mapping[str, str], read: Sequence[str]) -> Iterator[str]:
+    """Yields a note for each field without a counterpart, first those of `sentences` in their order."""
+    yield from (f"{path}.{name}: {why}" for name, why in sentences.items() if name in body)
+    yield from (f"{path}.{name}: {_NOT_KNOWN}" for name in body if name not in {*sentences, *read})
+
+
+def _of_kserve(key: str) -> bool:
+    return "kserve.io" in key or "knative.dev" in key
+
+
+def _own(metadata: Body) -> dict[str, dict[str, str]]:
+    """Returns labels and annotations of the author, without those of KServe and of kubectl."""
+    found = {}
+    for field in ("labels", "annotations"):
+        own = {
+            key: str(value)
+            for key, value in (metadata.get(field) or {}).items()
+            if not _of_kserve(key) and not key.startswith("kubectl.kubernetes.io/")
+        }
+        if own:
+            found[field] = own
+    return found

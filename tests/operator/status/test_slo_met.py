@@ -94,6 +94,7 @@ def test_a_missed_objective_is_met_again_once_the_misses_left_the_window(world: 
     world.requests_arrive(100, 0)
     pass_time(world, 10)
     assert world.condition("SLOMet")["status"] == "False"
+    assert not mentions("again").search(world.condition("SLOMet")["message"]), "it is below the objective"
     for _ in range(40):
         world.requests_arrive(100, 100)
         pass_time(world, 10)
@@ -110,6 +111,7 @@ def test_a_missed_objective_stays_missed_for_as_long_as_its_window(world: World)
         world.requests_arrive(10_000, 10_000)
         pass_time(world, 10)
         assert world.condition("SLOMet")["status"] == "False", "99 % of the requests in the window met it"
+    assert mentions("95.0%", "5m", "again").search(world.condition("SLOMet")["message"])
     world.requests_arrive(10_000, 10_000)
     pass_time(world, 10)
     assert world.condition("SLOMet")["status"] == "True"

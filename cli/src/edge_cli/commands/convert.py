@@ -11,7 +11,7 @@ from edge_cli.errors import CommandError
 from edge_cli.flags import duration
 from edge_cli.manifest_files import documents_in
 from edge_cli.manifests import manifest_text
-from edge_cli.output import note, write
+from edge_cli.output import write
 
 
 def convert(
@@ -22,21 +22,25 @@ def convert(
 ) -> None:
     """Converts InferenceServices of KServe (v1beta1); says of each field that does not map why.
 
-    Manifests go to standard output; sentences are comments in them. Other objects are skipped.
+    Manifests go to standard output; sentences are comments in them. Other objects are skipped. Exits with 1
+    if one cannot be converted.
     """
     from edge_cli.kserve import converted, is_kserve
 
-    texts = []
+    texts, failed = [], []
     for path in files:
         for document in documents_in(path):
             if not is_kserve(document):
                 continue
             found = converted(document, latency, pool)
             if found.body is None:
-                note(f"{path}: {found.name}: cannot be converted: {found.notes[0]}")
+                failed.append(f"{path}: {found.name}: cannot be converted: {found.notes[0]}")
                 continue
             texts.append(manifest_text(found.body, notes=found.notes))
-    if not texts:
+    if not texts and not failed:
         named = ", ".join(map(str, files))
-        raise CommandError(f"{named}: no InferenceService of serving.kserve.io/v1beta1 that can be converted")
-    write("---\n".join(texts))
+        raise CommandError(f"{named}: no InferenceService of serving.kserve.io/v1beta1")
+    if texts:
+        write("---\n".join(texts))
+    if failed:
+        raise CommandError("\n".join(failed))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_cli import connections
-from edge_cli.flags import AllNamespaces, Context, Kubeconfig, Namespace, duration
-from edge_cli.output import table, write
+from edge_cli.flags import AllNamespaces, Context, Kubeconfig, Namespace, Output, duration
+from edge_cli.output import Format, show, table
 
 if TYPE_CHECKING:
     from edge_cli.connections import Connection
@@ -31,15 +31,18 @@ def top(
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
+    output: Output = Format.TEXT,
 ) -> None:
     """Shows live what each entry node does: its route, link, latency, SLO attainment and requests.
 
-    Runtimes report counters every few seconds, so the rate of requests lags behind. Ctrl-C ends it.
+    Runtimes report counters every few seconds, so the rate of requests lags behind. Ctrl-C ends it. JSON and
+    YAML are printed once.
     """
     here = connections.connect(namespace, context, kubeconfig)
     where = None if all_namespaces else here.namespace
-    if once:
-        write(text(read(here, where, service), {}, 0.0))
+    if once or output is not Format.TEXT:
+        found = read(here, where, service)
+        show(found, output, lambda: text(found, {}, 0.0))
         return
     from rich.console import Console
     from rich.live import Live
@@ -49,10 +52,10 @@ def top(
     at = time.monotonic()
     with Live(console=Console(), screen=True, auto_refresh=False) as live:
         while True:
-            found = read(here, where, service)
+            tables = read(here, where, service)
             now = time.monotonic()
-            live.update(Text.from_ansi(text(found, before, now - at)), refresh=True)
-            before, at = counts(found), now
+            live.update(Text.from_ansi(text(tables, before, now - at)), refresh=True)
+            before, at = counts(tables), now
             time.sleep(every)
 
 

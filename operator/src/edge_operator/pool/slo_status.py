@@ -85,6 +85,8 @@ def slo_met(
     if met:
         return Finding(reasons.SLO_MET, "True", reasons.OBJECTIVE_MET, said)
     said += f"; the objective is {target.objective_share:.1%}"
+    if judged(*counted, target.objective_share, before=None):
+        said += f", which was missed: it counts as met again after {JUDGED} clearly above it"
     return Finding(reasons.SLO_MET, "False", reasons.OBJECTIVE_MISSED, said + _worst(placements))
 
 
@@ -107,7 +109,7 @@ def _worst(placements: Mapping[str, Placement]) -> str:
     if not shares:
         return ""
     node = min(shares, key=lambda name: shares[name])
-    return f": the worst entry node is {node} with {shares[node]:.1%}"
+    return f"; the worst entry node is {node} with {shares[node]:.1%}"
 
 
 def _interval(placements: Mapping[str, Placement]) -> float:

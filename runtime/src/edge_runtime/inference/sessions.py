@@ -19,6 +19,7 @@ import numpy as np
 from edge_runtime.errors import BadTensor, CannotLoad, ModelFailed
 from edge_runtime.graph_analysis.properties import ProvenProperties
 from edge_runtime.inference.alarms import ALARMS
+from edge_runtime.inference.error_messages import told
 from edge_runtime.inference.locales import lacking
 from edge_runtime.inference.mapped_weights import HERE, Weights, divided
 from edge_runtime.inference.native import NativeSession, RunOptions, library
@@ -199,9 +200,9 @@ class Session:
             if halt is not None and halt.wanted:
                 raise ModelFailed("the run was ended before it finished") from error
             if type(error).__name__ == "InvalidArgument":
-                raise BadTensor(f"inputs: rejected by the model: {_first_line(error)}") from error
+                raise BadTensor(f"inputs: rejected by the model: {told(error)}") from error
             self._blame(feeds)
-            raise ModelFailed(f"the model failed on these inputs: {_first_line(error)}") from error
+            raise ModelFailed(f"the model failed on these inputs: {told(error)}") from error
         return results
 
     def took(self, shapes: Shapes, seconds: float) -> None:
@@ -404,11 +405,11 @@ def _open(
         try:
             return _opened(parts[0], threads, contract, parts[1])
         except Exception as error:  # onnxruntime's exceptions have no common base
-            _log.debug("%s cannot be loaded with mapped weights: %s", model, _first_line(error))
+            _log.debug("%s cannot be loaded with mapped weights: %s", model, told(error))
     try:
         return _opened(model, threads, contract)
     except Exception as error:  # onnxruntime's exceptions have no common base
-        why = lacking(str(error)) or _first_line(error)
+        why = lacking(str(error)) or told(error)
         try:  # some valid models fail in its optimizations
             written = _open_in_python(model, threads, optimized=False)
         except Exception:
@@ -494,7 +495,3 @@ def _array_of(value: Untyped) -> Array:
     shape = value.shape()
     bits = (ctypes.c_uint16 * prod(shape)).from_address(value.data_ptr())
     return np.frombuffer(bits, np.uint16).reshape(shape).copy()  # its memory is freed with the value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0][:300]

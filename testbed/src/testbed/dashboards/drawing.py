@@ -38,6 +38,9 @@ th { color: #8ab8ff; font-weight: 600 }
 text { fill: #8e8e9a; font-size: 10px }
 """
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_STEPS = tuple(60.0 * minutes for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 720, 1440))
+_LABELS = 8
+"""Most steps between the labels of a time axis."""
 _SUFFIXES = {"bps": "b/s", "Bps": "B/s", "bytes": "B", "reqps": " req/s", "ops": " ops/s"}
 
 Series = Mapping[str, Any]
@@ -98,6 +101,13 @@ def quantity(value: float, unit: str) -> str:
     scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s), (1.0, ""))
     suffix = _SUFFIXES.get(unit, "")
     return f"{value / scale:.3g}{f' {prefix}{suffix}' if suffix else prefix}".replace("  ", " ")
+
+
+def moments(start: float, end: float) -> list[float]:
+    """Returns the whole minutes to write at the time axis, at most nine. In seconds, as the ends are."""
+    step = next((s for s in _STEPS if (end - start) / s <= _LABELS), end - start)
+    first = math.ceil(start / step) * step
+    return [first + step * place for place in range(int((end - first) // step) + 1)]
 
 
 def _color(value: float, steps: Sequence[Mapping[str, Any]]) -> str:
@@ -193,9 +203,11 @@ def _graph(panel: Document, data: Data, width: int, height: int) -> str:
     left, base = 58, height - 62
     unit = defaults.get("unit", "")
 
+    def across(moment: float) -> float:
+        return left + (moment - data.start) / (data.end - data.start) * (width - left - 6)
+
     def at(point: tuple[float, float]) -> str:
-        x = left + (point[0] - data.start) / (data.end - data.start) * (width - left - 6)
-        return f"{x:.1f},{base - min(point[1] / top, 1.0) * (base - 8):.1f}"
+        return f"{across(point[0]):.1f},{base - min(point[1] / top, 1.0) * (base - 8):.1f}"
 
     parts = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
@@ -203,11 +215,10 @@ def _graph(panel: Document, data: Data, width: int, height: int) -> str:
         parts.append(f'<line x1="{left}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}" stroke="#2c3034"/>')
         label = quantity(share * top, unit)
         parts.append(f'<text x="{left - 6}" y="{y + 3:.1f}" text-anchor="end">{label}</text>')
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        moment = data.start + share * (data.end - data.start)
-        x = left + share * (width - left - 30)
+    for moment in moments(data.start, data.end):
         label = time.strftime("%H:%M", time.gmtime(moment))
-        parts.append(f'<text x="{x:.0f}" y="{base + 14}">{label}</text>')
+        x = min(across(moment), width - 16)  # so that the last label is on the picture
+        parts.append(f'<text x="{x:.0f}" y="{base + 14}" text-anchor="middle">{label}</text>')
     for line, points, below in drawn:
         path = " ".join(at(point) for point in points)
         if below is not None and not line.dashed:
@@ -215,8 +226,8 @@ def _graph(panel: Document, data: Data, width: int, height: int) -> str:
             parts.append(f'<polygon points="{area}" fill="{line.color}" opacity="0.3"/>')
         dash = ' stroke-dasharray="7 5"' if line.dashed else ""
         if len(points) == 1:
-            across, down = path.split(",")
-            parts.append(f'<circle cx="{across}" cy="{down}" r="2" fill="{line.color}"/>')
+            x, y = path.split(",")
+            parts.append(f'<circle cx="{x}" cy="{y}" r="2" fill="{line.color}"/>')
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{line.color}" stroke-width="1.4"{dash}/>'
         )
