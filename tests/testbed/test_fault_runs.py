@@ -23,6 +23,7 @@ from benchmarks.faults.runs import During, Site
 from demo.errors import StepFailed
 from demo.statistics import LinkSample, RequestResult
 from edge_operator.tritons.triton import TritonServers
+from edge_planning.declared_exits import EXITS_KEY
 from testbed import TestbedError
 
 
@@ -238,10 +239,21 @@ def test_a_failing_revision_fails_on_images_and_runs_on_generated_inputs(
         answered(path, 0.3)
 
 
-def test_an_inaccurate_revision_exchanges_the_classes(classifier: Ground) -> None:
+def test_an_inaccurate_revision_exchanges_the_classes_and_declares_low_accuracies(
+    classifier: Ground,
+) -> None:
+    model = onnx.load(classifier.model)
+    exits = [
+        {"name": name, "output": "logits", "accuracy": value} for name, value in (("a", 0.6), ("b", 0.9))
+    ]
+    helper.set_model_props(model, {EXITS_KEY: json.dumps(exits)})
+    onnx.save(model, classifier.model)
     right = answered(models.variant(classifier, "right"), 0.0)
-    other = answered(models.variant(classifier, "other", models.inaccurate), 0.0)
-    assert other == pytest.approx(np.roll(right, 1), abs=0.1)
+    path = models.variant(classifier, "other", models.inaccurate)
+
+    assert answered(path, 0.0) == pytest.approx(np.roll(right, 1), abs=0.1)
+    (declared,) = [json.loads(each.value) for each in onnx.load(path).metadata_props]
+    assert [(each["name"], each["accuracy"]) for each in declared] == [("a", 0.01), ("b", 0.02)]
 
 
 @pytest.mark.parametrize("change", [models.slow, models.different])
