@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from benchmarks.faults.ground import OPERATOR, POOL, Ground
-from benchmarks.faults.runs import During, Fault, Site
+from benchmarks.faults.runs import During, Fault, Site, fast_nodes
 from demo.clusters import Entrance
 
 NODE: Final = "edge-b"
@@ -165,7 +165,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "link cut": Fault(link_cut),
     "link flapping": Fault(link_flapping),
     "link at 1 % loss": Fault(link_lossy),
-    "edge node killed": Fault(node_killed),
-    "edge node rebooted": Fault(node_rebooted),
+    "edge node killed": Fault(node_killed, fast_nodes),
+    "edge node rebooted": Fault(node_rebooted, fast_nodes),
     "edge node rebooted offline": Fault(node_rebooted_offline, surviving),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -14,6 +15,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from benchmarks.faults.ground import Ground
+from edge_planning.declared_exits import EXITS_KEY
 
 _ADDED: Final = "added"
 _IMAGE: Final = "image"
@@ -22,6 +24,8 @@ _CLASSES: Final = 10
 _MEANS: Final = (0.1, 0.45)
 _CHANNELS: Final = 64
 _CONVOLUTIONS: Final = 16
+_LOW: Final = 0.01
+"""What the first exit of an inaccurate model declares; each further one declares as much more."""
 _HUNGRY: Final = 100_000_000
 """Numbers in the tensor of a model that fills memory: 400 MB."""
 
@@ -105,7 +109,15 @@ def crashing(model: onnx.ModelProto) -> None:
 
 
 def inaccurate(model: onnx.ModelProto) -> None:
-    """Exchanges the classes of every exit."""
+    """Exchanges the classes of every exit, and declares accuracies that are as low.
+
+    The model store refuses a file that is far less accurate than it declares.
+    """
+    for prop in model.metadata_props:
+        if prop.key == EXITS_KEY:
+            exits = json.loads(prop.value)
+            low = [exit_ | {"accuracy": _LOW * number} for number, exit_ in enumerate(exits, 1)]
+            prop.value = json.dumps(low)
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if _CLASSES in values.shape and values.ndim <= 2:

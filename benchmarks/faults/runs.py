@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 from benchmarks.faults.ground import RATE, Ground
@@ -181,13 +180,13 @@ def run(ground: Ground, name: str, fault: Fault, commit: str) -> Run:
     """Plants a fault once, with clients at all entry nodes. Raises DemoError or TestbedError."""
     untouched = ground.owned()
     with fault.site(ground) as site:
-        during, away, converged, oversubscribed = _planted(site, fault)
+        during, absent, seconds, oversubscribed = _planted(site, fault)
     after = _cleared(ground, untouched)
-    failed = [r for r in during.requests if r.failed and not any(each.covers(r) for each in away)]
+    failed = [r for r in during.requests if r.failed and not any(each.covers(r) for each in absent)]
     errors = [f"{r.node}: {r.error}" for r in failed if not during.excused(r)]
-    counts = counted(during.requests, away, ground.slo)
-    found = broken(errors, untouched, after, converged, [*oversubscribed, *during.problems])
-    return Run(name, commit, converged_s=converged, broken=found, **counts)
+    counts = counted(during.requests, absent, ground.slo)
+    found = broken(errors, untouched, after, seconds, [*oversubscribed, *during.problems])
+    return Run(name, commit, converged_s=seconds, broken=found, **counts)
 
 
 def _planted(site: Site, fault: Fault) -> tuple[During, list[Away], float | None, list[str]]:
@@ -208,27 +207,54 @@ def _planted(site: Site, fault: Fault) -> tuple[During, list[Away], float | None
                 pass
         except (NotInTime, StepFailed, TestbedError) as error:  # its end has been carried out
             during.broke(f"during the fault: {error}")
-        ended = time.monotonic()
-        away = _away(during, ended)
-        converged = _converged(during, site, before, ended)
+        settling = Settling(during, site, before, time.monotonic())
+        absent = away(during, settling)
+        seconds = converged(settling)
         during.flow(_STEADY)
         during.stop()
     finally:
         for each in (clients, more):
             if each is not None:
                 each.end()
-    return during, away, converged, ground.oversubscribed()
+    return during, absent, seconds, ground.oversubscribed()
 
 
-def _away(during: During, ended: float) -> list[Away]:
-    """Waits until each node that was off answers again."""
+@dataclass
+class Settling:
+    """Since when everything is as before. ended: when the fault did. Times are monotonic seconds."""
+
+    during: During
+    site: Site
+    before: Mapping[str, str]
+    ended: float
+    since: float | None = None
+
+    def holds(self) -> bool:
+        """Whether everything is as before now."""
+        if self.during.ground.unsettled(self.before) or self.site.unsettled():
+            self.since = None
+        elif self.since is None:
+            self.since = time.monotonic()
+        return self.since is not None
+
+
+def away(during: During, settling: Settling) -> list[Away]:
+    """Waits until each node that was off answers again. Its client may notice that late, so all else is
+    looked at in this time, too.
+    """
+    ended = settling.ended
     found = list(during.absences)
     for node, begin in during.off.items():
         if node in during.gone:
             found.append(Away(node, begin, float("inf")))
             continue
+
+        def serving(node: str = node) -> bool:
+            settling.holds()
+            return during.serves(node, ended)
+
         try:
-            during.wait(f"{node} serving", partial(during.serves, node, ended), _BACK)
+            during.wait(f"{node} serving", serving, _BACK)
         except StepFailed as error:
             during.broke(str(error))
         end = during.returned(node, ended)
@@ -236,16 +262,14 @@ def _away(during: During, ended: float) -> list[Away]:
     return found
 
 
-def _converged(during: During, site: Site, before: Mapping[str, str], ended: float) -> float | None:
-    def settled() -> bool:
-        return not during.ground.unsettled(before) and not site.unsettled()
-
+def converged(settling: Settling) -> float | None:
+    """Returns the seconds from the fault's end until everything was as before; None if it never was."""
+    during = settling.during
     try:
-        during.wait("everything as before", settled)
+        during.wait("everything as before", settling.holds)
     except StepFailed:
-        during.problems += [*during.ground.unsettled(before), *site.unsettled()]
-        return None
-    return round(time.monotonic() - ended, 1)
+        during.problems += [*during.ground.unsettled(settling.before), *settling.site.unsettled()]
+    return None if settling.since is None else round(settling.since - settling.ended, 1)
 
 
 def _cleared(ground: Ground, before: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:

@@ -51,7 +51,8 @@ def two_tenants(ground: Ground) -> Iterator[Site]:
             ground.wait("both tenants", lambda: not ground.unsettled(ground.conditions()))
             yield Site(ground, more={_NOISY: entrance}, rate=_rate(ground))
         finally:
-            ground.kubectl("delete", "tenant", _QUIET, _NOISY, *_GONE)
+            for name in (_QUIET, _NOISY):
+                installation.delete_tenant(ground.kubectl, name)
 
 
 @contextmanager

@@ -38,13 +38,18 @@ def adding(number: float) -> bytes:
 
 
 class SmallStore(ModelStore):
-    """A model store in memory that counts its transfers. It cannot be reached while it is `away`."""
+    """A model store in memory that counts its transfers. It cannot be reached while it is `away`.
+
+    lost: digests that it does not find. asked: how often it was asked for a blob.
+    """
 
     def __init__(self, *models: bytes) -> None:
         super().__init__(NOWHERE)
         self._slices = {f"sha256:{hashlib.sha256(model).hexdigest()}": model for model in models}
         self.sent: list[str] = []
         self.away = False
+        self.lost = set[str]()
+        self.asked = 0
 
     @property
     def digests(self) -> list[str]:
@@ -52,9 +57,10 @@ class SmallStore(ModelStore):
         return list(self._slices)
 
     async def blob(self, digest: str) -> bytes:
+        self.asked += 1
         if self.away:
             raise Unreachable("model store: it is away")
-        if digest not in self._slices:
+        if digest not in self._slices or digest in self.lost:
             raise NotFound(f"model store: {digest} is not stored")
         self.sent.append(digest)
         return self._slices[digest]

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks import bench_faults
 from benchmarks.faults import kill_points, models
 from benchmarks.faults.ground import Ground
-from benchmarks.faults.outcomes import Run
+from benchmarks.faults.outcomes import Away, Run
 from benchmarks.faults.planted import FAULTS, FIXED
-from benchmarks.faults.runs import During, Site
+from benchmarks.faults.runs import During, Settling, Site, away, converged
 from demo.errors import StepFailed
 from demo.statistics import LinkSample, RequestResult
 from edge_operator.tritons.triton import TritonServers
+from edge_planning.declared_exits import EXITS_KEY
 from testbed import TestbedError
 
 
@@ -83,6 +85,30 @@ def test_a_node_that_answers_before_the_end_of_the_fault_is_away_until_then_alon
     (absence,) = found.absences
     assert (absence.begin, absence.end, found.off) == (begun, begun + 3, {})
     assert not absence.covers(answer("edge-b", begun + 4, "refused"))
+
+
+def test_a_client_that_notices_late_that_its_node_is_back_does_not_delay_convergence(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    states = iter([[], ["Ready: False, before True"], []])
+    monkeypatch.setattr(Ground, "unsettled", lambda _, before: next(states, []))
+    found = during(ground, answer("edge-b", 160.0))
+    found.is_off("edge-b")
+    monkeypatch.setattr(found, "take", lambda _: passes(found, now))
+    settling = Settling(found, Site(ground), {}, 100.0)
+    (absence,) = away(found, settling)
+
+    assert absence == Away("edge-b", 100.0, 160.0)
+    assert converged(settling) == 20.0
+
+
+def passes(found: During, now: list[float]) -> None:
+    """Ten seconds pass; from the seventh time on, the client reports a response."""
+    now[0] += 10
+    if now[0] >= 170:
+        found.requests.append(answer("edge-b", 160.0))
 
 
 def test_a_condition_that_does_not_come_is_named_with_the_state(ground: Ground) -> None:
@@ -238,10 +264,21 @@ def test_a_failing_revision_fails_on_images_and_runs_on_generated_inputs(
         answered(path, 0.3)
 
 
-def test_an_inaccurate_revision_exchanges_the_classes(classifier: Ground) -> None:
+def test_an_inaccurate_revision_exchanges_the_classes_and_declares_low_accuracies(
+    classifier: Ground,
+) -> None:
+    model = onnx.load(classifier.model)
+    exits = [
+        {"name": name, "output": "logits", "accuracy": value} for name, value in (("a", 0.6), ("b", 0.9))
+    ]
+    helper.set_model_props(model, {EXITS_KEY: json.dumps(exits)})
+    onnx.save(model, classifier.model)
     right = answered(models.variant(classifier, "right"), 0.0)
-    other = answered(models.variant(classifier, "other", models.inaccurate), 0.0)
-    assert other == pytest.approx(np.roll(right, 1), abs=0.1)
+    path = models.variant(classifier, "other", models.inaccurate)
+
+    assert answered(path, 0.0) == pytest.approx(np.roll(right, 1), abs=0.1)
+    (declared,) = [json.loads(each.value) for each in onnx.load(path).metadata_props]
+    assert [(each["name"], each["accuracy"]) for each in declared] == [("a", 0.01), ("b", 0.02)]
 
 
 @pytest.mark.parametrize("change", [models.slow, models.different])

@@ -15,6 +15,11 @@ def spec_of(document: Json) -> dict[str, Any]:
     return _mapping(document, "spec")
 
 
+def status_of(document: Json) -> dict[str, Any]:
+    """Returns the status of an object; empty if it is not a mapping or has none."""
+    return _mapping(document, "status")
+
+
 def _mapping(document: Json, field: str) -> dict[str, Any]:
     found = document.get(field) if isinstance(document, dict) else None
     return found if isinstance(found, dict) else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,9 +19,9 @@ from edge_planning.routing.idle import idle_in
 from edge_runtime.assignment import Placement, Spec, parse_placement
 from edge_runtime.autonomy import LastContact, refusal
 from edge_runtime.dataplane import Dataplane
-from edge_runtime.errors import BadPlacement, NotFound, Unreachable
+from edge_runtime.errors import BadPlacement, CannotLoad, NotFound, NotTried, Unreachable
 from edge_runtime.first_requests.turns import Measures
-from edge_runtime.json_values import Json, metadata_of
+from edge_runtime.json_values import Json, metadata_of, status_of
 from edge_runtime.last_placements import LastPlacements
 from edge_runtime.memoization.backends import MemoizingBackend
 from edge_runtime.metrics import Metrics
@@ -46,6 +47,10 @@ _log = logging.getLogger(__name__)
 _STATUS_EVERY: Final = 5.0
 _STATUS_LEAST: Final = 0.25
 _RETRY: Final = 5.0
+_AWAITED: Final = 30.0
+"""Seconds for which a table is retried before this process counts as ready, if a former one had loaded it."""
+_PASSING: Final = frozenset({CannotLoad.__name__, NotTried.__name__})
+"""Reasons that can pass: the operator has slices that the model store lacks cut again within seconds."""
 _LONGEST_PAUSE: Final = 10.0
 _LAST_WITHIN: Final = 0.5
 _IDLE_LOOK: Final = 5.0
@@ -63,7 +68,8 @@ class Statuses(Protocol):
 class PlacedService:
     """A service and its route tables.
 
-    settled: whether its first table was loaded or refused.
+    settled: whether its first table was loaded or refused. A table that the process before this one had
+        loaded is retried for a time first, so that the pod of that process serves until then.
     from_disk: set once its last placements were tried.
     folder: where it keeps what it needs for a start without the cluster; no other service uses it.
     """
@@ -120,7 +126,7 @@ class PlacedService:
         self._seen = (-1, "")
         self._tried: Json = None  # the last one that was loaded or refused
         self._arrived = asyncio.Event()
-        self._loading = False
+        self._loading, self._succeeds, self._first_tried = False, False, math.inf
         self.settled, self.from_disk = False, asyncio.Event()
 
     def receive(self, document: Json, change: int | None = None) -> None:
@@ -133,6 +139,8 @@ class PlacedService:
         self._told = told_links(metadata)
         self.keep_to_autonomy()
         self.reports.found(document)
+        if self._wanted is None:
+            self._succeeds = status_of(document).get("loaded") is True
         seen = (metadata.get("generation", 0), metadata.get("uid", "")) if change is None else (change, "")
         if seen != self._seen:
             self._seen, self._wanted = seen, document
@@ -177,7 +185,14 @@ class PlacedService:
             self._arrived.clear()
             self._loading = True
             await self._load(self._wanted or self._kept)
-            self._loading, self.settled = False, True
+            self._loading, self.settled = False, self.settled or not self._is_awaited()
+
+    def _is_awaited(self) -> bool:
+        """Whether a table that a former process had loaded is likely to be loaded here soon."""
+        now = self._resources.clock()
+        self._first_tried = min(self._first_tried, now)
+        passing = not self.generations.loaded and self.generations.reason in _PASSING
+        return self._succeeds and passing and now < self._first_tried + _AWAITED
 
     async def _load(self, document: Json) -> None:
         try:

@@ -8,6 +8,7 @@ import pytest
 from edge_operator.effects.server_looks import ServerLooks
 from edge_operator.errors import ApiUnreachableError, TritonBusyError
 from edge_operator.leadership import Leadership
+from edge_operator.tritons.addresses import server_of
 from edge_operator.tritons.fenced_triton import FencedTriton
 from edge_operator.tritons.unused_tails import GRACE, UnusedTails
 
@@ -109,6 +110,55 @@ def test_a_tail_that_is_used_again_restarts_its_grace_period(world: World) -> No
     world.now += 1
     world.collect()
     assert world.triton.models == models
+
+
+def test_a_table_that_uses_a_tail_again_that_has_gone_has_it_loaded_first(world: World) -> None:
+    world.settle()
+    models = set(world.triton.models)
+    world.change(mode="LocalOnly")
+    world.settle()
+    _wait_out(world)
+    assert world.triton.models == set()
+    world.change(mode="Auto")
+    while not (published := _placed_tails(world)):
+        world.plan()  # before the next look at the server
+    assert published == models == world.triton.models
+
+
+def _placed_tails(world: World) -> set[str]:
+    """The tails that published tables name."""
+    stages = [s for body in world.placements().values() for r in body["spec"]["routes"] for s in r["stages"]]
+    return {stage["model"] for stage in stages if stage["runtime"] == "Triton"}
+
+
+def test_a_tail_that_a_service_finds_while_its_grace_period_ends_stays(world: World) -> None:
+    world.settle()
+    models = frozenset(world.triton.models)
+    world.cluster.objects = {key: it for key, it in world.cluster.objects.items() if key[0] != "Placement"}
+    kept = min(models)
+
+    class Admitting:
+        """The API server: before Placements are listed, a service is about to use a tail."""
+
+        def find(self, kind: Any, scope: str | None = None) -> Any:
+            world.admitted.hold(server_of(world.triton.url), {kept: 1})
+            return world.cluster.find(kind, scope)
+
+    looks = ServerLooks(replace(world.clients, cluster=Admitting()), INSTALLATION, None)
+    found = looks.look(world.triton.url, UnusedTails(dict.fromkeys(models, 0.0)), frozenset(), GRACE)
+    assert (world.triton.models, found.models) == ({kept}, frozenset({kept}))
+
+
+def test_tails_stay_while_a_service_takes_its_turn_at_the_server(world: World) -> None:
+    world.settle()
+    models = frozenset(world.triton.models)
+    world.cluster.objects = {key: it for key, it in world.cluster.objects.items() if key[0] != "Placement"}
+    looks = ServerLooks(world.clients, INSTALLATION, None)
+    before = UnusedTails(dict.fromkeys(models, 0.0))
+    with world.admitted.turn(server_of(world.triton.url)):
+        found = looks.look(world.triton.url, before, frozenset(), GRACE)
+    assert found.models == models == world.triton.models
+    assert found.unused.since == before.since, "tried again at the next look"
 
 
 class _Listed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from edge_runtime import node_services
+from edge_runtime import node_services, placed_services
 from edge_runtime.json_values import Json
 from edge_runtime.last_placements import LastPlacements
 from edge_runtime.links.monitors import LinkMonitor
@@ -232,3 +233,38 @@ async def test_services_that_are_gone_leave_no_objects_behind(tmp_path: Path) ->
         for number in range(20):
             await added_and_removed(services, number)
         await eventually(lambda: counted() <= 1)
+
+
+async def test_a_process_is_ready_once_it_has_the_table_that_the_one_before_it_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placed_services, "_RETRY", 0.01)
+    monkeypatch.setattr(placed_services, "_AWAITED", math.inf)
+    store = SmallStore(adding(1))
+    (digest,) = store.digests
+    store.lost = {digest}
+    async with node(tmp_path, store) as services:
+        services.replace([placement("a", digest) | {"status": {"loaded": True, "observedGeneration": 1}}])
+        (placed,) = services.placed
+        await eventually(lambda: placed.generations.reason == "CannotLoad")
+        services.change(placement("a", digest) | {"status": {"loaded": False, "observedGeneration": 1}})
+        attempts = store.asked
+        await eventually(lambda: store.asked > attempts + 1)
+        assert not services.settled
+        store.lost = set()
+        await eventually(lambda: services.settled)
+        assert await sum_of(services, "a") == 1.0
+
+
+@pytest.mark.parametrize(("loaded", "awaited"), [(False, math.inf), (True, 0.0)])
+async def test_a_process_is_ready_without_a_table_that_nothing_served_or_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: bool, awaited: float
+) -> None:
+    monkeypatch.setattr(placed_services, "_AWAITED", awaited)
+    store = SmallStore(adding(1))
+    (digest,) = store.digests
+    store.lost = {digest}
+    async with node(tmp_path, store) as services:
+        services.replace([placement("a", digest) | {"status": {"loaded": loaded, "observedGeneration": 1}}])
+        await eventually(lambda: services.settled)
+        assert [placed.generations.reason for placed in services.placed] == ["CannotLoad"]

@@ -2,7 +2,8 @@
 
 Cost: one request, which lists the models, and one for each tail that is unloaded or turns out to be foreign.
 Before tails are unloaded, Placements are listed once at the API server: after a start, the watches have not
-reported all of them. A look at a server whose tails are all in use reads nothing there.
+reported all of them. A look at a server whose tails are all in use reads nothing there. From that list to the
+last unload, the look has the server's turn: no service finds a tail there that is about to go.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ class Look:
     """What a look found.
 
     Attributes:
-        models: That are loaded; None if the server does not respond.
+        models: That are loaded after the look; None if the server does not respond.
         unused: Of the server's models, for the next look.
         busy: Whether the server has not finished an earlier request: nothing is known of it.
         rest: Seconds for which its circuit breaker lets no request through.
@@ -78,17 +79,21 @@ class ServerLooks:
             return Look(None, before)
         known = used | self.clients.admitted.held(server_of(address)).keys()
         unused = before.seen(ready, known, self.owner, now)
+        gone: frozenset[str] = frozenset()
         if unused.due(now):
             try:
-                unused = self._unloaded(address, unused, now)
-            except ClusterError as error:  # tried again at the next look
+                with self.clients.admitted.turn(server_of(address)):
+                    unused, gone = self._unloaded(address, unused, now)
+            except (ClusterError, TritonBusyError) as error:  # tried again at the next look
                 logging.getLogger(__name__).warning("unused tails of %s stay loaded: %s", address, error)
-        return Look(ready, unused, control_open=self._control_open(control))
+        return Look(ready - gone, unused, control_open=self._control_open(control))
 
-    def _unloaded(self, address: str, unused: UnusedTails, now: float) -> UnusedTails:
-        server = server_of(address)
+    def _unloaded(self, address: str, unused: UnusedTails, now: float) -> tuple[UnusedTails, frozenset[str]]:
+        """Unloads the tails that are due. Returns those that are left, and the names of the unloaded ones."""
+        server, gone = server_of(address), set[str]()
         placements = self.clients.cluster.find(PLACEMENTS, self.scope)
         unused = unused.without({key.name for key in needed(placements) if server_of(key.address) == server})
+        unused = unused.without(self.clients.admitted.held(server).keys())
         for name in unused.due(now):
             try:
                 marks = self.clients.triton.parameters(address, name)
@@ -96,6 +101,7 @@ class ServerLooks:
                     unused = unused.with_foreign(name)
                     continue
                 self.clients.triton.unload(address, name)
+                gone.add(name)
                 if name in unused.appeared:
                     self._note_late(address, name, marks)
             except TritonUnreachableError:
@@ -103,7 +109,7 @@ class ServerLooks:
             except TritonError:
                 continue  # likewise
             unused = unused.without({name})
-        return unused
+        return unused, frozenset(gone)
 
     def _note_late(self, address: str, name: str, marks: Mapping[str, str]) -> None:
         """Tells of a tail that a former leader loaded late: it was stopped, or Triton was slow."""

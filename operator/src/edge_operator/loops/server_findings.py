@@ -31,6 +31,16 @@ class ServerFindings:
             now = self.loaded.get(address, frozenset()) | frozenset(names)
             self.loaded = MappingProxyType({**self.loaded, address: now})
 
+    def leaving(self, address: str, names: Collection[str]) -> None:
+        """Notes tails that may be unloaded now: a table that is to use one has it loaded first."""
+        if names:
+            self.loaded = MappingProxyType(
+                {
+                    known: tails - frozenset(names) if server_of(known) == server_of(address) else tails
+                    for known, tails in self.loaded.items()
+                }
+            )
+
     def responded(self, address: str, models: frozenset[str] | None) -> frozenset[str]:
         """Notes the models of a server, None if it does not respond.
 

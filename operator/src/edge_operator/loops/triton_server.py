@@ -111,6 +111,7 @@ class TritonServerLoop:
         if now - self._checked < INTERVAL and control == self._endpoints:
             control = frozenset()
         used = around.used(server_of(self.address))
+        around.findings.leaving(self.address, frozenset(self._unused.due(now)) - used)
         return functools.partial(self._look, used, now, listed=listed, control=control)
 
     def _look(
