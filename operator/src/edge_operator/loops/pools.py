@@ -380,7 +380,7 @@ class PoolLoop:
                 Action(
                     target=server_of(load.address),
                     key=("load", key, load.address),
-                    call=functools.partial(loader.load, load),
+                    call=functools.partial(loader.load, load, self.shared.servers.seen_at),
                     done=functools.partial(self._loaded, load),
                     wake=wake,
                 )
