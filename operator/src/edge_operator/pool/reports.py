@@ -149,7 +149,7 @@ def pod_troubles(
     for node in (member.node.name for member in members):
         if node not in placements or (node in alive and placements[node].loaded):
             continue
-        name = runtime_of(placements[node].body()).name
+        name = runtime_serving(placements[node]).name
         deployment = own.deployments.get(name)
         pods = map(pod_trouble, own.pods.get(name, ()))
         refused = map(deployment_trouble, [deployment] if deployment is not None else [])
