@@ -146,7 +146,9 @@ class FakeCluster(ResizedPods, ServedKinds):
         body = self.objects[_key(current)]
         self._check(body, current, unchanged=True)
         self.log.append(f"finalizers {finalizers}")
+        self.revision += 1
         body["metadata"]["finalizers"] = finalizers
+        body["metadata"]["resourceVersion"] = str(self.revision)
         if not finalizers and body["metadata"].get("deletionTimestamp"):
             del self.objects[_key(current)]
         return copy.deepcopy(body)
@@ -177,7 +179,9 @@ class FakeCluster(ResizedPods, ServedKinds):
             self._check(before, seen)
         self.log.append(f"delete {kind.kind} {name}")
         if before is not None and before["metadata"].get("finalizers"):
+            self.revision += 1
             before["metadata"]["deletionTimestamp"] = START.isoformat()
+            before["metadata"]["resourceVersion"] = str(self.revision)
             return
         self.objects.pop((kind.kind, namespace or "", name), None)
 

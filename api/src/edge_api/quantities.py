@@ -6,6 +6,7 @@ conversion; only where an object is read or written do they become text.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -43,6 +44,8 @@ _NANOSECONDS = {
 }  # fmt: skip
 _QUANTITY = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)((?:[KMGTPE]i|[numkMGTPE])?|[eE]([+-]?)([0-9]+))")
 _LARGEST = 2**63 - 1
+_KEPT = 4096
+"""Texts and numbers whose conversion is remembered: objects repeat a few of them, and decimals are slow."""
 _LONGEST = 1e12
 """A number without a unit beyond this one is not offered back with a unit."""
 _FIXES = {
@@ -53,6 +56,7 @@ _FIXES = {
 """By the name of the class, how to write what a value is not."""
 
 
+@functools.lru_cache(_KEPT)
 def parse_duration(text: str) -> float:
     """Seconds of a duration as Go and Kubernetes write it (`100ms`, `1m30s`), to the nanosecond.
 
@@ -69,6 +73,7 @@ def parse_duration(text: str) -> float:
     raise _not(Duration, text)
 
 
+@functools.lru_cache(_KEPT)
 def format_duration(seconds: float) -> str:
     """`seconds` as Kubernetes writes a duration (`87.1ms`, `1.5s`, `1m30s`, `24h0m0s`).
 
@@ -94,6 +99,7 @@ def _decimal(count: int, unit: int) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+@functools.lru_cache(_KEPT)
 def parse_quantity(text: str) -> int:
     """The whole number of a Kubernetes quantity, with what is beyond the point rounded up as there.
 
@@ -125,6 +131,7 @@ def format_quantity(value: int) -> str:
     return str(int(value))  # a Quantity's own str() comes back here
 
 
+@functools.lru_cache(_KEPT)
 def format_bandwidth(value: float) -> str:
     """`value` bit/s as a quantity with three significant digits (`19.9M`, `850k`)."""
     rounded = Decimal(f"{round(value):.3g}")

@@ -164,7 +164,8 @@ async def observe(
     else:
         operator.mirror.put(resource.kind, found)
     operator.hear()
-    operator.event(KINDS_BY_PLURAL[resource.plural], type, found)
+    own = type != "DELETED" and operator.mirror.wrote(resource.kind, found)
+    operator.event(KINDS_BY_PLURAL[resource.plural], type, found, own=own)
 
 
 _register(observe, kopf.on.event, WATCHED)

@@ -12,7 +12,7 @@ from edge_api.objects import written
 from edge_operator.explaining.entries import EntryExplainer
 from edge_operator.names import DEMAND_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import manifests, rates, recorded
-from edge_operator.pool.cpu_weights import published_weights
+from edge_operator.pool.cpu_weights import published_weights, read_weights
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services
 from edge_operator.pool.pooled import EntryKey, Pool, PooledService
 from edge_operator.pool.published_tables import published_routes
@@ -58,7 +58,9 @@ class Operator:
                 )
             )
         made = pool(self.nodes, *found, spec=self.spec, runtime_memory=RUNTIME)
-        return replace(made, published=published_weights(map(written, self.placements.values())))
+        return replace(
+            made, published=published_weights(read_weights(map(written, self.placements.values())).values())
+        )
 
     def step(self) -> int:
         """Plans and publishes; returns the number of Placements that it writes."""

@@ -26,7 +26,9 @@ async def test_what_is_gone_is_an_event_also_if_another_kind_cannot_be_listed(
     events = asyncio.Queue[tuple[Kind, str | None, str]]()
 
     class Recording(Operator):
-        def event(self, kind: Kind, event_type: str | None, body: Mapping[str, Any]) -> None:
+        def event(
+            self, kind: Kind, event_type: str | None, body: Mapping[str, Any], *, own: bool = False
+        ) -> None:
             events.put_nowait((kind, event_type, body["metadata"]["name"]))
 
     find, mirror = world.cluster.find, Mirror()

@@ -246,6 +246,39 @@ async def test_the_queue_works_on_what_is_dirty_comes_back_when_told_and_survive
         task.cancel()
 
 
+@pytest.mark.parametrize(("took", "due"), [(0.1, 0.3), (1.0, 2.0), (20.0, 3.0)])
+async def test_an_event_waits_longer_for_a_key_whose_runs_take_long(took: float, due: float) -> None:
+    now, ran, marks = 0.0, list[str](), asyncio.Queue[str]()
+
+    async def work(key: str) -> float | None:
+        nonlocal now
+        now += took if not ran else 0.0
+        ran.append(key)
+        if key != "long":
+            marks.put_nowait(key)
+        return None
+
+    async def reached(at: float, mark: str) -> None:
+        nonlocal now
+        now = at
+        queue.add(mark, 0.0)
+        await asyncio.wait_for(marks.get(), 10)
+
+    queue: WorkQueue[str] = WorkQueue(work, lambda: now, parallel=1)
+    task = asyncio.create_task(queue.run())
+    queue.add("long", 0.0)
+    await reached(0.0, "first")
+    began = now
+    queue.add("long")
+    try:
+        await reached(began + due - 0.01, "before")
+        assert ran == ["long", "first", "before"]
+        await reached(began + due + 0.01, "after")
+        assert sorted(ran) == ["after", "before", "first", "long", "long"]
+    finally:
+        task.cancel()
+
+
 @pytest.mark.parametrize("steps", range(5))
 async def test_a_queue_that_is_cancelled_while_an_event_wakes_it_ends(steps: int) -> None:
     async def work(key: str) -> float | None:

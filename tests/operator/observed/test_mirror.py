@@ -46,6 +46,25 @@ def test_an_older_version_that_arrives_late_is_ignored() -> None:
     assert found["spec"] == {"version": 12}
 
 
+def test_a_version_that_is_known_stays_the_same_object() -> None:
+    mirror = Mirror()
+    mirror.put("Placement", body("a", 12))
+    found = mirror.get("Placement", "default", "a")
+    mirror.put("Placement", body("a", 12))
+    assert mirror.get("Placement", "default", "a") is found
+
+
+def test_only_what_a_write_returned_last_is_known_as_such() -> None:
+    mirror = Mirror()
+    mirror.put("Placement", body("a", 12), own=True)
+    mirror.put("Placement", body("a", 13))
+    assert [mirror.wrote("Placement", body("a", version)) for version in (11, 12, 13)] == [False, True, False]
+    mirror.put("Placement", body("a", 14), own=True)
+    assert [mirror.wrote("Placement", body("a", version)) for version in (12, 14)] == [False, True]
+    mirror.remove("Placement", body("a", 14))
+    assert not mirror.wrote("Placement", body("a", 14))
+
+
 def test_a_recreated_object_replaces_the_deleted_one() -> None:
     mirror = Mirror()
     mirror.put("Placement", body("a", 12, uid="first"))

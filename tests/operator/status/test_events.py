@@ -54,4 +54,8 @@ def test_a_step_that_succeeds_again_while_others_did_before_has_an_event() -> No
 
 def test_the_first_revision_of_a_model_has_no_event() -> None:
     assert reasons(None, status(RolledOut="True")) == []
+    before = status(RolledOut="Unknown")
+    waiting = before.conditions[0].model_copy(update={"reason": "Waiting"})
+    before = before.model_copy(update={"conditions": (waiting,)})
+    assert reasons(before, status(RolledOut="True")) == []
     assert reasons(status(RolledOut="False"), status(RolledOut="True")) == ["RolledOutIsTrue"]

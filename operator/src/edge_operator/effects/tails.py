@@ -6,7 +6,7 @@ another on each server.
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_operator.clients import Clients
@@ -19,6 +19,13 @@ from edge_operator.tritons.addresses import server_of
 from edge_operator.tritons.admission import Admission, admission, footprint, full
 from edge_operator.tritons.residency import in_use, needed, placed_sizes
 from edge_operator.tritons.tail_models import Backend, Tail, is_content, is_ours, marked_size, may_be_ours
+
+SeenAt = Callable[[str], frozenset[str]]
+"""Returns the tails that were seen to have their content at the address of a server."""
+
+
+def _nothing_seen(_address: str) -> frozenset[str]:
+    return frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +45,11 @@ class TailLoader:
     owner: str
     scope: str | None
 
-    def load(self, wanted: LoadTails) -> Loaded:
+    def load(self, wanted: LoadTails, seen_at: SeenAt = _nothing_seen) -> Loaded:
         """Loads the tails that the server lacks and that fit.
 
+        seen_at: returns the tails of a server that were seen to be there, also since this was decided. If
+        these are all, and no memory is declared for which others are unloaded, no request is sent.
         One whose file the model store refuses is left out; after one that meets another error, no further one
         is tried.
         """
@@ -49,6 +58,8 @@ class TailLoader:
         unread = dict[str, StoreError]()
         store = self.clients.store.of(wanted.service.namespace)
         try:
+            if wanted.memory is None and names <= seen_at(wanted.address):
+                return Loaded(LoadOutcome(names), names)
             missing, refused, message = self._admit(wanted)
             there = set(names - refused - {tail.name for tail in missing})
             if refused and wanted.replaceable:

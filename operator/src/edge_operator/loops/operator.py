@@ -57,7 +57,7 @@ from edge_operator.observed import fingerprints
 from edge_operator.observed.changes import concerned, selectors
 from edge_operator.observed.mirror import Mirror
 from edge_operator.observed.tails_in_use import TailsInUse
-from edge_operator.observed.watched import OWNED
+from edge_operator.observed.watched import OF_NAMESPACES, OWNED
 from edge_operator.ownership import Claim, claim_of, contested
 from edge_operator.pool_nodes import Node, node_of
 from edge_operator.settings import Settings
@@ -169,7 +169,6 @@ class Operator:
             INFERENCE_SERVICES: self._service,
             DEVICE_POOLS: self._device_pool,
             NODES: self._node,
-            PLACEMENTS: self._placement,
             DEPLOYMENTS: self._deployment,
             JOBS: self._job,
             TENANTS: self._tenant,
@@ -266,11 +265,14 @@ class Operator:
 
     # Events.
 
-    def event(self, kind: Kind, event_type: str | None, body: Body) -> None:
-        """Wakes what an event concerns. event_type: ADDED, MODIFIED, DELETED; None at the start."""
-        if kind in self._events:
+    def event(self, kind: Kind, event_type: str | None, body: Body, *, own: bool = False) -> None:
+        """Wakes what an event concerns. event_type: None at the start. own: of the operator's last write."""
+        if kind == PLACEMENTS:
+            self._placement(event_type, body, own=own)
+        elif kind in self._events:
             self._events[kind](event_type, body)
-        if kind in OWNED and self.seen.changed(event_type, kind.kind, body, fingerprints.owned(body)):
+        owned = OF_NAMESPACES if own else OWNED  # the loops of pools have been woken after a write
+        if kind in owned and self.seen.changed(event_type, kind.kind, body, fingerprints.owned(body)):
             self._wake_owner(body)
             self._wake_namespace(body["metadata"]["namespace"])
 
@@ -354,14 +356,16 @@ class Operator:
             for placement in self.mirror.find(PLACEMENTS.kind, None, place):
                 self._wake_namespace(placement["metadata"]["namespace"])
 
-    def _placement(self, event_type: str | None, body: Body) -> None:
+    def _placement(self, event_type: str | None, body: Body, *, own: bool) -> None:
         """Handles reports of runtimes: immediately if the route changed, else collected."""
         used = needed([dict(body)]) if event_type != "DELETED" else frozenset()
         self.tails.note(body["metadata"].get("uid", ""), used)
         self.links.placement_changed(event_type, body)
-        if self.seen.changed(event_type, "Placement", body, fingerprints.placement(body)):
+        changed = self.seen.changed(event_type, "Placement", body, fingerprints.placement(body))
+        news = self.seen.changed(event_type, "Placement status", body, fingerprints.report(body)) or not own
+        if changed and news:
             self._wake_owner(body)
-        else:
+        elif news:
             self._loop.call_later(_MEASUREMENTS, self._wake_owner, dict(body))
         if self.seen.changed(event_type, "Placement spec", body, fingerprints.needs(body)):
             self._wake_namespace(body["metadata"]["namespace"])
@@ -452,9 +456,8 @@ class Operator:
     async def _reconcile_namespace(self, key: NamespaceKey) -> float | None:
         memory = self.namespaces.setdefault(key, NamespaceMemory())
         cluster, settings = self.clients.cluster, self.settings
-        call = functools.partial(
-            reconcile_namespace, key.namespace, cluster, settings, memory, Clock(monotonic=self._loop.time)
-        )
+        clock = Clock(monotonic=self._loop.time)
+        call = functools.partial(reconcile_namespace, key.namespace, cluster, settings, memory, clock)
         try:
             with (
                 metrics.RECONCILE_SECONDS.labels("namespace").time(),

@@ -242,7 +242,7 @@ class PoolLoop:
         for key in changed:
             self._look_at(key)
         if self._topology or self._selects:
-            self._nodes = snapshots.nodes(reads)
+            self._nodes = self.shared.nodes.now(reads)
             self._older = snapshots.older_pools(reads, self.name)
         if self._tenants:
             self._tenancy = snapshots.tenancy(reads)
@@ -380,7 +380,7 @@ class PoolLoop:
                 Action(
                     target=server_of(load.address),
                     key=("load", key, load.address),
-                    call=functools.partial(loader.load, load),
+                    call=functools.partial(loader.load, load, self.shared.servers.seen_at),
                     done=functools.partial(self._loaded, load),
                     wake=wake,
                 )

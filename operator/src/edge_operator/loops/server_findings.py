@@ -25,6 +25,10 @@ class ServerFindings:
         self.control_open: Mapping[str, Endpoints] = MappingProxyType({})
         """Whether servers accept model control without a key, as far as they were checked."""
 
+    def seen_at(self, address: str) -> frozenset[str]:
+        """Returns the tails of a server that were seen to have their content. From any thread."""
+        return self.loaded.get(address, frozenset())
+
     def loaded_at(self, address: str, names: Collection[str]) -> None:
         """Notes tails that have their content."""
         if names:

@@ -1,7 +1,7 @@
 """What the loops of pools share: the clients, the executor, what other loops found out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from edge_operator.clients import Clients, Clock
@@ -10,6 +10,7 @@ from edge_operator.effects.executor import Action
 from edge_operator.effects.tails import TailLoader
 from edge_operator.keys import NamespaceKey
 from edge_operator.loops.server_findings import ServerFindings
+from edge_operator.observed.known_nodes import KnownNodes
 from edge_operator.pool.plans import PoolPlan
 from edge_operator.pool.states import RuntimeFindings
 from edge_operator.settings import Settings
@@ -32,6 +33,7 @@ class Shared:
     in_use: returns the condition of a pool about its deletion; None unless it waits for services.
     authority: returns the CA of the model store's certificate in PEM; empty if the operator has none.
     planned: told of every plan of a pool.
+    nodes: of the cluster.
     """
 
     clients: Clients
@@ -46,6 +48,7 @@ class Shared:
     in_use: Callable[[str], Finding | None] = lambda _pool: None
     authority: Callable[[], str] = lambda: ""
     planned: Callable[[str, PoolPlan], None] = lambda _pool, _plan: None
+    nodes: KnownNodes = field(default_factory=KnownNodes)
 
     @property
     def loader(self) -> TailLoader:

@@ -19,6 +19,8 @@ from edge_operator.errors import OperatorError
 Key = TypeVar("Key", bound=Hashable)
 
 DEBOUNCE = 0.3
+_PAUSE, _LONGEST_PAUSE = 2.0, 3.0
+"""Least delay of a run after an event, relative to what the last run took, and at most."""
 FIRST_RETRY = 1.0
 LAST_RETRY = 60.0
 _DOUBLINGS = 10
@@ -150,14 +152,18 @@ class WorkQueue(Generic[Key]):
         self._clock = clock
         self._parallel = parallel
         self._schedule: Schedule[Key] = Schedule(jitter)
+        self._pauses: dict[Key, float] = {}
+        """Delays of keys whose last run took long."""
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, key: Key, delay: float = DEBOUNCE, *, mended: bool = False) -> None:
         """Marks a key as dirty; its run starts after `delay` seconds and covers all events until then.
 
-        A key that failed waits for its retry, unless it is `mended`: what it failed for has changed.
+        A key that failed waits for its retry, unless it is `mended`: what it failed for has changed. One
+        whose runs take long waits longer: not one run an event.
         """
+        delay = max(delay, self._pauses.get(key, 0.0))
         self._schedule.add(key, self._clock() + delay, mended=mended)
         self._changed.set()
 
@@ -191,6 +197,7 @@ class WorkQueue(Generic[Key]):
         self._changed.set()
 
     async def _run_one(self, key: Key) -> None:
+        began = self._clock()
         try:
             again = await self._work(key)
         except OperatorError as error:
@@ -200,4 +207,8 @@ class WorkQueue(Generic[Key]):
             delay = self._schedule.fail(key, self._clock())
             logging.getLogger(__name__).exception("reconciling %s failed: retrying in %.0f s", key, delay)
         else:
+            took = _PAUSE * (self._clock() - began)
+            self._pauses.pop(key, None)
+            if took > DEBOUNCE:
+                self._pauses[key] = min(took, _LONGEST_PAUSE)
             self._schedule.succeed(key, None if again is None else self._clock() + again)

@@ -41,9 +41,12 @@ def weights(placements: Iterable[Object]) -> dict[Runtime, float]:
 
 def noted_weight(body: Object) -> float | None:
     """Returns the weight that an object is annotated with; None if that is not a number of at least 0."""
+    text = (body["metadata"].get("annotations") or {}).get(CPU_WEIGHT_ANNOTATION)
+    if text is None:
+        return None
     try:
-        weight = float((body["metadata"].get("annotations") or {})[CPU_WEIGHT_ANNOTATION])
-    except (KeyError, ValueError):
+        weight = float(text)
+    except ValueError:
         return None
     return weight if isfinite(weight) and weight >= 0 else None
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from edge_api import Placement
 from edge_api.devicepools import NodeGroup, SharedMemory
 from edge_api.names import dedicated_service_name, placement_name, runtime_service_name
 from edge_api.objects import written
@@ -62,6 +63,13 @@ def runtime_of(placement: Object) -> Runtime:
     spec = placement["spec"]
     dedicated = spec.get("isolation") == "Dedicated"
     return Runtime(placement["metadata"]["namespace"], spec["node"], spec["service"] if dedicated else "")
+
+
+def runtime_serving(placement: Placement) -> Runtime:
+    """Returns the runtime that a Placement is for, as read."""
+    spec = placement.spec
+    alone = spec.service if spec.isolation == "Dedicated" else ""
+    return Runtime(placement.metadata.namespace or "", spec.node, alone)
 
 
 def isolations(services: Iterable[Object]) -> dict[str, Isolation]:

@@ -68,6 +68,11 @@ def placement(body: Body) -> Hashable:
     )
 
 
+def report(body: Body) -> Hashable:
+    """All that the runtime reports, which a watch can bring together with a later write of the operator."""
+    return hash(json.dumps(body.get("status"), sort_keys=True, default=str))
+
+
 def needs(body: Body) -> Hashable:
     """What the runtime of a Placement depends on: the spec, and the weight of its requests."""
     return (generation(body), (body["metadata"].get("annotations") or {}).get(CPU_WEIGHT_ANNOTATION))

@@ -53,9 +53,14 @@ class Mirror:
         """Objects whose deletion was requested, by uid, until a watch reports that they are gone."""
         self._gone: OrderedDict[ObjectKey, str] = OrderedDict()
         """Objects that are gone, by uid: the response to a write can come after the event of the deletion."""
+        self._own: dict[ObjectKey, str] = {}
+        """Versions that the last writes of the operator returned."""
 
-    def put(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Stores an object, unless a newer version is known, it is gone or its deletion was requested."""
+    def put(self, kind: str, body: Mapping[str, Any], *, own: bool = False) -> None:
+        """Stores an object, unless a newer version is known, it is gone or its deletion was requested.
+
+        own: whether this is what a write of the operator returned.
+        """
         key = key_of(kind, body)
         metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
         stored = {**body, "metadata": metadata}
@@ -63,6 +68,8 @@ class Mirror:
             uid = metadata.get("uid", "")
             if uid in (self._deleted.get(key), self._gone.get(key)):
                 return
+            if own:
+                self._own[key] = metadata.get("resourceVersion", "")
             before = self._kinds[kind].get(key)
             if before is not None:
                 if not _newer(metadata, before["metadata"]):
@@ -72,10 +79,16 @@ class Mirror:
             for label in _labels(key, stored):
                 self._labelled[label][key] = stored
 
+    def wrote(self, kind: str, body: Mapping[str, Any]) -> bool:
+        """Whether a version is what the operator's last write of the object returned."""
+        version = body["metadata"].get("resourceVersion")
+        return version is not None and self._own.get(key_of(kind, body)) == version
+
     def remove(self, kind: str, body: Mapping[str, Any]) -> None:
         """Removes an object that is gone, unless another of its name was created since."""
         key, uid = key_of(kind, body), body["metadata"].get("uid", "")
         with self._lock:
+            self._own.pop(key, None)
             if self._deleted.get(key) == uid:
                 del self._deleted[key]
             if uid:
@@ -162,10 +175,14 @@ def _has(body: Object, label: str, value: str | None) -> bool:
 def _newer(metadata: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     """Whether this is a later version, or another object of that name.
 
+    The version that is known stays the same object, from which others need not read again.
+
     Kubernetes 1.35 defines resource versions of a kind as integers that can be compared; earlier API servers
     of etcd behave like that. Of versions in another form, the last to arrive is kept.
     """
     if metadata.get("uid") != before.get("uid"):
         return True
     now, then = str(metadata.get("resourceVersion", "")), str(before.get("resourceVersion", ""))
+    if now and now == then:
+        return False
     return int(now) >= int(then) if now.isdecimal() and then.isdecimal() else True

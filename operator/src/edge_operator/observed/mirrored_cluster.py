@@ -51,7 +51,7 @@ class MirroredCluster:
             return self._server.apply(wanted, version)
 
         applied = self._written(kind, wanted, seen, write, unchanged=unchanged)
-        self._mirror.put(wanted["kind"], applied)
+        self._mirror.put(wanted["kind"], applied, own=True)
         return applied
 
     def apply_status(self, kind: Kind, seen: Object, status: Object) -> Object | None:
@@ -62,7 +62,7 @@ class MirroredCluster:
 
         applied = self._written(kind, seen, seen, write, unchanged=True)
         if applied is not None:
-            self._mirror.put(kind.kind, applied)
+            self._mirror.put(kind.kind, applied, own=True)
         return applied
 
     def set_finalizers(self, kind: Kind, current: Object, finalizers: list[str]) -> Object | None:
@@ -73,7 +73,7 @@ class MirroredCluster:
 
         changed = self._written(kind, current, current, write, unchanged=True)
         if changed is not None:
-            self._mirror.put(kind.kind, changed)
+            self._mirror.put(kind.kind, changed, own=True)
         return changed
 
     def annotate(self, kind: Kind, current: Object, annotations: Mapping[str, str | None]) -> Object | None:
@@ -84,7 +84,7 @@ class MirroredCluster:
 
         changed = self._written(kind, current, current, write)
         if changed is not None:
-            self._mirror.put(kind.kind, changed)
+            self._mirror.put(kind.kind, changed, own=True)
         return changed
 
     def resize(self, pod: Object, container: str, requests: Mapping[str, str]) -> Object | None:
@@ -95,7 +95,7 @@ class MirroredCluster:
 
         resized = self._written(PODS, pod, pod, write)
         if resized is not None:
-            self._mirror.put(PODS.kind, resized)
+            self._mirror.put(PODS.kind, resized, own=True)
         return resized
 
     def delete(self, kind: Kind, namespace: str | None, name: str, seen: Object | None = None) -> None:

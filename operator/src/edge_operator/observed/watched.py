@@ -30,6 +30,8 @@ LABELLED = frozenset(WATCHED) - {INFERENCE_SERVICES, DEVICE_POOLS, NODES, TENANT
 """Kinds of which only the operator's own objects are watched."""
 OWNED = (MODEL_PROFILES, SERVICES, SERVICE_ACCOUNTS, ROLES, ROLE_BINDINGS, NETWORK_POLICIES)
 """Kinds whose objects are compared with the wanted ones after every change of their spec or labels."""
+OF_NAMESPACES = tuple(kind for kind in OWNED if kind != MODEL_PROFILES)
+"""Those of them that the loops of namespaces write; the loops of pools write the others."""
 KINDS_BY_PLURAL = {kind.plural: kind for kind in WATCHED}
 
 

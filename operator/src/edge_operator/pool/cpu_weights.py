@@ -11,7 +11,8 @@ Cost: one step for each place at which the plan counts something for an entry no
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeVar
 
 from edge_operator.cluster import Object
 from edge_operator.keys import ServiceKey
@@ -50,14 +51,37 @@ class Weighed:
     waiting: bool = False
 
 
-def published_weights(placements: Iterable[Object]) -> dict[EntryKey, Weight]:
+class ReadWeight(NamedTuple):
+    """What a Placement says of the weight of its runtime; weight: None if an earlier version wrote it."""
+
+    placement: Object
+    key: EntryKey
+    weight: Weight | None
+
+
+def read_weights(
+    placements: Iterable[Object], before: Mapping[str, ReadWeight] = MappingProxyType({})
+) -> dict[str, ReadWeight]:
+    """Returns what Placements say of weights, by uid or name. before: read again only if they changed."""
+    found = {}
+    for body in placements:
+        uid = body["metadata"].get("uid") or f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+        known = before.get(uid)
+        found[uid] = known if known is not None and known.placement is body else _read_weight(body)
+    return found
+
+
+def _read_weight(body: Object) -> ReadWeight:
+    spec = body["spec"]
+    key = EntryKey(body["metadata"]["namespace"], spec["service"], spec["node"])
+    if not is_current(body):
+        return ReadWeight(body, key, None)
+    return ReadWeight(body, key, Weight(runtime_of(body), started_with(body), "refusal" in spec))
+
+
+def published_weights(read: Iterable[ReadWeight]) -> dict[EntryKey, Weight]:
     """Returns the runtimes that Placements need, with their weights; 1 where none is noted."""
-    return {
-        EntryKey(body["metadata"]["namespace"], body["spec"]["service"], body["spec"]["node"]): Weight(
-            runtime_of(body), started_with(body), "refusal" in body["spec"]
-        )
-        for body in filter(is_current, placements)
-    }
+    return {each.key: each.weight for each in read if each.weight is not None}
 
 
 def weighed(

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from edge_api import Placement
 from edge_operator.keys import ServiceKey
 from edge_operator.names import DEMAND_ANNOTATION, FACTOR_ANNOTATION, UNFIT_ANNOTATION
 from edge_operator.pool import rates, server_links
 from edge_operator.pool.cpu_weights import Weighed, weighed
+from edge_operator.pool.entry_demands import Added, Entry, slices_of
 from edge_operator.pool.entry_problems import ServiceProblems, link_to_node, problems_of
 from edge_operator.pool.margins import ClassRatios
 from edge_operator.pool.pooled import EntryKey, LinkKey, PlannedEntry, Pool, PooledService, ServerState
@@ -21,7 +21,7 @@ from edge_operator.pool.server_choice import Choice
 from edge_operator.pool.server_links import Link
 from edge_operator.pool.shortages import Demands, crowding, held_back, lack, refusal
 from edge_operator.pool_nodes import PoolMember, intermediate_nodes, number_of
-from edge_planning import EntryProblem, Plan, PlanningError, plan_entry
+from edge_planning import Plan, PlanningError, plan_entry
 from edge_planning.errors import BadPlacesError
 from edge_planning.objectives import ACCURACY
 from edge_planning.pools import (
@@ -53,6 +53,10 @@ class PooledPlan:
             none of its entry nodes.
         failed: Why a service cannot be planned: its metadata, its measurements, or what the pool lacks.
         weighed: The entries, and at how many nodes they divide the processors by new counts.
+        basis: What the demands of all services depend on.
+        added: The demands of each service that can be planned.
+        unweighed: The entries before they were weighed.
+        telling: Demands whose Placements tell of their measured requests.
     """
 
     entries: Mapping[EntryKey, PlannedEntry]
@@ -62,6 +66,10 @@ class PooledPlan:
     links: Mapping[tuple[ServiceKey, LinkKey], Link] = field(repr=False)
     adopted: Mapping[str, Adopted] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     weighed: Weighed = field(default_factory=lambda: Weighed({}), repr=False, compare=False)
+    basis: tuple[object, ...] = field(default=(), repr=False, compare=False)
+    added: Mapping[ServiceKey, Added] = field(default_factory=dict, repr=False, compare=False)
+    unweighed: Mapping[EntryKey, PlannedEntry] = field(default_factory=dict, repr=False, compare=False)
+    telling: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def of(self, service: ServiceKey) -> list[PlannedEntry]:
         """Returns the entries of a service."""
@@ -94,51 +102,6 @@ def runtime_memory(resources: Mapping[str, Mapping[str, object]]) -> float:
     return 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A demand before it is planned.
-
-    Attributes:
-        problems: By name of the Triton server.
-        current, left: Triton servers that it uses and that it left because it was lost.
-        offered: Those that it can use.
-        preferred: Of equally good ones, this one.
-    """
-
-    service: PooledService
-    member: PoolMember
-    problems: Mapping[str, EntryProblem]
-    current: str | None
-    left: str | None
-    offered: tuple[str, ...]
-    preferred: str | None
-    rate: rates.Rate
-
-    @property
-    def linked(self) -> str | None:
-        """The Triton server of the link that is measured while no tail is used."""
-        return self.preferred or next(iter(self.offered), None)
-
-    @property
-    def placement(self) -> Placement | None:
-        """The published one."""
-        return self.service.placements.get(self.member.node.name)
-
-    @property
-    def placed(self) -> bool:
-        """Whether it has a table, and the last plan had room for it."""
-        return self.placement is not None and UNFIT_ANNOTATION not in self.placement.metadata.annotations
-
-    @property
-    def observed(self) -> Observed | None:
-        """Its requests as measured, if that counts."""
-        return self.service.observed.get(self.member.node.name) if self.rate.assumed else None
-
-    def problem_to(self, server: str | None) -> EntryProblem:
-        """Returns the problem with a server, or the one without any."""
-        return self.problems.get(server or "", next(iter(self.problems.values())))
-
-
 class _Planner:
     def __init__(self, pool: Pool, previous: PooledPlan, moves: int | None, nodes: int | None) -> None:
         self.pool, self.previous, self.moves, self.nodes = pool, previous, moves, nodes
@@ -150,36 +113,61 @@ class _Planner:
         self.failed: dict[ServiceKey, PlanningError] = {}
         self.links: dict[tuple[ServiceKey, LinkKey], Link] = {}
         self.ratios: dict[tuple[ServiceKey, str], ClassRatios] = {}
-        self.entries: dict[str, _Entry] = {}
+        self.entries: dict[str, Entry] = {}
         self.demands: list[PoolDemand] = []
         self.held: dict[EntryKey, PlannedEntry] = {}
         self.adopted: Mapping[str, Adopted] = {}
         self.telling: frozenset[str] = frozenset()
         self.last = {demand.name: demand for demand in previous.plan.problem.demands}
+        self.basis = (pool.spec, pool.members, dict(pool.servers), pool.tenancy, pool.runtime_memory)
+        self.kept = previous.added if self.basis == previous.basis else {}
+        self.added: dict[ServiceKey, Added] = {}
 
     def add(self, service: PooledService) -> None:
-        """Adds the demands of a service, or why it has none."""
+        """Adds the demands of a service, those before if it is the same; or why it has none."""
+        known = self.kept.get(service.key)
+        if known is None or known.service is not service:
+            known = self._added(service)
+        if known is None:
+            return
+        self.added[service.key] = known
+        self.problems[service.key] = known.problems
+        self.links |= known.links
+        self.ratios |= known.ratios
+        for entry, demand in known.entries:
+            self.entries[demand.name] = entry
+            self.demands.append(demand)
+        for entry in known.held:
+            self.held[self._key(entry)] = self._held(entry)
+
+    def _added(self, service: PooledService) -> Added | None:
+        self.links, self.ratios, links, ratios = {}, {}, self.links, self.ratios
+        try:
+            found = self._demanded(service)
+            return None if found is None else replace(found, links=self.links, ratios=self.ratios)
+        finally:
+            links.update(self.links)
+            ratios.update(self.ratios)
+            self.links, self.ratios = links, ratios
+
+    def _demanded(self, service: PooledService) -> Added | None:
         found = problems_of(service, self.pool.spec, self.previous.problems.get(service.key))
         if isinstance(found, PlanningError):
             self.failed[service.key] = found
-            return
+            return None
         try:
             entries = [self._entry(service, found, member) for member in service.entries]
         except PlanningError as error:
             self.failed[service.key] = error
-            return
+            return None
         self.problems[service.key] = found
-        digest = _slices_of(found)
+        digest = slices_of(found)
         held = []
         if self.pool.tenancy.stop(service.key.namespace) == "Hold":
             held = [entry for entry in entries if entry.placement is None]
             entries = [entry for entry in entries if entry.placement is not None]
-        for entry in entries:
-            demand = self._demand(entry, digest)
-            self.entries[demand.name] = entry
-            self.demands.append(demand)
-        for entry in held:
-            self.held[self._key(entry)] = self._held(entry)
+        demands = tuple((entry, self._demand(entry, digest)) for entry in entries)
+        return Added(service, found, demands, tuple(held), {}, {})
 
     def result(self) -> PooledPlan:
         problem = self._problem()
@@ -190,7 +178,9 @@ class _Planner:
         demands = {one.name: one for one in self.demands}
         entries: dict[EntryKey, PlannedEntry] = dict(self.held)
         for name, entry in self.entries.items():
-            entries[self._key(entry)] = self._planned(entry, plan, name, demands)
+            key = self._key(entry)
+            entries[key] = self._as_before(entry, plan, name) or self._planned(entry, plan, name, demands)
+        unweighed = dict(entries)
         for entry in self.entries.values():
             planned = entries[self._key(entry)].plan
             routes = planned.table.routes if isinstance(planned, Plan) else ()
@@ -199,7 +189,19 @@ class _Planner:
                 if key not in entries and node in self.members:
                     entries[key] = self._between(entry.service, self.members[node])
         made = weighed(entries, self.pool, plan, self.adopted.keys(), self.nodes)
-        return PooledPlan(made.entries, self.failed, plan, self.problems, self.links, self.adopted, made)
+        return PooledPlan(
+            made.entries,
+            self.failed,
+            plan,
+            self.problems,
+            self.links,
+            self.adopted,
+            made,
+            self.basis,
+            self.added,
+            unweighed,
+            self.telling,
+        )
 
     def _published(self, problem: PoolProblem) -> PoolPlan | None:
         """Returns a plan of the entry nodes that have a table.
@@ -211,7 +213,7 @@ class _Planner:
             return None
         return plan_pool(replace(problem, demands=placed))
 
-    def _entry(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> _Entry:
+    def _entry(self, service: PooledService, found: ServiceProblems, member: PoolMember) -> Entry:
         node = member.node.name
         placement = service.placements.get(node)
         if node in self.servers:
@@ -239,7 +241,7 @@ class _Planner:
             alone = found.problem(member, None, link, near, ratios, service)
             problems = {alone.peer: alone}
         rate = rates.planned_rate(service.spec.planned_rate)
-        return _Entry(service, member, problems, current, left, offered, preferred, rate)
+        return Entry(service, member, problems, current, left, offered, preferred, rate)
 
     def _offered(self, names: list[str], full: frozenset[str], used: str | None) -> tuple[str, ...]:
         """Returns the servers that can be used: those that respond and have room, as far as there are any.
@@ -276,7 +278,7 @@ class _Planner:
         self.links[service.key, key] = link
         return link
 
-    def _demand(self, entry: _Entry, digest: str) -> PoolDemand:
+    def _demand(self, entry: Entry, digest: str) -> PoolDemand:
         """Returns the demand, which is the previous one if it is equal: comparing it again costs nothing."""
         service = entry.service
         demand = PoolDemand(
@@ -323,13 +325,25 @@ class _Planner:
             entitled=bool(self.pool.tenancy),
         )
 
-    def _held(self, entry: _Entry) -> PlannedEntry:
+    def _held(self, entry: Entry) -> PlannedEntry:
         """Returns what an entry node without a table gets while the tenant is held."""
         problem = entry.problem_to(entry.linked)
         shortage = held_back(self.pool.tenancy.of(entry.service.key.namespace))
         return PlannedEntry(entry.member, problem, None, None, shortage=shortage, held=True)
 
-    def _planned(self, entry: _Entry, plan: PoolPlan, name: str, demands: Demands) -> PlannedEntry:
+    def _as_before(self, entry: Entry, plan: PoolPlan, name: str) -> PlannedEntry | None:
+        """Returns what an entry node got by the last plan, if it has the same demand and the same table."""
+        previous, key = self.previous, entry.service.key
+        placed = plan.placed.get(name)
+        same = self.added[key] is previous.added.get(key) and placed is previous.plan.placed.get(name)
+        if not same or placed is None or placed.short is not None:
+            return None
+        told = name in self.telling or name in previous.telling
+        if told or self.adopted.get(name) != previous.adopted.get(name):
+            return None
+        return previous.unweighed.get(self._key(entry))
+
+    def _planned(self, entry: Entry, plan: PoolPlan, name: str, demands: Demands) -> PlannedEntry:
         placed, adopted = plan.placed.get(name), self.adopted.get(name)
         server = (placed.server if placed is not None else None) or entry.linked
         if adopted is not None:
@@ -387,7 +401,7 @@ class _Planner:
                 new[name] = Adopted(routes, server_links.peer_of(placement), placed.plan.table, placed.server)
         return {**still, **new}
 
-    def _as_planned(self, entry: _Entry) -> bool:
+    def _as_planned(self, entry: Entry) -> bool:
         """Whether the published table was planned for the present demand, and its server is to be used."""
         placement, server = entry.placement, server_links.peer_of(entry.placement)
         if placement is None or server != entry.preferred:
@@ -396,7 +410,7 @@ class _Planner:
         told = None if rates.published(placement) is None else entry.observed
         return noted == self._fingerprint(entry, server, told)
 
-    def _fingerprint(self, entry: _Entry, server: str | None, observed: Observed | None) -> str:
+    def _fingerprint(self, entry: Entry, server: str | None, observed: Observed | None) -> str:
         """Returns what differs for another demand, without what a restarted operator cannot know.
 
         observed: As far as a Placement says it.
@@ -413,7 +427,7 @@ class _Planner:
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
-    def _notes(self, entry: _Entry, server: str | None, observed: Observed | None) -> Mapping[str, str]:
+    def _notes(self, entry: Entry, server: str | None, observed: Observed | None) -> Mapping[str, str]:
         placement = entry.placement
         notes = {DEMAND_ANNOTATION: self._fingerprint(entry, server, observed)}
         found = self.ratios.get((entry.service.key, entry.member.device_class))
@@ -428,7 +442,7 @@ class _Planner:
             notes |= server_links.annotations(server, left, placement, self.servers)
         return notes
 
-    def _choice(self, entry: _Entry, server: str | None) -> Choice | None:
+    def _choice(self, entry: Entry, server: str | None) -> Choice | None:
         if server is None:
             return None
         able = [
@@ -440,7 +454,7 @@ class _Planner:
         ]
         return Choice(server, self._left(entry, server), replaceable=len(able) > 1)
 
-    def _left(self, entry: _Entry, server: str) -> str | None:
+    def _left(self, entry: Entry, server: str) -> str | None:
         """Returns the server that was lost, to which the entry node returns."""
         known = entry.left if entry.left in self.servers else None
         if entry.current in entry.offered:
@@ -468,7 +482,7 @@ class _Planner:
             choice=self._choice(entry, entry.linked),
         )
 
-    def _key(self, entry: _Entry) -> EntryKey:
+    def _key(self, entry: Entry) -> EntryKey:
         return EntryKey(*entry.service.key, entry.member.node.name)
 
 
@@ -480,12 +494,3 @@ def _steady(before: Link | None, measured: float | None) -> float | None:
     if planned is not None and abs(measured - planned) <= _STEADY * planned:
         return planned
     return max(measured, _SLOWEST)
-
-
-def _slices_of(problems: ServiceProblems) -> str:
-    """Returns what is equal for services that have the same slices: the model with the same cuts and bytes.
-
-    An earlier version recorded no bytes, so two services can know different ones of a model.
-    """
-    slices = repr(sorted(problems.model.memory.items()))
-    return f"{problems.digest}/{hashlib.sha256(slices.encode()).hexdigest()[:8]}"

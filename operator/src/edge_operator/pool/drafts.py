@@ -15,6 +15,7 @@ from edge_operator.errors import ObjectRefusedError
 from edge_operator.keys import ServiceKey, TailKey
 from edge_operator.pool.actions import Apply, Delete, Event, LoadTails, SetFinalizers, Write, wanted_by
 from edge_operator.pool.facts import Lookups
+from edge_operator.pool.parsed import Parsed
 from edge_operator.pool.pooled import PooledService
 from edge_operator.pool.published import readable
 from edge_operator.pool.rates import Measured
@@ -71,11 +72,26 @@ class Shared:
         return readable(here.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A rendered table, and the metadata of the published one, which already has all of it.
+
+    A table is the same object as long as nothing that it is rendered from changes.
+    """
+
+    table: Placement
+    live: tuple[object, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Compared) and self.table is other.table and self.live == other.live
+
+
 @dataclass(slots=True)
 class Draft:
     """The plan of a service, as far as its steps have made it.
 
     Attributes:
+        parsed: The objects of the service, which `written` and the Placements are of.
         isolation: Of the runtimes that the tables are for; while it changes, not the one of the spec.
         written: The InferenceService as it is stored; `service` has the model that is planned.
         placements: Published, by node.
@@ -89,6 +105,7 @@ class Draft:
         members: The entry nodes.
         pool: All nodes of the pool.
         resolved: What the model's address was resolved to.
+        covered: Tables that were compared with the published ones and need no write, by node.
         recorded: Whether the metadata are those of the ModelProfile, so that the store need not be called.
         unmeasured: Why routes through Triton are not planned yet; the local ones do not wait.
         first_requests: What runtimes do with the first requests, by entry node.
@@ -121,6 +138,8 @@ class Draft:
     former: dict[str, Placement]
     isolation: Isolation
     lookups: Lookups
+    parsed: Parsed = field(default_factory=Parsed)
+    covered: Mapping[str, Compared | None] = field(default_factory=dict)
     rollout: Decision | None = None
     waiting: float = 0.0
     lacking: bool = False

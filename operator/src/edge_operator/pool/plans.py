@@ -21,7 +21,7 @@ from edge_operator.authority.failures import certificates_finding
 from edge_operator.conditions import Blocked
 from edge_operator.keys import ServiceKey
 from edge_operator.pool.actions import SetStatus
-from edge_operator.pool.cpu_weights import published_weights
+from edge_operator.pool.cpu_weights import ReadWeight, published_weights, read_weights
 from edge_operator.pool.demands import NO_PLAN, PooledPlan, plan_services, runtime_memory
 from edge_operator.pool.drafts import Draft, Now, Shared
 from edge_operator.pool.measurements import measuring_nodes
@@ -102,6 +102,7 @@ class Joint:
         budget: Of changes of tables for accuracy alone, with what tenants borrow.
         weighing: Budget of nodes whose processors are divided by new counts.
         again_at: When changes that wait for a budget are planned, in seconds of the monotonic clock.
+        weights: What the Placements of the pool say of the weights of their runtimes.
     """
 
     pool: Pool | None
@@ -110,6 +111,7 @@ class Joint:
     budget: MoveBudget = _FULL
     weighing: MoveBudget = _UNWEIGHED
     again_at: float = inf
+    weights: Mapping[str, ReadWeight] = field(default_factory=dict)
 
 
 NOTHING = PoolPlan()
@@ -189,6 +191,7 @@ def _joint(
         and not service.spec.suspend
     )
     spec, availability = surroundings.pool.spec, state.availability
+    weights = read_weights(state.placements, previous.weights)
     pool = Pool(
         spec,
         surroundings.members,
@@ -203,10 +206,10 @@ def _joint(
         runtime_memory=runtime_memory(state.settings.runtime_resources),
         tenants=pool_tenants(state.tenancy, state.name, {key.namespace for key in state.services}),
         tenancy=state.tenancy,
-        published=published_weights(state.placements),
+        published=published_weights(weights.values()),
     )
     if pool == previous.pool and now.monotonic < previous.again_at:
-        return previous
+        return replace(previous, weights=weights)
     try:
         made = plan_services(
             pool,
@@ -216,19 +219,20 @@ def _joint(
         )
     except PlanningError as error:
         failed = replace(previous.plan, failed=dict.fromkeys(found, error))
-        return Joint(pool, failed, previous.entries, previous.budget, previous.weighing)
+        return replace(previous, pool=pool, plan=failed, again_at=inf, weights=weights)
     entries: dict[ServiceKey, list[PlannedEntry]] = defaultdict(list)
     for key, entry in made.entries.items():
         entries[ServiceKey(key.namespace, key.service)].append(entry)
     budget = previous.budget.after(made.plan.spent, now.monotonic)
     weighing = previous.weighing.after(made.weighed.spent, now.monotonic)
     again_at = now.monotonic + REFILL if made.plan.waiting or made.weighed.waiting else inf
-    return Joint(pool, made, {key: tuple(each) for key, each in entries.items()}, budget, weighing, again_at)
+    by_service = {key: tuple(each) for key, each in entries.items()}
+    return Joint(pool, made, by_service, budget, weighing, again_at, weights)
 
 
 def _affected(joint: Joint, previous: Joint) -> list[ServiceKey]:
     """Returns the services that get something else than before."""
-    if joint is previous:
+    if joint.entries is previous.entries and joint.plan is previous.plan:
         return []
     keys = joint.entries.keys() | previous.entries.keys() | joint.plan.failed.keys()
     return [

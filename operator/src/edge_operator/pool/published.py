@@ -22,18 +22,13 @@ def readable(bodies: Iterable[Object]) -> list[Placement]:
     return found
 
 
-def by_node(bodies: Iterable[Object]) -> tuple[dict[str, Placement], dict[str, Placement]]:
-    """Returns Placements of a service by node: those of this version, and those of an earlier one.
-
-    One that this version cannot read is left out: the next plan replaces it.
-    """
+def by_node(
+    parsed: Iterable[tuple[Object, Placement]],
+) -> tuple[dict[str, Placement], dict[str, Placement]]:
+    """Returns Placements of a service by node: those of this version, and those of an earlier one."""
     current: dict[str, Placement] = {}
     former: dict[str, Placement] = {}
-    for body in bodies:
-        try:
-            placement = Placement.model_validate(in_this_version(body))
-        except ValidationError:
-            continue
+    for body, placement in parsed:
         (current if is_current(body) else former)[placement.spec.node] = placement
     return current, former
 

@@ -20,7 +20,7 @@ from edge_operator.keys import TailKey
 from edge_operator.names import FORMER_TAILS_ANNOTATION
 from edge_operator.pool import relaying, withheld
 from edge_operator.pool.actions import Apply, Delete, LoadTails
-from edge_operator.pool.drafts import Draft
+from edge_operator.pool.drafts import Compared, Draft
 from edge_operator.pool.facts import NotKnownError, TailsAt
 from edge_operator.pool.published import kept
 from edge_operator.tritons import residency
@@ -34,6 +34,8 @@ _LOADING = 2.0
 """Seconds that a plan waits for tails before it publishes local routes, or says that Triton is busy."""
 _SEEN_LOADED = 30.0
 """Likewise for tails that published tables use: after a restart, the operator only has to see them."""
+_COMPARED = ("uid", "generation", "labels", "annotations", "ownerReferences")
+"""Metadata by which a published table differs from a rendered one; the generation stands for the spec."""
 
 
 class ServerFull(Exception):  # noqa: N818 - not an error: another server is used
@@ -275,19 +277,31 @@ def _publish(draft: Draft, tables: Sequence[Placement]) -> list[str]:
     for table in sorted(tables, key=lambda table: table.spec.node not in slices):
         now = relaying.publishable(table, before, switched)
         waiting |= relaying.awaited(table, now)
-        body = relaying.with_intermediate_slices(now, slices.get(table.spec.node, {})).body()
-        _apply(draft, body, draft.placements.get(body["spec"]["node"]))
+        final, node = relaying.with_intermediate_slices(now, slices.get(table.spec.node, {})), table.spec.node
+        current = draft.placements.get(node)
+        compared = Compared(final, _compared_fields(_as_seen(draft, current)))
+        if current is None or compared != draft.covered.get(node):
+            covered = _apply(draft, final.body(), current)
+            draft.covered = {**draft.covered, node: compared if covered else None}
     return sorted(waiting)
 
 
-def _apply(draft: Draft, body: Object, current: Placement | None) -> None:
+def _compared_fields(live: Object | None) -> tuple[object, ...]:
+    """Returns what `_apply` compares of a published table, with its spec by the generation."""
+    metadata = {} if live is None else live["metadata"]
+    return tuple(metadata.get(name) for name in _COMPARED)
+
+
+def _apply(draft: Draft, body: Object, current: Placement | None) -> bool:
+    """Has a table applied unless it is published; returns whether it is."""
     live = current.body() if current is not None else None
     if live is not None:
         ended = "candidate" in live["spec"] and "candidate" not in body["spec"]
         if covers(live, body) and not ended:
-            return
+            return True
         body["metadata"].setdefault("annotations", {})[FORMER_TAILS_ANNOTATION] = residency.former_tails(live)
     draft.write(Apply(body, _as_seen(draft, current), own=live is None))
+    return False
 
 
 def _switched_nodes(draft: Draft) -> set[str]:

@@ -41,6 +41,8 @@ def still_needed(
 def with_intermediate_slices(table: Placement, slices: Mapping[str, IntermediateSlice]) -> Placement:
     """Returns the table with the slices that its node runs for others, sorted."""
     ordered = tuple(slices[name] for name in sorted(slices))
+    if (ordered or None) == table.spec.intermediate_slices:
+        return table
     return table.model_copy(
         update={"spec": table.spec.model_copy(update={"intermediate_slices": ordered or None})}
     )
@@ -65,6 +67,8 @@ def publishable(table: Placement, published: Mapping[str, Placement], switched: 
         for route in table.spec.routes
         if all((node, needed.model) in ready for node, needed in _needed(route))
     )
+    if len(routes) == len(table.spec.routes):
+        return table
     return table.model_copy(update={"spec": table.spec.model_copy(update={"routes": routes})})
 
 

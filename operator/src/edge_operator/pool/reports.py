@@ -9,7 +9,7 @@ from edge_api.inferenceservices import InferenceService, InferenceServiceStatus
 from edge_api.objects import written
 from edge_operator.cluster import Object
 from edge_operator.conditions import STEPS
-from edge_operator.nodes.runtimes import runtime_of
+from edge_operator.nodes.runtimes import runtime_serving
 from edge_operator.pool import rollout_reports, slo
 from edge_operator.pool.actions import Event, SetStatus
 from edge_operator.pool.drafts import Now
@@ -134,7 +134,8 @@ def _implied(earlier: Mapping[str, tuple[str, str]], after: InferenceServiceStat
         if each.status == "True" and earlier.get(each.type, ("",))[0] != "True"
     }
     order = [*(step for step in STEPS if step in became), *({reasons.READY} & became)]
-    first = {reasons.ROLLED_OUT} - earlier.keys()  # there was no revision before it
+    _, reason = earlier.get(reasons.ROLLED_OUT, ("", reasons.WAITING))
+    first = {reasons.ROLLED_OUT} if reason == reasons.WAITING else set()  # there was no revision before it
     return set(order[:-1]) | first
 
 
@@ -149,7 +150,7 @@ def pod_troubles(
     for node in (member.node.name for member in members):
         if node not in placements or (node in alive and placements[node].loaded):
             continue
-        name = runtime_of(placements[node].body()).name
+        name = runtime_serving(placements[node]).name
         deployment = own.deployments.get(name)
         pods = map(pod_trouble, own.pods.get(name, ()))
         refused = map(deployment_trouble, [deployment] if deployment is not None else [])

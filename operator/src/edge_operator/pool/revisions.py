@@ -106,11 +106,10 @@ def _entries(
     service: InferenceService, surroundings: Surroundings | Blocked, nodes: Iterable[Node]
 ) -> frozenset[str]:
     """Returns the names of the entry nodes that are Ready; of all nodes, if the pool cannot be read."""
-    ready = frozenset(node.name for node in nodes if node.ready)
     if isinstance(surroundings, Blocked):
-        return ready
+        return frozenset(node.name for node in nodes if node.ready)
     found = of_service(surroundings, service.spec).entries
-    return ready & {member.node.name for member in found}
+    return frozenset(member.node.name for member in found if member.node.ready)
 
 
 def planned_for(service: InferenceService, decision: Decision | None) -> InferenceService:

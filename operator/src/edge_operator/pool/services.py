@@ -27,8 +27,9 @@ from edge_operator.pool import (
     tables,
 )
 from edge_operator.pool.actions import Delete, LoadTails, SetStatus, UnloadTails, Write
-from edge_operator.pool.drafts import Draft, Now, Shared
+from edge_operator.pool.drafts import Compared, Draft, Now, Shared
 from edge_operator.pool.facts import Lookups, Need, NotKnownError, SliceOf
+from edge_operator.pool.parsed import Parsed, parsed
 from edge_operator.pool.pooled import PlannedEntry, PooledService
 from edge_operator.pool.preparing import PATIENCE, unsteady
 from edge_operator.pool.published import by_node
@@ -39,7 +40,6 @@ from edge_operator.pool.reports import Reporting
 from edge_operator.pool.results import Prepared, Rendered
 from edge_operator.pool.states import PoolState, ServiceState
 from edge_operator.pool.status import Observation
-from edge_operator.reading import read
 from edge_operator.tritons.residency import tails_of
 from edge_planning.errors import PlanningError
 
@@ -87,6 +87,10 @@ class ServicePlan:
     removal: Removal = field(default_factory=Removal)
     full: Mapping[str, float] = field(default_factory=dict)
     """Triton servers without room for its tails, by address, until a time of the monotonic clock."""
+    parsed: Parsed = field(default_factory=Parsed)
+    """Its objects, and those of its Placements."""
+    covered: Mapping[str, Compared | None] = field(default_factory=dict)
+    """The tables that are published as they are rendered, by node."""
     awaits_measurement: bool = False
     """Whether a profiling Job can change it."""
     waiting_since: float | None = None
@@ -109,13 +113,13 @@ def begun(
     if own.body["metadata"].get("deletionTimestamp"):
         return ServicePlan(removal=before.removal)
     try:
-        service = read(InferenceService, own.body)
+        found = parsed(own.body, own.placements, before.parsed)
     except ValidationError as error:
         status = reports.report_unreadable(own, sentences(InferenceService, error), now.wall)
         return replace(
             before, objects=(), status=status, loads=(), unloads=(), again_at=NEVER, blocked=None, defect=None
         )
-    return _draft(state, own, before, shared, now, service)
+    return _draft(state, own, before, shared, now, found)
 
 
 def failed_by(error: Exception, before: ServicePlan, now: Now) -> ServicePlan:
@@ -155,9 +159,11 @@ def _draft(
     before: ServicePlan,
     shared: Shared,
     now: Now,
-    service: InferenceService,
+    found: Parsed,
 ) -> Draft:
-    placements, former = by_node(own.placements)
+    assert found.service is not None  # it was read
+    _, service = found.service
+    placements, former = by_node(found.placements.values())
     decision = revisions.decided(own, service, shared.surroundings, state.nodes, placements, now.wall)
     slices = (state.facts.get(need) for need in before.used if isinstance(need, SliceOf))
     errors = [fact.error for fact in slices if fact is not None]
@@ -168,6 +174,8 @@ def _draft(
         own=own,
         shared=shared,
         now=now,
+        parsed=found,
+        covered=before.covered,
         service=revisions.planned_for(service, decision),
         written=service,
         rollout=decision,
@@ -282,6 +290,8 @@ def _planned(draft: Draft, before: ServicePlan) -> ServicePlan:
         tails=draft.tails if has_tables or _stopped(draft) is not None else before.tails,
         again_at=now + again,
         blocked=draft.blocked,
+        parsed=draft.parsed,
+        covered={node: each for node, each in draft.covered.items() if node in draft.placements},
         prepared=draft.prepared if draft.prepared is not None else before.prepared,
         pooled=draft.pooled,
         measured=draft.measured,

@@ -96,12 +96,14 @@ def servers(known: Iterable[str], listed: Iterable[str]) -> frozenset[str]:
 
 
 def without(table: Placement, refused: Collection[TailKey]) -> Placement:
-    """Returns the table without the routes that use these tails."""
+    """Returns the table without the routes that use these tails; the table itself if there are none."""
     routes = tuple(
         route
         for route in table.spec.routes
         if not any((stage.address, stage.model) in refused for stage in route.stages)
     )
+    if len(routes) == len(table.spec.routes):
+        return table
     return table.model_copy(update={"spec": table.spec.model_copy(update={"routes": routes})})
 
 

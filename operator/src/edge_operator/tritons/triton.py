@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,13 +94,13 @@ class TritonServers:
         request has none.
         """
         with self._errors(address, f"listing the models of Triton at {address}") as context:
-            return asyncio.run(_request(address, context, _models))
+            return _run(_request(address, context, _models))
 
     def parameters(self, address: str, name: str) -> Mapping[str, str]:
         """Returns the parameters in the configuration of a model; empty if it is not loaded."""
         with self._errors(address, f"reading the configuration of {name} at {address}") as context:
             try:
-                config = asyncio.run(_request(address, context, lambda client: client.get_model_config(name)))
+                config = _run(_request(address, context, lambda client: client.get_model_config(name)))
             except InferenceServerException as error:
                 if error.status() in _UNKNOWN_MODEL and error.debug_details() is None:
                     return {}
@@ -115,7 +115,7 @@ class TritonServers:
             headers = self._headers(tail.address)
             with onnx() as blob:
                 _send(tail, blob, context, headers)
-            ready = asyncio.run(_request(tail.address, context, _models))
+            ready = _run(_request(tail.address, context, _models))
         if tail.name not in ready:
             raise TailRefusedError(
                 f"{doing} failed: Triton accepted the model but it is not ready: read the log of Triton"
@@ -125,7 +125,7 @@ class TritonServers:
         """Unloads a model; does nothing if it is not loaded."""
         with self._errors(address, f"unloading {name} from Triton at {address}") as context:
             headers = self._headers(address)
-            asyncio.run(_unloaded(address, context, name, headers))
+            _run(_unloaded(address, context, name, headers))
 
     def control_open(self, address: str) -> bool:
         """Whether the server accepts model control without a key. address: also grpc(s)://host:port."""
@@ -133,7 +133,7 @@ class TritonServers:
             return grpc_control.control_open(address, self._certificates)
         with self._errors(address, f"checking model control of Triton at {address}") as context:
             try:
-                asyncio.run(_request(address, context, lambda client: client.get_model_repository_index()))
+                _run(_request(address, context, lambda client: client.get_model_repository_index()))
             except InferenceServerException as error:
                 if error.status() in _DENIED:
                     return False
@@ -146,7 +146,7 @@ class TritonServers:
         The time of a request is the growth of the model's statistics, which do not contain the network.
         """
         with self._errors(address, f"measuring {name} at {address}") as context:
-            return asyncio.run(_request(address, context, lambda client: _timed(client, name, feeds, runs)))
+            return _run(_request(address, context, lambda client: _timed(client, name, feeds, runs)))
 
     def _headers(self, address: str) -> dict[str, str]:
         key = self._keys.key(address) if self._keys is not None else None
@@ -170,6 +170,34 @@ class TritonServers:
             raise _refusal(doing, error) from error
         except (OSError, aiohttp.ClientError, httpx.HTTPError) as error:
             raise _unreached(doing, error, tls=context is not None) from error
+
+
+def _run(request: Coroutine[Any, Any, T]) -> T:
+    """Runs a request in an event loop of its own.
+
+    asyncio.run looks through the tasks of all loops of the process for those to cancel, and kopf has a task
+    for each object that changes.
+    """
+    loop, begun = asyncio.new_event_loop(), list[asyncio.Task[Any]]()
+
+    def task(
+        _: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **more: object
+    ) -> "asyncio.Task[T]":
+        made = asyncio.Task(coroutine, loop=loop, **more)  # type: ignore[arg-type]
+        begun.append(made)
+        return made
+
+    loop.set_task_factory(task)  # type: ignore[arg-type]
+    try:
+        return loop.run_until_complete(request)
+    finally:
+        loop.run_until_complete(_ended([each for each in begun if each.cancel()]))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def _ended(tasks: Iterable["asyncio.Task[Any]"]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _models(client: "tritonclient.http.aio.InferenceServerClient") -> frozenset[str]:
