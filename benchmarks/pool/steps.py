@@ -142,7 +142,8 @@ def _demand(site: Site) -> tuple[float, float]:
 @contextmanager
 def _watched(site: Site) -> Iterator[Callable[[], list[Seen]]]:
     """Follows the Placements; yields a function that returns their states so far, in the order of time."""
-    columns = '{"\\t"}'.join(f"{{{each}}}" for each in _COLUMNS)
+    # kubectl replaces tabs by spaces.
+    columns = '{"|"}'.join(f"{{{each}}}" for each in _COLUMNS)
     argv = site.bed.client_command("kubectl", ["get", "placements", "-n", NAMESPACE, "--watch"])
     process = subprocess.Popen(
         [*argv, "-o", f'jsonpath={columns}{{"\\n"}}'], stdout=subprocess.PIPE, text=True
@@ -152,7 +153,7 @@ def _watched(site: Site) -> Iterator[Callable[[], list[Seen]]]:
 
     def read() -> None:
         for line in lines:
-            found.append(_seen(line.rstrip("\n").split("\t"), time.monotonic()))
+            found.append(_seen(line.rstrip("\n").split("|"), time.monotonic()))
 
     reader = threading.Thread(target=read)
     reader.start()

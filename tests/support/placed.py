@@ -40,7 +40,7 @@ def adding(number: float) -> bytes:
 class SmallStore(ModelStore):
     """A model store in memory that counts its transfers. It cannot be reached while it is `away`.
 
-    lost: digests that it does not find. asked: how often it was asked for a blob.
+    lost: digests that it does not find. asked: number of requests for blobs.
     """
 
     def __init__(self, *models: bytes) -> None:
