@@ -171,7 +171,7 @@ class Ground:
 
     def unsettled(self, before: Mapping[str, str]) -> list[str]:
         """Returns what is not as before: conditions, Placements that are not loaded in their current
-        generation, tails in Triton that no route uses, and those that it lacks.
+        generation, and tails that Triton lacks. Tails that no route uses have a grace period: see `owned`.
         """
         try:
             now = self.conditions()
@@ -194,7 +194,6 @@ class Ground:
             *changed,
             *(["no Placement"] if not items else []),
             *(f"{name}: not loaded in its current generation" for name in stale),
-            *(f"tail {name}: without a table" for name in sorted(loaded - used)),
             *(f"tail {name}: missing" for name in sorted(used - loaded)),
         ]
 
