@@ -31,6 +31,7 @@ QUIET_SECONDS: Final = 5.0
 """Without a write of the operator, after which it is at rest."""
 PHASES: Final = ("rest", "changes", "takeover", "kopf")
 """What follows the operator's start."""
+_CONTROL_PLANE: Final = ("etcd", "kine", "kube-apiserver")
 _SAY_SECONDS: Final = 5.0
 _TICKS: Final = 100  # of the processor time in procfs, on Linux
 
@@ -104,7 +105,7 @@ class Run:
 
     def _converged(self) -> dict[str, object]:
         leader = OPERATORS[0]
-        start = time.time()
+        start, others = time.time(), self._control_plane_cpu()
         program = self._plane.start_operator(leader)
         with step(self._say, "converge", announce=True):
             self._until_settled(lambda: self._seen.ready == self._scale.services)
@@ -123,6 +124,7 @@ class Run:
             "writes_per_service": round(sum(r.writes for r in requests) / self._scale.services, 2),
             "memory_mb": round(peak_bytes(program.folder) / 1e6),
             "cpu_s": round(cpu_seconds(program.folder), 1),
+            "control_plane_cpu_s": round(self._control_plane_cpu() - others, 1),
         }
 
     def _at_rest(self) -> dict[str, object]:
@@ -277,6 +279,10 @@ class Run:
 
     def _writes_since(self, start: float) -> list[Request]:
         return [each for each in self._log.update() if each.writes and each.at >= start]
+
+    def _control_plane_cpu(self) -> float:
+        """Returns the processor time of the API server and of its datastore."""
+        return sum(cpu_seconds(each.folder) for each in self._plane.running if each.name in _CONTROL_PLANE)
 
     def _operator(self, user: str) -> Program:
         return next(each for each in self._plane.running if each.name == user)

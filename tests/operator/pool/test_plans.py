@@ -10,7 +10,7 @@ from edge_operator.errors import StoreError
 from edge_operator.keys import ServiceKey, SliceKey
 from edge_operator.loops.pools import PoolLoop
 from edge_operator.pool import plans, publishing, services
-from edge_operator.pool.drafts import Draft
+from edge_operator.pool.drafts import EACH_WAITS, Draft
 from edge_operator.pool.facts import CardOf, Fact, SliceOf
 from edge_operator.pool.preparing import PATIENCE
 from messages import mentions
@@ -99,6 +99,23 @@ def test_a_plan_that_lacks_a_fact_waits_and_then_says_what_for(world: World) -> 
     assert later.blocked is not None
     assert (later.blocked.step, later.blocked.reason) == ("ModelReady", "Fetching")
     assert "store://digits/digits.onnx" in later.blocked.message
+
+
+def test_a_plan_waits_longer_for_facts_while_many_services_are_placed(world: World) -> None:
+    for number in range(99):
+        body = world.service()
+        world.cluster.put(body | {"metadata": {"name": f"digits-{number}", "namespace": "default"}})
+    loop = PoolLoop("factory", world.shared())
+    state = loop.take()
+    first = plans.plan(state, plans.NOTHING, loop.now())
+    world.now += PATIENCE
+    later = plans.plan(state, first, loop.now())
+    assert later.services[KEY].blocked is None
+    assert later.services[KEY].again_at == pytest.approx(world.now - PATIENCE + 100 * EACH_WAITS)
+    world.now += 100 * EACH_WAITS - PATIENCE
+    blocked = plans.plan(state, later, loop.now()).services[KEY].blocked
+    assert blocked is not None
+    assert blocked.reason == "Fetching"
 
 
 def test_facts_are_forgotten_once_no_plan_uses_them(world: World) -> None:

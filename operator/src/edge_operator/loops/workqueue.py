@@ -207,8 +207,8 @@ class WorkQueue(Generic[Key]):
             delay = self._schedule.fail(key, self._clock())
             logging.getLogger(__name__).exception("reconciling %s failed: retrying in %.0f s", key, delay)
         else:
-            took = _PAUSE * (self._clock() - began)
+            pause = _PAUSE * (self._clock() - began)
             self._pauses.pop(key, None)
-            if took > DEBOUNCE:
-                self._pauses[key] = min(took, _LONGEST_PAUSE)
+            if pause > DEBOUNCE:
+                self._pauses[key] = min(pause, _LONGEST_PAUSE)
             self._schedule.succeed(key, None if again is None else self._clock() + again)

@@ -28,6 +28,10 @@ from edge_operator.pool_nodes import PoolMember
 from edge_operator.settings import Settings
 from edge_operator.versions import covers
 
+EACH_WAITS, LONGEST_PATIENCE = 0.1, 30.0
+"""Seconds for each service of the pool without Placements after which a plan says what it waits for, and at
+most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Now:
@@ -211,7 +215,12 @@ class Draft:
         return self.waiting < patience
 
     def lacks(self, step: Step, doing: str, patience: float) -> None:
-        """Waits for a fact, or says what the plan waits for. patience: in seconds."""
+        """Waits for a fact, or says what the plan waits for.
+
+        patience: in seconds, at least: while many services of the pool are placed, facts take longer, and a
+        condition for each would make them take longer still.
+        """
+        patience = max(patience, min(EACH_WAITS * self.shared.unplaced, LONGEST_PATIENCE))
         if self.waits(patience):
             self.waits_for_plan = True
             self.again = min(self.again, patience - self.waiting)
