@@ -253,16 +253,16 @@ class Testbed:
         return {"operator": operator.reference, "runtime": runtime.reference}
 
     def images_at(self, sources: Path, commit: str, progress: Progress = print_line) -> None:
-        """Builds the images of operator and runtime of another commit, and imports them into their nodes.
+        """Builds the images of operator and runtime of another commit, and imports them into all nodes.
 
-        sources: the files of that commit. The nodes know the images as the chart names them, with the commit
-        as the tag.
+        sources: the files of that commit, whose chart can place the operator on any node. The nodes know the
+        images as the chart names them, with the commit as the tag.
         """
         with holding(self.layout.lock):
             layout = replace(self.layout, sources=sources)
             builder = Builder(layout, self._require(), progress)
-            everywhere = [node.name for node in self.topology.nodes]
-            for name, nodes in (("operator", [CLOUD]), ("runtime", everywhere)):
+            nodes = [node.name for node in self.topology.nodes]
+            for name in ("operator", "runtime"):
                 image = images.image_at(layout, builder, name, commit)
                 self._import(image.archive, nodes)
                 reference = f"{images.CHART_NAMES[name].partition(':')[0]}:{commit}"
