@@ -130,13 +130,13 @@ def lags_of(seen: list[Seen], step: float) -> Lags:
 
 
 def _demand(site: Site) -> tuple[float, float]:
-    """Returns a service's requests a second, and the bit/s of both services' requests by way of Triton."""
+    """Returns a service's requests a second, and the bit/s of the inputs of both services."""
     placement = site.get("placement", f"{_NAMES[0]}.{_NODE}", "-n", NAMESPACE)
-    routes = placement["spec"]["routes"]
-    alone = next(each for each in routes if len(each["stages"]) == 1)
-    away = next(each for each in routes if len(each["stages"]) > 1)
+    alone = next(each for each in placement["spec"]["routes"] if len(each["stages"]) == 1)
     rate = _SHARE / float(parse_duration(alone["predictedLatency"]))
-    return rate, 2 * rate * 8 * float(away["predictedBytes"])
+    profile = site.get("modelprofile", _NAMES[0], "-n", NAMESPACE)
+    first, *_ = profile["spec"]["model"]["exits"][-1]["cuts"]
+    return rate, 2 * rate * 8 * float(first["bytes"])
 
 
 @contextmanager
