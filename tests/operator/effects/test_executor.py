@@ -12,6 +12,7 @@ from edge_operator.effects.executor import (
     API_SERVER,
     FAILED,
     FIRST_RETRY,
+    STATUSES,
     STORE,
     Action,
     Executor,
@@ -245,7 +246,7 @@ async def test_places_that_hang_leave_threads_to_the_api_server_and_to_triton_se
         place = f"https://{name}.test"
         executor.submit(action(lambda: held.wait(20), Woken(), key=place, target=place))
     try:
-        for target in (API_SERVER, STORE, "triton.test:8000"):
+        for target in (API_SERVER, STATUSES, STORE, "triton.test:8000"):
             woken = Woken()
             executor.submit(action(lambda: None, woken, key=target, target=target))
             await woken.next()
@@ -267,7 +268,22 @@ async def test_a_namespace_whose_places_hang_leaves_threads_to_the_others() -> N
         held.set()
 
 
-async def test_the_end_of_the_process_waits_for_writes_and_not_for_downloads(executor: Executor) -> None:
+async def test_statuses_that_hang_leave_places_to_the_writes_of_objects(executor: Executor) -> None:
+    held, woken = threading.Event(), Woken()
+    for number in range(10):
+        executor.submit(action(lambda: held.wait(20), Woken(), key=number, target=STATUSES))
+    await turns()
+    try:
+        executor.submit(action(lambda: None, woken, key="objects", target=API_SERVER))
+        await woken.next()
+    finally:
+        held.set()
+
+
+@pytest.mark.parametrize("target", [API_SERVER, STATUSES])
+async def test_the_end_of_the_process_waits_for_writes_and_not_for_downloads(
+    executor: Executor, target: str
+) -> None:
     begun, download, write, written = threading.Event(), threading.Event(), threading.Event(), list[int]()
 
     def downloads() -> None:
@@ -279,7 +295,7 @@ async def test_the_end_of_the_process_waits_for_writes_and_not_for_downloads(exe
         written.append(1)
 
     executor.submit(action(downloads, Woken(), key="model", target="https://slow.test"))
-    executor.submit(action(writes, Woken(), key="status", target=API_SERVER))
+    executor.submit(action(writes, Woken(), key="status", target=target))
     try:
         assert await asyncio.to_thread(begun.wait, 20)
         await executor.stop()

@@ -32,8 +32,11 @@ LAST_RETRY = 60.0
 _DOUBLINGS = 10
 """More than it takes to reach the last retry."""
 API_SERVER = "API server"
+STATUSES = "API server, statuses of services"
+"""Their writes wait apart from those of objects: the newest replaces those that wait, so that while many
+services are placed, their statuses take less of the API server than their tables."""
 STORE = "store"
-_AT_ONCE = {API_SERVER: 8, STORE: 4}
+_AT_ONCE = {API_SERVER: 8, STATUSES: 2, STORE: 4}
 """Actions of a target that run at once; of other targets, one."""
 _OF_A_TENANT = 4
 """Actions of one namespace at places that run at once."""
@@ -186,7 +189,8 @@ class Executor:
 
     def wait_for_writes(self) -> None:
         """Waits for the actions in threads that write to the API server; blocking."""
-        self._threads[API_SERVER].shutdown(wait=True)
+        for target in (API_SERVER, STATUSES):
+            self._threads[target].shutdown(wait=True)
 
     def wait_for_servers(self) -> None:
         """Waits for the actions in threads that call Triton servers; blocking."""

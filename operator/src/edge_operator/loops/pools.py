@@ -1,8 +1,7 @@
 """The loop of a DevicePool: take what was observed, plan it, have the plan carried out.
 
-The loop sleeps until something changes or a service is due. Changes are collected for a moment, since they
-come in groups; results of the loop's own actions are not waited with, unless plans take long. Plans are made
-off the event loop; deletions wait for none of them.
+The loop sleeps until something changes or a service is due. Changes are collected for a moment, results
+of its own actions only while plans take long. Plans are made off the event loop; no deletion waits for one.
 
 Cost of a turn: the services that changed or are due, one list of the pool's Placements, and a comparison that
 finds that the others bring nothing new. With 10,000 services of three entry nodes, these two take 15 to 35 ms
@@ -22,7 +21,7 @@ from edge_api import reasons
 from edge_operator import metrics
 from edge_operator.cluster import DEVICE_POOLS, INFERENCE_SERVICES, Object
 from edge_operator.effects import needs
-from edge_operator.effects.executor import API_SERVER, FAILED, Action
+from edge_operator.effects.executor import API_SERVER, FAILED, STATUSES, Action
 from edge_operator.effects.tails import Loaded
 from edge_operator.effects.writes import Written, write
 from edge_operator.errors import TritonBusyError
@@ -371,7 +370,7 @@ class PoolLoop:
             self._submit_writes((key, "objects"), planned.objects, done, wake, urgent=deleted)
         if planned.status is not None:
             done = functools.partial(self._service_reported, key, planned.status.regarding)
-            self._submit_writes((key, "status"), (planned.status,), done, wake)
+            self._submit_writes((key, "status"), (planned.status,), done, wake, target=STATUSES)
         loader, submit = self.shared.loader, self.shared.executor.submit
         if not planned.loads and not planned.objects:
             loader.release(planned.tails)
@@ -419,9 +418,10 @@ class PoolLoop:
         wake: Callable[[], None],
         *,
         urgent: bool = False,
+        target: str = API_SERVER,
     ) -> None:
         call = functools.partial(write, self.shared.clients.cluster, writes)
-        self.shared.executor.submit(Action(API_SERVER, key, call, done, wake, urgent))
+        self.shared.executor.submit(Action(target, key, call, done, wake, urgent))
 
     def _is_deleted(self, key: ServiceKey) -> bool:
         own = self._services.get(key)
