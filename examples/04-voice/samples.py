@@ -13,10 +13,10 @@ STATE = (2, 1, 128)
 
 
 def main(target: Path) -> None:
-    """Writes an array named after each input, one sample after the other along the first dimension."""
+    """Writes an array named after each input: one sample after the other, and the rate of all of them."""
     noise = np.random.default_rng(0).normal(0, 0.1, (SAMPLES, 1, WIDTH)).astype(np.float32)
-    state, rate = np.zeros((SAMPLES, *STATE), np.float32), np.full(SAMPLES, RATE, np.int64)
-    np.savez_compressed(target, input=noise, state=state, sr=rate)
+    state = np.zeros((SAMPLES, *STATE), np.float32)
+    np.savez_compressed(target, input=noise, state=state, sr=np.array(RATE, np.int64))
     print(f"{target}: {target.stat().st_size} bytes")
 
 
