@@ -28,11 +28,15 @@ class Download:
         self._path, self._file = path, file
         self._hash, self._received = hashlib.sha256(), 0
         self._arrived = asyncio.Event()
+        self._added = False
         self._failure: EdgeError | None = None
         self._disk: OSError | None = None
 
     def follow(self) -> AsyncIterator[bytes]:
-        """Returns the parts of the blob as they arrive. Raises the error with which the download ends."""
+        """Returns the parts of the blob as they arrive, the last byte once the digest of all is right.
+
+        Raises the error with which the download ends.
+        """
         return self._parts(self._path.open("rb", buffering=0))
 
     async def _parts(self, file: IO[bytes]) -> AsyncIterator[bytes]:
@@ -40,7 +44,8 @@ class Download:
         with file:
             while sent < self.size:
                 arrived = self._arrived
-                if part := file.read(min(_AT_ONCE, self._received - sent)):
+                ready = self.size if self._added else min(self._received, self.size - 1)
+                if part := file.read(min(_AT_ONCE, ready - sent)):
                     sent += len(part)
                     yield part
                 elif self._failure is not None:
@@ -63,7 +68,6 @@ class Download:
 
     async def run(self, upstream: Upstream, token: str, folder: CacheFolder) -> None:
         """Receives the blob and adds it to the folder. Readers learn of an error; nothing is raised."""
-        added = False
         try:
             with self._file:
                 await upstream.read(self.digest, token, self.take)
@@ -73,7 +77,7 @@ class Download:
                     f"have {found}: try again"
                 )
             folder.add(self.digest, self._path, self.size)
-            added = True
+            self._added = True
             for namespace in self.admitted:
                 folder.admit(self.digest, namespace)
         except OSError as error:
@@ -84,7 +88,7 @@ class Download:
             self._failure = Unreachable("the node's cache is shutting down: read from the model store")
             raise
         finally:
-            if not added:
+            if not self._added:
                 folder.release(self.size)
                 self._path.unlink(missing_ok=True)
                 self._failure = self._failure or StorageError("internal error: see the log of the cache")
