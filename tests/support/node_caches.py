@@ -70,7 +70,7 @@ class Watched:
                     if self.breaks:
                         raise ConnectionError("the link is cut")
                 begun = True
-                message = message | {"body": self.spoil(part)}
+                message = {**message, "body": self.spoil(part)}
             await send(message)
 
         await self._app(scope, receive, passed)

@@ -50,13 +50,17 @@ class Download:
                     yield part
                 elif self._failure is not None:
                     raise self._failure
+                elif self._added:
+                    raise StorageError(f"digest: the file of {self.digest} has become shorter: try again")
                 else:
                     await arrived.wait()
 
     def take(self, part: bytes) -> None:
         """Appends bytes. Raises an error if they cannot be written, or are more than announced."""
+        left = memoryview(part)
         try:
-            self._file.write(part)
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
             self._disk = error
             raise

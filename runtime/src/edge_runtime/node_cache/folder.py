@@ -143,9 +143,9 @@ class CacheFolder:
 
     def add(self, digest: str, path: Path, size: int) -> None:
         """Moves a temporary file with a reservation to its place."""
-        self.release(size)
         name = _name(digest)
         path.replace(self._root / "blobs" / name)
+        self.release(size)
         self._used += size - self._sizes.pop(name, 0)
         self._sizes[name] = size
 
