@@ -257,7 +257,7 @@ def runtime_deployment(
     elif settings.issues_certificates:
         _add_peer_ports(container)
     if settings.node_cache_url:
-        # Not a flag: runtimes of other images may not know it.
+        # Not a flag, which runtimes of older images would refuse.
         variable = {"name": NODE_CACHE_VARIABLE, "value": settings.node_cache_url}
         container.setdefault("env", []).append(variable)
     if settings.tracing_endpoint:

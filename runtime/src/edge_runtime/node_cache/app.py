@@ -155,7 +155,7 @@ class NodeCacheApp:
         if download is not None:
             download.admitted.add(reader.namespace)
             return Blob(download.size, download.follow(), JOINED)
-        if digest in self._folder:  # it has arrived while the store was asked
+        if digest in self._folder:  # it arrived before the store responded
             self._folder.admit(digest, reader.namespace)
             if (kept := await self._kept(digest, reader)) is not None:
                 return kept

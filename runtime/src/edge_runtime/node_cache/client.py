@@ -19,7 +19,7 @@ from edge_runtime.errors import ConnectionFailed, DigestMismatch, Unreachable
 from edge_runtime.model_store import Blob, ModelStore, whole
 
 _LONGEST: Final = 86_400.0
-_AWAY: Final = 30.0  # seconds for which a cache that does not respond is not asked again
+_AWAY: Final = 30.0  # seconds until a cache that did not respond gets another request
 _LEFT_TO_STORE: Final = (
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
@@ -61,7 +61,7 @@ class FetchCounts:
         self._sources = {name: fetches.labels(service, name) for name in (NODE_CACHE, MODEL_STORE)}
         self._failures = Counter(
             "edge_slice_fetch_failures",
-            "Slices that the node's cache failed to deliver, so that the model store was asked",
+            "Slices that the node's cache failed to deliver, so that the model store was used",
             ("service",),
             registry=registry,
         ).labels(service)
@@ -78,7 +78,7 @@ class FetchCounts:
 class NodeCache:
     """A `BlobSource`: the cache at `url`, then the model store.
 
-    A cache that does not respond is not asked for 30 s. Its transfers are not measured, so they say nothing
+    A cache that does not respond gets no request for 30 s. Its transfers are not measured: they say nothing
     about the node's link.
     """
 

@@ -109,7 +109,7 @@ class Download:
 
 
 class Downloads:
-    """The downloads under way by digest. They go on if their readers leave, and end with `close`.
+    """The downloads under way by digest. They continue if their readers leave, and end with `close`.
 
     received: called with the size of each blob that has arrived. failed: with the error of one that has not.
     """

@@ -45,7 +45,7 @@ class Upstream:
             raise Unreachable(f"model store {self._url}: HEAD /v1/blobs/{digest}: no length") from error
 
     async def read(self, digest: str, token: str, sink: Callable[[bytes], None]) -> None:
-        """Passes the bytes of a blob to `sink`, for however long that takes while bytes arrive."""
+        """Passes the bytes of a blob to `sink`. There is no limit of time while bytes arrive."""
         await self._sent("GET", digest, token, sink, max(_ANSWER, self._stalled))
 
     def close(self) -> None:
