@@ -21,7 +21,7 @@ ROLLED_OUT = 240.0  # seconds until a rollout to all nodes is given up
 ENABLED = (
     "nodeCache.enabled=true",
     r"nodeCache.nodeSelector.edge-intelligence\.io/tier=edge",
-    "nodeCache.keepFree=0",  # the disk is that of the machine
+    "nodeCache.keepFree=1Mi",  # the disk is that of the machine
 )
 VARIABLE = "EDGE_NODE_CACHE"
 READ = """
