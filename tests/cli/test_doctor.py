@@ -24,6 +24,7 @@ from doctor_states import (
     deployment,
     healthy,
     lease,
+    node_caches,
     older,
     placement,
     pod,
@@ -43,6 +44,7 @@ from edge_cli.doctor.findings import SUPPRESS, Report, examined
 from edge_cli.doctor.registry import CATEGORIES, CHECKS
 from edge_cli.doctor.states import CertificateSeen, ClusterState, Right
 from edge_cli.doctor.triton import flag
+from messages import mentions
 from operator_objects import node_body, pool_body
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,6 +154,14 @@ def bad(found: Report) -> dict[str, str]:
     return {each.code: each.findings[0].message for each in found.checks if each.findings}
 
 
+def test_of_nodes_with_runtimes_those_without_a_ready_agent_of_the_cache_are_named() -> None:
+    found = report(with_objects(healthy(), **node_caches(cam1="True", cam2="False")))
+    assert mentions("Deployment edge-intelligence/edge-operator", "cam2").search(bad(found)["EI0213"])
+    assert "cam1" not in bad(found)["EI0213"]
+    found = report(with_objects(healthy(), **node_caches(cam1="True", cam2="True")))
+    assert "EI0213" not in bad(found)
+
+
 def test_in_a_healthy_cluster_every_check_passes() -> None:
     found = report(healthy())
     assert bad(found) == {}
@@ -230,6 +240,10 @@ OTHER_FAULTS: Mapping[str, tuple[str, Plant]] = {
     "a webhook without its Deployment": (
         "EI0212",
         lambda state: with_objects(state, ValidatingWebhookConfiguration=(webhook_configuration("QUJD"),)),
+    ),
+    "a node without an agent of the cache": (
+        "EI0213",
+        lambda state: with_objects(state, **node_caches(cam1="True", cam2="False")),
     ),
     "another version of this program": ("EI0209", lambda state: replace(state, program="0.2.0")),
     "a replica of the operator that is not ready": (

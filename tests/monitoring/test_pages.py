@@ -25,7 +25,10 @@ def test_the_page_lists_every_metric_with_its_labels() -> None:
     page = listed("metrics.md")
     wanted = {}
     for name, type_, labels in families():
-        of_runtime = not name.startswith(("edge_operator_", "edge_store_")) and "tenant" not in labels
+        of_runtime = (
+            not name.startswith(("edge_operator_", "edge_store_", "edge_node_cache_"))
+            and "tenant" not in labels
+        )
         implicit = {"service"} if of_runtime else set()
         wanted[f"{name}_total" if type_ == "counter" else name] = set(labels) - implicit
     assert page == wanted

@@ -31,6 +31,7 @@ _WITH_SOCKETS = frozenset(
         "services",
         "sequences",
         "first_requests",
+        "node_cache",
     )
 )
 EXITS = (("exit1", "exit1_logits", 0.81), ("exit2", "exit2_logits", 0.9), ("final", "logits", 0.97))

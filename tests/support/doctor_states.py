@@ -205,6 +205,31 @@ def pod(reason: str) -> Object:
     }
 
 
+def node_caches(**ready: str) -> dict[str, tuple[Object, ...]]:
+    """An operator with caches of nodes, a runtime at each of these nodes, and agents that are ready or not.
+
+    ready: the status of the condition of each node's agent.
+    """
+    env = [{"name": "EDGE_NODE_CACHE", "value": "https://edge-node-cache:8080"}]
+    pods = []
+    for node, status in ready.items():
+        runtime = {"app.kubernetes.io/component": "runtime", **OURS}
+        agent = {"app.kubernetes.io/name": "edge-node-cache", **PART_OF}
+        for name, namespace, labels in ((f"r-{node}", "default", runtime), (f"a-{node}", SYSTEM, agent)):
+            condition = {"type": "Ready", "status": status}
+            pods.append(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "metadata": {"name": name, "namespace": namespace, "labels": labels},
+                    "spec": {"nodeName": node},
+                    "status": {"conditions": [condition]},
+                }
+            )
+    operator = deployment("edge-operator", containers=[{"name": "operator", "env": env}])
+    return {"Deployment": (operator, store_deployment()), "Pod": tuple(pods)}
+
+
 def older() -> tuple[Object, ...]:
     found = copy.deepcopy(definitions())
     for body in found:

@@ -1,4 +1,4 @@
-"""The metrics that the operator, the runtime and the model store export, by the names of their series."""
+"""The metrics that the parts of the product export, by the names of their series."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -14,6 +14,8 @@ from edge_operator.loops.object_metrics import ObjectMetrics
 from edge_operator.pool.server_availability import Availability
 from edge_runtime.memoization.metrics import CacheCounts, FilterCounts
 from edge_runtime.metrics import Metrics
+from edge_runtime.node_cache.client import FetchCounts
+from edge_runtime.node_cache.metrics import CacheMetrics
 from edge_runtime.store.metrics import StoreMetrics
 
 _SUFFIXES = {
@@ -42,6 +44,7 @@ def runtime_registry() -> CollectorRegistry:
     process.certificate(lambda: 0.0)
     FilterCounts(metrics.registry, "digits")
     CacheCounts(metrics.registry, "digits")
+    FetchCounts(metrics.registry, "digits")
     return metrics.registry
 
 
@@ -55,9 +58,14 @@ def store_registry() -> CollectorRegistry:
     return StoreMetrics(lambda: (2, 1, 1)).registry
 
 
+def cache_registry() -> CollectorRegistry:
+    """All that the cache of a node exports."""
+    return CacheMetrics(lambda: 1, 2).registry
+
+
 def families() -> Iterable[tuple[str, str, tuple[str, ...]]]:
     """Yields the name, the type and the labels of each family."""
-    for registry in (runtime_registry(), store_registry()):
+    for registry in (runtime_registry(), store_registry(), cache_registry()):
         yield from _of(_collectors(registry))
     for module in (operator_metrics, admission_metrics):
         yield from _of(each for each in vars(module).values() if isinstance(each, MetricWrapperBase))

@@ -15,6 +15,20 @@ app.kubernetes.io/name: model-store
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- define "edge.nodeCache.selector" -}}
+app.kubernetes.io/name: edge-node-cache
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* The Secret with the certificate of the caches of nodes; empty without TLS. */}}
+{{- define "edge.nodeCache.tlsSecret" -}}
+{{- if eq .Values.tls.mode "Auto" }}edge-node-cache-tls{{ else }}{{ .Values.nodeCache.tlsSecret }}{{ end -}}
+{{- end }}
+
+{{- define "edge.nodeCache.url" -}}
+{{ ternary "https" "http" (ne (include "edge.nodeCache.tlsSecret" .) "") }}://edge-node-cache.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:8080
+{{- end -}}
+
 {{- define "edge.triton.selector" -}}
 app.kubernetes.io/name: triton
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -190,7 +204,7 @@ imagePullSecrets:
 
 {{/* Rejects Secrets that tls.mode does not use. */}}
 {{- define "edge.tls.check" -}}
-{{- range $part := list "operator" "runtime" "store" }}
+{{- range $part := list "operator" "runtime" "store" "nodeCache" }}
 {{- $name := (index $.Values $part).tlsSecret }}
 {{- if and $name (ne $.Values.tls.mode "Secrets") }}
 {{- fail (printf "%s.tlsSecret: %q is not used with tls.mode %s: set tls.mode=Secrets, or leave %s.tlsSecret empty" $part $name $.Values.tls.mode $part) }}

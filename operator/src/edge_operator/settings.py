@@ -64,6 +64,8 @@ class Settings:
     pull_secrets: tuple[str, ...] = ()
     store_token: str = ""
     """File with the operator's token for the model store; empty: the store requires no tokens."""
+    node_cache_url: str = ""
+    """Address of the cache of a node, from which runtimes fetch slices first; empty: nodes have none."""
     tls_secret: str = ""
     """Name of the runtimes' TLS Secret in each service's namespace; empty: no TLS."""
     tls_dir: str = ""
@@ -131,6 +133,7 @@ class Settings:
             runtime_resources=_resources(environment),
             pull_secrets=tuple(name for name in environment.get("EDGE_PULL_SECRETS", "").split(",") if name),
             store_token=environment.get("EDGE_STORE_TOKEN_FILE", ""),
+            node_cache_url=_node_cache(environment),
             tls_secret=environment.get("EDGE_RUNTIME_TLS_SECRET", ""),
             tls_dir=environment.get("EDGE_TLS_DIR", ""),
             issues_certificates=_issues(environment),
@@ -185,6 +188,16 @@ def _kubelet_dir(environment: Mapping[str, str]) -> str:
             "/var/lib/kubelet"
         )
     return value
+
+
+def _node_cache(environment: Mapping[str, str]) -> str:
+    value = environment.get("EDGE_NODE_CACHE", "")
+    if value and not value.startswith(("http://", "https://")):
+        raise SettingsError(
+            f'EDGE_NODE_CACHE: "{value}" is not a URL: use the address of the caches of nodes, e.g. '
+            "http://edge-node-cache:8080, or leave it empty"
+        )
+    return value.rstrip("/")
 
 
 def _tracing_endpoint(environment: Mapping[str, str]) -> str:

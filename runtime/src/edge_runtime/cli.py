@@ -1,6 +1,7 @@
 """The commands: `run` serves placements, `serve` serves a file, `profile-device` and `profile` measure a
-model, `exits` gives it exits, `store` runs the model store, `fetch` reads a model into it, `serve-node`
-serves without Kubernetes, `install-unit` and `remove-unit` start a command with the host.
+model, `exits` gives it exits, `store` runs the model store, `fetch` reads a model into it, `node-cache`
+keeps slices on a node, `serve-node` serves without Kubernetes, `install-unit` and `remove-unit` start a
+command with the host.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from edge_runtime.flag_values import quantity as _quantity
 from edge_runtime.flag_values import seconds as _seconds
 from edge_runtime.grpc import keepalive
 from edge_runtime.memoization.flags import add_flags
+from edge_runtime.node_cache import flags as node_cache
 from edge_runtime.samples import flags as samples
 from edge_runtime.sequences import flags as state_flags
 from edge_runtime.shared_memory import flags as memory_flags
@@ -56,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from edge_runtime.store import fetching
 
                 return fetching.run(arguments)
+            case "node-cache":
+                return node_cache.run(arguments, _certificates(arguments))
             case "profile-device":
                 return _profile_device(arguments)
             case "serve":
@@ -235,7 +239,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         value = os.environ.get(variable)
         run.add_argument(flag, default=value, required=value is None, help=f"{text} [${variable}]")
-    _add_token(run)
+    access_flags.add_token(run)
+    node_cache.add_client_flag(run)
     cache = os.environ.get("EDGE_CACHE_DIR")
     run.add_argument(
         "--cache-dir",
@@ -306,7 +311,7 @@ def _parser() -> argparse.ArgumentParser:
         help="threads for one inference, as in run (default %(default)s)",
     )
     profile.add_argument("--store", required=True, help="address of the model store")
-    _add_token(profile)
+    access_flags.add_token(profile)
     profile.add_argument(
         "--seconds",
         type=_seconds,
@@ -334,6 +339,8 @@ def _parser() -> argparse.ArgumentParser:
     store_flags.add_source_flags(store)
     store_flags.add_flags(store)
     _add_security(store)
+
+    _add_security(node_cache.add_command(commands))
 
     # What it needs is imported when the command runs.
     fetch = commands.add_parser("fetch", help="read a model with the credentials of a Job into a model store")
@@ -478,18 +485,6 @@ def _add_trials(command: argparse.ArgumentParser) -> None:
         default=os.environ.get("EDGE_TRIAL_SECONDS") or "60",
         help="seconds in which a new model or slice must load and run in a separate process before this "
         "process loads it (default 60) [$EDGE_TRIAL_SECONDS]",
-    )
-
-
-def _add_token(command: argparse.ArgumentParser) -> None:
-    """Adds the flag of the token that a model store with --tokens requires."""
-    command.add_argument(
-        "--store-token-file",
-        type=Path,
-        default=os.environ.get("EDGE_STORE_TOKEN_FILE") or None,
-        metavar="FILE",
-        help="ServiceAccount token for the model store, read for each request (default: none) "
-        "[$EDGE_STORE_TOKEN_FILE]",
     )
 
 

@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         self.fresh = True
         self._waiter: asyncio.Future[Response] | None = None
         self._sink: Callable[[bytes], None] | None = None
-        self._began = False
+        self._began = self._bodiless = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's class is not a subclass of it
@@ -101,13 +101,15 @@ class Connection(asyncio.Protocol):
         if self.socket is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
-    def send(self, parts: Sequence[Part], sink: Callable[[bytes], None] | None) -> asyncio.Future[Response]:
-        """Writes a request. The future resolves to its response."""
+    def send(
+        self, parts: Sequence[Part], sink: Callable[[bytes], None] | None, *, bodiless: bool = False
+    ) -> asyncio.Future[Response]:
+        """Writes a request. The future resolves to its response, which has no body if that is said."""
         assert self.transport is not None
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._sink, self._began = sink, False
+        self._sink, self._began, self._bodiless = sink, False, bodiless
         self._waiter = asyncio.get_running_loop().create_future()
         self.transport.writelines(parts)
         return self._waiter
@@ -151,6 +153,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self._bodiless:  # the length is that of the body that a GET would have
+            self.on_message_complete()
 
     def on_body(self, data: bytes) -> None:
         if self._sink is None:
@@ -228,7 +234,7 @@ class HttpClient:
                 try:
                     if on_start is not None:
                         on_start(connection)
-                    response = await connection.send(parts, sink)
+                    response = await connection.send(parts, sink, bodiless=method == "HEAD")
                 except ConnectionFailed as error:
                     if self._tls is not None and connection.fresh and not connection.began:
                         raise ConnectionFailed(

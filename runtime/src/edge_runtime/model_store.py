@@ -14,7 +14,7 @@ import time
 from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -31,6 +31,13 @@ _INCOMING: Final = ".incoming-"
 _ABANDONED: Final = 600.0
 _AT_ONCE: Final = 1 << 20  # bytes of one read: the kernel hands the core to no other thread before its end
 _LATER: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+class BlobSource(Protocol):
+    """Where slices come from."""
+
+    async def blob(self, digest: str) -> Blob:
+        """Returns the bytes of a blob after checking the digest. Raises StorageError."""
 
 
 class ModelStore:
@@ -70,12 +77,7 @@ class ModelStore:
         """Returns the bytes of a blob after checking the digest, which does not delay requests."""
         parts: list[bytes] = []
         await self._call("GET", f"/v1/blobs/{digest}", parts=parts)
-        data, found = await asyncio.to_thread(_joined, parts)
-        if found != digest:
-            raise DigestMismatch(
-                f"{self.url}: requested {digest}, but the {len(data)} bytes received have digest {found}"
-            )
-        return data
+        return await whole(parts, digest, self.url)
 
     async def slice(
         self, model: str, inputs: Sequence[str], outputs: Sequence[str], decode: str = UNENCODED
@@ -109,7 +111,7 @@ class ModelStore:
         sink = None if parts is None else parts.append
         try:
             response = await self._client.request(
-                method, path, [body], self._headers(), within=_FETCH, sink=sink
+                method, path, [body], self.headers(), within=_FETCH, sink=sink
             )
         except (ConnectionFailed, TimeoutError) as error:
             raise Unreachable(f"model store {self.url}: {str(error) or 'timed out'}") from error
@@ -122,7 +124,8 @@ class ModelStore:
             message = said[:200].decode("latin-1")
         raise _error_of(response.status)(f"model store {self.url}: {message}")
 
-    def _headers(self) -> str:
+    def headers(self) -> str:
+        """Returns the line of the token, if the store requires one. Raises Unreachable without the file."""
         if self._token is None:
             return ""
         try:
@@ -132,6 +135,16 @@ class ModelStore:
                 f"--store-token-file {self._token}: cannot be read ({error.strerror}): mount a "
                 "ServiceAccount token"
             ) from error
+
+
+async def whole(parts: list[bytes], digest: str, url: str) -> Blob:
+    """Joins the parts of a blob from `url`, without delaying requests. Raises DigestMismatch."""
+    data, found = await asyncio.to_thread(_joined, parts)
+    if found != digest:
+        raise DigestMismatch(
+            f"{url}: requested {digest}, but the {len(data)} bytes received have digest {found}"
+        )
+    return data
 
 
 def _error_of(status: int) -> type[StorageError]:
@@ -148,7 +161,7 @@ class SliceCache:
     A corrupted slice is fetched again; a cached one needs no network.
     """
 
-    def __init__(self, folder: Path, store: ModelStore) -> None:
+    def __init__(self, folder: Path, store: BlobSource) -> None:
         self._folder, self._store = folder, store
         self._fetching: dict[str, asyncio.Task[Blob]] = {}
 

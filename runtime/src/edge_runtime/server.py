@@ -27,7 +27,8 @@ from edge_runtime.inference.memory import Memory, cgroup_limit
 from edge_runtime.inference.native import return_unused_memory
 from edge_runtime.json_values import Json
 from edge_runtime.metrics import ProcessMetrics, joint_exposition
-from edge_runtime.model_store import ModelStore, SliceCache
+from edge_runtime.model_store import BlobSource, ModelStore, SliceCache
+from edge_runtime.node_cache.client import FetchCounts, NodeCache
 from edge_runtime.node_services import LoneService, NodeServices
 from edge_runtime.placed_services import PlacedService
 from edge_runtime.placement_files import follow
@@ -75,7 +76,7 @@ async def watch_autonomy(
 
 def _resources(
     arguments: argparse.Namespace,
-    store: ModelStore,
+    slices: BlobSource,
     resolver: Resolver,
     metrics: ProcessMetrics,
     tls: ssl.SSLContext | None,
@@ -90,7 +91,7 @@ def _resources(
         arguments.trial_seconds,
         busy=lambda: resources.runner.busy,
     )
-    loader = SliceLoader(SliceCache(folder / "slices", store), trials, threads, memory)
+    loader = SliceLoader(SliceCache(folder / "slices", slices), trials, threads, memory)
     resources = NodeResources(
         loader,
         resolver,
@@ -145,7 +146,11 @@ async def run(
     tls = certificates.client if certificates is not None else None
     store = ModelStore(arguments.store, resolver, tls, arguments.store_token_file)
     process = ProcessMetrics(arguments.service or "", namespace=arguments.namespace)
-    resources = _resources(arguments, store, resolver, process, tls)
+    cache = None
+    if arguments.node_cache:
+        counts = FetchCounts(process.registry, arguments.service or "")
+        cache = NodeCache(arguments.node_cache, store, counts, resolver=resolver, tls=tls)
+    resources = _resources(arguments, cache or store, resolver, process, tls)
     if certificates is not None:
         process.certificate(lambda: certificates.current.expires)
         certificates.count_failed(process.failed_handshake)
@@ -241,6 +246,8 @@ async def run(
         forwarders[0].close()
         await forwarders[1].close()
     store.close()
+    if cache is not None:
+        cache.close()
     if placements is not None:
         placements.close()
     if not stop.is_set():

@@ -21,6 +21,7 @@ from edge_chart.parts import (
 )
 
 Milliseconds = Annotated[int, Field(ge=0, le=2147483647)]
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([KMGTPE]i?)?$")]
 Positive = Annotated[int, Field(ge=1, le=2147483647)]
 Small = Annotated[int, Field(ge=0, le=1000)]
 
@@ -253,9 +254,7 @@ If false, the store uses an emptyDir: upload models again after its pod has move
         default="", description="Name of an existing claim, which implies true. Empty: the chart creates one."
     )
     storage_class: str = Field(default="", description="Storage class. Empty: the cluster's default.")
-    size: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([KMGTPE]i?)?$")] = Field(
-        default="10Gi", description="Requested size."
-    )
+    size: Quantity = Field(default="10Gi", description="Requested size.")
 
 
 class Store(Placed):
@@ -297,6 +296,52 @@ class Store(Placed):
     persistence: Persistence = Field(default=Persistence(), description=Persistence.__doc__)
 
 
+class NodeCache(Values):
+    """A cache of slices on nodes, which outlives pods. See docs/node-cache.md."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Run an agent on nodes that keeps the slices that their runtimes fetch in a folder of "
+        "the node, so that a new pod reads them from the disk instead of over the link. The agent mounts the "
+        "folder by hostPath, which the Pod Security standard of the release's namespace must admit: only "
+        "privileged does.",
+    )
+    path: Annotated[str, Field(pattern=r"^/[^ :]+$")] = Field(
+        default="/var/lib/edge-intelligence/cache",
+        description="The folder on each node, which is made if it does not exist. Only the agent mounts it.",
+    )
+    size: Quantity = Field(
+        default="20Gi", description="Bytes of all slices. The least recently used are removed."
+    )
+    keep_free: Quantity = Field(
+        default="1Gi",
+        description="Bytes of the node's disk that the cache leaves free. Kubelets evict pods if less than a "
+        "tenth of it is free, unless they are configured otherwise.",
+    )
+    tls_secret: SecretName = Field(
+        default="",
+        description="Name of a Secret with tls.crt, tls.key and ca.crt in the release's namespace, for the "
+        "name edge-node-cache.<namespace>.svc.<clusterDomain>. Required with store.tlsSecret. Requires "
+        "tls.mode Secrets and runtime.tlsSecret.",
+    )
+    node_selector: dict[str, str] = Field(
+        default={},
+        description="Labels of the nodes that run an agent, e.g. {edge-intelligence.io/tier: edge}. "
+        "Runtimes on other nodes fetch from the model store. Empty: all nodes.",
+    )
+    tolerations: list[KubernetesObject] = Field(
+        default=[], description="Taints of nodes that run an agent nevertheless: those of the node groups."
+    )
+    priority_class_name: ClassName = Field(
+        default="",
+        description="PriorityClass of the agents. Empty: none, so that runtimes are evicted later.",
+    )
+    resources: Resources = Field(
+        default=Resources(requests={"cpu": "10m", "memory": "64Mi"}, limits={"memory": "256Mi"}),
+        description="Of the agent's containers.",
+    )
+
+
 class Triton(Placed):
     """A Triton server in the release's namespace, with the settings that the operator requires."""
 
@@ -319,7 +364,7 @@ class Triton(Placed):
     resources: Resources = Field(
         default=Resources(requests={"cpu": "500m", "memory": "1Gi"}), description="Of its container."
     )
-    shared_memory: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([KMGTPE]i?)?$")] = Field(
+    shared_memory: Quantity = Field(
         default="1Gi",
         description="Size of /dev/shm, by which backends in processes of their own take tensors.",
     )
@@ -389,6 +434,7 @@ class ChartValues(Values):
     runtime: Runtime = Field(default=Runtime(), description=Runtime.__doc__)
     tracing: Tracing = Field(default=Tracing(), description=Tracing.__doc__)
     store: Store = Field(default=Store(), description=Store.__doc__)
+    node_cache: NodeCache = Field(default=NodeCache(), description=NodeCache.__doc__)
     triton: Triton = Field(default=Triton(), description=Triton.__doc__)
     network_policies: NetworkPolicies = Field(default=NetworkPolicies(), description=NetworkPolicies.__doc__)
     pod_disruption_budgets: DisruptionBudgets = Field(

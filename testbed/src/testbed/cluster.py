@@ -42,7 +42,11 @@ class Cluster:
 
     def node_machine(self, name: str) -> Machine:
         files = nodes.NodeFiles.of(self.layout, name)
-        own = {units.FOLDER: files.units, Path("/var/lib/edge-runtime"): files.edge_runtime}
+        own = {
+            units.FOLDER: files.units,
+            Path("/var/lib/edge-runtime"): files.edge_runtime,
+            Path("/var/lib/edge-intelligence"): files.edge_intelligence,
+        }
         for folder in own.values():
             folder.mkdir(parents=True, exist_ok=True)
         binds = {nodes.FOLDER: files.folder, **own}

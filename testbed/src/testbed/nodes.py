@@ -44,6 +44,11 @@ class NodeFiles:
         return self.folder / "edge-runtime"
 
     @property
+    def edge_intelligence(self) -> Path:
+        """What agents of the chart keep below /var/lib."""
+        return self.folder / "edge-intelligence"
+
+    @property
     def containerd(self) -> Path:
         return self.folder / "containerd.toml"
 

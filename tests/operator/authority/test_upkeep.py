@@ -1,6 +1,7 @@
 """The leader keeps the certificates of the installation and of each namespace with Placements valid."""
 
 import asyncio
+import base64
 import contextlib
 import datetime
 import stat
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from edge_operator.authority.upkeep import Upkeep
+from edge_operator.authority import issuing
+from edge_operator.authority.upkeep import NODE_CACHE_SECRET, Upkeep
 from edge_operator.certificates import client_context
 from edge_operator.cluster import CONFIG_MAPS, SECRETS
 from edge_operator.errors import ApiUnreachableError, ClusterError, ObjectRefusedError
@@ -60,6 +62,18 @@ def test_the_first_look_issues_for_operator_store_and_namespaces(world: World, u
     del world.log[:]
     upkeep.renew()
     assert world.log == []
+
+
+def test_the_caches_of_nodes_get_a_certificate_if_there_are_any(
+    world: World, clock: Clock, tmp_path: Path
+) -> None:
+    url = "https://edge-node-cache.edge-intelligence.svc.cluster.local:8080"
+    settings = replace(SETTINGS, tls_dir=str(tmp_path / "tls"), node_cache_url=url)
+    Upkeep(world.cluster, settings, set, clock).renew()
+    secret = world.cluster.fetch(SECRETS, settings.namespace, NODE_CACHE_SECRET)
+    assert secret is not None
+    files = [base64.b64decode(secret["data"][name]) for name in ("tls.crt", "tls.key", "ca.crt")]
+    assert url.removeprefix("https://").removesuffix(":8080") in issuing.certificate_of(*files).names
 
 
 def test_the_operator_reads_its_certificate_from_a_folder_that_is_its_own(

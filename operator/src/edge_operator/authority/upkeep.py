@@ -21,7 +21,10 @@ from edge_operator.settings import Settings
 from edge_operator.steps import RUNNING
 
 STORE_SECRET: Final = "model-store-tls"  # noqa: S105 - a name
+NODE_CACHE_SECRET: Final = "edge-node-cache-tls"  # noqa: S105 - a name
 OPERATOR_SECRET: Final = "edge-operator-tls"  # noqa: S105 - a name
+NODE_CACHE: Final = "edge-node-cache"
+"""Name of the Service of the caches of nodes."""
 EVERY: Final = 600.0
 """Seconds between two looks at all certificates, which read each of them."""
 _RETRY: Final = 5.0
@@ -71,7 +74,8 @@ class Upkeep:
             namespace, own = self._settings.namespace, _operator(self._settings)
             with self._attempt(SecretKey(namespace, provision.AUTHORITY_SECRET)):
                 self._trusted = provision.authorities(self._cluster, namespace, self._clock())
-            for holder in (_store(self._settings), own):
+            caches = [_node_caches(self._settings)] if self._settings.node_cache_url else []
+            for holder in (_store(self._settings), own, *caches):
                 with _collected(errors):
                     self._provide(holder)
             webhook = webhook_holder(self._settings)
@@ -201,6 +205,13 @@ def _store(settings: Settings) -> Holder:
     name = f"model-store.{settings.namespace}"
     names = {name, f"{name}.svc", f"{name}.svc.{settings.cluster_domain}"}
     return Holder(settings.namespace, STORE_SECRET, frozenset(names), published=True)
+
+
+def _node_caches(settings: Settings) -> Holder:
+    """Returns the holder for the caches of all nodes, which have one Service."""
+    name = f"{NODE_CACHE}.{settings.namespace}"
+    names = {name, f"{name}.svc", f"{name}.svc.{settings.cluster_domain}"}
+    return Holder(settings.namespace, NODE_CACHE_SECRET, frozenset(names))
 
 
 def _operator(settings: Settings) -> Holder:

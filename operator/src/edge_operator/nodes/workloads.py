@@ -48,8 +48,9 @@ _TLS = "/etc/edge/tls"
 _SHARED_MEMORY = "/var/run/edge/shared-memory"
 _STORE_TOKEN = "/var/run/secrets/edge-model-store"  # noqa: S105 - a folder
 _PROFILER_ACCOUNT = "edge-profiler"
+NODE_CACHE_VARIABLE = "EDGE_NODE_CACHE"
 PROVIDERS_VARIABLE = "EDGE_EXECUTION_PROVIDERS"
-"""Of the runtime; a test compares them."""
+"""Variables of the runtime; tests compare them."""
 
 
 def labels(service: str, node: str | None = None) -> dict[str, str]:
@@ -255,6 +256,10 @@ def runtime_deployment(
         _guard(container, annotations)
     elif settings.issues_certificates:
         _add_peer_ports(container)
+    if settings.node_cache_url:
+        # Not a flag, which runtimes of older images would refuse.
+        variable = {"name": NODE_CACHE_VARIABLE, "value": settings.node_cache_url}
+        container.setdefault("env", []).append(variable)
     if settings.tracing_endpoint:
         container.setdefault("env", []).extend(_tracing(settings, runtime.namespace, runtime.node))
     pod = restricted_pod(container, host.hostname, settings) | {

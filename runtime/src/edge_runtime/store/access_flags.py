@@ -86,3 +86,15 @@ def access_of(arguments: argparse.Namespace) -> Access:
         arguments.store_tls_dir,
         arguments.connect_to,
     )
+
+
+def add_token(command: argparse.ArgumentParser) -> None:
+    """Adds the flag of the token that a model store with --tokens requires."""
+    command.add_argument(
+        "--store-token-file",
+        type=Path,
+        default=os.environ.get("EDGE_STORE_TOKEN_FILE") or None,
+        metavar="FILE",
+        help="ServiceAccount token for the model store, read for each request (default: none) "
+        "[$EDGE_STORE_TOKEN_FILE]",
+    )

@@ -14,22 +14,8 @@ from typing import Any, Final
 import orjson
 
 from edge_api.words import shown
-from edge_runtime.asgi import JSON, Receive, Scope, Send, chunks, parse_json, read_body, respond
-from edge_runtime.errors import (
-    BadRequest,
-    CallerLeft,
-    DigestMismatch,
-    DiskFull,
-    EdgeError,
-    Forbidden,
-    NotFound,
-    StorageError,
-    TooLarge,
-    TooSlow,
-    Unauthenticated,
-    Unreachable,
-)
-from edge_runtime.http.heads import STATUS
+from edge_runtime.asgi import Receive, Scope, Send, chunks, parse_json, read_body, respond
+from edge_runtime.errors import BadRequest, CallerLeft, DiskFull, EdgeError, Forbidden, NotFound, StorageError
 from edge_runtime.probe_sink import receive_probe
 from edge_runtime.store.blobs import Blobs, check_digest
 from edge_runtime.store.callers import Caller, Callers, Everybody
@@ -38,22 +24,11 @@ from edge_runtime.store.fetches import Fetches
 from edge_runtime.store.holdings import Holdings
 from edge_runtime.store.metrics import DEFECT, DISK, StoreMetrics
 from edge_runtime.store.reachable import NOTHING, Reachable
+from edge_runtime.store.refusals import refuse, refuse_with
 from edge_runtime.store.uploads import Uploads
 
 _log = logging.getLogger(__name__)
 _DOCUMENT_LIMIT: Final = 8 << 20
-_STATUS: Final[dict[type[EdgeError], int]] = {
-    EdgeError: 500,
-    Unauthenticated: 401,
-    Forbidden: 403,
-    DigestMismatch: 422,
-    NotFound: 404,
-    TooLarge: 413,
-    DiskFull: 507,
-    Unreachable: 502,
-    TooSlow: 408,
-    **STATUS,
-}
 _BYTES: Final = (b"content-type", b"application/octet-stream")
 _AT_ONCE: Final = 1 << 20
 # Headers of a PUT that change the meaning of its body.
@@ -99,11 +74,11 @@ class StoreApp:
         except OSError as error:
             _log.exception("%s %s", scope["method"], scope["path"])
             self.metrics.failure(DISK)
-            await _say(send, 507, StorageError.__name__, f"the store's disk failed: {error.strerror}")
+            await refuse_with(send, 507, StorageError.__name__, f"the store's disk failed: {error.strerror}")
         except Exception:
             _log.exception("%s %s", scope["method"], scope["path"])
             self.metrics.failure(DEFECT)
-            await _say(send, 500, "Failed", "internal error: see the store's log")
+            await refuse_with(send, 500, "Failed", "internal error: see the store's log")
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
@@ -312,13 +287,3 @@ async def _send_file(send: Send, path: Path) -> None:
             size -= len(part)
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
-
-
-async def refuse(send: Send, error: EdgeError) -> None:
-    """Responds with an error's status, reason and message."""
-    await _say(send, _STATUS.get(type(error), 400), error.reason, str(error))
-
-
-async def _say(send: Send, status: int, reason: str, message: str) -> None:
-    headers = [JSON, (b"www-authenticate", b"Bearer")] if status == 401 else [JSON]
-    await respond(send, status, orjson.dumps({"error": {"reason": reason, "message": message}}), headers)

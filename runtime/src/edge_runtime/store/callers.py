@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -82,7 +82,7 @@ class TokenHolders:
 
     async def caller(self, headers: Headers) -> Caller:
         found = dict(headers)
-        account = await self._accounts.account(_token(found))
+        account = await self._accounts.account(shown_token(found))
         named = _named(found)
         if account in self._operators:
             return Caller(named, writes=named is not None, measures=True, inherits=named is not None)
@@ -114,7 +114,8 @@ def parsed_account(text: str) -> Account:
     return Account(namespace, name)
 
 
-def _token(headers: dict[bytes, bytes]) -> str:
+def shown_token(headers: Mapping[bytes, bytes]) -> str:
+    """Returns the token of a request. Raises Unauthenticated without one."""
     value = next((headers[name] for name in TOKEN_HEADERS if name in headers), None)
     if value is None:
         raise Unauthenticated(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,11 @@ def callers_of(arguments: argparse.Namespace) -> Callers | None:
     """
     if not arguments.tokens:
         return None
+    return token_holders(arguments.operator_account, arguments.profiler_account)
+
+
+def token_holders(operators: Collection[Account] = (), profilers: Collection[Account] = ()) -> Callers:
+    """Returns callers whose tokens the API server reviews. Raises Unreachable outside a pod."""
     from edge_api.store_access import AUDIENCE
     from edge_runtime.api_server import api_server_url
     from edge_runtime.connections import Resolver
@@ -79,7 +85,7 @@ def callers_of(arguments: argparse.Namespace) -> Callers | None:
     if url is None:
         raise Unreachable("--tokens: KUBERNETES_SERVICE_HOST is not set: run in a pod, or without --tokens")
     reviews = TokenReviews(AUDIENCE, url, Resolver())
-    return TokenHolders(Tokens(reviews.review), arguments.operator_account, arguments.profiler_account)
+    return TokenHolders(Tokens(reviews.review), operators, profilers)
 
 
 def warn_if_open(callers: Callers | None) -> None:
