@@ -271,7 +271,7 @@ async def test_a_namespace_whose_places_hang_leaves_threads_to_the_others() -> N
 async def test_statuses_that_hang_leave_places_to_the_writes_of_objects(executor: Executor) -> None:
     held, woken = threading.Event(), Woken()
     for number in range(10):
-        executor.submit(action(lambda: held.wait(20), Woken(), key=number, target=STATUSES))
+        executor.submit(action(lambda: held.wait(20), Woken(), key=f"{number}", target=STATUSES))
     await turns()
     try:
         executor.submit(action(lambda: None, woken, key="objects", target=API_SERVER))
