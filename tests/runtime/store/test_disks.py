@@ -182,7 +182,7 @@ async def _get(cache: SliceCache, digest: str) -> bytes:
 async def test_a_node_serves_slices_from_its_disk_while_the_store_is_down(tmp_path: Path) -> None:
     source = _Source(a=b"slice")
     digest = _digest(b"slice")
-    cache = SliceCache(tmp_path, source)  # type: ignore[arg-type]
+    cache = SliceCache(tmp_path, source)
     assert await _get(cache, digest) == b"slice"
     source.blobs.clear()
     assert await _get(cache, digest) == b"slice"
@@ -192,7 +192,7 @@ async def test_a_node_serves_slices_from_its_disk_while_the_store_is_down(tmp_pa
 @pytest.mark.parametrize("harmed", [b"slicf", b"sli", b""])
 async def test_a_node_fetches_a_slice_again_that_its_disk_changed(tmp_path: Path, harmed: bytes) -> None:
     source, digest = _Source(a=b"slice"), _digest(b"slice")
-    cache = SliceCache(tmp_path, source)  # type: ignore[arg-type]
+    cache = SliceCache(tmp_path, source)
     await _get(cache, digest)
     (tmp_path / digest.removeprefix("sha256:")).write_bytes(harmed)
     assert await _get(cache, digest) == b"slice"
@@ -205,7 +205,7 @@ async def test_a_nodes_full_disk_costs_the_cache_and_leaves_no_part_of_a_slice(
 ) -> None:
     large = os.urandom(5000)
     source = _Source(a=b"old", b=large)
-    cache = SliceCache(tmp_path, source)  # type: ignore[arg-type]
+    cache = SliceCache(tmp_path, source)
     await _get(cache, _digest(b"old"))
     with full_disk(1000):
         assert await _get(cache, _digest(large)) == large
@@ -223,7 +223,7 @@ async def test_a_node_whose_disk_fails_while_syncing_keeps_serving(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    cache = SliceCache(tmp_path, _Source(a=b"slice"))  # type: ignore[arg-type]
+    cache = SliceCache(tmp_path, _Source(a=b"slice"))
     assert await _get(cache, _digest(b"slice")) == b"slice"
     assert _files(tmp_path) == set()
 
@@ -243,7 +243,7 @@ async def test_a_large_slice_is_read_in_parts_between_which_other_threads_can_ru
 ) -> None:
     content = bytes(range(256)) * (10 << 10)
     source, digest = _Source(a=content), _digest(content)
-    cache = SliceCache(tmp_path, source)  # type: ignore[arg-type]
+    cache = SliceCache(tmp_path, source)
     assert await _get(cache, digest) == content
     monkeypatch.setattr(Path, "open", lambda path, *_, **__: _CountedFile(path))
     assert await _get(cache, digest) == content

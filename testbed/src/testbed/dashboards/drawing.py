@@ -226,8 +226,8 @@ def _graph(panel: Document, data: Data, width: int, height: int) -> str:
             parts.append(f'<polygon points="{area}" fill="{line.color}" opacity="0.3"/>')
         dash = ' stroke-dasharray="7 5"' if line.dashed else ""
         if len(points) == 1:
-            x, y = path.split(",")
-            parts.append(f'<circle cx="{x}" cy="{y}" r="2" fill="{line.color}"/>')
+            cx, cy = path.split(",")
+            parts.append(f'<circle cx="{cx}" cy="{cy}" r="2" fill="{line.color}"/>')
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{line.color}" stroke-width="1.4"{dash}/>'
         )
