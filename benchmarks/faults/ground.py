@@ -218,9 +218,10 @@ class Ground:
         """Merges fields into the spec of the example."""
         self.patch(f"inferenceservice/{self.service}", {"spec": spec}, namespace=self.namespace)
 
-    def carried_out(self, **fields: object) -> bool:
-        """Whether every Placement has these fields and is loaded."""
+    def carried_out(self, *nodes: str, **fields: object) -> bool:
+        """Whether every Placement, or those at `nodes`, has these fields and is loaded."""
         items = self.get("placements", "-n", self.namespace, "-l", f"{_SERVICE}={self.service}")["items"]
+        items = [item for item in items if not nodes or item["spec"]["node"] in nodes]
         return bool(items) and all(
             all(item["spec"].get(name) == value for name, value in fields.items())
             and bool(item.get("status", {}).get("loaded"))

@@ -125,7 +125,8 @@ def surviving(ground: Ground) -> Iterator[Site]:
             survive(value=True)
             ground.wait("the units", lambda: _installed(ground))
             ports = {"http": http, "grpc": grpc}
-            ground.wait("the ports", lambda: ground.carried_out(hostPorts=ports, autonomy="1h0m0s"))
+            # Only nodes that survive reboots have them: the unit listens there in place of the pod.
+            ground.wait("the ports", lambda: ground.carried_out(NODE, hostPorts=ports, autonomy="1h0m0s"))
             address = ground.bed.topology.address(NODE)
             at = Entrance(ground.bed.in_node(NODE), address, http, grpc)
             yield Site(ground, entrances={NODE: at}, settled={"the unit has ended": lambda: _ended(ground)})
