@@ -58,6 +58,13 @@ def runtime_pod(trial: Trial) -> str:
     return trial.cluster.kubectl("get", "pods", "-n", "default", "-l", selector, "-o", "name").strip()
 
 
+def replace_runtime(trial: Trial) -> None:
+    """Deletes the gateway's pod, and waits for a new one that is Ready."""
+    old = runtime_pod(trial)
+    trial.cluster.kubectl("delete", old, "-n", "default", "--wait=true")
+    trial.wait("a new pod", lambda: runtime_pod(trial) != old and "" not in environment(trial))
+
+
 def agent(trial: Trial, node: str) -> dict[str, float]:
     """The metrics of a node's agent, by name with labels."""
     selector = ("-l", "app.kubernetes.io/name=edge-node-cache", "-n", NAMESPACE, "-o", "json")
@@ -125,6 +132,7 @@ def with_cache(installed: Trial) -> Iterator[Trial]:
         try:
             installation.install(installed.cluster, installed.root, *ENABLED)
             installed.wait("runtimes with a cache", lambda: rolled_out(cached=True), ROLLED_OUT)
+            replace_runtime(installed)  # the first could start before the agent of its node
             yield installed
         finally:
             installation.install(installed.cluster, installed.root)
@@ -140,11 +148,9 @@ def test_a_new_pod_answers_with_slices_of_the_nodes_disk_while_the_store_is_away
     trial, before = cached, agent(cached, GATEWAY)
     assert requests(before, "miss") >= 1, before
     assert before['edge_node_cache_bytes_total{source="store"}'] > 0
-    old = runtime_pod(trial)
     try:
         scale_store(trial, 0)
-        trial.cluster.kubectl("delete", old, "-n", "default", "--wait=true")
-        trial.wait("a new pod", lambda: runtime_pod(trial) != old and "" not in environment(trial))
+        replace_runtime(trial)
         answer = trial.ask(GATEWAY)
         after = agent(trial, GATEWAY)
     finally:
