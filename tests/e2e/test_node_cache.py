@@ -155,6 +155,7 @@ def test_a_new_pod_answers_with_slices_of_the_nodes_disk_while_the_store_is_away
         after = agent(trial, GATEWAY)
     finally:
         scale_store(trial, 1)
+        installation.upload(trial.cluster, trial.trained.onnx)  # the store has no persistent volume
     whole = trial.whole(answer.parameters["exit"])
     np.testing.assert_allclose(answer.values, whole, rtol=1e-3, atol=1e-4)
     assert requests(after, "hit") > requests(before, "hit"), after
