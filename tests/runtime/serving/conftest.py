@@ -277,6 +277,7 @@ class Stack:
             node="edge-a",
             store=store or self.store,
             store_token_file=None,
+            node_cache=None,
             cache_dir=self.folder / f"cache-{service}",
             host="127.0.0.1",
             http_port=http,
