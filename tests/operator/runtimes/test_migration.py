@@ -209,7 +209,7 @@ def forget_resolution(world: World, *, reason: str = "Fetched") -> str:
 
 
 @pytest.mark.parametrize("reason", ["Fetched", "Unreachable"])
-def test_the_store_is_asked_for_the_digest_of_the_earlier_tables(world: World, reason: str) -> None:
+def test_the_request_to_the_store_has_the_digest_of_the_earlier_tables(world: World, reason: str) -> None:
     put_earlier(world)
     digest = forget_resolution(world, reason=reason)
     world.reconcile()
@@ -227,7 +227,7 @@ def test_the_digest_of_the_earlier_tables_is_kept_while_the_store_does_not_answe
     assert (model["storageUri"], model["digest"]) == ("store://digits/digits.onnx", digest)
 
 
-def test_an_address_that_the_earlier_version_did_not_resolve_is_resolved_anew(world: World) -> None:
+def test_an_address_that_the_earlier_version_did_not_resolve_is_resolved_again(world: World) -> None:
     put_earlier(world)
     forget_resolution(world)
     world.change(model={"storageUri": "store://digits/other.onnx"})
