@@ -57,7 +57,7 @@ def test_several_callers_share_one_download_and_read_it_while_it_arrives(guarded
     assert agent.results() == {"joined": 1, "miss": 1}
 
 
-def test_a_download_goes_on_when_its_caller_leaves(guarded: Place) -> None:
+def test_a_download_continues_when_its_caller_leaves(guarded: Place) -> None:
     digest, agent = guarded.put(LARGE), guarded.agent()
     guarded.store.go_on.clear()
     with agent.stream(digest) as response:
@@ -140,7 +140,7 @@ def test_a_caller_without_a_valid_token_is_refused(guarded: Place, token: str) -
     assert refused.headers["www-authenticate"] == "Bearer"
 
 
-def test_the_size_of_a_blob_is_told_from_the_disk_and_from_the_store(guarded: Place) -> None:
+def test_the_size_of_a_blob_is_that_of_the_disk_or_of_the_store(guarded: Place) -> None:
     digest, agent = guarded.put(LARGE), guarded.agent()
     sizes = [int(agent.get(digest, method="HEAD").headers["content-length"])]
     agent.get(digest)

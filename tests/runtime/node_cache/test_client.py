@@ -86,7 +86,7 @@ async def test_a_slice_comes_from_the_cache_and_not_from_the_store(
     assert reading.counted() == (1, 0, 0)
 
 
-async def test_a_cache_that_is_away_is_said_once_and_asked_again_after_a_while(
+async def test_a_cache_that_is_away_is_logged_once_and_tried_again_after_a_while(
     guarded: Place, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "edge_runtime.node_cache.client")
