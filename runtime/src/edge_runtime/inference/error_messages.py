@@ -11,7 +11,7 @@ _NODE: Final = re.compile(
 
 
 def told(error: Exception) -> str:
-    """Returns the first line of an error, from the innermost node that failed on.
+    """Returns the first line of an error, beginning with the innermost node that failed.
 
     An operator that runs another graph, such as If or Loop, repeats the error of the node within.
     """
