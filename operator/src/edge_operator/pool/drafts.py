@@ -76,7 +76,7 @@ class Shared:
         return readable(here.values())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Compared:
     """A rendered table, and the metadata of the published one, which already has all of it.
 

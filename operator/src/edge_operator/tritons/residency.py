@@ -96,7 +96,7 @@ def servers(known: Iterable[str], listed: Iterable[str]) -> frozenset[str]:
 
 
 def without(table: Placement, refused: Collection[TailKey]) -> Placement:
-    """Returns the table without the routes that use these tails; the table itself if there are none."""
+    """Returns the table without the routes that use these tails, or the same table if no route does."""
     routes = tuple(
         route
         for route in table.spec.routes
